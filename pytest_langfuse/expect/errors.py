@@ -1,0 +1,11 @@
+"""What an assertion raises."""
+
+from __future__ import annotations
+
+
+class LiteralError(ValueError):
+    """A tree literal (or a selector) that cannot be read. The message names the line and, where it can, the fix."""
+
+
+class TreeMismatch(AssertionError):  # noqa: N818 - the public name; a failed assertion is no "error" to its reader
+    """The captured observations are not what the test says. `str()` shows both trees and every difference."""
