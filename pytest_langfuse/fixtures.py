@@ -1,0 +1,89 @@
+"""The fixtures: wiring only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from langfuse import Langfuse
+
+    from pytest_langfuse.capturing import Capturing
+    from pytest_langfuse.expect.observations import Observations
+    from pytest_langfuse.outage.api_router import LangfuseRouter
+
+
+class ClientFactory(Protocol):
+    """Builds a client with the given settings."""
+
+    def __call__(self, **settings: Any) -> Langfuse:
+        """Build it."""
+
+
+def _capturing(request: pytest.FixtureRequest) -> Capturing:
+    from pytest_langfuse.plugin import capturing_key  # noqa: PLC0415 - the plugin imports this module
+
+    capturing = request.config.stash[capturing_key]
+    if capturing.recording is None:
+        # Asked for by name at run time (`request.getfixturevalue`): capture from here on.
+        capturing.begin(request.node.nodeid)
+    return capturing
+
+
+@pytest.fixture
+def langfuse_spans(request: pytest.FixtureRequest) -> Observations:
+    """What this test sent to Langfuse: a live sequence of observations, with assertions.
+
+    Example: `langfuse_spans.assert_tree("span answer")`. See `pytest_langfuse.Observations`.
+    """
+    from pytest_langfuse.expect.observations import Observations  # noqa: PLC0415 - imports the SDK
+
+    recording = _capturing(request).recording
+    assert recording is not None  # noqa: S101 - _capturing saw to it
+    return Observations(recording)
+
+
+@pytest.fixture
+def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
+    """Langfuse's REST API for this test: a `respx.MockRouter`; what has no route is answered by the stand-in.
+
+    `langfuse_api.prompt("greeting", "Hello {{name}}")` adds a prompt. Needs the extra: `pytest-langfuse[respx]`.
+    """
+    from pytest_langfuse.outage.api_router import build_router  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.recording.sdk import answered_by  # noqa: PLC0415 - imports the SDK
+
+    with build_router(_capturing(request).stand_in) as router, answered_by(router.handler):
+        yield router
+
+
+@pytest.fixture
+def langfuse_fresh_client(request: pytest.FixtureRequest) -> Iterator[ClientFactory]:
+    """Langfuse's and OpenTelemetry's globals as on a fresh interpreter, for tests of set-up code itself.
+
+    Restored afterwards; clients that the test built are shut down, no processor or thread stays behind.
+    The value builds a client: `langfuse_fresh_client(environment="staging")` is `Langfuse(environment="staging")`.
+    """
+    from langfuse import Langfuse  # noqa: PLC0415 - only when asked for
+
+    from pytest_langfuse.recording.sdk import fresh_globals  # noqa: PLC0415 - imports the SDK
+
+    _capturing(request)
+    with fresh_globals():
+        yield Langfuse
+
+
+@pytest.fixture
+def langfuse_tracing(request: pytest.FixtureRequest) -> Iterator[ClientFactory]:
+    """The production singleton as on a fresh interpreter, captured, and undone afterwards.
+
+    `langfuse_tracing(environment="staging")` installs it, as `init_tracing(...)` of the code under test does.
+    """
+    from pytest_langfuse.recording.sdk import fresh_globals  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.tracing import init_tracing  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.tracing._singleton import fresh  # noqa: PLC0415 - imports the SDK
+
+    _capturing(request)
+    with fresh_globals(), fresh():
+        yield init_tracing

@@ -1,0 +1,93 @@
+"""The plugin's options: declared once, read into one typed object."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Show = Literal["failed", "all", "none"]
+_SHOW = ("failed", "all", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line and the ini file say; the command line wins."""
+
+    capture: bool
+    show: Show
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Options:
+        """Read the options.
+
+        Raises:
+            pytest.UsageError: a value that is none of those allowed, or an ini name that is none of ours.
+        """
+        _check_ini_names(config)
+        option = config.known_args_namespace
+        capture = bool(getattr(option, "langfuse_capture", False)) or _ini_bool(config, "langfuse_capture")
+        show = getattr(option, "langfuse_show", None)
+        source = "--langfuse-show"
+        if show is None:
+            show, source = str(config.getini("langfuse_show")), "ini option langfuse_show"
+        return cls(capture=capture, show=cast("Show", one_of(show, _SHOW, source)))
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the command line options and their ini twins."""
+    group = parser.getgroup("langfuse", "Langfuse traces (pytest-langfuse)")
+    group.addoption(
+        "--langfuse-capture",
+        action="store_true",
+        default=False,
+        help="record what every test sends to Langfuse; nothing leaves this machine. The application is not changed. "
+        "Failing tests show the tree that Langfuse would have shown. (ini: langfuse_capture)",
+    )
+    group.addoption(
+        "--langfuse-show",
+        metavar="{failed,all,none}",
+        default=None,
+        help="for which tests to print the section 'Langfuse trace'; default: failed. (ini: langfuse_show)",
+    )
+    parser.addini("langfuse_capture", "capture every test, as --langfuse-capture does (true or false)", default="false")
+    parser.addini("langfuse_show", "for which tests to print the captured trace: failed, all or none", default="failed")
+
+
+def one_of(value: str, allowed: Sequence[str], source: str) -> str:
+    """Return `value` if it is allowed, else raise a `pytest.UsageError` that names `source` and the nearest match."""
+    if value in allowed:
+        return value
+    near = difflib.get_close_matches(value, allowed, n=1)
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    raise pytest.UsageError(f"{source}: {value!r} is not one of {', '.join(allowed)}{hint}")
+
+
+def _ini_bool(config: pytest.Config, name: str) -> bool:
+    # Not addini's own "bool" type: it answers a bad value with a bare ValueError and a traceback.
+    value = str(config.getini(name)).strip().lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off", ""}:
+        return False
+    raise pytest.UsageError(f"ini option {name}: {value!r} is not one of true, false")
+
+
+def _check_ini_names(config: pytest.Config) -> None:
+    """A misspelt ini option would otherwise do nothing, silently."""
+    known = [f"langfuse_{field.name}" for field in fields(Options)]
+    with warnings.catch_warnings():
+        # Deprecated since pytest 9.2 without another way to see names that nobody declared.
+        warnings.simplefilter("ignore")
+        names = list(getattr(config, "inicfg", ()))
+    for name in names:
+        if name.startswith("langfuse_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else f" (known: {', '.join(known)})"
+            raise pytest.UsageError(f"unknown ini option {name!r}{hint}")

@@ -1,0 +1,112 @@
+"""Hooks of the pytest plugin: wiring only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_langfuse.capturing import FIXTURES, Capturing
+from pytest_langfuse.fixtures import langfuse_api, langfuse_fresh_client, langfuse_spans, langfuse_tracing
+from pytest_langfuse.options import Options, add_options
+from pytest_langfuse.report.summary import Summary
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+__all__ = ["langfuse_api", "langfuse_fresh_client", "langfuse_spans", "langfuse_tracing"]
+
+capturing_key = pytest.StashKey[Capturing]()
+summary_key = pytest.StashKey[Summary]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare options and their ini twins."""
+    add_options(parser)
+
+
+def _prepare(config: pytest.Config) -> Capturing:
+    capturing = config.stash.get(capturing_key, None)
+    if capturing is None:
+        capturing = config.stash[capturing_key] = Capturing(Options.of(config))
+        config.stash[summary_key] = Summary()
+        # Not pytest_unconfigure: that is not called when a conftest is broken.
+        config.add_cleanup(capturing.stop)
+    return capturing
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Capture before conftest files import the application, which may build its client there."""
+    _prepare(early_config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare a run whose plugin was loaded too late for the hook above (`-p`, `pytest_plugins`)."""
+    _prepare(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Hook the SDK before the first test if any test asks for a fixture of ours."""
+    if any(FIXTURES.intersection(getattr(item, "fixturenames", ())) for item in items):
+        config.stash[capturing_key].start()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Begin the recording of a test; also of each rerun, which must not see what the attempt before it left."""
+    capturing = item.config.stash[capturing_key]
+    if capturing.options.capture or FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        capturing.begin(item.nodeid)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the section "Langfuse trace"; after teardown, end the recording."""
+    report = yield
+    capturing = item.config.stash[capturing_key]
+    if capturing.recording is not None:
+        from pytest_langfuse.report.section import add_section  # noqa: PLC0415 - imports the SDK
+
+        add_section(report, capturing.recording, capturing.options.show, verbose=item.config.get_verbosity())
+        if report.when == "teardown":
+            capturing.end()
+    return report
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Explain `assert langfuse_spans == "literal"`."""
+    if "pytest_langfuse.expect.observations" not in sys.modules or op != "==":
+        return None
+    from pytest_langfuse.expect.observations import explain_equality  # noqa: PLC0415 - imports the SDK
+
+    return explain_equality(left, right)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the counts to the summary, under xdist by way of the controller."""
+    capturing = session.config.stash[capturing_key]
+    if capturing.started:
+        capturing.end()
+        totals = capturing.capture.totals()
+        session.config.stash[summary_key].add(totals)
+        if (output := getattr(session.config, "workeroutput", None)) is not None:
+            output["pytest_langfuse"] = totals
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Collect the counts of an xdist worker."""
+    totals = getattr(node, "workeroutput", {}).get("pytest_langfuse")
+    if totals:
+        node.config.stash[summary_key].add(totals)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Print the summary line, and the traces of passed tests with `--langfuse-show=all`."""
+    config.stash[summary_key].write(terminalreporter, config.stash[capturing_key].options)

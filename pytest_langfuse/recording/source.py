@@ -1,0 +1,73 @@
+"""Where observations come from: a captured test, a stand-in server, a file. `expect` reads only this protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pytest_langfuse.recording.observation import Observation
+
+#: Why an observation that the code made is not among those that Langfuse got.
+Reason = Literal["filtered", "sampled_out", "other_project", "unended", "dropped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unexported:
+    """A span that was recorded but not exported. `detail` completes "`NAME` was recorded but not exported: …"."""
+
+    observation: Observation
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class WireBody:
+    """Bytes that an exporter put, or would put, on the wire, after masking and before compression."""
+
+    exporter: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A score that the app sent (`POST /api/public/scores`)."""
+
+    name: str
+    value: float | str
+    id: str | None = None
+    trace_id: str | None = None
+    observation_id: str | None = None
+    session_id: str | None = None
+    data_type: str | None = None
+    comment: str | None = None
+    metadata: Any = None
+    environment: str | None = None
+
+
+class Source(Protocol):
+    """A live or finished collection of observations. All methods are thread-safe and flush what is pending first."""
+
+    def observations(self) -> Sequence[Observation]:
+        """Exported observations, linked (`parent`, `children`), in the order in which they started."""
+
+    def unexported(self) -> Sequence[Unexported]:
+        """What was recorded but not exported, in the order in which it started."""
+
+    def late(self) -> Sequence[Observation]:
+        """Observations that ended after the test in which they started."""
+
+    def scores(self) -> Sequence[Score]:
+        """Scores sent so far."""
+
+    def wire(self) -> Iterable[WireBody]:
+        """The bytes of every exporter of the process, for `assert_not_exported`."""
+
+    def undelivered(self) -> Sequence[Unexported]:
+        """Ended, sampled, unfiltered observations that no receiver accepted, and those that a process lost."""
+
+    def clear(self) -> None:
+        """Forget everything so far."""
+
+    def wait(self, timeout: float) -> None:
+        """Return when something new may have arrived, at the latest after `timeout` seconds."""

@@ -1,0 +1,286 @@
+"""`pytest --langfuse-capture` and the fixtures on an application that knows nothing of them."""
+
+import pytest
+
+GREEN = """
+    from app import answer
+
+    def test_answer(langfuse_spans):
+        answer("why?")
+        langfuse_spans.assert_tree('''
+            span answer
+              retriever search
+              generation llm  model=gpt-4o user_id=u-1 usage.total=5
+        ''')
+
+    def test_second_is_clean(langfuse_spans):
+        assert len(langfuse_spans) == 0
+        answer("why?")
+        assert [o.name for o in langfuse_spans] == ["answer", "search", "llm"]
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--langfuse-capture"]], ids=["by fixture", "by option"])
+def test_spans_of_the_test_and_of_no_other(app: pytest.Pytester, arguments: list[str]) -> None:
+    app.makepyfile(GREEN)
+    result = app.runpytest(*arguments)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["langfuse: 6 observations in 2 tests"])
+
+
+def test_a_failing_test_shows_its_trace(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from app import answer
+
+        def test_answer():
+            assert answer("why?") == "no"
+
+        def test_fine():
+            answer("quiet")
+    """)
+    result = app.runpytest("--langfuse-capture")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*- Langfuse trace -*", "*span answer*", "*generation llm*model=gpt-4o*"])
+    result.stdout.fnmatch_lines(["langfuse: 6 observations in 2 tests"])
+    result.stdout.no_fnmatch_line("*quiet*")
+
+
+def test_show_none_and_all(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from app import answer
+
+        def test_red():
+            assert answer("red question") == "no"
+
+        def test_green():
+            answer("green question")
+    """)
+    result = app.runpytest("--langfuse-capture", "--langfuse-show=none")
+    result.stdout.no_fnmatch_line("*Langfuse trace*")
+    result = app.runpytest("--langfuse-capture", "--langfuse-show=all")
+    result.stdout.fnmatch_lines(["*Langfuse trace: *test_green*", "*green question*"])
+
+
+def test_ini_twins(app: pytest.Pytester) -> None:
+    app.makeini("[pytest]\nlangfuse_capture = true\nlangfuse_show = none\n")
+    app.makepyfile("""
+        from app import answer
+
+        def test_red():
+            assert answer("red question") == "no"
+    """)
+    result = app.runpytest()
+    result.stdout.no_fnmatch_line("*Langfuse trace*")
+    result.stdout.fnmatch_lines(["langfuse: 3 observations in 1 test"])
+
+
+@pytest.mark.parametrize(
+    ("ini", "arguments", "message"),
+    [
+        ("langfuse_show = faild", [], "*ini option langfuse_show: 'faild' is not one of failed, all, none, did you mean 'failed'?"),
+        ("langfuse_capture = maybe", [], "*ini option langfuse_capture: 'maybe' is not one of true, false"),
+        ("langfuse_captur = true", [], "*unknown ini option 'langfuse_captur', did you mean 'langfuse_capture'?"),
+        ("", ["--langfuse-show=al"], "*--langfuse-show: 'al' is not one of failed, all, none, did you mean 'all'?"),
+        ("", ["--langfuse-captured"], "*unrecognized arguments: --langfuse-captured*"),
+    ],
+)
+def test_bad_options_are_one_clear_error(app: pytest.Pytester, ini: str, arguments: list[str], message: str) -> None:
+    app.makeini(f"[pytest]\n{ini}\n")
+    app.makepyfile("def test_it(): pass")
+    result = app.runpytest(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+    assert "Traceback" not in result.stderr.str() + result.stdout.str()
+
+
+def test_unended_filtered_sampled_out_and_other_projects_are_named(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from app import answer, langfuse
+        from langfuse import Langfuse
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+
+        def test_names(langfuse_spans):
+            with trace.get_tracer("some.http.server").start_as_current_span("GET /x"):
+                answer("why?")
+            langfuse.start_observation(name="forgotten")
+            TracerProvider().get_tracer("own").start_span("elsewhere").end()
+            assert [o.name for o in langfuse_spans.filtered] == ["GET /x", "elsewhere"]
+            assert [o.name for o in langfuse_spans.unended] == ["forgotten"]
+            assert False
+    """)
+    result = app.runpytest("--langfuse-capture")
+    result.stdout.fnmatch_lines(
+        [
+            "*Recorded but not exported:*",
+            "*`GET /x`: default span filter",
+            "*`forgotten`: it never ended",
+            "*`elsewhere`: its tracer provider has no Langfuse span processor",
+            "langfuse: 3 observations in 1 test, 1 never ended",
+        ]
+    )
+
+
+def test_late_spans_belong_to_the_test_in_which_they_started(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from app import answer, langfuse
+
+        started = []
+
+        def test_starts(langfuse_spans):
+            started.append(langfuse.start_observation(name="background"))
+            assert [o.name for o in langfuse_spans.unended] == ["background"]
+
+        def test_ends(langfuse_spans):
+            started.pop().end()
+            assert [o.name for o in langfuse_spans.late] == ["background"]
+            assert len(langfuse_spans) == 0
+    """)
+    result = app.runpytest("--langfuse-capture", "-p", "no:randomly")
+    result.assert_outcomes(passed=2)
+    assert "never ended" not in result.stdout.str()
+
+
+def test_sampled_out(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from langfuse import Langfuse
+
+        def test_rate(langfuse_fresh_client, langfuse_spans):
+            client = Langfuse(sample_rate=0.0)
+            client.start_observation(name="rare").end()
+            assert len(langfuse_spans) == 0
+            assert [o.name for o in langfuse_spans.sampled_out] == ["rare"]
+    """)
+    app.runpytest().assert_outcomes(passed=1)
+
+
+def test_own_settings_of_the_app_stay_in_force(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from langfuse import Langfuse
+
+        def test_mask(langfuse_fresh_client, langfuse_spans):
+            client = Langfuse(
+                public_key="pk-hard", secret_key="sk-hard", base_url="https://langfuse.example",
+                environment="staging", release="r1",
+                mask=lambda data, **_: "***",
+                should_export_span=lambda span: span.name != "noise",
+            )
+            client.start_observation(name="noise").end()
+            client.start_observation(name="kept", input="secret").end()
+            (kept,) = langfuse_spans
+            assert (kept.input, kept.environment, kept.release) == ("***", "staging", "r1")
+            (noise,) = langfuse_spans.filtered
+            assert noise.name == "noise"
+            langfuse_spans.assert_not_exported("secret")
+    """)
+    app.runpytest().assert_outcomes(passed=1)
+
+
+def test_custom_exporter_and_foreign_providers(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from langfuse import Langfuse
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+        def test_own_exporter_is_teed(langfuse_fresh_client, langfuse_spans):
+            exporter = InMemorySpanExporter()
+            client = Langfuse(span_exporter=exporter, tracer_provider=TracerProvider())
+            client.start_observation(name="both").end()
+            assert [o.name for o in langfuse_spans] == ["both"]
+            assert [s.name for s in exporter.get_finished_spans()] == ["both"]
+
+        def test_provider_set_before(langfuse_fresh_client, langfuse_spans):
+            trace.set_tracer_provider(TracerProvider())
+            Langfuse().start_observation(name="before").end()
+            assert [o.name for o in langfuse_spans] == ["before"]
+
+        def test_provider_set_after(langfuse_fresh_client, langfuse_spans):
+            client = Langfuse()
+            trace.set_tracer_provider(TracerProvider())
+            client.start_observation(name="after").end()
+            assert [o.name for o in langfuse_spans] == ["after"]
+
+        def test_two_projects(langfuse_fresh_client, langfuse_spans):
+            a = Langfuse(public_key="pk-a", secret_key="sk-a")
+            b = Langfuse(public_key="pk-b", secret_key="sk-b")
+            a.start_observation(name="a").end()
+            b.start_observation(name="b").end()
+            assert sorted(o.name for o in langfuse_spans) == ["a", "b"]
+    """)
+    app.runpytest().assert_outcomes(passed=4)
+
+
+def test_a_fresh_client_leaves_nothing_behind(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import threading
+        import pytest
+        from opentelemetry import trace
+        from app import answer, langfuse
+
+        @pytest.fixture(scope="module")
+        def threads():
+            return set(threading.enumerate())
+
+        @pytest.mark.parametrize("i", range(4))
+        def test_one_copy(i, threads, langfuse_fresh_client, langfuse_spans):
+            client = langfuse_fresh_client(environment=f"env-{i}")
+            client.start_observation(name="one").end()
+            (one,) = langfuse_spans
+            assert one.environment == f"env-{i}"
+
+        def test_restored(threads, langfuse_spans):
+            assert set(threading.enumerate()) - threads == set()
+            answer("why?")
+            langfuse_spans.assert_contains("span answer")
+    """)
+    app.runpytest("-p", "no:randomly").assert_outcomes(passed=5)
+
+
+def test_an_app_that_shuts_its_client_down_in_every_test(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import pytest
+        from opentelemetry import trace
+        from app import answer, langfuse
+
+        @pytest.mark.parametrize("i", range(3))
+        def test_shutdown(i, langfuse_spans):
+            answer("why?")
+            langfuse.create_score(name="s", value=i, trace_id="0" * 31 + "1")
+            langfuse.shutdown()
+            trace.get_tracer_provider().shutdown()
+            assert len(langfuse_spans) == 3
+            assert [s.value for s in langfuse_spans.scores] == [i]
+    """)
+    app.runpytest().assert_outcomes(passed=3)
+
+
+def test_no_span_is_lost_in_a_tight_loop(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from app import langfuse
+
+        def test_many(langfuse_spans):
+            for _ in range(10_000):
+                langfuse.start_observation(name="x").end()
+            assert len(langfuse_spans) == 10_000
+            langfuse_spans.assert_flushed()
+    """)
+    app.runpytest().assert_outcomes(passed=1)
+
+
+def test_clear_and_wait_for(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import threading
+        from app import answer, langfuse
+
+        def test_clear(langfuse_spans):
+            answer("one")
+            langfuse_spans.clear()
+            assert len(langfuse_spans) == 0
+            thread = threading.Thread(target=answer, args=("two",))
+            thread.start()
+            langfuse_spans.wait_for("generation llm")
+            langfuse_spans.wait_for(count=3)
+            thread.join()
+    """)
+    app.runpytest().assert_outcomes(passed=1)

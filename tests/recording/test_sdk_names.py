@@ -1,0 +1,88 @@
+"""The private names of the SDKs that the harness uses: one sentence for each that a release drops."""
+
+import inspect
+from collections.abc import Callable
+
+import opentelemetry.context
+import opentelemetry.trace
+import pytest
+from langfuse import Langfuse
+from langfuse._client import resource_manager
+from langfuse._client.resource_manager import LangfuseResourceManager
+from langfuse._client.span_processor import LangfuseSpanProcessor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.util._once import Once
+
+
+@pytest.fixture(scope="module")
+def client() -> Langfuse:
+    return Langfuse(public_key="pk-names", secret_key="sk", tracer_provider=TracerProvider(), base_url="http://127.0.0.1:9")
+
+
+def _manager(client: Langfuse) -> LangfuseResourceManager:
+    assert client._resources is not None
+    return client._resources
+
+
+NAMES: dict[str, Callable[[Langfuse], object]] = {
+    "Langfuse._resources": _manager,
+    "LangfuseResourceManager._instances (dict by public key)": lambda c: LangfuseResourceManager._instances["pk-names"],
+    "LangfuseResourceManager._initialize_instance(httpx_client=, timeout=, additional_headers=)": lambda _c: {
+        "httpx_client",
+        "timeout",
+        "additional_headers",
+    }
+    <= set(inspect.signature(LangfuseResourceManager._initialize_instance).parameters),
+    "resource_manager.AsyncLangfuseAPI(httpx_client=)": lambda _c: "httpx_client"
+    in inspect.signature(resource_manager.AsyncLangfuseAPI).parameters,
+    "LangfuseResourceManager.tracer_provider": lambda c: _manager(c).tracer_provider,
+    "LangfuseResourceManager.httpx_client": lambda c: _manager(c).httpx_client,
+    "LangfuseResourceManager.async_api._client_wrapper.httpx_client.httpx_client": lambda c: _manager(
+        c
+    ).async_api._client_wrapper.httpx_client.httpx_client,
+    "a score queue of LangfuseResourceManager": lambda c: any(
+        hasattr(_manager(c), name) for name in ("_score_queue", "_score_ingestion_queue")
+    ),
+    "a score consumer of LangfuseResourceManager": lambda c: any(
+        getattr(_manager(c), name, None) for name in ("_score_consumers", "_ingestion_consumers")
+    ),
+    "LangfuseResourceManager._media_upload_queue": lambda c: hasattr(_manager(c), "_media_upload_queue"),
+    "LangfuseResourceManager._media_upload_consumers": lambda c: hasattr(_manager(c), "_media_upload_consumers"),
+    "PromptCache._task_manager.shutdown": lambda c: _manager(c).prompt_cache._task_manager.shutdown,
+    "TracerProvider._active_span_processor._span_processors": lambda c: _manager(
+        c
+    ).tracer_provider._active_span_processor._span_processors,  # type: ignore[union-attr]
+    "LangfuseSpanProcessor._should_export_span": lambda c: _processor(c)._should_export_span,
+    "LangfuseSpanProcessor._is_langfuse_project_span": lambda c: _processor(c)._is_langfuse_project_span,
+    "BatchSpanProcessor.span_exporter": lambda c: _processor(c).span_exporter,
+    "BatchSpanProcessor._batch_processor._shutdown": lambda c: hasattr(_processor(c)._batch_processor, "_shutdown"),
+    "LangfuseSpanProcessor is a BatchSpanProcessor": lambda _c: issubclass(LangfuseSpanProcessor, BatchSpanProcessor),
+    "opentelemetry.trace._TRACER_PROVIDER": lambda _c: hasattr(opentelemetry.trace, "_TRACER_PROVIDER"),
+    "opentelemetry.trace._TRACER_PROVIDER_SET_ONCE._done": lambda _c: hasattr(
+        opentelemetry.trace._TRACER_PROVIDER_SET_ONCE, "_done"
+    ),
+    "opentelemetry.util._once.Once": lambda _c: Once(),
+    "opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY": lambda _c: (
+        opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY
+    ),
+}
+
+
+def _processor(client: Langfuse) -> LangfuseSpanProcessor:
+    provider = _manager(client).tracer_provider
+    assert provider is not None
+    return next(
+        processor
+        for processor in provider._active_span_processor._span_processors
+        if isinstance(processor, LangfuseSpanProcessor)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sdk_still_has(name: str, client: Langfuse) -> None:
+    try:
+        found = NAMES[name](client)
+    except (AttributeError, KeyError, StopIteration, AssertionError):
+        found = None
+    assert found, f"the installed SDK has no {name} any more: pytest_langfuse/recording/sdk.py relies on it"
