@@ -1,0 +1,65 @@
+"""Production tracing with Langfuse: one call at start-up, nothing that blocks or breaks the application.
+
+```python
+from pytest_langfuse.tracing import init_tracing, request_context, safe_trace
+
+init_tracing(environment="production")
+```
+
+Importing this package imports neither langfuse nor OpenTelemetry; the first use of a name does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_langfuse.tracing._singleton import get_langfuse_client, init_tracing, shutdown_tracing
+    from pytest_langfuse.tracing.config import ConfigError, TracingConfig, get_tracing_config
+    from pytest_langfuse.tracing.context import RequestContext, get_request_context, request_context, run_with_context
+    from pytest_langfuse.tracing.decorator import safe_trace
+    from pytest_langfuse.tracing.health import ShutdownReport
+
+__all__ = [
+    "ConfigError",
+    "RequestContext",
+    "ShutdownReport",
+    "TracingConfig",
+    "get_langfuse_client",
+    "get_request_context",
+    "get_tracing_config",
+    "init_tracing",
+    "request_context",
+    "run_with_context",
+    "safe_trace",
+    "shutdown_tracing",
+]
+
+_HOMES = {
+    "ConfigError": "config",
+    "RequestContext": "context",
+    "ShutdownReport": "health",
+    "TracingConfig": "config",
+    "get_langfuse_client": "_singleton",
+    "get_request_context": "context",
+    "get_tracing_config": "config",
+    "init_tracing": "_singleton",
+    "request_context": "context",
+    "run_with_context": "context",
+    "safe_trace": "decorator",
+    "shutdown_tracing": "_singleton",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,148 @@
+"""Private names of langfuse and OpenTelemetry that production tracing can't do without: all of them are here.
+
+Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.36.0 and 1.45.1. `tests/tracing/test_tracing_sdk_names.py`
+fails with a sentence of its own for each name that a later release drops.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from langfuse._client.attributes import LangfuseOtelSpanAttributes
+from langfuse._client.resource_manager import LangfuseResourceManager
+from langfuse._utils.environment import get_common_release_envs
+from langfuse._version import __version__ as _langfuse_version
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+if TYPE_CHECKING:
+    from langfuse import Langfuse
+
+#: Resource attributes that the server reads as environment and release.
+ENVIRONMENT = LangfuseOtelSpanAttributes.ENVIRONMENT
+RELEASE = LangfuseOtelSpanAttributes.RELEASE
+
+SDK_VERSION = _langfuse_version
+
+#: Version 5 encodes propagated metadata as JSON; version 4 drops what is not a text.
+METADATA_IS_JSON = int(SDK_VERSION.split(".")[0]) >= 5  # noqa: PLR2004 - the major version
+
+
+def common_release() -> str | None:
+    """The release that the SDK finds in the variables of CI systems and hosters when it is given none."""
+    return get_common_release_envs()
+
+
+def registered(public_key: str) -> LangfuseResourceManager | None:
+    """The resources behind every client of this key: a second client silently gets the first one's settings."""
+    return LangfuseResourceManager._instances.get(public_key)
+
+
+def resources_of(client: Langfuse) -> LangfuseResourceManager | None:
+    """What the client works with; `None` for a client that is disabled."""
+    return client._resources
+
+
+def forget(resources: LangfuseResourceManager) -> None:
+    """Let the next client of this key be built anew."""
+    with LangfuseResourceManager._lock:
+        if LangfuseResourceManager._instances.get(resources.public_key) is resources:
+            del LangfuseResourceManager._instances[resources.public_key]
+
+
+def release_exit_handlers(resources: LangfuseResourceManager) -> None:
+    """Take away what the SDK would do at interpreter exit: it waits for Langfuse without a limit."""
+    atexit.unregister(resources.shutdown)
+    atexit.unregister(resources.prompt_cache._task_manager.shutdown)
+
+
+def stop_threads(resources: LangfuseResourceManager) -> None:
+    """Send what waits in the SDK's queues, then end its threads. Has no time limit of its own."""
+    if any(consumer.is_alive() for name in _CONSUMERS for consumer in getattr(resources, name, ())):
+        resources.shutdown()
+    elif resources.tracer_provider is not None:
+        # The SDK would wait for ever on a queue that no thread empties (a child that version 4 left without threads).
+        resources.tracer_provider.force_flush()
+    resources.prompt_cache._task_manager.shutdown()
+
+
+def settings(resources: LangfuseResourceManager) -> dict[str, Any]:
+    """The settings that a client of the SDK runs with, by the names of our configuration."""
+    names = {
+        "environment": "environment",
+        "base_url": "base_url",
+        "secret_key": "secret_key",
+        "release": "release",
+        "timeout": "timeout",
+        "flush_at": "flush_at",
+        "flush_interval": "flush_interval",
+        "sample_rate": "sample_rate",
+    }
+    return {ours: value for ours, theirs in names.items() if (value := getattr(resources, theirs, None)) is not None}
+
+
+# Version 5 and version 4 name the same threads differently.
+_CONSUMERS = ("_score_consumers", "_ingestion_consumers")
+
+
+class SpanQueue(deque[Any]):
+    """The SDK's queue of ended spans, which tells how many came in and how many were pushed out unseen."""
+
+    def __init__(self, maxlen: int, ended: Callable[[], None], evicted: Callable[[], None]) -> None:
+        super().__init__((), maxlen)
+        self._ended, self._evicted = ended, evicted
+        self._lock = threading.Lock()
+
+    def appendleft(self, span: Any) -> None:
+        """Add a span; a full queue loses its oldest, as the SDK's does, but not silently."""
+        with self._lock:
+            if len(self) == self.maxlen:
+                try:
+                    self.pop()
+                except IndexError:
+                    pass  # The exporting thread took it a moment ago.
+                else:
+                    self._evicted()
+            super().appendleft(span)
+        self._ended()
+
+    def renew_lock(self) -> None:
+        """In a forked child: another thread may have held the lock."""
+        self._lock = threading.Lock()
+
+
+def watch_queue(processor: BatchSpanProcessor, ended: Callable[[], None], evicted: Callable[[], None]) -> SpanQueue:
+    """Count what goes into the processor's queue. Call it before the processor gets its first span."""
+    batch = processor._batch_processor
+    queue = SpanQueue(batch._max_queue_size, ended, evicted)
+    batch._queue = queue
+    return queue
+
+
+@contextmanager
+def queue_size(spans: int) -> Iterator[None]:
+    """Make the span processor that is built inside hold so many spans: its size has no other setting."""
+    name = "OTEL_BSP_MAX_QUEUE_SIZE"
+    before = os.environ.get(name)
+    os.environ[name] = str(spans)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+class MissingKeysSilenced(logging.Filter):
+    """Keeps the SDK from repeating, at each call of an observed function, that keys are missing: we said it once."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to print the record."""
+        return not str(record.msg).startswith("Authentication error: Langfuse client initialized without")

@@ -1,0 +1,141 @@
+"""The one pipeline of a process: set up once, however many modules, threads and forks ask for it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pytest_langfuse.tracing._failures import failures, logger
+from pytest_langfuse.tracing._installation import CLIENT_ARGUMENTS, Installation
+from pytest_langfuse.tracing.config import TracingConfig, differences, get_tracing_config, given_settings
+from pytest_langfuse.tracing.health import ShutdownReport
+
+if TYPE_CHECKING:
+    from langfuse import Langfuse
+
+
+class Singleton:
+    """Holds the installation of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._warned: set[tuple[str, ...]] = set()
+        self.installation: Installation | None = None
+        self.last_report = ShutdownReport()
+        #: Whether the application shut tracing down: from then on only an explicit call sets it up again.
+        self.shut_down_by_app = False
+
+    def init(self, config: TracingConfig | None, overrides: dict[str, Any]) -> Langfuse:
+        """See `init_tracing`."""
+        client_arguments = {name: overrides.pop(name) for name in CLIENT_ARGUMENTS if name in overrides}
+        client_arguments = {name: value for name, value in client_arguments.items() if value is not None}
+        given = given_settings(config, overrides)
+        with self._lock:
+            installed = self.installation
+            if installed is None:
+                installed = Installation(get_tracing_config(**given), client_arguments)
+                self.installation, self.shut_down_by_app = installed, False
+                # After the client was built: exit handlers run last in, first out, and ours is bounded.
+                atexit.register(self._at_exit)
+                return installed.client
+            phrases = differences(installed.config, given)
+            phrases += [
+                f"{name} stays as it was"
+                for name, value in client_arguments.items()
+                if installed.client_arguments.get(name) is not value
+            ]
+            if phrases and (said := tuple(phrases)) not in self._warned:
+                self._warned.add(said)
+                logger.warning(
+                    "init_tracing() was called again with another configuration, which is ignored: %s. "
+                    "Call shutdown_tracing() first to change it.",
+                    "; ".join(phrases),
+                )
+            return installed.client
+
+    def shut_down(self, timeout: float) -> ShutdownReport:
+        """See `shutdown_tracing`."""
+        with self._lock:
+            installed, self.installation = self.installation, None
+            if installed is None:
+                return self.last_report
+            self._warned.clear()
+            self.shut_down_by_app = True
+            atexit.unregister(self._at_exit)
+        self.last_report = installed.shut_down(timeout)
+        return self.last_report
+
+    def _at_exit(self) -> None:
+        if (installed := self.installation) is not None:
+            self.shut_down(installed.config.shutdown_timeout)
+
+    def after_fork(self) -> None:
+        """In a forked child: a lock that another thread held at the fork would stay locked for ever."""
+        self._lock = threading.RLock()
+        failures.forget()
+        if self.installation is not None:
+            self.installation.after_fork()
+
+
+singleton = Singleton()
+
+
+def init_tracing(config: TracingConfig | None = None, **overrides: Any) -> Langfuse:
+    """Set tracing up for this process, and return its Langfuse client.
+
+    `overrides` are fields of `TracingConfig`, and `mask`, `mask_otel_spans`, `should_export_span` and
+    `additional_headers` of the client. What neither `config` nor `overrides` decides comes from the environment's
+    variables, see `get_tracing_config`.
+
+    Call it as often as you like, from any thread: the first call decides. A later one that asks for something else is
+    logged with the differences. After a fork the child goes on with the same settings and counts of its own.
+
+    Without keys a line is logged and the client does nothing. Raises `ConfigError` for settings that can't be used.
+    """
+    return singleton.init(config, overrides)
+
+
+def get_langfuse_client() -> Langfuse:
+    """The client of this process; set up from the environment's variables if `init_tracing` was not called."""
+    installed = singleton.installation
+    return installed.client if installed is not None else singleton.init(None, {})
+
+
+def current_client() -> Langfuse | None:
+    """As `get_langfuse_client`, but nothing is set up again once the application has shut tracing down."""
+    if (installed := singleton.installation) is not None:
+        return installed.client
+    return None if singleton.shut_down_by_app else singleton.init(None, {})
+
+
+def shutdown_tracing(timeout: float = 5.0) -> ShutdownReport:
+    """Send what is left, for at most `timeout` seconds, and take the pipeline down.
+
+    Returns within the deadline even when Langfuse does not answer. It blocks the calling thread: from asyncio use
+    `await asyncio.to_thread(shutdown_tracing)`. A second call, and one without `init_tracing`, returns at once with
+    the report of the last shutdown. `init_tracing` works again afterwards. Called by itself at interpreter exit.
+    """
+    return singleton.shut_down(timeout)
+
+
+@contextmanager
+def fresh() -> Iterator[None]:
+    """The singleton as on a fresh interpreter inside the block; what was set up inside is shut down, then restored.
+
+    For test harnesses: no thread and no exit handler of what was set up inside stays behind.
+    """
+    global singleton  # noqa: PLW0603 - the one place where the process-wide state is swapped
+    outer, singleton = singleton, Singleton()
+    try:
+        yield
+    finally:
+        inner, singleton = singleton, outer
+        inner.shut_down(timeout=1.0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: singleton.after_fork())

@@ -1,0 +1,221 @@
+"""Who and what a request is for: user, session, request id, tags, metadata, on every observation below.
+
+The values live in OpenTelemetry's context, so they follow it over asyncio tasks, `contextvars.copy_context()` and
+whatever else carries that context on; they reach the observations through Langfuse's public `propagate_attributes`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType, TracebackType
+from typing import Any, TypeVar
+
+from langfuse import propagate_attributes
+from opentelemetry import context as otel_context
+
+from pytest_langfuse.tracing._failures import failures, logger
+from pytest_langfuse.tracing._sdk import METADATA_IS_JSON
+from pytest_langfuse.tracing._steps import Steps, stepwise, stepwise_async
+
+Result = TypeVar("Result")
+
+#: Langfuse drops a propagated value that is longer (langfuse/_client/propagation.py, 4.5.1 and 5.0.4).
+LONGEST = 200
+
+_KEY = "pytest_langfuse.request_context"
+_ENTRY = "pytest_langfuse.request_context.entry"
+_DIGEST = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestContext:
+    """What is known of the request that is being served.
+
+    `user_id`, `session_id` and `request_id` become text. Langfuse drops a value over 200 characters; here a longer
+    id is cut and ends in a digest of the whole, so that it stays one id, and a longer tag or metadata text is cut.
+    Both are logged once. An empty id counts as none.
+    """
+
+    user_id: str | None = None
+    session_id: str | None = None
+    #: Shown by Langfuse as `metadata.request_id`.
+    request_id: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Bring every value into the form in which it is sent."""
+        for name in ("user_id", "session_id", "request_id"):
+            object.__setattr__(self, name, _identifier(name, getattr(self, name)))
+        tags = (self.tags,) if isinstance(self.tags, str) else self.tags
+        object.__setattr__(self, "tags", tuple(dict.fromkeys(_cut("tag", str(tag)) for tag in tags)))
+        metadata = {str(key): value for key, value in self.metadata.items() if value is not None}
+        object.__setattr__(self, "metadata", MappingProxyType(metadata))
+
+    def over(self, outer: RequestContext) -> RequestContext:
+        """This context inside `outer`: ids win, tags and metadata add up, as Langfuse does with nested values."""
+        ids = {name: getattr(self, name) or getattr(outer, name) for name in ("user_id", "session_id", "request_id")}
+        return replace(self, **ids, tags=(*outer.tags, *self.tags), metadata={**outer.metadata, **self.metadata})
+
+    def __hash__(self) -> int:
+        """By the ids and tags; metadata may hold what has no hash."""
+        return hash((self.user_id, self.session_id, self.request_id, self.tags))
+
+
+_NAMES = tuple(item.name for item in fields(RequestContext))
+
+
+def get_request_context() -> RequestContext:
+    """The context of the request that is being served here; an empty one outside of any."""
+    found = otel_context.get_value(_KEY)
+    return found if isinstance(found, RequestContext) else RequestContext()
+
+
+class request_context:  # noqa: N801 - read as a statement: `with request_context(user_id=...)`
+    """Run a block for a user, a session, a request: `with` and `async with` both work.
+
+    Takes a `RequestContext`, or its fields as keywords, or both (keywords win). Nested contexts add up and are undone
+    in turn. An instance may be entered again, also by several tasks or threads at once.
+    """
+
+    def __init__(self, context: RequestContext | Mapping[str, Any] | None = None, /, **values: Any) -> None:
+        self._context = _request_context(context, values)
+
+    def __enter__(self) -> RequestContext:
+        """Attach it; a failure of tracing is logged, never raised."""
+        merged = self._context.over(get_request_context())
+        entry = _Entry(self, None)
+        values = otel_context.set_value(
+            _ENTRY, entry, otel_context.set_value(_KEY, merged, _propagating(self._context))
+        )
+        entry.token = otel_context.attach(values)
+        return merged
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Restore what was there before."""
+        entry = otel_context.get_value(_ENTRY)
+        if isinstance(entry, _Entry) and entry.owner is self and entry.token is not None:
+            otel_context.detach(entry.token)
+
+    async def __aenter__(self) -> RequestContext:
+        """As `__enter__`; nothing is awaited."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """As `__exit__`; nothing is awaited."""
+        self.__exit__(kind, error, traceback)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One entering of a `request_context`; kept in the context that it attached, so each task finds its own."""
+
+    owner: request_context
+    token: Any
+
+
+def run_with_context(
+    context: RequestContext | Mapping[str, Any], function: Callable[..., Result], /, *args: Any, **kwargs: Any
+) -> Result:
+    """Call `function(*args, **kwargs)` within the context, and return what it returns.
+
+    A coroutine, generator or async generator that it returns runs within the context too, whoever drives it.
+    """
+    entering = request_context(context)
+    with entering:
+        result: Any = function(*args, **kwargs)
+        within = otel_context.get_current()
+    if inspect.iscoroutine(result):
+        return _await_within(entering, result)  # type: ignore[return-value]
+    if inspect.isgenerator(result):
+        return stepwise(lambda: result, lambda _args, _kwargs: Steps(within))()  # type: ignore[no-any-return]
+    if inspect.isasyncgen(result):
+        return stepwise_async(lambda: result, lambda _args, _kwargs: Steps(within))()  # type: ignore[no-any-return]
+    return result  # type: ignore[no-any-return]
+
+
+async def _await_within(entering: request_context, coroutine: Any) -> Any:
+    with entering:
+        return await coroutine
+
+
+def _request_context(context: RequestContext | Mapping[str, Any] | None, values: dict[str, Any]) -> RequestContext:
+    unknown = [name for name in (*values, *(context if isinstance(context, Mapping) else ())) if name not in _NAMES]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], _NAMES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(_NAMES)}; put others in metadata={{}}"
+        message = f"request_context() got an unknown keyword {unknown[0]!r}, {hint}"
+        raise TypeError(message)
+    if isinstance(context, RequestContext):
+        return replace(context, **values) if values else context
+    return RequestContext(**{**(context or {}), **values})
+
+
+def _propagating(context: RequestContext) -> otel_context.Context:
+    """OpenTelemetry's context with the values in it, as `propagate_attributes` makes it."""
+    try:
+        with propagate_attributes(**_propagated(context)):
+            return otel_context.get_current()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is not the application's
+        failures.report("setting the request's context", error)
+        return otel_context.get_current()
+
+
+def _propagated(context: RequestContext) -> dict[str, Any]:
+    metadata = {key: _metadata_value(key, value) for key, value in context.metadata.items()}
+    if context.request_id is not None:
+        metadata["request_id"] = context.request_id
+    values = {
+        "user_id": context.user_id,
+        "session_id": context.session_id,
+        "tags": list(context.tags),
+        "metadata": metadata,
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _metadata_value(key: str, value: Any) -> Any:
+    """A value that Langfuse takes: version 4 takes text only, version 5 counts the length of its JSON."""
+    if isinstance(value, str):
+        room = LONGEST - (len(json.dumps(value, ensure_ascii=False)) - len(value))
+        return _cut(f"metadata.{key}", value, max(room, 0))
+    if METADATA_IS_JSON:
+        encoded = json.dumps(value, default=str, ensure_ascii=False)
+        return value if len(encoded) <= LONGEST else _cut(f"metadata.{key}", encoded, LONGEST // 2)
+    return _cut(f"metadata.{key}", json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _identifier(name: str, value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    text = str(value)
+    if len(text) <= LONGEST:
+        return text
+    _warn_once(name, len(text))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    return f"{text[: LONGEST - _DIGEST - 1]}~{digest}"
+
+
+def _cut(what: str, text: str, longest: int = LONGEST) -> str:
+    if len(text) <= longest:
+        return text
+    _warn_once(what, len(text))
+    return f"{text[: max(longest - 1, 0)]}…"
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(what: str, length: int) -> None:
+    if what not in _warned and len(_warned) < LONGEST:
+        _warned.add(what)
+        logger.warning("%s has %d characters; Langfuse takes %d, so it is cut. Logged once.", what, length, LONGEST)

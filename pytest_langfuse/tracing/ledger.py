@@ -1,0 +1,54 @@
+"""The account of all spans: `ended == exported + buffered + sum(dropped.values())`, at every instant."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+
+class Balance(NamedTuple):
+    """The ledger at one instant."""
+
+    ended: int
+    exported: int
+    buffered: int
+    dropped: dict[str, int]
+
+
+class Ledger:
+    """Counts each span once when it ends, and once more when it is exported or dropped. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = 0
+        self._exported = 0
+        self._dropped: dict[str, int] = {}
+
+    def ended(self, spans: int = 1) -> None:
+        """So many spans ended that are for Langfuse."""
+        with self._lock:
+            self._ended += spans
+
+    def exported(self, spans: int) -> None:
+        """Langfuse accepted so many."""
+        with self._lock:
+            self._exported += spans
+
+    def dropped(self, reason: str, spans: int = 1) -> None:
+        """So many will never be sent."""
+        if spans:
+            with self._lock:
+                self._dropped[reason] = self._dropped.get(reason, 0) + spans
+
+    def balance(self) -> Balance:
+        """All counts, taken at one instant."""
+        with self._lock:
+            dropped = dict(self._dropped)
+            buffered = self._ended - self._exported - sum(dropped.values())
+            return Balance(self._ended, self._exported, buffered, dropped)
+
+    def restart(self) -> None:
+        """In a forked child: start from zero, what the parent counted stays the parent's."""
+        self._lock = threading.Lock()
+        self._ended = self._exported = 0
+        self._dropped = {}

@@ -1,0 +1,117 @@
+"""Where the pipeline is attached to OpenTelemetry, so that it can be taken off again.
+
+OpenTelemetry sets a global tracer provider once and removes no span processor from it. A `Gate` is therefore the one
+processor that stays; what is behind it comes and goes with `init_tracing` and `shutdown_tracing`.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.sampling import Sampler
+
+from pytest_langfuse.tracing._sdk import ENVIRONMENT, RELEASE
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+
+class Gate(SpanProcessor):
+    """Passes spans on to the pipeline that is installed, and to nothing while there is none."""
+
+    def __init__(self) -> None:
+        self.target: SpanProcessor | None = None
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Pass it on."""
+        if (target := self.target) is not None:
+            target.on_start(span, parent_context)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Pass it on."""
+        if (target := self.target) is not None:
+            target.on_end(span)
+
+    def shutdown(self) -> None:
+        """The provider was shut down: so is the pipeline, which bounds the time itself."""
+        if (target := self.target) is not None:
+            target.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Pass it on."""
+        return (target := self.target) is None or target.force_flush(timeout_millis)
+
+
+_gates: weakref.WeakKeyDictionary[Any, Gate] = weakref.WeakKeyDictionary()
+_gates_lock = threading.Lock()
+
+
+def gate_of(provider: SdkTracerProvider) -> Gate:
+    """The provider's gate; added to it the first time."""
+    with _gates_lock:
+        gate = _gates.get(provider)
+        if gate is None:
+            gate = _gates[provider] = Gate()
+            provider.add_span_processor(gate)
+        return gate
+
+
+class PipelineProvider(trace.TracerProvider):
+    """What the Langfuse client gets for a tracer provider: it puts its span processor behind the gate."""
+
+    def __init__(self, provider: SdkTracerProvider) -> None:
+        self.provider = provider
+        self.gate = gate_of(provider)
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Install the processor as the pipeline."""
+        self.gate.target = span_processor
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+        """A tracer of the provider behind."""
+        return self.provider.get_tracer(*args, **kwargs)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush the pipeline; the provider's other processors are not ours."""
+        return self.gate.force_flush(timeout_millis)
+
+    def shutdown(self) -> None:
+        """Shut the pipeline down; the provider's other processors are not ours."""
+        self.gate.shutdown()
+
+    @property
+    def resource(self) -> Resource:
+        """The provider's resource."""
+        return self.provider.resource
+
+    @property
+    def sampler(self) -> Sampler:
+        """The provider's sampler; the SDK asks it whether to send a trace's scores."""
+        return self.provider.sampler
+
+    @property
+    def id_generator(self) -> Any:
+        """The provider's id generator."""
+        return self.provider.id_generator
+
+
+def install_provider(environment: str, release: str | None, sampler: Sampler) -> SdkTracerProvider:
+    """The global tracer provider: the application's if it has set one, else one of ours, which becomes the global.
+
+    Ours has environment and release in its resource, so that spans of other instrumentations have them too.
+    It is not shut down at exit by OpenTelemetry, which would wait without a limit.
+    """
+    current = trace.get_tracer_provider()
+    if isinstance(current, SdkTracerProvider):
+        return current
+    attributes = {ENVIRONMENT: environment, **({RELEASE: release} if release else {})}
+    provider = SdkTracerProvider(sampler=sampler, resource=Resource.create(attributes), shutdown_on_exit=False)
+    if isinstance(current, trace.ProxyTracerProvider):
+        trace.set_tracer_provider(provider)
+    return provider
