@@ -146,7 +146,7 @@ def test_sampled_out(app: pytest.Pytester) -> None:
         from langfuse import Langfuse
 
         def test_rate(langfuse_fresh_client, langfuse_spans):
-            client = Langfuse(sample_rate=0.0)
+            client = Langfuse(sample_rate=1e-12)  # 0.0 meant 1.0 before langfuse 4.14
             client.start_observation(name="rare").end()
             assert len(langfuse_spans) == 0
             assert [o.name for o in langfuse_spans.sampled_out] == ["rare"]
