@@ -1,0 +1,57 @@
+# `make` lists the targets. Each sets itself up: Python 3.11 or newer, git and make are all that is needed.
+#   PYTHON=python3.12   the interpreter that the environment is made with, the first time
+#   VENV=.venv          where it is made
+#   ARGS=...            is passed on to the command of the target
+
+VENV ?= .venv
+STAMP := $(VENV)/.complete
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format matrix soak bench build clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## create the environment in .venv, as uv.lock pins it
+
+$(STAMP): pyproject.toml uv.lock .ci/setup
+	@.ci/setup $(VENV)
+	@touch $@
+
+demo: $(STAMP) ## run the example application's tests with its traces captured, and print one
+	@echo 'examples/support_bot$$ pytest --langfuse-capture'
+	@cd examples/support_bot && $(abspath $(BIN))/python -m pytest --langfuse-capture $(ARGS)
+	@echo
+	@echo 'examples/support_bot$$ pytest --langfuse-show=all -k streams_an_answer'
+	@cd examples/support_bot && $(abspath $(BIN))/python -m pytest --langfuse-show=all -k streams_an_answer
+
+test: $(STAMP) ## run all tests
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP) ## let ruff format and fix
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+matrix: $(STAMP) ## run the tests on each Python x langfuse x pytest that is supported (ARGS="--only py3.12")
+	@$(BIN)/python .ci/matrix.py $(ARGS)
+
+soak: $(STAMP) ## hours in minutes: 10,000 captured tests without growth, the suite ten times in random order
+	@$(BIN)/python benchmarks/per_test.py --long $(ARGS)
+	@for run in 1 2 3 4 5 6 7 8 9 10; do echo "random order, run $$run of 10"; $(BIN)/python -m pytest -q -n 2 || exit 1; done
+
+bench: $(STAMP) ## run the benchmarks and write docs/benchmarks.md
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+build: $(STAMP) ## build wheel and source distribution into dist/
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .matrix dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
