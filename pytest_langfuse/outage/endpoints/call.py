@@ -1,0 +1,172 @@
+"""One request to the public API, and the ways to answer it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import httpx
+
+#: Bytes of a JSON body, unless an endpoint says otherwise: the default of Next.js, in which Langfuse runs.
+DEFAULT_BODY_LIMIT = 1024 * 1024
+
+
+class Refusal(Exception):  # noqa: N818 - an answer of the server, not a defect
+    """The server says no. `error` is the name that Langfuse gives to the kind of error (`withMiddlewares.ts`)."""
+
+    def __init__(self, status: int, message: str, error: object = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.error = error
+
+    def answer(self) -> httpx.Response:
+        """The response with Langfuse's error JSON."""
+        body: dict[str, object] = {"message": self.message}
+        if self.error is not None:
+            body["error"] = self.error
+        return httpx.Response(self.status, json=body)
+
+
+def not_found(message: str) -> Refusal:
+    """404, as Langfuse says it for a record that does not exist."""
+    return Refusal(404, message, "LangfuseNotFoundError")
+
+
+def invalid_request(message: str) -> Refusal:
+    """400, for a request that makes no sense."""
+    return Refusal(400, message, "InvalidRequestError")
+
+
+def invalid_data(*issues: Issue) -> Refusal:
+    """400, with what is wrong in which field (Langfuse validates with zod)."""
+    return Refusal(400, "Invalid request data", [issue.as_json() for issue in issues])
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One field that does not validate."""
+
+    path: tuple[str | int, ...]
+    message: str
+    code: str = "custom"
+
+    def as_json(self) -> dict[str, object]:
+        """As zod writes it."""
+        return {"code": self.code, "path": list(self.path), "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A method and a path below `/api/public`; `{name}` stands for one segment. `limit`: bytes of a body."""
+
+    method: str
+    path: str
+    answer: Callable[[Call], httpx.Response]
+    limit: int | None = DEFAULT_BODY_LIMIT
+    authenticated: bool = True
+
+
+@dataclass
+class Call:
+    """A request that matched an endpoint."""
+
+    request: httpx.Request
+    prefix: str
+    segments: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def query(self) -> httpx.QueryParams:
+        """The query string."""
+        return self.request.url.params
+
+    @property
+    def origin(self) -> str:
+        """Where the client thinks that Langfuse is: scheme, host, port and the path before `/api/public`."""
+        url = self.request.url
+        return f"{url.scheme}://{url.netloc.decode('ascii')}{self.prefix}"
+
+    @cached_property
+    def body(self) -> bytes:
+        """The body, decompressed. Raises `Refusal` when it is not what `Content-Encoding` says."""
+        encoding = self.request.headers.get("content-encoding", "").lower()
+        raw = self.request.content
+        if not encoding or encoding == "identity":
+            return raw
+        if encoding not in {"gzip", "deflate"}:
+            raise Refusal(415, f'unsupported content encoding "{encoding}"')
+        try:
+            return decompress(raw, encoding)
+        except zlib.error as error:
+            raise Refusal(400, "Failed to decompress request body") from error
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise Refusal(400, "Invalid JSON") from error
+
+    def fields(self) -> dict[str, Any]:
+        """The body as a JSON object."""
+        body = self.json()
+        if not isinstance(body, dict):
+            raise invalid_data(Issue((), "Invalid input: expected object", "invalid_type"))
+        return body
+
+    def text(self, body: Mapping[str, Any], name: str) -> str:
+        """A field that must be a string."""
+        value = body.get(name)
+        if not isinstance(value, str):
+            received = "undefined" if name not in body else type(value).__name__
+            message = f"Invalid input: expected string, received {received}"
+            raise invalid_data(Issue((name,), message, "invalid_type"))
+        return value
+
+    def page(self, records: list[dict[str, Any]]) -> httpx.Response:
+        """One page of `records`, as `page` and `limit` of the query ask for."""
+        page, limit = self._count("page", 1), self._count("limit", 50)
+        start = (page - 1) * limit
+        meta = {
+            "page": page,
+            "limit": limit,
+            "totalItems": len(records),
+            "totalPages": -(-len(records) // limit),
+        }
+        return httpx.Response(200, json={"data": records[start : start + limit], "meta": meta})
+
+    def _count(self, name: str, default: int) -> int:
+        text = self.query.get(name)
+        if text is None or text == "":
+            return default
+        if not text.isdigit() or int(text) == 0:
+            raise invalid_data(Issue((name,), "Invalid input: expected a positive number", "invalid_type"))
+        return int(text)
+
+
+def decompress(raw: bytes, encoding: str) -> bytes:
+    """Undo `Content-Encoding: gzip` or `deflate`, the latter with or without zlib's header. Raises `zlib.error`."""
+    if encoding == "gzip":
+        return _inflate(raw, 16 + zlib.MAX_WBITS)
+    try:
+        return _inflate(raw, zlib.MAX_WBITS)
+    except zlib.error:
+        return _inflate(raw, -zlib.MAX_WBITS)
+
+
+def _inflate(raw: bytes, window: int) -> bytes:
+    stream = zlib.decompressobj(window)
+    data = stream.decompress(raw) + stream.flush()
+    if not stream.eof:
+        raise zlib.error("the stream ends too early")
+    return data
+
+
+def now() -> str:
+    """The time as Langfuse writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
