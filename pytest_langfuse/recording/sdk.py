@@ -34,7 +34,7 @@ from langfuse._client.span_processor import LangfuseSpanProcessor
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import ReadableSpan, Tracer
+from opentelemetry.sdk.trace import ReadableSpan, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
@@ -326,11 +326,12 @@ def _restored_globals() -> Iterator[None]:
         for manager in made:
             _close(manager)
             hooks.managers.discard(manager)
-        for made_provider in {*(manager.tracer_provider for manager in made), otel_trace._TRACER_PROVIDER} - {provider}:
-            if hasattr(made_provider, "shutdown"):
+        # A list: providers of other libraries (logfire) are not hashable.
+        for made_provider in [*(manager.tracer_provider for manager in made), otel_trace._TRACER_PROVIDER]:
+            if isinstance(made_provider, TracerProvider) and made_provider is not provider:
                 made_provider.shutdown()
         for processor in set(hooks.processors) - processors:
-            processor.shutdown()
+            processor.shutdown()  # type: ignore[no-untyped-call]
             hooks.processors.discard(processor)
         LangfuseResourceManager._instances.clear()
         LangfuseResourceManager._instances.update(instances)
@@ -375,7 +376,7 @@ def _close(manager: LangfuseResourceManager) -> None:
 
 
 @contextmanager
-def answered_by(handler: Callable[[httpx.Request], httpx.Response] | None) -> Iterator[None]:
+def answered_by(handler: Callable[[httpx.Request], httpx.Response | None] | None) -> Iterator[None]:
     """REST calls of captured clients go to `handler` inside the block."""
     previous, hooks.router.handler = hooks.router.handler, handler
     try:

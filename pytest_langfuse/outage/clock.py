@@ -1,0 +1,105 @@
+"""A clock that a test moves: the app's and the circuit breaker's, and nobody else's.
+
+freezegun replaces the clock functions of every module. Frozen for the SDK, urllib3, httpx, asyncio or threading, a
+timeout would never come, or a loop that waits for it would spin. These keep the real clock; the rule is who *calls* the
+clock, so the app's code is frozen in a thread, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from freezegun.api import FrozenDateTimeFactory
+
+#: Modules (and those below them) whose own timers go on in real time.
+REAL_TIME_MODULES = (
+    "_pytest",
+    "aiohttp",
+    "aiokafka",
+    "anyio",
+    "asyncio",
+    "backoff",
+    "boto3",
+    "botocore",
+    "concurrent",
+    "confluent_kafka",
+    "execnet",
+    "google.protobuf",
+    "grpc",
+    "gunicorn",
+    "h11",
+    "h2",
+    "http",
+    "httpcore",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "langfuse",
+    "multiprocessing",
+    "openai",
+    "opentelemetry",
+    "pluggy",
+    "pytest_langfuse.outage",
+    "pytest_langfuse.process",
+    "pytest_langfuse.recording",
+    "queue",
+    "requests",
+    "sched",
+    "selectors",
+    "socket",
+    "socketserver",
+    "ssl",
+    "subprocess",
+    "threading",
+    "tenacity",
+    "trio",
+    "urllib",
+    "urllib3",
+    "uvicorn",
+    "uvloop",
+    "wsgiref",
+    "xdist",
+)
+
+
+class Clock:
+    """The frozen clock of a test. It stands still but for `advance`."""
+
+    def __init__(self, frozen: FrozenDateTimeFactory) -> None:
+        self._frozen = frozen
+
+    @property
+    def now(self) -> datetime:
+        """The time that the app sees, in UTC."""
+        return self._frozen().replace(tzinfo=UTC)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward by `seconds`.
+
+        Raises:
+            ValueError: `seconds` is negative; a monotonic clock can't go back.
+        """
+        if seconds < 0:
+            raise ValueError(f"langfuse_clock.advance(seconds={seconds}): a clock does not go back, use seconds >= 0")
+        self._frozen.tick(timedelta(seconds=seconds))
+
+
+@contextmanager
+def frozen_clock() -> Iterator[Clock]:
+    """Freeze the clock of the app at the present time, inside the block."""
+    # Imported here: only a test that moves the clock pays for it.
+    from freezegun import api, freeze_time  # noqa: PLC0415
+
+    frames, api.call_stack_inspection_limit = api.call_stack_inspection_limit, 1
+    freezer = freeze_time(datetime.now(UTC), ignore=list(REAL_TIME_MODULES), real_asyncio=True)
+    # freezegun adds its own default list, in which `threading` would make it look at the callers of the app.
+    freezer.ignore = REAL_TIME_MODULES
+    try:
+        with freezer as frozen:
+            yield Clock(frozen)  # type: ignore[arg-type]
+    finally:
+        api.call_stack_inspection_limit = frames

@@ -1,0 +1,114 @@
+"""`langfuse_clock`: the app's clock moves, and no library's timer hangs or spins for it."""
+
+import asyncio
+import queue
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+import urllib3
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from pytest_langfuse.outage.clock import frozen_clock
+
+
+@pytest.fixture
+def silent_port():
+    """A port that accepts and never answers."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_the_apps_clocks_move_together_and_only_when_told() -> None:
+    with frozen_clock() as clock:
+        before = (time.time(), time.monotonic(), time.perf_counter(), datetime.now(UTC))
+        assert (time.time(), time.monotonic(), time.perf_counter(), datetime.now(UTC)) == before
+        clock.advance(seconds=300)
+        after = (time.time(), time.monotonic(), time.perf_counter(), datetime.now(UTC))
+        assert [round(b - a) for a, b in zip(before[:3], after[:3], strict=True)] == [300, 300, 300]
+        assert after[3] - before[3] == timedelta(seconds=300)
+        assert clock.now == after[3]
+
+
+def test_the_app_is_frozen_in_a_thread_too() -> None:
+    with frozen_clock() as clock, ThreadPoolExecutor(1) as pool:
+        before = pool.submit(lambda: time.monotonic()).result()
+        clock.advance(seconds=60)
+        assert pool.submit(lambda: time.monotonic()).result() - before == pytest.approx(60)
+
+
+def test_time_does_not_go_back() -> None:
+    with frozen_clock() as clock, pytest.raises(ValueError, match="seconds=-1"):
+        clock.advance(seconds=-1)
+
+
+def test_the_real_clock_is_back_afterwards() -> None:
+    from freezegun import api
+
+    limit = api.call_stack_inspection_limit
+    real = time.monotonic
+    with frozen_clock():
+        assert time.monotonic is not real
+    assert time.monotonic is real
+    assert api.call_stack_inspection_limit == limit
+
+
+def test_threading_timers_run_out() -> None:
+    with frozen_clock():
+        assert not threading.Event().wait(0.01)
+        with pytest.raises(queue.Empty):
+            queue.Queue().get(timeout=0.01)
+        with ThreadPoolExecutor(1) as pool:
+            blocked = threading.Event()
+            with pytest.raises(FutureTimeoutError):
+                pool.submit(blocked.wait).result(timeout=0.01)
+            blocked.set()
+
+
+def test_asyncio_timers_run_out() -> None:
+    async def main() -> None:
+        await asyncio.sleep(0.01)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+
+    with frozen_clock():
+        asyncio.run(main())
+
+
+def test_httpx_times_out(silent_port: int) -> None:
+    with frozen_clock(), httpx.Client(timeout=0.05) as client, pytest.raises(httpx.ReadTimeout):
+        client.get(f"http://127.0.0.1:{silent_port}")
+
+
+def test_urllib3_times_out(silent_port: int) -> None:
+    with frozen_clock(), urllib3.PoolManager() as pool, pytest.raises(urllib3.exceptions.MaxRetryError):
+        pool.request("GET", f"http://127.0.0.1:{silent_port}", timeout=0.05, retries=1)
+
+
+def test_opentelemetrys_batch_processor_goes_on() -> None:
+    class Waking(SpanExporter):
+        exported = threading.Event()
+
+        def export(self, spans: object) -> SpanExportResult:
+            self.exported.set()
+            return SpanExportResult.SUCCESS
+
+    exporter = Waking()
+    with frozen_clock() as clock:
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=10))
+        tracer = provider.get_tracer("app")
+        span = tracer.start_span("timed by the real clock")
+        clock.advance(seconds=3600)
+        span.end()
+        assert exporter.exported.wait(10)
+        provider.shutdown()
+    assert span.end_time - span.start_time < 60_000_000_000
