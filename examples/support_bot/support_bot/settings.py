@@ -1,0 +1,32 @@
+"""What the service needs to know, from environment variables. Langfuse's own variables are read by `init_tracing`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the service; times are seconds."""
+
+    openai_api_key: str = field(repr=False)
+    #: Where the order service answers.
+    orders_url: str
+    model: str = "gpt-4o-mini"
+    #: For one request to OpenAI or to the order service.
+    timeout: float = 20.0
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings; a missing one is a `RuntimeError` that names it."""
+        missing = [name for name in ("OPENAI_API_KEY", "ORDERS_URL") if not variables.get(name)]
+        if missing:
+            raise RuntimeError(f"set {' and '.join(missing)} in the environment")
+        return cls(
+            openai_api_key=variables["OPENAI_API_KEY"],
+            orders_url=variables["ORDERS_URL"].rstrip("/"),
+            model=variables.get("SUPPORT_BOT_MODEL", cls.model),
+            timeout=float(variables.get("SUPPORT_BOT_TIMEOUT", cls.timeout)),
+        )
