@@ -29,11 +29,10 @@ class Failures:
                 self._logged[where] = now
         if not quiet:
             logger.warning(
-                "Tracing failed while %s (%d times so far); the application is not affected: %s: %s",
+                "Tracing failed while %s (%d times so far); the application is not affected: %s",
                 where,
                 count,
-                type(error).__name__,
-                error,
+                _shown(error),
                 exc_info=logger.isEnabledFor(logging.DEBUG),
             )
 
@@ -47,6 +46,13 @@ class Failures:
         self._lock = threading.Lock()
         self._counts.clear()
         self._logged.clear()
+
+
+def _shown(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the error may be one of the application, whose text may raise
+        return type(error).__name__
 
 
 failures = Failures()

@@ -58,16 +58,17 @@ def base_url(value: Any) -> str:
     allowed = "http://HOST or https://HOST, with a port and a path if needed"
     if not isinstance(value, str):
         raise Invalid("is not an address", allowed, example)
+    address = value.strip()
     try:
-        parts = urlsplit(value.strip())
+        parts = urlsplit(address)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in value.strip()):
+        raise Invalid("is not an address", allowed, example) from None
+    if not usable or any(character.isspace() for character in address):
         raise Invalid("is not an address", allowed, example)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise Invalid("has more than host, port and path", allowed, example)
-    return value.strip().rstrip("/")
+    return address.rstrip("/")
 
 
 def environment(value: Any) -> str:

@@ -128,7 +128,7 @@ def fresh() -> Iterator[None]:
 
     For test harnesses: no thread and no exit handler of what was set up inside stays behind.
     """
-    global singleton  # noqa: PLW0603 - the one place where the process-wide state is swapped
+    global singleton
     outer, singleton = singleton, Singleton()
     try:
         yield
@@ -137,5 +137,9 @@ def fresh() -> Iterator[None]:
         inner.shut_down(timeout=1.0)
 
 
+def _after_fork() -> None:
+    singleton.after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: singleton.after_fork())
+    os.register_at_fork(after_in_child=_after_fork)

@@ -97,8 +97,8 @@ class TracingConfig:
     #: Hosts (globs allowed) that may get trace and user headers of outgoing requests.
     propagate_to: tuple[str, ...] = ()
 
-    #: Fields that were left out and have no default of their own.
-    _unset: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
+    #: Names of fields that were left out and have no default of their own.
+    unset: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
 
     def __post_init__(self) -> None:
         """Check every field, and fill the preset's."""
@@ -117,7 +117,7 @@ class TracingConfig:
             raise ConfigError("\n".join(errors))
         preset = preset_of(values["environment"])
         preset = preset._replace(flush_at=min(preset.flush_at, values["max_buffer_spans"]))
-        values = {**preset._asdict(), **values, "_unset": unset}
+        values = {**preset._asdict(), **values, "unset": unset}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -192,7 +192,7 @@ SETTINGS: Mapping[str, Setting] = {
     "export": Setting(parsing.choice("http", "kafka", "sqs"), ("LANGFUSE_EXPORT",)),
     "handle_signals": Setting(parsing.boolean, ("LANGFUSE_HANDLE_SIGNALS",)),
     "keep_errors": Setting(parsing.boolean, ("LANGFUSE_KEEP_ERRORS",)),
-    "keep_slower_than": Setting(parsing.number(0.0, 86400.0, example="2.0"), ("LANGFUSE_KEEP_SLOWER_THAN",)),
+    "keep_slower_than": Setting(parsing.number(0.001, 86400.0, example="2.0"), ("LANGFUSE_KEEP_SLOWER_THAN",)),
     "trusted_request_headers": Setting(parsing.boolean, ("LANGFUSE_TRUSTED_REQUEST_HEADERS",)),
     "propagate_to": Setting(parsing.hosts, ("LANGFUSE_PROPAGATE_TO",)),
 }
@@ -227,10 +227,11 @@ def get_tracing_config(**overrides: Any) -> TracingConfig:
                 fix = f"set {first}={invalid.example}" + ("" if variable == first else f", which wins over {variable}")
                 errors.append(_sentence(f"{variable}={setting.show(raw)}", invalid, fix))
             break
+    values.setdefault("base_url", DEFAULT_BASE_URL)
     try:
-        config = TracingConfig(**{"base_url": DEFAULT_BASE_URL, **values})
+        config = TracingConfig(**values)
     except ConfigError as error:
-        errors.append(str(error))
+        raise ConfigError("\n".join([*errors, str(error)])) from None
     if errors:
         raise ConfigError("\n".join(errors))
     return config
@@ -241,7 +242,7 @@ def given_settings(config: TracingConfig | None, overrides: Mapping[str, Any]) -
     check_names(overrides)
     given: dict[str, Any] = {}
     if config is not None:
-        given = {name: getattr(config, name) for name in SETTINGS if name not in config._unset}
+        given = {name: getattr(config, name) for name in SETTINGS if name not in config.unset}
     return {**given, **{name: value for name, value in overrides.items() if value is not None}}
 
 

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
@@ -52,7 +52,8 @@ class RequestContext:
         """Bring every value into the form in which it is sent."""
         for name in ("user_id", "session_id", "request_id"):
             object.__setattr__(self, name, _identifier(name, getattr(self, name)))
-        tags = (self.tags,) if isinstance(self.tags, str) else self.tags
+        given: str | Iterable[object] = self.tags
+        tags = (given,) if isinstance(given, str) else given
         object.__setattr__(self, "tags", tuple(dict.fromkeys(_cut("tag", str(tag)) for tag in tags)))
         metadata = {str(key): value for key, value in self.metadata.items() if value is not None}
         object.__setattr__(self, "metadata", MappingProxyType(metadata))

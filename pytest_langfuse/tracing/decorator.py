@@ -67,6 +67,10 @@ def safe_trace(
     return decorate
 
 
+#: So many items of a generator are kept for its output; it may go on for ever.
+LONGEST_OUTPUT = 10_000
+
+
 class _Settings:
     """What is observed of a function."""
 
@@ -113,13 +117,13 @@ class _Call:
         """The function raised."""
         if self._observation is not None:
             if (level := _level(error)) is not None:
-                message = str(error) or type(error).__name__
-                self._tell(
-                    "updating an observation", lambda: self._observation.update(level=level, status_message=message)
-                )
+                self._tell("updating an observation", lambda: self._mark(level, error))
             if isinstance(error, Exception):
                 self._tell("recording an exception", lambda: self._span.record_exception(error))
             self._end()
+
+    def _mark(self, level: str, error: BaseException) -> None:
+        self._observation.update(level=level, status_message=str(error) or type(error).__name__)
 
     def _end(self) -> None:
         self._tell("ending an observation", self._observation.end)
@@ -210,7 +214,7 @@ class _Stream(Steps):
 
     def seen(self, item: Any) -> None:
         """Keep the item for the output."""
-        if self._items is not None:
+        if self._items is not None and len(self._items) < LONGEST_OUTPUT:
             self._items.append(item)
 
     def returned(self) -> None:

@@ -1,0 +1,259 @@
+"""User, session, request, tags and metadata reach every observation below, and nothing else."""
+
+import asyncio
+import contextvars
+import logging
+import threading
+
+import pytest
+from langfuse import Langfuse
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from pytest_langfuse.tracing import RequestContext, get_request_context, request_context, run_with_context
+from pytest_langfuse.tracing import context as context_module
+
+
+@pytest.fixture
+def client(fresh):
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    langfuse = Langfuse(
+        public_key="pk-lf-context", secret_key="sk", base_url="http://127.0.0.1:9", tracer_provider=provider,
+        span_exporter=InMemorySpanExporter(),
+    )  # fmt: skip
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    langfuse.exporter = exporter
+    yield langfuse
+    langfuse.shutdown()
+    provider.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _warn_anew():
+    context_module._warned.clear()
+
+
+def attributes(client, name="x"):
+    with client.start_as_current_observation(name=name):
+        pass
+    return dict(client.exporter.get_finished_spans()[-1].attributes)
+
+
+def test_every_value_reaches_an_observation(client):
+    with request_context(
+        user_id="u", session_id="s", request_id="r", tags=["a", "b"], metadata={"tenant": "acme"}
+    ) as current:
+        found = attributes(client)
+        assert get_request_context() is current
+
+    assert found["user.id"] == "u"
+    assert found["session.id"] == "s"
+    assert found["langfuse.trace.tags"] == ("a", "b")
+    assert found["langfuse.trace.metadata.tenant"].strip('"') == "acme"
+    assert found["langfuse.trace.metadata.request_id"].strip('"') == "r"
+    assert "user.id" not in attributes(client)
+    assert get_request_context() == RequestContext()
+
+
+def test_it_also_marks_the_observation_that_is_current(client):
+    with client.start_as_current_observation(name="root"), request_context(user_id="u"):
+        pass
+
+    assert client.exporter.get_finished_spans()[0].attributes["user.id"] == "u"
+
+
+def test_nested_contexts_add_up_and_are_restored(client):
+    with request_context(user_id="u1", session_id="s", tags=["a"], metadata={"k": "1"}):
+        with request_context(user_id="u2", tags=["b", "a"], metadata={"l": "2"}):
+            assert get_request_context() == RequestContext(
+                user_id="u2", session_id="s", tags=("a", "b"), metadata={"k": "1", "l": "2"}
+            )
+            inner = attributes(client)
+        outer = attributes(client)
+        assert get_request_context() == RequestContext(user_id="u1", session_id="s", tags=("a",), metadata={"k": "1"})
+
+    assert (inner["user.id"], inner["session.id"], inner["langfuse.trace.tags"]) == ("u2", "s", ("a", "b"))
+    assert (outer["user.id"], outer["langfuse.trace.tags"]) == ("u1", ("a",))
+    assert "langfuse.trace.metadata.l" not in outer
+
+
+def test_it_is_restored_when_the_block_raises():
+    with pytest.raises(RuntimeError), request_context(user_id="u"):
+        raise RuntimeError
+    assert get_request_context().user_id is None
+
+
+def test_an_instance_can_be_entered_again_and_nested_in_itself():
+    entering = request_context(user_id="u")
+    for _ in range(2):
+        with entering:
+            with entering:
+                assert get_request_context().user_id == "u"
+            assert get_request_context().user_id == "u"
+        assert get_request_context().user_id is None
+
+
+async def test_async_with_and_tasks(client):
+    seen = {}
+    shared = request_context(session_id="s")
+
+    async def work(user):
+        async with request_context(user_id=user), shared:
+            await asyncio.sleep(0)
+            child = asyncio.create_task(asyncio.sleep(0, get_request_context()))
+            await asyncio.sleep(0.001)
+            seen[user] = attributes(client, user), get_request_context(), await child
+
+    await asyncio.gather(*(work(f"u{number}") for number in range(20)))
+    assert get_request_context() == RequestContext()
+
+    spans = {span.name: span.attributes["user.id"] for span in client.exporter.get_finished_spans()}
+    assert spans == {f"u{number}": f"u{number}" for number in range(20)}
+    assert all(current.user_id == user == child.user_id for user, (_, current, child) in seen.items())
+
+
+def test_threads_get_it_with_a_copied_context():
+    with request_context(user_id="u"):
+        context = contextvars.copy_context()
+    found = []
+    thread = threading.Thread(target=lambda: found.append(context.run(get_request_context).user_id))
+    thread.start()
+    thread.join()
+
+    assert found == ["u"]
+
+
+def test_run_with_context_takes_both_forms_and_hands_everything_on():
+    def function(*args, **kwargs):
+        return args, kwargs, get_request_context().user_id
+
+    assert run_with_context({"user_id": "u"}, function, 1, two=2) == ((1,), {"two": 2}, "u")
+    assert run_with_context(RequestContext(user_id="v"), function) == ((), {}, "v")
+    assert get_request_context().user_id is None
+
+
+async def test_run_with_context_covers_what_the_function_returns():
+    async def coroutine():
+        await asyncio.sleep(0)
+        return get_request_context().user_id
+
+    def generator():
+        yield get_request_context().user_id
+        yield get_request_context().user_id
+        return "end"
+
+    async def async_generator():
+        yield get_request_context().user_id
+        await asyncio.sleep(0)
+        yield get_request_context().user_id
+
+    assert await run_with_context({"user_id": "u"}, coroutine) == "u"
+    found = [(item, get_request_context().user_id) for item in run_with_context({"user_id": "u"}, generator)]
+    steps = run_with_context({"user_id": "u"}, async_generator)
+    found += [(item, get_request_context().user_id) async for item in steps]
+
+    assert found == [("u", None)] * 4
+
+
+def test_a_generators_own_context_lasts_over_its_steps():
+    def generator():
+        with request_context(session_id="s"):
+            yield get_request_context()
+            yield get_request_context()
+
+    steps = run_with_context({"user_id": "u"}, generator)
+    expected = RequestContext(user_id="u", session_id="s")
+    assert next(steps) == expected
+    assert get_request_context() == RequestContext()
+    assert next(steps) == expected
+    assert list(steps) == []
+    assert get_request_context() == RequestContext()
+
+
+def test_a_generator_is_still_a_generator():
+    received = []
+
+    def generator():
+        try:
+            received.append((yield 1))
+            try:
+                yield 2
+            except KeyError:
+                yield 3
+        finally:
+            received.append("closed")
+
+    steps = run_with_context({}, generator)
+    assert next(steps) == 1
+    assert steps.send("sent") == 2
+    assert steps.throw(KeyError()) == 3
+    steps.close()
+    assert received == ["sent", "closed"]
+
+
+@pytest.mark.parametrize("name", ["user_id", "session_id", "request_id"])
+def test_a_long_id_is_cut_but_stays_one_id(client, lines, name):
+    one, other = "x" * 300 + "1", "x" * 300 + "2"
+    first = getattr(RequestContext(**{name: one}), name)
+
+    assert len(first) == 200
+    assert first == getattr(RequestContext(**{name: one}), name)
+    assert first != getattr(RequestContext(**{name: other}), name)
+    assert lines() == [f"{name} has 301 characters; Langfuse takes 200, so it is cut. Logged once."]
+    assert getattr(RequestContext(**{name: "y" * 200}), name) == "y" * 200
+
+
+def test_long_tags_and_metadata_arrive_cut(client, lines):
+    with request_context(
+        tags=["t" * 300], metadata={"text": "m" * 300, "quoted": '"' * 150, "object": {"k": "v" * 300}}
+    ):
+        found = attributes(client)
+
+    assert found["langfuse.trace.tags"] == ("t" * 199 + "…",)
+    for key in ("text", "quoted", "object"):
+        assert 90 <= len(found[f"langfuse.trace.metadata.{key}"]) <= 200, key
+    assert not any("Dropping" in line for line in lines())
+
+
+def test_values_that_are_no_text_become_text(client):
+    current = RequestContext(user_id=7, session_id="", tags="solo", metadata={"n": 1, "none": None, 3: "three"})
+
+    assert (current.user_id, current.session_id, current.tags) == ("7", None, ("solo",))
+    assert dict(current.metadata) == {"n": 1, "3": "three"}
+    with request_context(current):
+        assert attributes(client)["langfuse.trace.metadata.n"] == "1"
+
+
+def test_it_is_frozen_and_hashable():
+    current = RequestContext(user_id="u", metadata={"k": []})
+
+    with pytest.raises(AttributeError):
+        current.user_id = "v"
+    with pytest.raises(TypeError):
+        current.metadata["k"] = 1
+    assert hash(current) == hash(RequestContext(user_id="u", metadata={"k": []}))
+
+
+@pytest.mark.parametrize(
+    "call", [lambda: request_context(usr_id="u"), lambda: run_with_context({"usr_id": "u"}, print)]
+)
+def test_a_wrong_keyword_suggests(call):
+    with pytest.raises(TypeError, match="unknown keyword 'usr_id', did you mean 'user_id'"):
+        call()
+
+
+def test_a_failure_of_the_sdk_does_not_reach_the_application(monkeypatch, caplog):
+    def broken(**kwargs):
+        raise RuntimeError("broken SDK")
+
+    monkeypatch.setattr(context_module, "propagate_attributes", broken)
+    caplog.set_level(logging.WARNING)
+    context_module.failures.forget()
+    with request_context(user_id="u"):
+        assert get_request_context().user_id == "u"
+
+    assert "Tracing failed while setting the request's context" in caplog.text
+    assert otel_context.get_value("pytest_langfuse.request_context") is None

@@ -1,0 +1,284 @@
+"""Where settings come from, and what is said of those that can't be used."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_langfuse.tracing import ConfigError, TracingConfig, get_tracing_config
+from pytest_langfuse.tracing.config import SETTINGS
+
+
+def test_defaults_that_are_part_of_the_contract():
+    config = TracingConfig()
+
+    assert {name: getattr(config, name) for name in SETTINGS} == {
+        "public_key": None,
+        "secret_key": None,
+        "base_url": None,
+        "environment": "development",
+        "release": None,
+        "sample_rate": 1.0,
+        "flush_interval": 1.0,
+        "flush_at": 1,
+        "timeout": 5.0,
+        "shutdown_timeout": 5.0,
+        "max_buffer_spans": 100_000,
+        "max_buffer_bytes": 64 * 1024 * 1024,
+        "spool_path": None,
+        "breaker_failure_threshold": 10,
+        "breaker_recovery_timeout": 300.0,
+        "export": "http",
+        "handle_signals": True,
+        "keep_errors": True,
+        "keep_slower_than": None,
+        "trusted_request_headers": False,
+        "propagate_to": (),
+    }
+    assert [field.name for field in dataclasses.fields(TracingConfig) if field.init] == list(SETTINGS)
+
+
+def test_it_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TracingConfig().flush_at = 3
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ("development", (1.0, 1, 1.0)),
+        ("staging", (5.0, 25, 0.5)),
+        ("production", (10.0, 100, 0.1)),
+        ("eu-west_1", (1.0, 1, 1.0)),
+    ],
+)
+@pytest.mark.parametrize("build", [TracingConfig, get_tracing_config])
+def test_presets(build, environment, expected):
+    config = build(environment=environment)
+
+    assert (config.flush_interval, config.flush_at, config.sample_rate) == expected
+    assert config.environment == environment
+
+
+def test_a_preset_never_asks_for_more_than_the_buffer_holds():
+    assert TracingConfig(environment="production", max_buffer_spans=10).flush_at == 10
+
+
+def test_argument_before_langfuse_before_opentelemetry_before_preset(monkeypatch):
+    assert get_tracing_config(environment="staging").flush_at == 25
+
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "30")
+    assert get_tracing_config(environment="staging").flush_at == 30
+
+    monkeypatch.setenv("LANGFUSE_FLUSH_AT", "40")
+    assert get_tracing_config(environment="staging").flush_at == 40
+
+    assert get_tracing_config(environment="staging", flush_at=50).flush_at == 50
+
+
+VARIABLES = {
+    "LANGFUSE_PUBLIC_KEY": ("pk-lf-1", "public_key", "pk-lf-1"),
+    "LANGFUSE_SECRET_KEY": ("sk-lf-1", "secret_key", "sk-lf-1"),
+    "LANGFUSE_BASE_URL": ("https://langfuse.example.com/", "base_url", "https://langfuse.example.com"),
+    "LANGFUSE_HOST": ("https://old.example.com", "base_url", "https://old.example.com"),
+    "LANGFUSE_TRACING_ENVIRONMENT": ("qa", "environment", "qa"),
+    "LANGFUSE_RELEASE": ("1.2.3", "release", "1.2.3"),
+    "LANGFUSE_SAMPLE_RATE": ("0.25", "sample_rate", 0.25),
+    "LANGFUSE_FLUSH_INTERVAL": ("2.5", "flush_interval", 2.5),
+    "LANGFUSE_FLUSH_AT": ("7", "flush_at", 7),
+    "LANGFUSE_TIMEOUT": ("3", "timeout", 3.0),
+    "LANGFUSE_SHUTDOWN_TIMEOUT": ("4", "shutdown_timeout", 4.0),
+    "LANGFUSE_MAX_BUFFER_SPANS": ("500", "max_buffer_spans", 500),
+    "LANGFUSE_MAX_BUFFER_BYTES": ("1000000", "max_buffer_bytes", 1_000_000),
+    "LANGFUSE_SPOOL_PATH": ("/spool.sqlite", "spool_path", Path("/spool.sqlite")),
+    "LANGFUSE_BREAKER_FAILURE_THRESHOLD": ("3", "breaker_failure_threshold", 3),
+    "LANGFUSE_BREAKER_RECOVERY_TIMEOUT": ("30", "breaker_recovery_timeout", 30.0),
+    "LANGFUSE_EXPORT": ("kafka", "export", "kafka"),
+    "LANGFUSE_HANDLE_SIGNALS": ("off", "handle_signals", False),
+    "LANGFUSE_KEEP_ERRORS": ("False", "keep_errors", False),
+    "LANGFUSE_KEEP_SLOWER_THAN": ("2", "keep_slower_than", 2.0),
+    "LANGFUSE_TRUSTED_REQUEST_HEADERS": ("yes", "trusted_request_headers", True),
+    "LANGFUSE_PROPAGATE_TO": ("api.internal, *.svc:8080", "propagate_to", ("api.internal", "*.svc:8080")),
+    "OTEL_BSP_SCHEDULE_DELAY": ("1500", "flush_interval", 1.5),
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": ("64", "flush_at", 64),
+    "OTEL_EXPORTER_OTLP_TIMEOUT": ("9", "timeout", 9.0),
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": ("8", "timeout", 8.0),
+    "OTEL_TRACES_SAMPLER": ("always_off", "sample_rate", 0.0),
+}
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_each_variable(monkeypatch, variable):
+    text, field, expected = VARIABLES[variable]
+    monkeypatch.setenv(variable, text)
+
+    assert getattr(get_tracing_config(), field) == expected
+
+
+def test_every_field_has_a_variable_that_is_tested():
+    assert {field for _, field, _ in VARIABLES.values()} == set(SETTINGS)
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_an_empty_variable_counts_as_unset(monkeypatch, variable):
+    expected = get_tracing_config()
+    monkeypatch.setenv(variable, "  ")
+
+    assert get_tracing_config() == expected
+
+
+def test_resource_attributes_name_environment_and_release(monkeypatch):
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.version=2.0%2B1,deployment.environment.name=staging,x=y")
+    config = get_tracing_config()
+
+    assert (config.environment, config.release, config.flush_at) == ("staging", "2.0+1", 25)
+
+
+def test_the_older_name_of_the_environment_attribute(monkeypatch):
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=qa")
+
+    assert get_tracing_config().environment == "qa"
+
+
+def test_a_sampler_argument_is_a_rate_only_for_ratio_samplers(monkeypatch):
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.2")
+    assert get_tracing_config().sample_rate == 1.0
+
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    assert get_tracing_config().sample_rate == 0.2
+
+
+BAD = {
+    "public_key": ["sk-lf-secret", "", 3],
+    "secret_key": ["pk-lf-public", 3],
+    "base_url": ["langfuse.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?y=1", "http://x y", 3],
+    "environment": ["Prod", "langfuse-x", "a" * 41, "", "a b", 3],
+    "release": [3, " "],
+    "sample_rate": [1.5, -0.1, "high", True, float("nan"), []],
+    "flush_interval": [0, -1, "soon", float("inf")],
+    "flush_at": [0, 1.5, "many", True],
+    "timeout": [0, "x"],
+    "shutdown_timeout": [-1, "x"],
+    "max_buffer_spans": [0, "x"],
+    "max_buffer_bytes": [0, "64MiB"],
+    "spool_path": ["/nowhere/at/all/spool", "/tmp", 3],
+    "breaker_failure_threshold": [0],
+    "breaker_recovery_timeout": [0],
+    "export": ["grpc", 1],
+    "handle_signals": ["maybe", 2],
+    "keep_errors": ["x"],
+    "keep_slower_than": [0, "x"],
+    "trusted_request_headers": ["x"],
+    "propagate_to": [["https://x"], ["a b"], 3],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in BAD.items() for value in values])
+@pytest.mark.parametrize("build", [TracingConfig, get_tracing_config])
+def test_a_bad_argument_is_named_with_its_value_what_is_allowed_and_the_fix(build, field, value):
+    with pytest.raises(ConfigError) as error:
+        build(**{field: value})
+
+    message = str(error.value)
+    shown = "***" if field == "secret_key" else repr(value)
+    assert message.startswith(f"{field}={shown} ")
+    assert " Allowed: " in message
+    assert " Fix: " in message
+    assert len(message.splitlines()) == 1
+
+
+BAD_TEXT = [
+    (variable, next(value for value in BAD[field] if isinstance(value, str) and value.strip()))
+    for variable, (_, field, _) in VARIABLES.items()
+    if any(isinstance(value, str) and value.strip() for value in BAD[field]) and variable != "OTEL_TRACES_SAMPLER"
+]
+
+
+@pytest.mark.parametrize(("variable", "text"), BAD_TEXT)
+def test_a_bad_variable_is_named_not_the_field(monkeypatch, variable, text):
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigError) as error:
+        get_tracing_config()
+
+    message = str(error.value)
+    assert message.startswith(f"{variable}=")
+    assert " Fix: set LANGFUSE_" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_an_opentelemetry_variable_that_does_not_fit_can_be_overruled(monkeypatch):
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=Production")
+    with pytest.raises(ConfigError, match=r"LANGFUSE_TRACING_ENVIRONMENT=.* which wins over OTEL_RESOURCE_ATTRIBUTES"):
+        get_tracing_config()
+
+    monkeypatch.setenv("LANGFUSE_TRACING_ENVIRONMENT", "production")
+    assert get_tracing_config().environment == "production"
+
+
+def test_all_bad_values_are_told_at_once(monkeypatch):
+    monkeypatch.setenv("LANGFUSE_TIMEOUT", "never")
+    monkeypatch.setenv("LANGFUSE_FLUSH_AT", "0")
+    with pytest.raises(ConfigError) as error:
+        get_tracing_config(sample_rate=7)
+
+    assert [line.split("=")[0] for line in str(error.value).splitlines()] == [
+        "LANGFUSE_FLUSH_AT",
+        "LANGFUSE_TIMEOUT",
+        "sample_rate",
+    ]
+
+
+@pytest.mark.parametrize("secret", ["sk-lf-very-secret", "pk-lf-not-the-secret"])
+def test_a_secret_is_never_shown(monkeypatch, secret):
+    monkeypatch.setenv("LANGFUSE_SECRET_KEY", secret)
+    try:
+        shown = repr(get_tracing_config()) + str(get_tracing_config())
+    except ConfigError as error:
+        shown = repr(error) + str(error)
+
+    assert secret not in shown
+    assert "***" in shown
+
+
+def test_keys_that_are_the_same():
+    with pytest.raises(ConfigError, match="public_key and secret_key are the same"):
+        TracingConfig(public_key="key", secret_key="key")
+
+
+def test_more_at_once_than_the_buffer_holds():
+    with pytest.raises(ConfigError, match=r"flush_at=11 is more than the buffer holds.*max_buffer_spans=10"):
+        TracingConfig(flush_at=11, max_buffer_spans=10)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "hint"), [("sample_rte", "did you mean 'sample_rate'?"), ("colour", "settings are: public_key,")]
+)
+def test_a_wrong_keyword_suggests(keyword, hint):
+    with pytest.raises(TypeError) as error:
+        get_tracing_config(**{keyword: 1})
+
+    assert isinstance(error.value, ConfigError)
+    assert f"unknown setting {keyword!r}, {hint}" in str(error.value)
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_an_environment_is_taken_if_and_only_if_langfuse_takes_it(name):
+    from langfuse._client.propagation import _validate_environment_value
+
+    try:
+        taken = TracingConfig(environment=name).environment
+    except ConfigError:
+        taken = None
+
+    assert taken == _validate_environment_value(value=name)
+
+
+@given(st.floats() | st.integers() | st.text())
+def test_a_sample_rate_is_a_share_or_an_error(value):
+    try:
+        config = TracingConfig(sample_rate=value)
+    except ConfigError:
+        return
+    assert 0.0 <= config.sample_rate <= 1.0

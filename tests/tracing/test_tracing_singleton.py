@@ -1,0 +1,337 @@
+"""One pipeline per process, however often and from wherever it is asked for."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+from langfuse import Langfuse, get_client, observe
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.test.concurrency_test import ConcurrencyTestBase
+
+from pytest_langfuse.tracing import (
+    ConfigError,
+    ShutdownReport,
+    TracingConfig,
+    get_langfuse_client,
+    init_tracing,
+    safe_trace,
+    shutdown_tracing,
+)
+from pytest_langfuse.tracing import _singleton as singleton_module
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+
+def observe_one(name="one"):
+    with get_langfuse_client().start_as_current_observation(name=name):
+        pass
+
+
+def test_spans_arrive_with_keys_environment_and_release(collector, keys):
+    client = init_tracing(**keys, environment="staging", release="1.4.2", sample_rate=1.0)
+    with client.start_as_current_observation(name="answer", as_type="generation", model="m"):
+        pass
+    report = shutdown_tracing()
+
+    assert collector.accepted == ["answer"]
+    sent = collector.exports[0]
+    assert sent.headers["authorization"].startswith("Basic ")
+    assert sent.headers["x-langfuse-public-key"] == "pk-lf-test"
+    assert sent.headers["x-langfuse-ingestion-version"] == "4"
+    assert sent.headers["content-type"] == "application/x-protobuf"
+    assert b"langfuse.environment" in sent.body
+    assert b"staging" in sent.body
+    assert b"1.4.2" in sent.body
+    assert (report.exported, report.buffered, report.dropped, report.timed_out) == (1, 0, {}, False)
+
+
+def test_the_resource_says_it_also_for_spans_of_other_libraries(keys):
+    init_tracing(**keys, environment="staging", release="7")
+    resource = trace.get_tracer_provider().resource
+
+    assert resource.attributes["langfuse.environment"] == "staging"
+    assert resource.attributes["langfuse.release"] == "7"
+    assert resource.attributes["service.name"]
+
+
+def test_it_is_idempotent(keys, lines):
+    first = init_tracing(**keys)
+
+    assert init_tracing(**keys) is first
+    assert init_tracing() is first
+    assert get_langfuse_client() is first
+    assert lines() == []
+
+
+def test_the_clients_of_observed_functions_are_the_same_pipeline(collector, keys):
+    init_tracing(**keys)
+
+    @observe()
+    def answer():
+        return get_client().get_current_trace_id()
+
+    assert answer()
+    assert shutdown_tracing().exported == 1
+    assert collector.accepted == ["answer"]
+
+
+def test_another_configuration_is_told_by_field_once_and_without_secrets(keys, lines):
+    init_tracing(**keys, flush_at=3)
+    for _ in range(3):
+        init_tracing(**{**keys, "secret_key": "sk-lf-other"}, flush_at=4, environment="qa")
+
+    (line,) = lines()
+    assert "flush_at stays 3 (asked: 4)" in line
+    assert "environment stays 'development' (asked: 'qa')" in line
+    assert "secret_key stays as it was (asked: ***)" in line
+    assert "public_key" not in line
+    assert "sk-lf" not in line
+
+
+def test_a_configuration_object_counts_as_asked_for_only_where_it_says_something(keys, lines):
+    init_tracing(**keys, environment="staging", sample_rate=0.75)
+    init_tracing(TracingConfig(**keys, environment="staging"))
+
+    assert lines() == []
+
+
+def test_a_configuration_object_is_completed_from_the_environment(collector, monkeypatch):
+    monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-env")
+    monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-env")
+    monkeypatch.setenv("LANGFUSE_BASE_URL", collector.url)
+    monkeypatch.setenv("LANGFUSE_TIMEOUT", "3")
+    init_tracing(TracingConfig(timeout=2.0))
+    observe_one()
+    shutdown_tracing()
+
+    assert collector.exports[0].headers["x-langfuse-public-key"] == "pk-lf-env"
+
+
+def test_bad_settings_leave_nothing_behind(keys):
+    with pytest.raises(ConfigError, match="flush_at=0"):
+        init_tracing(**keys, flush_at=0)
+    with pytest.raises(TypeError, match="did you mean 'release'"):
+        init_tracing(**keys, relase="1")
+
+    assert singleton_module.singleton.installation is None
+
+
+@pytest.mark.parametrize("given", [{}, {"public_key": "pk-lf-1"}, {"secret_key": "sk-lf-1"}])
+def test_without_keys_one_line_and_the_app_runs(given, lines):
+    client = init_tracing(**given)
+
+    @observe()
+    def observed():
+        return 1
+
+    @safe_trace
+    def traced():
+        return 2
+
+    for _ in range(3):
+        with client.start_as_current_observation(name="x") as observation:
+            observation.update(output=1)
+        client.create_score(name="s", value=1, trace_id="a" * 32)
+        assert (observed(), traced()) == (1, 2)
+    client.flush()
+    report = shutdown_tracing()
+
+    (line,) = lines()
+    assert line.startswith("Tracing is off: set ")
+    for name in {"public_key", "secret_key"} - set(given):
+        assert f"LANGFUSE_{name.upper()}" in line
+    assert report == ShutdownReport(elapsed=report.elapsed)
+
+
+def test_the_sdk_warns_of_missing_keys_again_after_the_shutdown(lines):
+    init_tracing()
+    shutdown_tracing()
+    Langfuse()
+
+    assert any("without public_key" in line for line in lines())
+
+
+@pytest.mark.parametrize(
+    "off", [{"LANGFUSE_TRACING_ENABLED": "false"}, {"OTEL_SDK_DISABLED": "true"}, {"LANGFUSE_SAMPLE_RATE": "0"}]
+)
+def test_each_way_of_switching_it_off_is_inert(monkeypatch, collector, keys, off):
+    for name, value in off.items():
+        monkeypatch.setenv(name, value)
+    client = init_tracing(**keys)
+
+    @safe_trace
+    def traced():
+        with client.start_as_current_observation(name="inner"):
+            return client.get_current_trace_id() or "none"
+
+    assert traced()
+    client.flush()
+    report = shutdown_tracing()
+
+    assert collector.accepted == []
+    assert (report.exported, report.timed_out) == (0, False)
+
+
+def test_a_provider_of_the_application_is_respected(collector, keys):
+    provider = TracerProvider(resource=Resource.create({"service.name": "shop"}))
+    trace.set_tracer_provider(provider)
+    init_tracing(**keys)
+    observe_one()
+
+    assert trace.get_tracer_provider() is provider
+    assert shutdown_tracing().exported == 1
+    assert b"shop" in collector.exports[0].body
+    provider.shutdown()
+
+
+def test_an_earlier_client_of_the_same_key_is_reported(keys, lines):
+    earlier = Langfuse(**{**keys, "secret_key": "sk-lf-earlier"}, environment="old", flush_at=9)
+    init_tracing(**keys, environment="new")
+
+    (line,) = [line for line in lines() if "was built before init_tracing()" in line]
+    assert "environment" in line
+    assert "'old'" in line
+    assert "sk-lf" not in line
+    earlier.shutdown()
+
+
+def test_shutdown_before_init():
+    assert shutdown_tracing() == ShutdownReport()
+
+
+def test_shutdown_twice_gives_the_same_report(keys):
+    init_tracing(**keys)
+    observe_one()
+    report = shutdown_tracing()
+
+    assert report.exported == 1
+    assert shutdown_tracing() == report
+
+
+def test_init_after_shutdown_works_with_other_settings(collector, keys):
+    init_tracing(**keys, environment="one")
+    observe_one("first")
+    shutdown_tracing()
+    init_tracing(**{**keys, "public_key": "pk-lf-other"}, environment="two")
+    observe_one("second")
+    report = shutdown_tracing()
+    init_tracing(**keys, environment="three")
+    observe_one("third")
+    shutdown_tracing()
+
+    assert collector.accepted == ["first", "second", "third"]
+    assert report.exported == 1
+    assert [seen.headers["x-langfuse-public-key"] for seen in collector.exports] == [
+        "pk-lf-test",
+        "pk-lf-other",
+        "pk-lf-test",
+    ]
+
+
+def test_nothing_is_set_up_again_behind_the_apps_back_after_a_shutdown(keys):
+    init_tracing(**keys)
+    shutdown_tracing()
+
+    @safe_trace
+    def late():
+        return 1
+
+    assert late() == 1
+    assert singleton_module.singleton.installation is None
+
+
+def test_no_thread_stays_behind(keys):
+    before = set(threading.enumerate())
+    for _ in range(3):
+        init_tracing(**keys)
+        observe_one()
+        shutdown_tracing()
+
+    left = [thread.name for thread in threading.enumerate() if thread not in before]
+    assert [name for name in left if "process_request_thread" not in name] == []  # the collector's own
+
+
+async def test_shutdown_from_asyncio(collector, keys):
+    init_tracing(**keys)
+    observe_one()
+    report = await asyncio.to_thread(shutdown_tracing)
+    assert report.exported == 1
+
+    init_tracing(**keys)
+    observe_one()
+    assert shutdown_tracing().exported == 1
+
+
+class TestThreads(ConcurrencyTestBase):
+    def test_one_installation_for_sixty_four_threads(self):
+        clients = self.run_with_many_threads(
+            lambda: init_tracing(
+                public_key="pk-lf-t", secret_key="sk-lf-t", base_url="http://127.0.0.1:9", shutdown_timeout=0
+            ),
+            num_threads=64,
+        )
+        assert len({id(client) for client in clients}) == 1
+        reports = self.run_with_many_threads(lambda: shutdown_tracing(2.0), num_threads=16)
+        assert all(report.exported == 0 for report in reports)
+        assert singleton_module.singleton.installation is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_goes_on_with_counts_of_its_own(collector, keys):
+    script = f"""
+import os, sys
+from pytest_langfuse.tracing import init_tracing, shutdown_tracing, get_langfuse_client
+client = init_tracing(**{keys!r}, flush_at=100, flush_interval=60)
+for i in range(3):
+    with client.start_as_current_observation(name=f"parent-{{i}}"): pass
+if os.fork() == 0:
+    with get_langfuse_client().start_as_current_observation(name="child"): pass
+    report = shutdown_tracing()
+    os._exit(report.exported)
+status = os.waitstatus_to_exitcode(os.wait()[1])
+print("child", status, "parent", shutdown_tracing().exported)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.stdout == "child 1 parent 3\n", done.stderr
+    assert sorted(collector.accepted) == ["child", "parent-0", "parent-1", "parent-2"]
+
+
+def test_what_is_left_is_sent_at_exit(collector, keys):
+    script = textwrap.dedent(f"""
+        from pytest_langfuse.tracing import init_tracing
+        client = init_tracing(**{keys!r}, flush_at=100, flush_interval=60)
+        for i in range(10):
+            with client.start_as_current_observation(name=f"s{{i}}"): pass
+    """)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(collector.accepted) == 10
+
+
+def test_the_deadline_holds_when_langfuse_hangs(collector, keys, caplog):
+    caplog.set_level(logging.CRITICAL, "opentelemetry")
+    collector.reply = type(collector.reply)(hang=True)
+    init_tracing(**keys)
+    for _ in range(5):
+        observe_one()
+    started = time.monotonic()
+    report = shutdown_tracing(timeout=0.3)
+
+    # Not a measure of speed: without the deadline this takes a multiple of the request's 5 s.
+    assert time.monotonic() - started < 2.5
+    assert report.timed_out
+    assert report.exported == 0
+    assert report.exported + report.buffered + sum(report.dropped.values()) == 5
