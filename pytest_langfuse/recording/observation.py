@@ -1,0 +1,84 @@
+"""What Langfuse shows of one span: the server's view, not raw attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pytest_langfuse.recording.span_record import SpanRecord
+
+#: Observation types in the spelling of our API; the server writes them in capitals.
+TYPES = (
+    "span",
+    "generation",
+    "event",
+    "embedding",
+    "agent",
+    "tool",
+    "chain",
+    "retriever",
+    "evaluator",
+    "guardrail",
+)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Observation:
+    """One observation as Langfuse shows it.
+
+    Fields hold what the server's ingestion makes of the exported span; `record` is the span it was made from.
+    Instances are compared by identity: two observations with equal fields are still two observations.
+    """
+
+    id: str
+    trace_id: str
+    parent_id: str | None = None
+    name: str = ""
+    type: str = "span"
+    level: str = "DEFAULT"
+    status_message: str | None = None
+    input: Any = None
+    output: Any = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    model_parameters: dict[str, Any] = field(default_factory=dict)
+    usage: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    prompt_name: str | None = None
+    prompt_version: int | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    tags: list[str] = field(default_factory=list)
+    environment: str = "default"
+    version: str | None = None
+    release: str | None = None
+    trace_name: str | None = None
+    is_root: bool = False
+    is_app_root: bool = False
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    parent: Observation | None = None
+    children: list[Observation] = field(default_factory=list)
+    record: SpanRecord
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; `None` while the observation has not ended."""
+        if self.start_time is None or self.end_time is None:
+            return None
+        return (self.end_time - self.start_time).total_seconds()
+
+    @property
+    def span(self) -> Any:
+        """The raw `ReadableSpan`, or the OTLP span when decoded from an export body."""
+        return self.record.raw
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The raw span attributes as exported."""
+        return self.record.attributes
+
+    def __repr__(self) -> str:
+        return f"<Observation {self.type} {self.name!r}>"

@@ -1,0 +1,52 @@
+"""What to tell about bytes that are no trace export."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_EXPECTED: Final = "expected an OTLP trace export (protobuf or JSON, gzip or not)"
+_SHOWN: Final = 60
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/=_\-\s]{40,}")
+_MAGIC: Final = (
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+)
+
+
+class DecodeError(ValueError):
+    """An export body that cannot be decoded."""
+
+
+def garbage(data: bytes) -> DecodeError:
+    """An error that says what `data` looks like."""
+    return DecodeError(f"{_looks_like(data)}; {_EXPECTED}")
+
+
+def _looks_like(data: bytes) -> str:
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return f"the body is {name}"
+    start = data[: 4 * _SHOWN].lstrip()
+    if start[:1] == b"<":
+        kind = "HTML" if b"<html" in data[:2000].lower() or start.lower().startswith(b"<!doctype html") else "XML"
+        return f"the body is {kind}: {_excerpt(start)}"
+    if _BASE64.fullmatch(data[:4000]):
+        return f"the body looks like base64, decode it first: {_excerpt(start)}"
+    try:
+        text = data[: 4 * _SHOWN].decode()
+    except UnicodeDecodeError as error:
+        # The excerpt may have cut a character in two.
+        text = data[: error.start].decode() if error.start > 3 * _SHOWN else ""
+    if text and all(character.isprintable() or character.isspace() for character in text):
+        return f"the body is text: {_excerpt(start)}"
+    return (
+        f"the {len(data)} bytes are neither protobuf of a trace export nor JSON, they begin with {data[:12].hex(' ')}"
+    )
+
+
+def _excerpt(data: bytes) -> str:
+    text = data[: 4 * _SHOWN].decode(errors="replace")
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")

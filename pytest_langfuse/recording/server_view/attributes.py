@@ -1,0 +1,63 @@
+"""Attribute values as the server's ingestion sees them."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pytest_langfuse.recording.server_view.javascript import number, stringify
+
+Wire = Literal["protobuf", "json"]
+
+_EMPTY_ARRAY: Final = '{"arrayValue":{}}'
+_EMPTY_VALUE: Final = "{}"
+
+
+def as_ingested(attributes: Mapping[str, Any], wire: Wire) -> Mapping[str, Any]:
+    """`attributes` as plain JSON values; the mapping itself when there is nothing to change.
+
+    Strings, booleans, finite numbers and lists stay. What Langfuse has no reading for (bytes, mappings, an empty value,
+    over protobuf also an empty list) becomes the JSON text of its OTLP encoding, NaN and Infinity are lost.
+    (server, 2026-08: `convertValueToPlainJavascript`)
+    """
+    changed = {
+        key: _ingested(value, wire) for key, value in attributes.items() if type(value) is not str and value is not True
+    }
+    return {**attributes, **changed} if changed else attributes
+
+
+def _ingested(value: Any, wire: Wire) -> Any:
+    if isinstance(value, str | bool):
+        return value
+    if value is None:
+        return _EMPTY_VALUE
+    if isinstance(value, int):
+        return number(value)
+    if isinstance(value, float):
+        # A double that JSON cannot write is null by the time it is read; in OTLP/JSON it comes as a string.
+        return number(value) if math.isfinite(value) else None
+    if isinstance(value, list) and (value or wire == "json"):
+        return [_ingested(item, wire) for item in value]
+    return _EMPTY_ARRAY if value == [] else stringify(_any_value(value, wire))
+
+
+def _any_value(value: Any, wire: Wire) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"stringValue": value}
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value}
+    if isinstance(value, bytes):
+        octets = {"type": "Buffer", "data": list(value)}
+        return {"bytesValue": octets if wire == "protobuf" else b64encode(value).decode()}
+    if isinstance(value, list):
+        return {"arrayValue": {"values": [_any_value(item, wire) for item in value]} if value else {}}
+    if isinstance(value, Mapping):
+        pairs = [{"key": key, "value": _any_value(item, wire)} for key, item in value.items()]
+        return {"kvlistValue": {"values": pairs} if pairs else {}}
+    return {}

@@ -1,0 +1,199 @@
+"""Name, environment, user, session, tags, level, status, prompt: fields that one or the other attribute sets.
+
+(server, 2026-08: the `extract…` methods of `OtelIngestionProcessor`)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pytest_langfuse.recording.server_view.javascript import (
+    parse_int,
+    parse_json,
+    text,
+    text_or_json,
+    truthy,
+)
+
+_LEVELS: Final = {
+    "DEBUG": "DEBUG",
+    "TRACE": "DEBUG",
+    "VERBOSE": "DEBUG",
+    "DEFAULT": "DEFAULT",
+    "INFO": "DEFAULT",
+    "LOG": "DEFAULT",
+    "NOTICE": "DEFAULT",
+    "OK": "DEFAULT",
+    "SUCCESS": "DEFAULT",
+    "WARNING": "WARNING",
+    "WARN": "WARNING",
+    "ERROR": "ERROR",
+    "FATAL": "ERROR",
+    "CRITICAL": "ERROR",
+}
+_LIVEKIT_DEBUG: Final = frozenset(
+    """
+    user_speaking eou_detection llm_request_run tts_node tts_request tts_request_run tts_stream_adapter agent_speaking
+    drain_agent_activity on_exit on_enter llm_fallback_adapter tts_fallback_adapter start_agent_activity
+    """.split()
+)
+
+_DEFAULT_ENVIRONMENT: Final = "default"
+_ENVIRONMENT_KEYS: Final = ("langfuse.environment", "deployment.environment.name", "deployment.environment")
+_RESERVED_PREFIX: Final = re.compile(r"(?:langfuse[-_]?)+")
+_ENVIRONMENT: Final = re.compile(r"[a-z0-9_-]+")
+_MAX_ENVIRONMENT: Final = 40
+
+_USER_KEYS: Final = (
+    "langfuse.user.id",
+    "user.id",
+    "langfuse.observation.metadata.langfuse_user_id",
+    "langfuse.trace.metadata.langfuse_user_id",
+    "ai.telemetry.metadata.userId",
+)
+_SESSION_KEYS: Final = (
+    "langfuse.session.id",
+    "session.id",
+    "gen_ai.conversation.id",
+    "langfuse.observation.metadata.langfuse_session_id",
+    "langfuse.trace.metadata.langfuse_session_id",
+    "ai.telemetry.metadata.sessionId",
+)
+_TAG_KEYS: Final = (
+    "langfuse.trace.tags",
+    "langfuse.tags",
+    "langfuse.observation.metadata.langfuse_tags",
+    "langfuse.trace.metadata.langfuse_tags",
+    "ai.telemetry.metadata.tags",
+    "tag.tags",
+)
+_MODEL_KEYS: Final = (
+    "langfuse.observation.model.name",
+    "gen_ai.response.model",
+    "ai.model.id",
+    "gen_ai.request.model",
+    "llm.response.model",
+    "llm.model_name",
+    "model",
+)
+_MAX_PROMPT_VERSION: Final = 65_535
+
+
+def name(attributes: Mapping[str, Any], span_name: str) -> str:
+    """The span's name, unless an attribute of a framework overrides it, also on Langfuse's own spans."""
+    if truthy(tool := attributes.get("gen_ai.tool.name")):
+        return text_or_json(tool)
+    if "genkit:name" in attributes:
+        return text(attributes["genkit:name"])
+    if truthy(message := attributes.get("logfire.msg")):
+        return text_or_json(message)
+    if "ai.toolCall.name" in attributes:
+        return text(attributes["ai.toolCall.name"])
+    if "ai.operationId" in attributes:
+        function = attributes.get("ai.telemetry.functionId")
+        operation = text(attributes["ai.operationId"])
+        return f"{text(function)}:{operation}" if truthy(function) else operation
+    return span_name
+
+
+def environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
+    """The environment, normalised: lower case, no `langfuse` prefix, 40 characters, `default` when it is no name."""
+    for key in _ENVIRONMENT_KEYS:
+        for source in (attributes, resource):
+            value = source.get(key)
+            if truthy(value):
+                return _normalized_environment(value)
+    return _DEFAULT_ENVIRONMENT
+
+
+def _normalized_environment(value: Any) -> str:
+    if not isinstance(value, str):
+        return _DEFAULT_ENVIRONMENT
+    value = value.lower()
+    prefix = _RESERVED_PREFIX.match(value)
+    value = (value[prefix.end() :] if prefix else value)[:_MAX_ENVIRONMENT]
+    return value if _ENVIRONMENT.fullmatch(value) else _DEFAULT_ENVIRONMENT
+
+
+def user_id(attributes: Mapping[str, Any]) -> str | None:
+    """The user; a value from metadata keeps the quotes of its JSON text."""
+    return _first(attributes, _USER_KEYS)
+
+
+def session_id(attributes: Mapping[str, Any]) -> str | None:
+    """The session, which may come from `gen_ai.conversation.id`."""
+    return _first(attributes, _SESSION_KEYS)
+
+
+def model(attributes: Mapping[str, Any]) -> str | None:
+    """The model: Langfuse's own attribute, else that of a framework, the answering model before the requested one."""
+    found = _first(attributes, _MODEL_KEYS)
+    if found is None and attributes.get("genkit:metadata:subtype") == "model":
+        return _first(attributes, ("genkit:name",))
+    return found
+
+
+def tags(attributes: Mapping[str, Any]) -> list[str]:
+    """The tags, from a list, from its JSON text, or from a text with commas."""
+    value = next((attributes[key] for key in _TAG_KEYS if truthy(attributes.get(key))), attributes.get("tag.tags"))
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            parsed = parse_json(value)
+        except ValueError:
+            parsed = None
+        value = parsed if isinstance(parsed, list) else value
+    if isinstance(value, list):
+        return [text(tag) for tag in value]
+    if not isinstance(value, str):
+        return []
+    return [tag.strip() for tag in value.split(",")] if "," in value else [value]
+
+
+def level(attributes: Mapping[str, Any], status: str, scope_name: str, span_name: str) -> str:
+    """The level that the attribute names, in any case and in the words of other loggers, else that of the status."""
+    named = attributes.get("langfuse.observation.level")
+    if isinstance(named, str) and (known := _LEVELS.get(named.strip().upper())):
+        return known
+    if status == "ERROR":
+        return "ERROR"
+    return "DEBUG" if scope_name == "livekit-agents" and span_name in _LIVEKIT_DEBUG else "DEFAULT"
+
+
+def prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """Name and version of the linked prompt, which only a generation can have."""
+    linked = attributes.get("ai.telemetry.metadata.langfusePrompt")
+    try:
+        parsed = parse_json(linked) if isinstance(linked, str) else None
+    except ValueError:
+        parsed = None
+    vercel = parsed if isinstance(parsed, dict) else {}
+    found = _first_set(attributes, ("langfuse.observation.prompt.name", "langfuse.prompt.name"), vercel.get("name"))
+    version = parse_int(
+        _first_set(
+            attributes, ("langfuse.observation.prompt.version", "langfuse.prompt.version"), vercel.get("version")
+        )
+    )
+    # 0 and what a UInt16 cannot hold are shown as no version.
+    return (
+        None if found is None else text(found),
+        int(version) if 0 < version <= _MAX_PROMPT_VERSION else None,
+    )
+
+
+def text_or_none(value: Any) -> str | None:
+    """The text of an optional column."""
+    return None if value is None else text_or_json(value)
+
+
+def _first(attributes: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
+    for key in keys:
+        value = attributes.get(key)
+        if value is not None and truthy(value):
+            return text_or_json(value)
+    return None
+
+
+def _first_set(attributes: Mapping[str, Any], keys: tuple[str, ...], otherwise: Any) -> Any:
+    return next((attributes[key] for key in keys if attributes.get(key) is not None), otherwise)

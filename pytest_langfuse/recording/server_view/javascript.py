@@ -1,0 +1,182 @@
+"""Values as the server's JavaScript has them: JSON, numbers, text and truth.
+
+What Langfuse shows depends on it in corners: an integer beyond 2^53 is a rounded double, `JSON.parse` refuses NaN,
+`[1.0]` is written as `[1]`, and `0` and `""` count as absent where the code says `if (value)`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from json.encoder import encode_basestring
+from typing import Any, Final, NoReturn
+
+_MAX_SAFE: Final = (1 << 53) - 1
+_INTEGERS_ARE_DIGITS_BELOW: Final = 1e21
+_POSITIONAL_FROM: Final = 1e-6
+_JSON_STARTS: Final = frozenset('{["-0123456789')
+_JSON_WORDS: Final = {"true": True, "false": False, "null": None}
+_JSON_SPACE: Final = " \t\n\r"
+_PRECISE: Final = re.compile(r"[\d.]{13,}|\d[eE]", re.ASCII)
+_LONG_DIGITS: Final = re.compile(r"[\d.]{13,}", re.ASCII)
+_PARSE_INT: Final = re.compile(r"\s*([+-]?\d+)", re.ASCII)
+_DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_RADIX: Final = re.compile(r"0(?:[xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)", re.ASCII)
+_INFINITY: Final = re.compile(r"[+-]?Infinity")
+
+
+def parse_json(text: str) -> Any:
+    """`JSON.parse`: integers beyond 2^53 are rounded. `ValueError` for what is no JSON, NaN and Infinity among it."""
+    return _decode(text, _LONG_DIGITS, _PLAIN, _ROUNDING)
+
+
+def parse_json_or_text(text: str) -> Any:
+    """How Langfuse reads stored text: JSON where it is JSON, with numbers that a double cannot hold kept as text.
+
+    (server, 2026-08: `parseJsonPrioritised`)
+    """
+    try:
+        return _decode(text, _PRECISE, _PLAIN, _PRESERVING)
+    except ValueError:
+        return text
+
+
+def _decode(text: str, careful: re.Pattern[str], plain: json.JSONDecoder, precise: json.JSONDecoder) -> Any:
+    start = text[:1]
+    if start not in _JSON_STARTS:
+        stripped = text.strip(_JSON_SPACE)
+        if stripped in _JSON_WORDS:
+            return _JSON_WORDS[stripped]
+        if start not in _JSON_SPACE or stripped[:1] not in _JSON_STARTS:
+            message = "no JSON"
+            raise ValueError(message)
+    try:
+        return (precise if careful.search(text) else plain).decode(text)
+    except RecursionError:
+        message = "nested too deeply"
+        raise ValueError(message) from None
+
+
+def number(value: float) -> float:
+    """`value` as a JavaScript number shows it: an integer beyond 2^53 becomes the one that its double is written as."""
+    if isinstance(value, int) and -_MAX_SAFE <= value <= _MAX_SAFE:
+        return value
+    double = float(value)
+    if double.is_integer() and abs(double) <= _MAX_SAFE:
+        return int(double)
+    if math.isfinite(double) and double.is_integer() and abs(double) < _INTEGERS_ARE_DIGITS_BELOW:
+        return int(Decimal(repr(double)))
+    return double
+
+
+def number_text(value: float) -> str:
+    """`String(number)`."""
+    value = number(value)
+    if isinstance(value, int):
+        return str(value)
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    shortest = repr(value)
+    if _POSITIONAL_FROM <= abs(value) < _INTEGERS_ARE_DIGITS_BELOW:
+        return format(Decimal(shortest), "f")
+    mantissa, _, exponent = shortest.partition("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent):+d}"
+
+
+def stringify(value: Any) -> str:
+    """`JSON.stringify` of a JSON value."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "null"
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return number_text(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{encode_basestring(key)}:{stringify(item)}" for key, item in value.items()) + "}"
+    return "[" + ",".join(map(stringify, value)) + "]"
+
+
+def text(value: Any) -> str:
+    """`String(value)`."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return number_text(value)
+    if isinstance(value, Mapping):
+        return "[object Object]"
+    return ",".join("" if item is None else text(item) for item in value)
+
+
+def text_or_json(value: Any) -> str:
+    """A string itself, anything else as JSON: how the server writes most attributes into a text column."""
+    return value if isinstance(value, str) else stringify(value)
+
+
+def truthy(value: Any) -> bool:
+    """Whether `if (value)` holds: every list and object is true, `""`, `0`, NaN, `false`, `null` are not."""
+    if isinstance(value, list | dict):
+        return True
+    return bool(value) and value == value  # noqa: PLR0124 - NaN
+
+
+def to_number(value: Any) -> float:
+    """`Number(value)`: NaN for what is no number."""
+    if value is None:
+        return 0
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int | float):
+        return number(value)
+    if isinstance(value, Mapping):
+        return math.nan
+    stripped = text(value).strip()
+    if not stripped:
+        return 0
+    if _DECIMAL.fullmatch(stripped):
+        return number(float(stripped))
+    if _RADIX.fullmatch(stripped):
+        return number(int(stripped, 0))
+    return float(stripped.replace("Infinity", "inf")) if _INFINITY.fullmatch(stripped) else math.nan
+
+
+def parse_int(value: Any) -> float:
+    """`parseInt(value, 10)`: the leading integer of a text, NaN when there is none."""
+    match = _PARSE_INT.match(text(value))
+    return number(float(match[1])) if match else math.nan
+
+
+def _round(token: str) -> float:
+    return number(float(token))
+
+
+def _preserve(token: str) -> float | str:
+    """The number, or its own text when a double would not keep its digits (lossless-json: `isSafeNumber`)."""
+    value = float(token)
+    if not math.isfinite(value) or _digits(token) != _digits(repr(value)):
+        return token
+    return number(value) if "." not in token and "e" not in token.lower() else value
+
+
+def _digits(token: str) -> str:
+    mantissa = token.lower().partition("e")[0].lstrip("-")
+    return mantissa.lstrip("0.").rstrip("0.").replace(".", "")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+_PLAIN: Final = json.JSONDecoder(parse_constant=_refuse)
+_ROUNDING: Final = json.JSONDecoder(parse_constant=_refuse, parse_int=_round)
+_PRESERVING: Final = json.JSONDecoder(parse_constant=_refuse, parse_int=_preserve, parse_float=_preserve)

@@ -1,0 +1,106 @@
+"""Messages of OpenTelemetry's GenAI conventions, in attributes, in span events, and in Logfire's `events`.
+
+(server, 2026-08: `extractInputAndOutput`, `extractOpenTelemetryGenAiInputAndOutput`, `prependSystemInstructions`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from pytest_langfuse.recording.server_view.javascript import parse_json, stringify, text, truthy
+from pytest_langfuse.recording.span_record import SpanEvent
+
+Pair = tuple[Any, Any]
+
+_ROLES: Final = {
+    "gen_ai.system.message": "system",
+    "gen_ai.user.message": "user",
+    "gen_ai.assistant.message": "assistant",
+    "gen_ai.tool.message": "tool",
+}
+
+
+def from_gen_ai_attributes(attributes: Mapping[str, Any]) -> Pair | None:
+    """`gen_ai.input.messages` and `gen_ai.output.messages`, or arguments and result of a tool call."""
+    given, answered = attributes.get("gen_ai.input.messages"), attributes.get("gen_ai.output.messages")
+    instructions = attributes.get("gen_ai.system_instructions")
+    if truthy(given) and truthy(instructions):
+        given = with_system_instructions(given, instructions)
+    if truthy(given) or truthy(answered):
+        return given, answered
+    given, answered = attributes.get("gen_ai.tool.call.arguments"), attributes.get("gen_ai.tool.call.result")
+    return (given, answered) if truthy(given) or truthy(answered) else None
+
+
+def with_system_instructions(messages: Any, instructions: Any) -> Any:
+    """`messages` with the instructions as a first system message, unless they have one; text stays text."""
+    try:
+        parsed = parse_json(messages) if isinstance(messages, str) else messages
+    except ValueError:
+        return messages
+    if not isinstance(parsed, list):
+        return messages
+    if any(isinstance(message, dict) and message.get("role") == "system" for message in parsed):
+        return messages
+    merged = [{"role": "system", "content": _instructions_text(instructions)}, *parsed]
+    return stringify(merged) if isinstance(messages, str) else merged
+
+
+def _instructions_text(instructions: Any) -> str:
+    try:
+        parsed = parse_json(instructions) if isinstance(instructions, str) else instructions
+    except ValueError:
+        return text(instructions)
+    if not isinstance(parsed, list):
+        return text(parsed)
+    return "\n".join(
+        text(part["content"] if isinstance(part, dict) and truthy(part.get("content")) else part) for part in parsed
+    )
+
+
+def from_operation_details(events: Sequence[SpanEvent]) -> Pair | None:
+    """The event that GenAI conventions 1.37 and later put all messages into."""
+    for event in events:
+        if event.name == "gen_ai.client.inference.operation.details" and (
+            found := from_gen_ai_attributes(event.attributes)
+        ):
+            return found
+    return None
+
+
+def from_message_events(events: Sequence[SpanEvent]) -> Pair | None:
+    """One event a message, `gen_ai.choice` for what the model answered."""
+    given = [{"role": _ROLES[event.name], **event.attributes} for event in events if event.name in _ROLES]
+    answered = [dict(event.attributes) for event in events if event.name == "gen_ai.choice"]
+    if not given and not answered:
+        return None
+    return given or None, answered[0] if len(answered) == 1 else answered or None
+
+
+def from_content_events(events: Sequence[SpanEvent], of_attributes: Callable[[Mapping[str, Any]], Pair]) -> Pair | None:
+    """Semantic Kernel's older events, whose attributes are in turn what a span's could be."""
+    prompt, completion = (
+        next((dict(event.attributes) for event in events if event.name == name), None)
+        for name in ("gen_ai.content.prompt", "gen_ai.content.completion")
+    )
+    if not prompt and not completion:
+        return None
+    given, _ = of_attributes(prompt or {})
+    _, answered = of_attributes(completion or {})
+    return given if truthy(given) else prompt or {}, answered if truthy(answered) else completion or {}
+
+
+def from_logfire_events(attributes: Mapping[str, Any]) -> Pair | None:
+    """Logfire's single `events` attribute: a list of all messages, the choice among them."""
+    events = attributes.get("events")
+    if isinstance(events, str):
+        try:
+            events = parse_json(events)
+        except ValueError:
+            return None
+    if not isinstance(events, list):
+        return None
+    choices = [event for event in events if isinstance(event, dict) and event.get("event.name") == "gen_ai.choice"]
+    given = [event for event in events if event not in choices]
+    return (given or None, choices[0] if choices else None) if choices or given else None

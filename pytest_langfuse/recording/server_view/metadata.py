@@ -1,0 +1,119 @@
+"""Metadata of an observation: the user's, the trace's, and for foreign spans the attributes that nothing else used.
+
+(server, 2026-08: `extractMetadata`, `flattenJsonToPathArrays`, `parseMetadataCHRecordToDomain`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pytest_langfuse.recording.server_view.javascript import parse_json, parse_json_or_text, text_or_json, truthy
+
+_OBSERVATION: Final = "langfuse.observation.metadata"
+_TRACE: Final = "langfuse.trace.metadata"
+_ANY: Final = "langfuse.metadata"
+_VERCEL: Final = "ai.telemetry.metadata"
+_NOT_METADATA: Final = frozenset(f"{_VERCEL}.{key}" for key in ("userId", "sessionId", "tags", "langfusePrompt"))
+_PREFIXES: Final = (_OBSERVATION, _TRACE, _ANY, _VERCEL)
+
+#: Attributes that are shown as input or output, never as metadata.
+_INPUT_OUTPUT: Final = frozenset(
+    """
+    langfuse.trace.input langfuse.trace.output langfuse.observation.input langfuse.observation.output
+    ai.prompt.messages ai.prompt ai.toolCall.args ai.response.text ai.result.text ai.toolCall.result
+    ai.response.object ai.result.object ai.response.toolCalls ai.result.toolCalls
+    gcp.vertex.agent.llm_request gcp.vertex.agent.llm_response gcp.vertex.agent.tool_call_args
+    gcp.vertex.agent.tool_response prompt all_messages_events events
+    lk.input_text lk.user_transcript lk.chat_ctx lk.user_input lk.function_tool.output lk.response.text
+    mlflow.spanInputs mlflow.spanOutputs traceloop.entity.input traceloop.entity.output input.value output.value
+    final_result pydantic_ai.all_messages gen_ai.system_instructions input output
+    gen_ai.input.messages gen_ai.output.messages gen_ai.tool.call.arguments gen_ai.tool.call.result
+    genkit:input genkit:output
+    flue.turn.input flue.turn.output flue.tool.arguments flue.tool.result flue.task.prompt flue.task.result
+    flue.operation.result flue.workflow.payload flue.workflow.result
+    """.split()
+)
+_INPUT_OUTPUT_PREFIXES: Final = (
+    "gen_ai.prompt",
+    "gen_ai.completion",
+    "llm.input_messages",
+    "llm.output_messages",
+    "langfuse.trace.metadata",
+    "langfuse.observation.metadata",
+    "ai.telemetry.metadata",
+)
+
+
+def stored_metadata(attributes: Mapping[str, Any], *, foreign: bool) -> dict[str, Any]:
+    """Metadata as the server assembles it, before it is flattened.
+
+    Metadata of the trace (`propagate_attributes(metadata=…)`) replaces the observation's own under the same key, and
+    both replace the key `attributes` that holds the unused attributes of a `foreign` span, one whose instrumentation
+    scope is not Langfuse's.
+
+    The server adds the keys `resourceAttributes` and `scope`; they are the same for all spans and left out here.
+    """
+    stored: dict[str, Any] = {"attributes": _unused(attributes)} if foreign else {}
+    if any(key.startswith(_PREFIXES) for key in attributes):
+        stored.update(_of(attributes, _OBSERVATION))
+        stored.update(_of(attributes, _TRACE))
+    return stored
+
+
+def shown_metadata(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata as Langfuse shows it: objects flattened to dotted keys, every value that is JSON text parsed.
+
+    Values that the SDK sends are JSON text already, so a nested dict of the user's stays nested.
+    """
+    shown: dict[str, Any] = {}
+    for key, value in _flattened(stored):
+        # The first of two equal keys stands.
+        if key not in shown:
+            shown[key] = parse_json_or_text(value) if isinstance(value, str) else value
+    return shown
+
+
+def _unused(attributes: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: text_or_json(value)
+        for key, value in attributes.items()
+        if key not in _INPUT_OUTPUT and not key.startswith(_INPUT_OUTPUT_PREFIXES)
+    }
+
+
+def _of(attributes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    whole = attributes.get(prefix)
+    metadata = _object(whole if truthy(whole) else attributes.get(_ANY))
+    dotted = (f"{prefix}.", f"{_ANY}.", f"{_VERCEL}.")
+    for key, value in attributes.items():
+        if key.startswith(dotted) and key not in _NOT_METADATA:
+            name = key[next(len(start) for start in dotted if key.startswith(start)) :]
+            if name:
+                metadata[name] = value
+    return metadata
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Metadata that was sent as one attribute: an object, or a list, whose indices become keys; nothing else."""
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except ValueError:
+            return {}
+    if isinstance(value, dict):
+        return dict(value)
+    return {str(index): item for index, item in enumerate(value)} if isinstance(value, list) else {}
+
+
+def _flattened(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    levels = [("", iter(metadata.items()))]
+    while levels:
+        path, items = levels[-1]
+        name, value = next(items, (None, None))
+        if name is None:
+            levels.pop()
+        elif isinstance(value, dict):
+            levels.append((f"{path}{name}.", iter(value.items())))
+        else:
+            yield f"{path}{name}", "" if value is None else value

@@ -1,0 +1,160 @@
+"""A span in one neutral form, whether it came from memory or from an export body."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_INT64_MIN: Final = -(1 << 63)
+_INT64_MAX: Final = (1 << 63) - 1
+_STATUS: Final[Mapping[int, Literal["UNSET", "OK", "ERROR"]]] = {0: "UNSET", 1: "OK", 2: "ERROR"}
+#: Processes have one resource, rarely a few; a test-suite that makes many must not fill the memory.
+_MAX_KNOWN_RESOURCES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEvent:
+    """A span event (`exception` is the one that matters here)."""
+
+    name: str
+    attributes: Mapping[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class SpanRecord:
+    """The parts of a span that the server's view is made from. Ids are lower-case hex, times nanoseconds since 1970.
+
+    Attribute values are what the wire carries: `str`, `bool`, `int`, `float`, `bytes`, `None`, lists of these and
+    dicts of these. `start_ns` is 0 where the start is not known, `end_ns` is `None` while the span runs.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None
+    name: str
+    start_ns: int
+    end_ns: int | None
+    attributes: Mapping[str, Any]
+    resource: Mapping[str, Any]
+    scope_name: str
+    scope_version: str | None
+    scope_attributes: Mapping[str, Any]
+    status: Literal["UNSET", "OK", "ERROR"]
+    status_message: str | None
+    events: Sequence[SpanEvent]
+    raw: object
+    #: The server reads a few values (an empty list, NaN) differently when they come as OTLP/JSON.
+    wire: Literal["protobuf", "json"] = "protobuf"
+
+
+def from_readable_span(span: ReadableSpan) -> SpanRecord:
+    """What an exporter would send of `span`, which may still run (its attributes are copied).
+
+    Values that the protobuf encoder refuses are missing, as they are from the export body: a string with lone
+    surrogates, an integer of more than 64 bits, a list that holds one of these (opentelemetry-exporter-otlp-proto-
+    common: `_encode_attributes` logs the error and drops the attribute).
+    """
+    context = span.get_span_context()  # type: ignore[no-untyped-call, unused-ignore]
+    parent = span.parent
+    scope = span.instrumentation_scope
+    status = span.status
+    return SpanRecord(
+        trace_id=f"{context.trace_id:032x}" if context is not None else "0" * 32,
+        span_id=f"{context.span_id:016x}" if context is not None else "0" * 16,
+        parent_span_id=f"{parent.span_id:016x}" if parent is not None else None,
+        name=span.name,
+        start_ns=span.start_time or 0,
+        end_ns=span.end_time,
+        attributes=encodable(_copied(span.attributes)),
+        resource=_resource(span.resource),
+        scope_name=scope.name if scope is not None else "",
+        scope_version=(scope.version or None) if scope is not None else None,
+        scope_attributes=encodable(scope.attributes or {}) if scope is not None else {},
+        status=_STATUS[status.status_code.value],
+        status_message=status.description or None,
+        events=[SpanEvent(event.name, encodable(event.attributes or {})) for event in span.events],
+        raw=span,
+    )
+
+
+def encodable(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that survive protobuf encoding, with sequences as lists."""
+    kept: dict[str, Any] = {}
+    for key, value in attributes.items():
+        kind = type(value)
+        if kind is bool or (kind is str and value.isascii()):
+            if key.isascii() or _is_utf8(key):
+                kept[key] = value
+            continue
+        try:
+            value = _encoded(value)
+        except ValueError:
+            continue
+        if _is_utf8(key):
+            kept[key] = value
+    return kept
+
+
+def _encoded(value: Any) -> Any:
+    """`value` after a round trip through an OTLP `AnyValue`; `ValueError` when it has none."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        # An enum member that is a string, too, travels as its value.
+        text = value if type(value) is str else str.__str__(value)
+        if not _is_utf8(text):
+            raise ValueError(text)
+        return text
+    if isinstance(value, int):
+        if not _INT64_MIN <= value <= _INT64_MAX:
+            raise ValueError(value)
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, Sequence):
+        return [_encoded(item) for item in value]
+    if isinstance(value, Mapping):
+        return {_encoded(str(key)): _encoded(item) for key, item in value.items()}
+    raise ValueError(value)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _copied(attributes: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """A snapshot, in one step where the SDK's mapping offers one: another thread may be setting attributes."""
+    if not attributes:
+        return {}
+    try:
+        copied: Mapping[str, Any] = attributes.copy()  # type: ignore[attr-defined]
+    except AttributeError:
+        copied = dict(attributes)
+    return copied
+
+
+_resources: dict[int, tuple[weakref.ref[Resource], Mapping[str, Any]]] = {}
+
+
+def _resource(resource: Resource) -> Mapping[str, Any]:
+    """Attributes of `resource`, converted once: all spans of a provider share it. Hashing it would cost more."""
+    known = _resources.get(id(resource))
+    if known is not None and known[0]() is resource:
+        return known[1]
+    if len(_resources) >= _MAX_KNOWN_RESOURCES:
+        _resources.clear()
+    attributes = encodable(resource.attributes)
+    _resources[id(resource)] = (weakref.ref(resource), attributes)
+    return attributes
