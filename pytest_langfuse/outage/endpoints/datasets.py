@@ -233,14 +233,17 @@ def _run_id(dataset_id: str, run_name: str) -> str:
 
 
 def _media_in(value: Any, path: str) -> Iterator[tuple[str, str, str]]:
-    """References to media: `(JSONPath, reference, media id)`."""
+    """References to media: `(JSONPath, reference, media id)`.
+
+    As `findMediaReferences` of the server: the reference is the whole string, keys are not escaped in the path, and a
+    key of digits looks like an index.
+    """
     if isinstance(value, str):
-        for match in _MEDIA.finditer(value):
-            yield path, match[0], match["id"]
+        if (match := _MEDIA.fullmatch(value)) is not None:
+            yield path, value, match["id"]
     elif isinstance(value, dict):
         for key, inner in value.items():
-            escaped = str(key).replace("\\", "\\\\").replace("'", "\\'")
-            yield from _media_in(inner, f"{path}['{escaped}']")
+            yield from _media_in(inner, f"{path}[{key}]" if key.isdigit() else f"{path}['{key}']")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _media_in(inner, f"{path}[{index}]")
