@@ -1,0 +1,171 @@
+"""What a captured test costs above the observations that it makes, beside other ways of testing traces.
+
+Each way is a suite of its own in `suites/`, run by a pytest of its own, in interleaved rounds. The time is that from
+the first test to the last, taken inside that pytest. The cost above the observations is the difference to the suite
+that makes the same observations and sends them to nowhere, round by round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import Table, progress, spread, surroundings
+
+SUITES = Path(__file__).parent / "suites"
+
+#: Milliseconds a test.
+LIMIT = 0.25
+#: Megabytes that a captured run may grow between test 100 and the last, above what pytest itself does with empty tests.
+GROWTH_LIMIT = 2.0
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of testing traces, or one of the suites that it is compared with."""
+
+    label: str
+    suite: str
+    arguments: tuple[str, ...] = ()
+    #: The suite that makes the same spans and does nothing else.
+    reference: str | None = None
+    #: Some ways are so slow that they get fewer tests.
+    share: float = 1.0
+    long: bool = False
+
+
+_OURS = ("-p", "pytest_langfuse.plugin")
+WAYS = (
+    Way("empty test", "empty", long=True),
+    Way("observations alone", "observations"),
+    Way("pytest --langfuse-capture", "captured", (*_OURS, "--langfuse-capture"), "observations", long=True),
+    Way("langfuse_spans, read", "read", _OURS, "observations", long=True),
+    Way("langfuse_spans.assert_tree", "asserted", _OURS, "observations"),
+    Way("fixture: a client per test, shut down", "client_per_test", (), "observations", 0.1),
+    Way("fixture: a client per test, left behind", "client_leaked", (), "observations", 0.1),
+    Way("OpenTelemetry spans alone", "otel_spans"),
+    Way("OpenTelemetry TestBase", "testbase", (), "otel_spans"),
+    Way("logfire spans alone", "logfire_spans"),
+    Way("logfire capfire", "capfire", ("-p", "logfire.testing"), "logfire_spans", 0.5),
+)
+
+
+def run(way: Way, tests: int) -> dict[str, float]:
+    """Run one suite; returns what the meter read."""
+    tests = max(200, int(tests * way.share)) if tests >= 200 else tests  # noqa: PLR2004 - the meter is warm at 100
+    with tempfile.TemporaryDirectory() as folder:
+        readings = Path(folder) / "readings.json"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LANGFUSE_", "OTEL_"))}
+        variables = {
+            "BENCHMARK_READINGS": str(readings),
+            "BENCHMARK_TESTS": str(tests),
+            "PYTHONPATH": str(SUITES),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "LOGFIRE_IGNORE_NO_CONFIG": "1",
+            # A made-up project at a closed port of this machine.
+            "LANGFUSE_PUBLIC_KEY": "pk-lf-benchmark",
+            "LANGFUSE_SECRET_KEY": "sk-lf-benchmark",
+            "LANGFUSE_BASE_URL": "http://127.0.0.1:9",
+        }
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "meter", *way.arguments]
+        command += ["-c", os.devnull, "--rootdir", folder, str(SUITES / f"{way.suite}.py")]
+        done = subprocess.run(
+            command, cwd=folder, env={**kept, **variables}, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            sys.exit(f"{way.label} failed:\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}")
+        found: dict[str, float] = json.loads(readings.read_text(encoding="utf-8"))
+    found["ms"] = found["seconds"] * 1000 / tests
+    return found
+
+
+def compare(tests: int, rounds: int) -> Table:
+    """All ways, interleaved."""
+    results: dict[str, list[dict[str, float]]] = {way.suite: [] for way in WAYS}
+    for number in range(1, rounds + 1):
+        for way in WAYS:
+            progress(f"round {number} of {rounds}: {way.label}")
+            results[way.suite].append(run(way, tests))
+    table = Table(
+        "Cost of a captured test",
+        f"5 nested observations a test, {tests} tests, medians of {rounds} interleaved rounds [min-max]. "
+        + surroundings(),
+        ("way", "tests", "ms a test", "above its spans", "x ours", "threads", "memory growth"),
+    )
+    above = {way.suite: _above(results, way) for way in WAYS if way.reference}
+    ours = statistics.median(above["captured"])
+    for way in WAYS:
+        found = results[way.suite]
+        last = found[-1]
+        extra = above.get(way.suite)
+        table.rows.append(
+            (
+                way.label,
+                f"{last['tests']:.0f}",
+                spread([one["ms"] for one in found]),
+                f"{spread(extra)} ms" if extra else "",
+                f"{statistics.median(extra) / ours:.1f}" if extra and ours > 0 else "",
+                f"{last['threads_warm']:.0f} to {last['threads_end']:.0f}",
+                f"{statistics.median(one['memory_end'] - one['memory_warm'] for one in found):.1f} MB",
+            )
+        )
+    table.require("ms a test with --langfuse-capture, above the observations themselves", ours, LIMIT)
+    return table
+
+
+def _above(results: dict[str, list[dict[str, float]]], way: Way) -> list[float]:
+    assert way.reference is not None  # noqa: S101 - the caller asks for those that have one
+    pairs = zip(results[way.suite], results[way.reference], strict=True)
+    return [one["ms"] - reference["ms"] for one, reference in pairs]
+
+
+def growth(tests: int) -> Table:
+    """One long run of the ways that must not grow."""
+    table = Table(
+        "Growth over a long run",
+        f"From test 100 to test {tests}. pytest itself keeps a report of each test. {surroundings()}",
+        ("way", "ms a test", "threads", "memory growth", "above empty tests"),
+    )
+    empty = 0.0
+    for way in (way for way in WAYS if way.long):
+        progress(f"{tests} tests: {way.label}")
+        found = run(way, tests)
+        grown = found["memory_end"] - found["memory_warm"]
+        empty = grown if way.suite == "empty" else empty
+        threads = found["threads_end"] - found["threads_warm"]
+        table.rows.append(
+            (
+                way.label,
+                f"{found['ms']:.2f}",
+                f"{found['threads_warm']:.0f} to {found['threads_end']:.0f}",
+                f"{grown:.1f} MB",
+                f"{grown - empty:.1f} MB",
+            )
+        )
+        if way.suite != "empty":
+            table.require(f"threads that {way.label} gained", threads, 0, digits=0)
+            table.require(f"MB that {way.label} grew above empty tests", grown - empty, GROWTH_LIMIT, digits=1)
+    return table
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tests", type=int, default=1_000, help="tests in a suite; default: 1000")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; default: 5")
+    parser.add_argument("--long", action="store_true", help="one run of 10,000 tests instead: growth, not time")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
+    options = parser.parse_args()
+    table = growth(10_000) if options.long else compare(options.tests, options.rounds)
+    return table.finish(options.markdown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

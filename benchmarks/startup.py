@@ -1,0 +1,181 @@
+"""What the plugin costs at start-up while nothing of it is used, beside plugins that import the SDK.
+
+Each environment is a folder of its own with pytest and what pytest needs, copied from this environment and compiled
+to bytecode; the plugin is found through its entry point, as after `pip install`. Nothing else of this environment is
+visible, so a plugin that imports anything but pytest and the standard library fails here rather than being slow.
+A run is a whole process: `python -m pytest` on one empty test. Runs are interleaved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import os
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from measure import Table, progress, spread, surroundings
+from packaging.requirements import Requirement
+
+import pytest_langfuse
+
+#: Times the start-up of pytest without the plugin.
+LIMIT = 1.03
+
+_IMPORTS = "import langfuse\n"
+_BUILDS = (
+    "from langfuse import Langfuse\n"
+    "client = Langfuse(public_key='pk-lf-benchmark', secret_key='sk-lf-benchmark', base_url='http://127.0.0.1:9')\n"
+)
+
+
+@dataclass
+class Environment:
+    """One folder on the path of Python, and what was measured in it."""
+
+    label: str
+    folder: Path
+    plugin: str = "pytest_langfuse.plugin"
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def pytest(self, suite: Path, *arguments: str) -> str:
+        """Run pytest here; returns what it prints."""
+        command = [sys.executable, "-S", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:anyio", *arguments]
+        command += ["-c", os.devnull, "--rootdir", str(suite.parent), str(suite)]
+        variables = {"PYTHONPATH": str(self.folder), "PATH": os.environ["PATH"]}
+        done = subprocess.run(command, env=variables, cwd=suite.parent, check=False, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"{self.label}: pytest failed\n{done.stdout}")
+        return done.stdout
+
+    def run(self, suite: Path) -> None:
+        """Time one run."""
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        self.pytest(suite)
+        self.wall.append((time.perf_counter() - started) * 1000)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu.append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000)
+
+
+def closure(*names: str) -> dict[str, Distribution]:
+    """The distributions that `names` need, themselves included."""
+    found: dict[str, Distribution] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop().lower()
+        if name in found:
+            continue
+        found[name] = distribution(name)
+        for text in found[name].requires or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+    return found
+
+
+def install(folder: Path, *names: str) -> None:
+    """Copy distributions and what they need into `folder`."""
+    for found in closure(*names).values():
+        for file in found.files or ():
+            source = Path(str(file.locate()))
+            if ".." not in file.parts and "__pycache__" not in file.parts and source.is_file():
+                target = folder / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+
+
+def install_plugin(folder: Path, name: str, module: str) -> None:
+    """Register `module` as a pytest plugin in `folder`."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    info.joinpath("entry_points.txt").write_text(f"[pytest11]\n{name} = {module}\n", encoding="utf-8")
+
+
+def build(root: Path) -> list[Environment]:
+    """Make the environments; the first is the one that the others are compared with."""
+    labels = (
+        "pytest",
+        "pytest and pytest-langfuse, unused",
+        "a plugin that imports langfuse",
+        "a plugin that builds a client",
+    )
+    environments = [Environment(label, root / str(index)) for index, label in enumerate(labels)]
+    environments[2].plugin = environments[3].plugin = "plugin_of_the_day"
+    bare, ours, imports, builds = (environment.folder for environment in environments)
+    install(bare, "pytest")
+    shutil.copytree(bare, ours)
+    package = Path(pytest_langfuse.__file__).parent
+    shutil.copytree(package, ours / "pytest_langfuse", ignore=shutil.ignore_patterns("__pycache__"))
+    install_plugin(ours, "langfuse", "pytest_langfuse.plugin")
+    install(imports, "pytest", "langfuse")
+    shutil.copytree(imports, builds)
+    for folder, text in ((imports, _IMPORTS), (builds, _BUILDS)):
+        folder.joinpath("plugin_of_the_day.py").write_text(text, encoding="utf-8")
+        install_plugin(folder, "of_the_day", "plugin_of_the_day")
+    compileall.compile_dir(root, quiet=2, workers=0)
+    return environments
+
+
+def measure(runs: int) -> Table:
+    """Run and compare."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        suite = root / "tests" / "test_empty.py"
+        suite.parent.mkdir()
+        suite.write_text("def test_empty():\n    pass\n", encoding="utf-8")
+        progress("copying and compiling four environments")
+        environments = build(root / "site")
+        bare = environments[0]
+        for one in environments:
+            if (one.plugin in one.pytest(suite, "--trace-config")) is not (one is not bare):
+                sys.exit(f"{one.label}: its plugin is not what it should be")
+        for number in range(-1, runs):
+            if number % 10 == 0:
+                progress(f"run {number + 1} of {runs}")
+            # In an order of its own each time, so that no environment always runs behind the same other.
+            for environment in random.sample(environments, len(environments)):
+                environment.run(suite)
+            if number < 0:  # warms the page cache
+                for environment in environments:
+                    environment.wall.clear()
+                    environment.cpu.clear()
+    table = Table(
+        "Start-up",
+        f"`pytest` on one empty test, whole process, medians of {runs} interleaved runs [min-max]. {surroundings()}",
+        ("installed", "wall ms", "x pytest", "CPU ms", "x pytest"),
+    )
+    for one in environments:
+        wall, cpu = (statistics.median(values) for values in (one.wall, one.cpu))
+        ratios = (wall / statistics.median(bare.wall), cpu / statistics.median(bare.cpu))
+        table.rows.append((one.label, spread(one.wall, 0), f"{ratios[0]:.3f}", spread(one.cpu, 0), f"{ratios[1]:.3f}"))
+    table.require("start-up with the plugin installed and unused, x pytest without it", _ratio(environments), LIMIT, 3)
+    return table
+
+
+def _ratio(environments: list[Environment]) -> float:
+    bare, ours = environments[:2]
+    return statistics.median(ours.wall) / statistics.median(bare.wall)
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=40, help="runs in each environment; default: 40")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
+    options = parser.parse_args()
+    return measure(options.runs).finish(options.markdown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
