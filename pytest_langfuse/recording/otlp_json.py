@@ -45,7 +45,7 @@ def records_from_json(data: bytes) -> list[SpanRecord]:
 
 def _documents(text: str) -> Iterator[Any]:
     decoder = json.JSONDecoder()
-    position = _SPACE.match(text, 0).end()  # type: ignore[union-attr] - matches the empty string
+    position = _after_space(text, 0)
     while position < len(text):
         try:
             document, end = decoder.raw_decode(text, position)
@@ -56,8 +56,13 @@ def _documents(text: str) -> Iterator[Any]:
         except RecursionError:
             message = "the JSON body is nested too deeply"
             raise DecodeError(message) from None
-        position = _SPACE.match(text, end).end()  # type: ignore[union-attr]
+        position = _after_space(text, end)
         yield document
+
+
+def _after_space(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return match.end() if match is not None else position
 
 
 def _resource_spans(document: Any) -> list[Any]:
@@ -140,7 +145,7 @@ def _attributes(owner: Mapping[str, Any], place: str) -> dict[str, Any]:
     return attributes
 
 
-def _value(value: Any, place: str) -> Any:
+def _value(value: Any, place: str) -> Any:  # noqa: PLR0911 - one a kind of value
     tagged = _object({} if value is None else value, f"{place}.value")
     if "stringValue" in tagged:
         return tagged["stringValue"]
@@ -168,7 +173,7 @@ def _double(value: Any, place: str) -> float | str:
     try:
         double = float(value)
     except (TypeError, ValueError):
-        _wrong(place, "a number", value)
+        return _wrong(place, "a number", value)
     # "NaN", "Infinity" and "-Infinity" are strings in OTLP/JSON, and Langfuse keeps them as such.
     return double if math.isfinite(double) or not isinstance(value, str) else value
 
@@ -176,11 +181,9 @@ def _double(value: Any, place: str) -> float | str:
 def _integer(value: Any, place: str) -> int:
     """A 64-bit integer, which JSON may carry as a string."""
     try:
-        if isinstance(value, bool):
-            _wrong(place, "an integer", value)
         return int(value or 0)
     except (TypeError, ValueError, OverflowError):
-        _wrong(place, "an integer", value)
+        return _wrong(place, "an integer", value)
 
 
 def _id(value: Any, digits: int, place: str) -> str:
@@ -195,7 +198,7 @@ def _id(value: Any, digits: int, place: str) -> str:
             decoded = b""
         if len(decoded) * 2 == digits:
             return decoded.hex()
-    _wrong(place, f"{digits} hex digits", value)
+    return _wrong(place, f"{digits} hex digits", value)
 
 
 def _text(value: Any) -> str | None:

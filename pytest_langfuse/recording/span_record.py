@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 _INT64_MIN: Final = -(1 << 63)
 _INT64_MAX: Final = (1 << 63) - 1
 _STATUS: Final[Mapping[int, Literal["UNSET", "OK", "ERROR"]]] = {0: "UNSET", 1: "OK", 2: "ERROR"}
-#: Processes have one resource, rarely a few; a test-suite that makes many must not fill the memory.
-_MAX_KNOWN_RESOURCES: Final = 64
+#: A process has one resource and a scope a library; a test-suite that makes many must not fill the memory.
+_MAX_KNOWN: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ def from_readable_span(span: ReadableSpan) -> SpanRecord:
         start_ns=span.start_time or 0,
         end_ns=span.end_time,
         attributes=encodable(_copied(span.attributes)),
-        resource=_resource(span.resource),
+        resource=_shared(span.resource),
         scope_name=scope.name if scope is not None else "",
         scope_version=(scope.version or None) if scope is not None else None,
-        scope_attributes=encodable(scope.attributes or {}) if scope is not None else {},
+        scope_attributes=_shared(scope) if scope is not None else {},
         status=_STATUS[status.status_code.value],
         status_message=status.description or None,
         events=[SpanEvent(event.name, encodable(event.attributes or {})) for event in span.events],
@@ -93,15 +93,15 @@ def encodable(attributes: Mapping[str, Any]) -> dict[str, Any]:
                 kept[key] = value
             continue
         try:
-            value = _encoded(value)
+            sent = _encoded(value)
         except ValueError:
             continue
         if _is_utf8(key):
-            kept[key] = value
+            kept[key] = sent
     return kept
 
 
-def _encoded(value: Any) -> Any:
+def _encoded(value: Any) -> Any:  # noqa: PLR0911 - one a kind of value
     """`value` after a round trip through an OTLP `AnyValue`; `ValueError` when it has none."""
     if value is None or isinstance(value, bool):
         return value
@@ -145,16 +145,16 @@ def _copied(attributes: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return copied
 
 
-_resources: dict[int, tuple[weakref.ref[Resource], Mapping[str, Any]]] = {}
-
-
-def _resource(resource: Resource) -> Mapping[str, Any]:
-    """Attributes of `resource`, converted once: all spans of a provider share it. Hashing it would cost more."""
-    known = _resources.get(id(resource))
-    if known is not None and known[0]() is resource:
+def _shared(owner: Resource | InstrumentationScope) -> Mapping[str, Any]:
+    """Attributes of a resource or scope, converted once: many spans share it. Hashing it would cost more."""
+    known = _known.get(id(owner))
+    if known is not None and known[0] is owner:
         return known[1]
-    if len(_resources) >= _MAX_KNOWN_RESOURCES:
-        _resources.clear()
-    attributes = encodable(resource.attributes)
-    _resources[id(resource)] = (weakref.ref(resource), attributes)
+    if len(_known) >= _MAX_KNOWN:
+        _known.clear()
+    attributes = encodable(owner.attributes or {})
+    _known[id(owner)] = (owner, attributes)
     return attributes
+
+
+_known: dict[int, tuple[object, Mapping[str, Any]]] = {}

@@ -6,13 +6,13 @@ words what surprises.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.server_view import fields
-from pytest_langfuse.recording.server_view.attributes import as_ingested
+from pytest_langfuse.recording.server_view.attributes import as_ingested, of_frameworks
 from pytest_langfuse.recording.server_view.input_output import input_output
 from pytest_langfuse.recording.server_view.javascript import parse_json_or_text
 from pytest_langfuse.recording.server_view.metadata import shown_metadata, stored_metadata
@@ -24,7 +24,6 @@ from pytest_langfuse.recording.span_record import SpanEvent, SpanRecord
 
 __all__ = ["observe"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NS_PER_MS: Final = 1_000_000
 #: Aggregates that repeat those of the model calls below; Langfuse takes no model, usage or cost from these spans.
 _AGENT_OPERATIONS: Final = ("invoke_agent", "agent_step")
@@ -34,13 +33,14 @@ def observe(record: SpanRecord) -> Observation:
     """The observation that Langfuse shows for a span. `parent` and `children` are left for `link`."""
     attributes = as_ingested(record.attributes, record.wire)
     resource = as_ingested(record.resource, record.wire)
+    frameworks = of_frameworks(attributes)
     scope = record.scope_name
     kind = observation_type(attributes, resource, scope, record.scope_version, record.name)
-    given, answered = input_output(attributes, _ingested_events(record), scope)
+    given, answered = input_output(attributes, frameworks, _ingested_events(record), scope)
     stored = stored_metadata(attributes, foreign=not scope.startswith("langfuse-sdk"))
     if stored:
         given, stored = move_tools(given, stored)
-    is_agent_operation = attributes.get("gen_ai.operation.name") in _AGENT_OPERATIONS
+    is_agent_operation = frameworks.get("gen_ai.operation.name") in _AGENT_OPERATIONS
     prompt_name, prompt_version = fields.prompt(attributes) if kind == "generation" else (None, None)
     app_root = attributes.get("langfuse.internal.is_app_root")
     is_app_root = app_root is True or app_root == "true"
@@ -48,7 +48,7 @@ def observe(record: SpanRecord) -> Observation:
         id=record.span_id,
         trace_id=record.trace_id,
         parent_id=record.parent_span_id,
-        name=fields.name(attributes, record.name),
+        name=fields.name(frameworks, record.name),
         type=kind,
         level=fields.level(attributes, record.status, scope, record.name),
         status_message=fields.text_or_none(
@@ -57,10 +57,10 @@ def observe(record: SpanRecord) -> Observation:
         input=_read(given),
         output=_read(answered),
         metadata=shown_metadata(stored) if stored else {},
-        model=None if is_agent_operation else fields.model(attributes),
-        model_parameters=model_parameters(attributes, scope),
-        usage={} if is_agent_operation else usage(attributes, scope),
-        cost={} if is_agent_operation else cost(attributes),
+        model=None if is_agent_operation else fields.model(attributes, frameworks),
+        model_parameters=model_parameters(attributes, frameworks, scope),
+        usage={} if is_agent_operation else usage(attributes, frameworks, scope),
+        cost={} if is_agent_operation else cost(attributes, frameworks),
         prompt_name=prompt_name,
         prompt_version=prompt_version,
         user_id=fields.user_id(attributes),
@@ -78,8 +78,10 @@ def observe(record: SpanRecord) -> Observation:
     )
 
 
-def _ingested_events(record: SpanRecord) -> list[SpanEvent]:
-    return [SpanEvent(event.name, as_ingested(event.attributes, record.wire)) for event in record.events]
+def _ingested_events(record: SpanRecord) -> Sequence[SpanEvent]:
+    return record.events and [
+        SpanEvent(event.name, as_ingested(event.attributes, record.wire)) for event in record.events
+    ]
 
 
 def _read(value: Any) -> Any:
@@ -97,4 +99,5 @@ def _first(value: Any, otherwise: Any) -> Any:
 
 def _time(nanoseconds: int | None) -> datetime | None:
     """Langfuse keeps milliseconds."""
-    return _EPOCH + timedelta(milliseconds=nanoseconds // _NS_PER_MS) if nanoseconds else None
+    # A double holds them exactly enough to be rounded to the microsecond.
+    return datetime.fromtimestamp(nanoseconds // _NS_PER_MS / 1000, UTC) if nanoseconds else None

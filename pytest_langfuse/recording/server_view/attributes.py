@@ -11,6 +11,7 @@ from pytest_langfuse.recording.server_view.javascript import number, stringify
 
 Wire = Literal["protobuf", "json"]
 
+_OWN: Final = frozenset({"user.id", "session.id"})
 _EMPTY_ARRAY: Final = '{"arrayValue":{}}'
 _EMPTY_VALUE: Final = "{}"
 
@@ -22,10 +23,13 @@ def as_ingested(attributes: Mapping[str, Any], wire: Wire) -> Mapping[str, Any]:
     over protobuf also an empty list) becomes the JSON text of its OTLP encoding, NaN and Infinity are lost.
     (server, 2026-08: `convertValueToPlainJavascript`)
     """
-    changed = {
-        key: _ingested(value, wire) for key, value in attributes.items() if type(value) is not str and value is not True
-    }
-    return {**attributes, **changed} if changed else attributes
+    others = [key for key, value in attributes.items() if type(value) is not str and value is not True]
+    return {**attributes, **{key: _ingested(attributes[key], wire) for key in others}} if others else attributes
+
+
+def of_frameworks(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that are not Langfuse's own: on most of its spans none."""
+    return {key: value for key, value in attributes.items() if not key.startswith("langfuse.") and key not in _OWN}
 
 
 def _ingested(value: Any, wire: Wire) -> Any:
@@ -43,7 +47,7 @@ def _ingested(value: Any, wire: Wire) -> Any:
     return _EMPTY_ARRAY if value == [] else stringify(_any_value(value, wire))
 
 
-def _any_value(value: Any, wire: Wire) -> dict[str, Any]:
+def _any_value(value: Any, wire: Wire) -> dict[str, Any]:  # noqa: PLR0911 - one a kind of value
     if isinstance(value, str):
         return {"stringValue": value}
     if isinstance(value, bool):
@@ -56,8 +60,12 @@ def _any_value(value: Any, wire: Wire) -> dict[str, Any]:
         octets = {"type": "Buffer", "data": list(value)}
         return {"bytesValue": octets if wire == "protobuf" else b64encode(value).decode()}
     if isinstance(value, list):
-        return {"arrayValue": {"values": [_any_value(item, wire) for item in value]} if value else {}}
+        return {"arrayValue": _values([_any_value(item, wire) for item in value], wire)}
     if isinstance(value, Mapping):
         pairs = [{"key": key, "value": _any_value(item, wire)} for key, item in value.items()]
-        return {"kvlistValue": {"values": pairs} if pairs else {}}
+        return {"kvlistValue": _values(pairs, wire)}
     return {}
+
+
+def _values(values: list[Any], wire: Wire) -> dict[str, Any]:
+    return {"values": values} if values or wire == "json" else {}

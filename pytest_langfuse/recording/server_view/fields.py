@@ -9,13 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_langfuse.recording.server_view.javascript import (
-    parse_int,
-    parse_json,
-    text,
-    text_or_json,
-    truthy,
-)
+from pytest_langfuse.recording.server_view.javascript import parse_int, parse_json, text, text_or_json, truthy
 
 _LEVELS: Final = {
     "DEBUG": "DEBUG",
@@ -37,7 +31,7 @@ _LIVEKIT_DEBUG: Final = frozenset(
     """
     user_speaking eou_detection llm_request_run tts_node tts_request tts_request_run tts_stream_adapter agent_speaking
     drain_agent_activity on_exit on_enter llm_fallback_adapter tts_fallback_adapter start_agent_activity
-    """.split()
+    """.split()  # noqa: SIM905 - a list would take a line a name
 )
 
 _DEFAULT_ENVIRONMENT: Final = "default"
@@ -70,7 +64,6 @@ _TAG_KEYS: Final = (
     "tag.tags",
 )
 _MODEL_KEYS: Final = (
-    "langfuse.observation.model.name",
     "gen_ai.response.model",
     "ai.model.id",
     "gen_ai.request.model",
@@ -81,19 +74,21 @@ _MODEL_KEYS: Final = (
 _MAX_PROMPT_VERSION: Final = 65_535
 
 
-def name(attributes: Mapping[str, Any], span_name: str) -> str:
+def name(frameworks: Mapping[str, Any], span_name: str) -> str:  # noqa: PLR0911 - one a framework
     """The span's name, unless an attribute of a framework overrides it, also on Langfuse's own spans."""
-    if truthy(tool := attributes.get("gen_ai.tool.name")):
+    if not frameworks:
+        return span_name
+    if truthy(tool := frameworks.get("gen_ai.tool.name")):
         return text_or_json(tool)
-    if "genkit:name" in attributes:
-        return text(attributes["genkit:name"])
-    if truthy(message := attributes.get("logfire.msg")):
+    if "genkit:name" in frameworks:
+        return text(frameworks["genkit:name"])
+    if truthy(message := frameworks.get("logfire.msg")):
         return text_or_json(message)
-    if "ai.toolCall.name" in attributes:
-        return text(attributes["ai.toolCall.name"])
-    if "ai.operationId" in attributes:
-        function = attributes.get("ai.telemetry.functionId")
-        operation = text(attributes["ai.operationId"])
+    if "ai.toolCall.name" in frameworks:
+        return text(frameworks["ai.toolCall.name"])
+    if "ai.operationId" in frameworks:
+        function = frameworks.get("ai.telemetry.functionId")
+        operation = text(frameworks["ai.operationId"])
         return f"{text(function)}:{operation}" if truthy(function) else operation
     return span_name
 
@@ -103,7 +98,7 @@ def environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> s
     for key in _ENVIRONMENT_KEYS:
         for source in (attributes, resource):
             value = source.get(key)
-            if truthy(value):
+            if value or value == []:
                 return _normalized_environment(value)
     return _DEFAULT_ENVIRONMENT
 
@@ -127,17 +122,25 @@ def session_id(attributes: Mapping[str, Any]) -> str | None:
     return _first(attributes, _SESSION_KEYS)
 
 
-def model(attributes: Mapping[str, Any]) -> str | None:
+def model(attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> str | None:
     """The model: Langfuse's own attribute, else that of a framework, the answering model before the requested one."""
-    found = _first(attributes, _MODEL_KEYS)
-    if found is None and attributes.get("genkit:metadata:subtype") == "model":
-        return _first(attributes, ("genkit:name",))
+    found = _first(attributes, ("langfuse.observation.model.name",))
+    if found is None and frameworks:
+        found = _first(frameworks, _MODEL_KEYS)
+        if found is None and frameworks.get("genkit:metadata:subtype") == "model":
+            found = _first(frameworks, ("genkit:name",))
     return found
 
 
 def tags(attributes: Mapping[str, Any]) -> list[str]:
     """The tags, from a list, from its JSON text, or from a text with commas."""
-    value = next((attributes[key] for key in _TAG_KEYS if truthy(attributes.get(key))), attributes.get("tag.tags"))
+    value = None
+    for key in _TAG_KEYS:
+        value = attributes.get(key)
+        if value or value == []:
+            break
+    if value is None:
+        return []
     if isinstance(value, str) and value.strip().startswith("["):
         try:
             parsed = parse_json(value)
@@ -190,7 +193,7 @@ def text_or_none(value: Any) -> str | None:
 def _first(attributes: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
     for key in keys:
         value = attributes.get(key)
-        if value is not None and truthy(value):
+        if value or value == []:
             return text_or_json(value)
     return None
 

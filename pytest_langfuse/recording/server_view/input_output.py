@@ -22,34 +22,34 @@ from pytest_langfuse.recording.span_record import SpanEvent
 
 Pair = tuple[Any, Any]
 Attributes = Mapping[str, Any]
+Source = Callable[[Attributes], Pair | None]
 
 _INPUT: Final = "langfuse.observation.input"
 _OUTPUT: Final = "langfuse.observation.output"
 
 
-def input_output(attributes: Attributes, events: Sequence[SpanEvent], scope_name: str) -> Pair:
+def input_output(attributes: Attributes, frameworks: Attributes, events: Sequence[SpanEvent], scope_name: str) -> Pair:
     """Input and output before the stored text is parsed; `None` for what is not there."""
-    own = attributes.get(_INPUT), attributes.get(_OUTPUT)
-    if own != (None, None):
+    own: Pair = (attributes.get(_INPUT), attributes.get(_OUTPUT))
+    if own != (None, None) or not (frameworks or events):
         return own
     by_scope = _BY_SCOPE.get(scope_name)
-    if by_scope is not None and (found := by_scope(attributes)) is not None:
-        return found
-    if events:
+    found = by_scope(frameworks) if by_scope is not None else None
+    if found is None and events:
         found = (
             from_operation_details(events)
             or from_message_events(events)
-            or from_content_events(events, lambda of_event: input_output(of_event, (), scope_name))
+            or from_content_events(events, lambda of_event: input_output(of_event, of_event, (), scope_name))
         )
-        if found is not None:
-            return found
+    if found is not None:
+        return found
     for source in (*_SOURCES, *_SCOPED_SOURCES.get(scope_name, ()), *_LATE_SOURCES):
-        if (found := source(attributes)) is not None:
+        if (found := source(frameworks)) is not None:
             return found
     return None, None
 
 
-def _named(given: str, answered: str) -> Callable[[Attributes], Pair | None]:
+def _named(given: str, answered: str) -> Source:
     def source(attributes: Attributes) -> Pair | None:
         return _either(attributes.get(given), attributes.get(answered))
 
@@ -144,7 +144,7 @@ def _pydantic_ai(attributes: Attributes) -> Pair | None:
     return _either(given, attributes.get("final_result"))
 
 
-def _dotted(given: str, answered: str) -> Callable[[Attributes], Pair | None]:
+def _dotted(given: str, answered: str) -> Source:
     def source(attributes: Attributes) -> Pair | None:
         if not any(key.startswith((given, answered)) for key in attributes):
             return None
@@ -171,12 +171,12 @@ def _first_set(attributes: Attributes, keys: Sequence[str]) -> Any:
     return next((attributes[key] for key in keys if attributes.get(key) is not None), None)
 
 
-_BY_SCOPE: Final[Mapping[str, Callable[[Attributes], Pair | None]]] = {
+_BY_SCOPE: Final[Mapping[str, Source]] = {
     "genkit-tracer": _genkit,
     "ai": _vercel,
     "@flue/opentelemetry": _flue,
 }
-_SOURCES: Final[tuple[Callable[[Attributes], Pair | None], ...]] = (
+_SOURCES: Final[tuple[Source, ...]] = (
     _vertex,
     _named("prompt", "all_messages_events"),
     _livekit,
@@ -186,8 +186,8 @@ _SOURCES: Final[tuple[Callable[[Attributes], Pair | None], ...]] = (
     _named("input.value", "output.value"),
     _named("input", "output"),
 )
-_SCOPED_SOURCES: Final = {"pydantic-ai": (_pydantic_ai,)}
-_LATE_SOURCES: Final = (
+_SCOPED_SOURCES: Final[Mapping[str, tuple[Source, ...]]] = {"pydantic-ai": (_pydantic_ai,)}
+_LATE_SOURCES: Final[tuple[Source, ...]] = (
     _named("tool_arguments", "tool_response"),
     _dotted("gen_ai.prompt", "gen_ai.completion"),
     _dotted("llm.input_messages", "llm.output_messages"),

@@ -124,13 +124,11 @@ def text_or_json(value: Any) -> str:
 
 
 def truthy(value: Any) -> bool:
-    """Whether `if (value)` holds: every list and object is true, `""`, `0`, NaN, `false`, `null` are not."""
-    if isinstance(value, list | dict):
-        return True
-    return bool(value) and value == value  # noqa: PLR0124 - NaN
+    """Whether `if (value)` holds: every list and object is true, `""`, `0`, `false`, `null` are not."""
+    return bool(value) or isinstance(value, list | dict)
 
 
-def to_number(value: Any) -> float:
+def to_number(value: Any) -> float:  # noqa: PLR0911 - one a kind of value
     """`Number(value)`: NaN for what is no number."""
     if value is None:
         return 0

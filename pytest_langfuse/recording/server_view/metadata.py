@@ -32,7 +32,7 @@ _INPUT_OUTPUT: Final = frozenset(
     genkit:input genkit:output
     flue.turn.input flue.turn.output flue.tool.arguments flue.tool.result flue.task.prompt flue.task.result
     flue.operation.result flue.workflow.payload flue.workflow.result
-    """.split()
+    """.split()  # noqa: SIM905 - a list would take a line a key
 )
 _INPUT_OUTPUT_PREFIXES: Final = (
     "gen_ai.prompt",
@@ -55,9 +55,10 @@ def stored_metadata(attributes: Mapping[str, Any], *, foreign: bool) -> dict[str
     The server adds the keys `resourceAttributes` and `scope`; they are the same for all spans and left out here.
     """
     stored: dict[str, Any] = {"attributes": _unused(attributes)} if foreign else {}
-    if any(key.startswith(_PREFIXES) for key in attributes):
-        stored.update(_of(attributes, _OBSERVATION))
-        stored.update(_of(attributes, _TRACE))
+    given = {key: value for key, value in attributes.items() if key.startswith(_PREFIXES)}
+    if given:
+        stored.update(_of(given, _OBSERVATION))
+        stored.update(_of(given, _TRACE))
     return stored
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from pytest_langfuse.recording.server_view.javascript import truthy
@@ -36,7 +37,7 @@ def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
 
 
 def _set(container: dict[str, Any], parts: list[str], values: Mapping[str, Any], key: str) -> None:
-    for part, following in zip(parts, parts[1:], strict=False):
+    for part, following in pairwise(parts):
         if part in _FORBIDDEN:
             return
         if isinstance(container, _Slots) and part.isdigit():

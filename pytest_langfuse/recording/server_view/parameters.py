@@ -27,13 +27,17 @@ _VERCEL: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 )
 
 
-def model_parameters(attributes: Mapping[str, Any], scope_name: str) -> dict[str, Any]:
+def model_parameters(attributes: Mapping[str, Any], frameworks: Mapping[str, Any], scope_name: str) -> dict[str, Any]:
     """Langfuse's own parameters, else those of a framework."""
-    own = _json(attributes.get(_OWN))
+    own = _stored(_json(attributes.get(_OWN)))
     if scope_name == "ai":
-        return {**_vercel(attributes), **(_stored(own) or {})}
-    if (stored := _stored(own)) is not None:
-        return stored
+        return {**_vercel(frameworks), **(own or {})}
+    if own is not None:
+        return own
+    return _of_framework(frameworks, scope_name) if frameworks else {}
+
+
+def _of_framework(attributes: Mapping[str, Any], scope_name: str) -> dict[str, Any]:
     if scope_name == "genkit-tracer" and truthy(config := _genkit_config(attributes)):
         return _stored(config) or {}
     for key in _JSON_KEYS:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from pytest_langfuse.recording.server_view.javascript import to_number
@@ -133,13 +134,16 @@ def _is_generation_of_old_sdk(
     return any(key in attributes for key in _GENERATION_ONLY)
 
 
+@lru_cache(maxsize=16)
 def _newer_than_3_3(version: str | None) -> bool:
     major, _, rest = (version or "").partition(".")
     minor = to_number(rest.partition(".")[0]) if rest else 0
     return to_number(major) > 3 or (to_number(major) == 3 and minor > 3)  # noqa: PLR2004 - the version in the name
 
 
-def _by_framework(attributes: Mapping[str, Any], scope_name: str, span_name: str) -> str | None:
+def _by_framework(  # noqa: PLR0911 - one a framework
+    attributes: Mapping[str, Any], scope_name: str, span_name: str
+) -> str | None:
     def meaningful(keys: tuple[str, ...]) -> bool:
         return any(attributes.get(key) not in (None, "", [], {}) for key in keys)
 

@@ -22,24 +22,28 @@ _OPENAI: Final = (
 )
 
 
-def usage(attributes: Mapping[str, Any], scope_name: str) -> dict[str, float]:
+def usage(attributes: Mapping[str, Any], frameworks: Mapping[str, Any], scope_name: str) -> dict[str, float]:
     """Usage by kind, always with a `total`, which is the sum of all kinds unless it was given.
 
     OpenAI's usage objects (exactly their keys) are split into disjoint kinds; of any other object, non-negative
     integers are kept, and texts that start with one; the rest is dropped without a word.
     """
-    given = _object(attributes, _USAGE)
-    details = _normalized(reported_usage(attributes, scope_name) if given is None else given)
+    given: Mapping[str, Any] | None = _object(attributes, _USAGE)
+    if given is None:
+        given = reported_usage(frameworks, scope_name) if frameworks or scope_name == "ai" else {}
+    details = _normalized(given)
     if details and "total" not in details:
-        details["total"] = sum(details.values())
+        details["total"] = number(sum(details.values()))
     return details
 
 
-def cost(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def cost(attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> dict[str, Any]:
     """Cost by kind in USD, as given; a `total` is added when there is nothing but `input` and `output`."""
     given = _object(attributes, _COST)
     if given is None:
-        reported = (attributes.get(key) for key in ("gen_ai.usage.cost", "llm.cost.total"))
+        if not frameworks:
+            return {}
+        reported = (frameworks.get(key) for key in ("gen_ai.usage.cost", "llm.cost.total"))
         total = next((value for value in reported if value is not None and value != ""), None)
         return {} if total is None else {"total": total}
     named = {key for key, value in given.items() if value is not None}
@@ -66,7 +70,7 @@ def _object(attributes: Mapping[str, Any], key: str) -> dict[str, Any] | None:
 
 
 def _normalized(details: Mapping[str, Any]) -> dict[str, float]:
-    for shape in _OPENAI:
+    for shape in _OPENAI if "total_tokens" in details else ():
         if (normalized := _openai(details, *shape)) is not None:
             return normalized
     kept = {}

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_langfuse.recording.server_view.javascript import parse_int, parse_json, stringify
+from pytest_langfuse.recording.server_view.javascript import parse_int, parse_json, stringify, to_number
 
 
 def vercel_usage(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -47,7 +47,7 @@ def _details(attributes: Mapping[str, Any]) -> dict[str, Any]:
     ):
         if key in attributes:
             value = _parsed(attributes[key])
-            details[kind] = value.get("intValue") if isinstance(value, dict) else value
+            details[kind] = _object(value).get("intValue") if not isinstance(value, int | float) else value
     return details
 
 
@@ -101,7 +101,7 @@ def _fill(details: dict[str, Any], **amounts: Any) -> None:
 
 
 def _without(total: Any, *parts: Any) -> float:
-    rest = float(total or 0) - sum(float(part or 0) for part in parts)
+    rest = to_number(total) - sum(map(to_number, parts))
     return math.nan if math.isnan(rest) else max(rest, 0)
 
 
