@@ -51,7 +51,7 @@ bench: $(STAMP) ## run the benchmarks and write docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 build: $(STAMP) ## build wheel and source distribution into dist/
-	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@$(BIN)/python -m hatchling build
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .matrix dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
