@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ class Summary:
         text = f"langfuse: {_count(observations, 'observation')} in {_count(tests, 'test')}"
         if never := self._totals["never_ended"]:
             text += f", {never} never ended"
+        if not observations and (switch := _switched_off()):
+            text += f" (tracing is switched off by {switch})"
         return text
 
     def write(self, terminal: TerminalReporter, options: Options) -> None:
@@ -51,6 +54,14 @@ def _write_passed(terminal: TerminalReporter) -> None:
             if title == SECTION and report.when == "call":
                 terminal.write_sep("-", f"{SECTION}: {report.nodeid}")
                 terminal.write_line(text)
+
+
+def _switched_off() -> str | None:
+    """The variable that makes every client do nothing, if there is one: the usual reason for an empty capture."""
+    for name, off in (("LANGFUSE_TRACING_ENABLED", "false"), ("OTEL_SDK_DISABLED", "true")):
+        if (value := os.environ.get(name, "")).lower() == off:
+            return f"{name}={value}"
+    return None
 
 
 def _count(number: int, noun: str) -> str:

@@ -284,3 +284,88 @@ def test_clear_and_wait_for(app: pytest.Pytester) -> None:
             thread.join()
     """)
     app.runpytest().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("LANGFUSE_TRACING_ENABLED", "False"), ("OTEL_SDK_DISABLED", "true")])
+def test_the_summary_says_what_switched_tracing_off(
+    app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    app.makepyfile("""
+        from app import answer
+
+        def test_still_works():
+            assert answer("why?") == "because"
+    """)
+    result = app.runpytest_subprocess("--langfuse-capture")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"langfuse: 0 observations in 0 tests (tracing is switched off by {name}={value})"])
+
+
+def test_a_missing_key_is_left_missing(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-real")
+    app.makepyfile("""
+        import os
+        from app import answer
+
+        def test_it(langfuse_spans):
+            answer("why?")
+            assert "LANGFUSE_SECRET_KEY" not in os.environ
+            assert len(langfuse_spans) == 0
+    """)
+    app.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=1)
+
+
+def test_many_threads_at_once(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import threading
+        from app import langfuse
+
+        def test_threads(langfuse_spans):
+            def work(n):
+                for i in range(400):
+                    with langfuse.start_as_current_observation(name=f"w{n}"):
+                        langfuse.start_observation(name="inner").end()
+
+            threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert len(langfuse_spans) == 8 * 400 * 2
+            assert all(o.parent is not None for o in langfuse_spans if o.name == "inner")
+    """)
+    app.runpytest().assert_outcomes(passed=1)
+
+
+def test_a_fork_in_a_captured_test(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import multiprocessing
+        from app import answer
+
+        def test_fork(langfuse_spans):
+            answer("parent")
+            process = multiprocessing.get_context("fork").Process(target=answer, args=("child",))
+            process.start()
+            process.join(30)
+            assert process.exitcode == 0
+            assert len(langfuse_spans) == 3
+    """)
+    app.runpytest_subprocess("-W", "ignore").assert_outcomes(passed=1)
+
+
+def test_a_mask_that_raises_is_named(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import inspect
+        import pytest
+        from langfuse import Langfuse
+
+        @pytest.mark.skipif("mask_otel_spans" not in inspect.signature(Langfuse).parameters, reason="no such argument")
+        def test_mask(langfuse_fresh_client, langfuse_spans):
+            def mask(*, params):
+                raise RuntimeError("mask is broken")
+
+            langfuse_fresh_client(mask_otel_spans=mask).start_observation(name="lost").end()
+            assert len(langfuse_spans) == 0
+            with pytest.raises(AssertionError, match="lost"):
+                langfuse_spans.assert_flushed()
+    """)
+    app.runpytest().assert_outcomes(passed=1)
