@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_langfuse.tracing._singleton import get_langfuse_client, init_tracing, shutdown_tracing
+    from pytest_langfuse.tracing.breaker import CircuitBreaker, CircuitOpen
     from pytest_langfuse.tracing.config import ConfigError, TracingConfig, get_tracing_config
     from pytest_langfuse.tracing.context import RequestContext, get_request_context, request_context, run_with_context
     from pytest_langfuse.tracing.decorator import safe_trace
     from pytest_langfuse.tracing.health import ShutdownReport
 
 __all__ = [
+    "CircuitBreaker",
+    "CircuitOpen",
     "ConfigError",
     "RequestContext",
     "ShutdownReport",
@@ -37,6 +40,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CircuitBreaker": "breaker",
+    "CircuitOpen": "breaker",
     "ConfigError": "config",
     "RequestContext": "context",
     "ShutdownReport": "health",

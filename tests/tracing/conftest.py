@@ -59,7 +59,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    collector: "Collector"
+    collector: Collector
 
     def log_message(self, *args) -> None:
         """Nothing."""
