@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from base64 import b64decode
 from typing import Final
 
 _EXPECTED: Final = "expected an OTLP trace export (protobuf or JSON, gzip or not)"
 _SHOWN: Final = 60
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/=_\-\s]{40,}")
+#: What base64 decodes to when it holds an export: protobuf, JSON or gzip.
+_EXPORT_STARTS: Final = (b"\n", b"{", b"\x1f\x8b")
 _MAGIC: Final = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"PK\x03\x04", "a zip archive"),
@@ -33,7 +34,7 @@ def _looks_like(data: bytes) -> str:
     if start[:1] == b"<":
         kind = "HTML" if b"<html" in data[:2000].lower() or start.lower().startswith(b"<!doctype html") else "XML"
         return f"the body is {kind}: {_excerpt(start)}"
-    if _BASE64.fullmatch(data[:4000]):
+    if _is_base64(start):
         return f"the body looks like base64, decode it first: {_excerpt(start)}"
     try:
         text = data[: 4 * _SHOWN].decode()
@@ -45,6 +46,13 @@ def _looks_like(data: bytes) -> str:
     return (
         f"the {len(data)} bytes are neither protobuf of a trace export nor JSON, they begin with {data[:12].hex(' ')}"
     )
+
+
+def _is_base64(start: bytes) -> bool:
+    try:
+        return b64decode(start[:_SHOWN], validate=True).startswith(_EXPORT_STARTS)
+    except ValueError:
+        return False
 
 
 def _excerpt(data: bytes) -> str:
