@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+_FIRST_ENCODER_OF_NONE: Final = (1, 43)
 _INT64_MIN: Final = -(1 << 63)
 _INT64_MAX: Final = (1 << 63) - 1
 _STATUS: Final[Mapping[int, Literal["UNSET", "OK", "ERROR"]]] = {0: "UNSET", 1: "OK", 2: "ERROR"}
@@ -101,29 +104,38 @@ def encodable(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _encoded(value: Any) -> Any:  # noqa: PLR0911 - one a kind of value
+def _encoded(value: Any) -> Any:
     """`value` after a round trip through an OTLP `AnyValue`; `ValueError` when it has none."""
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, str):
         # An enum member that is a string, too, travels as its value.
         text = value if type(value) is str else str.__str__(value)
         if not _is_utf8(text):
             raise ValueError(text)
         return text
-    if isinstance(value, int):
-        if not _INT64_MIN <= value <= _INT64_MAX:
-            raise ValueError(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [_encoded(item) for item in value]
+    if isinstance(value, Mapping):
+        return {_encoded(str(key)): _encoded(item) for key, item in value.items()}
+    return _encoded_scalar(value)
+
+
+def _encoded_scalar(value: Any) -> Any:
+    if isinstance(value, bool) or (value is None and _encoder_takes_none()):
+        return value
+    if isinstance(value, int) and _INT64_MIN <= value <= _INT64_MAX:
         return int(value)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, bytes):
         return bytes(value)
-    if isinstance(value, Sequence):
-        return [_encoded(item) for item in value]
-    if isinstance(value, Mapping):
-        return {_encoded(str(key)): _encoded(item) for key, item in value.items()}
     raise ValueError(value)
+
+
+@lru_cache(maxsize=1)
+def _encoder_takes_none() -> bool:
+    """Before opentelemetry-exporter-otlp-proto-common 1.43, `None` in a list was refused with the whole attribute."""
+    major, minor = version("opentelemetry-exporter-otlp-proto-common").split(".")[:2]
+    return (int(major), int(minor)) >= _FIRST_ENCODER_OF_NONE
 
 
 def _is_utf8(text: str) -> bool:
