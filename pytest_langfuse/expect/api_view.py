@@ -1,0 +1,203 @@
+"""Observations as Langfuse's API and its exports describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_langfuse.recording.observation import TYPES, Observation
+from pytest_langfuse.recording.server_view.javascript import parse_json_or_text
+from pytest_langfuse.recording.span_record import SpanRecord
+
+if TYPE_CHECKING:
+    from langfuse import Langfuse
+
+#: Groups of fields that `GET /api/public/v2/observations` returns on demand (langfuse 5.0.4: ObservationsClient).
+_FIELD_GROUPS: Final = "core,basic,io,metadata,model,usage,prompt,trace_context"
+_PAGE: Final = 1_000
+#: That endpoint cuts metadata values here, unless asked for a key by name.
+_METADATA_CUT: Final = 200
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: Fields of the trace that the older endpoint gives once for all observations.
+_OF_TRACE: Final = ("userId", "sessionId", "tags", "release", "version")
+
+
+def fetch_trace(client: Langfuse, trace_id: str) -> list[Observation]:
+    """The observations of a trace, by the endpoint that the client's SDK has for them.
+
+    langfuse 4 asks for the trace, whose user, session, tags and release then hold for all observations; langfuse 5
+    asks for the observations themselves. Raises `LookupError` if Langfuse has no such trace (yet).
+    """
+    trace_api: Any = client.api.trace
+    found = _by_trace(trace_api, trace_id) if hasattr(trace_api, "get") else _by_observations(client, trace_id)
+    if not found:
+        raise LookupError(f"Langfuse has no observations of trace {trace_id!r} (it shows new ones after a few seconds)")
+    return found
+
+
+def _by_trace(trace_api: Any, trace_id: str) -> list[Observation]:
+    from langfuse.api.core import ApiError  # noqa: PLC0415 - only here
+
+    try:
+        trace = trace_api.get(trace_id)
+    except ApiError as error:
+        if error.status_code == 404:  # noqa: PLR2004 - not found
+            return []
+        raise
+    return list(observations_in(_plain(trace)))
+
+
+def _by_observations(client: Langfuse, trace_id: str) -> list[Observation]:
+    rows = [*_pages(client, trace_id, expand=None)]
+    cut = {
+        key
+        for row in rows
+        for key, value in (row.get("metadata") or {}).items()
+        if isinstance(value, str) and len(value) >= _METADATA_CUT
+    }
+    if cut:
+        rows = [*_pages(client, trace_id, expand=",".join(sorted(cut)))]
+    return list(observations_in({"data": rows}))
+
+
+def _pages(client: Langfuse, trace_id: str, expand: str | None) -> Iterator[Mapping[str, Any]]:
+    cursor: str | None = None
+    while True:
+        page = client.api.observations.get_many(
+            trace_id=trace_id, fields=_FIELD_GROUPS, expand_metadata=expand, limit=_PAGE, cursor=cursor
+        )
+        yield from map(_plain, page.data)
+        cursor = page.meta.cursor
+        if not cursor:
+            return
+
+
+def _plain(model: Any) -> dict[str, Any]:
+    """A model of the SDK as a dict; of fields that it does not know, it keeps the names that the server uses."""
+    plain: dict[str, Any] = model.model_dump()
+    return plain
+
+
+def observations_in(document: Any) -> Iterator[Observation]:
+    """The observations in a JSON document: a trace with its observations, a page of observations, a list, or one."""
+    if isinstance(document, Sequence) and not isinstance(document, str):
+        for item in document:
+            yield from observations_in(item)
+    elif isinstance(document, Mapping):
+        if isinstance(document.get("observations"), list):
+            trace = {key: value for key in _OF_TRACE if (value := _get(document, key)) is not None}
+            for row in document["observations"]:
+                yield _observation({**trace, **_set(row)}, raw_text=False)
+        elif isinstance(document.get("data"), list):
+            # Pages of the newer endpoint hold input and output as the text that is stored.
+            for row in document["data"]:
+                yield _observation(row, raw_text=True)
+        else:
+            yield _observation(document, raw_text=False)
+
+
+def is_api_document(document: Any) -> bool:
+    """Whether `observations_in` finds observations in it."""
+    if isinstance(document, list):
+        return bool(document) and all(map(is_api_document, document))
+    if not isinstance(document, Mapping):
+        return False
+    rows = document.get("observations", document.get("data"))
+    if isinstance(rows, list):
+        return all(isinstance(row, Mapping) and _get(row, "id") and _get(row, "type") for row in rows)
+    return bool(_get(document, "id") and _get(document, "traceId") and _get(document, "type"))
+
+
+def _set(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def _get(row: Mapping[str, Any], key: str) -> Any:
+    """A field in the spelling of the API (`traceId`) or of exports to files (`trace_id`)."""
+    value = row.get(key)
+    if value is None:
+        value = row.get("".join(f"_{char.lower()}" if char.isupper() else char for char in key))
+    return value
+
+
+def _observation(row: Mapping[str, Any], *, raw_text: bool) -> Observation:
+    kind = str(_get(row, "type") or "span").lower()
+    level = _get(row, "level") or "DEFAULT"
+    parent_id = _get(row, "parentObservationId") or None
+    start, end = _time(_get(row, "startTime")), _time(_get(row, "endTime"))
+    metadata = _get(row, "metadata")
+    version = _get(row, "promptVersion")
+    is_root = _get(row, "isRootObservation")
+    is_app_root = bool(_get(row, "isAppRoot") or (is_root and parent_id))
+    return Observation(
+        id=str(_get(row, "id")),
+        trace_id=str(_get(row, "traceId") or ""),
+        parent_id=parent_id,
+        name=_get(row, "name") or "",
+        type=kind if kind in TYPES else "span",
+        level=str(getattr(level, "value", level)),
+        status_message=_get(row, "statusMessage"),
+        input=_shown(_get(row, "input"), raw_text=raw_text),
+        output=_shown(_get(row, "output"), raw_text=raw_text),
+        metadata=dict(metadata)
+        if isinstance(metadata, Mapping)
+        else {}
+        if metadata is None
+        else {"metadata": metadata},
+        model=_get(row, "model") or _get(row, "providedModelName"),
+        model_parameters=_get(row, "modelParameters") or {},
+        usage=_get(row, "usageDetails") or {},
+        cost=_get(row, "costDetails") or {},
+        prompt_name=_get(row, "promptName"),
+        prompt_version=int(version) if version is not None else None,
+        user_id=_get(row, "userId") or None,
+        session_id=_get(row, "sessionId") or None,
+        tags=list(_get(row, "tags") or []),
+        environment=_get(row, "environment") or "default",
+        version=_get(row, "version"),
+        release=_get(row, "release"),
+        trace_name=_get(row, "traceName") or None,
+        is_root=not parent_id or is_app_root,
+        is_app_root=is_app_root,
+        start_time=start,
+        end_time=end,
+        record=_record(row, start, end),
+    )
+
+
+def _shown(value: Any, *, raw_text: bool) -> Any:
+    return parse_json_or_text(value) if raw_text and isinstance(value, str) else value
+
+
+def _time(value: Any) -> datetime | None:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        # Exports to files hold UTC without saying so.
+        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return None
+
+
+def _record(row: Mapping[str, Any], start: datetime | None, end: datetime | None) -> SpanRecord:
+    return SpanRecord(
+        trace_id=str(_get(row, "traceId") or ""),
+        span_id=str(_get(row, "id")),
+        parent_span_id=_get(row, "parentObservationId") or None,
+        name=_get(row, "name") or "",
+        start_ns=_nanoseconds(start) or 0,
+        end_ns=_nanoseconds(end),
+        attributes={},
+        resource={},
+        scope_name="",
+        scope_version=None,
+        scope_attributes={},
+        status="UNSET",
+        status_message=None,
+        events=(),
+        raw=row,
+    )
+
+
+def _nanoseconds(time: datetime | None) -> int | None:
+    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1) * 1_000

@@ -1,0 +1,30 @@
+"""Comparing a source with a literal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_langfuse.expect.align import Alignment
+from pytest_langfuse.expect.diff import Diff
+from pytest_langfuse.expect.expected import Expected
+from pytest_langfuse.expect.match import Matcher, Order
+from pytest_langfuse.expect.style import Style
+from pytest_langfuse.recording.observation import Observation
+
+
+def compare(
+    root: Expected,
+    captured: Sequence[Observation],
+    style: Style,
+    *,
+    order: Order = "start",
+    contained: bool = False,
+) -> Diff | None:
+    """The differences, or `None` if there are none. With `contained`, each line of the top level may be anywhere."""
+    matcher = Matcher(order, contained=contained)
+    roots = captured if contained else [observation for observation in captured if observation.parent is None]
+    if matcher.forest(root, roots):
+        return None
+    diff = Diff(Alignment(root, captured, matcher), style.width)
+    # The matcher gives up on very many siblings that are alike; an alignment without a difference is proof enough.
+    return diff if diff.sentences else None

@@ -1,0 +1,55 @@
+"""Whether a value reached every observation of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_langfuse.expect.errors import LiteralError
+from pytest_langfuse.expect.key import Key, unknown_field
+from pytest_langfuse.expect.name import name_in_sentence
+from pytest_langfuse.expect.values import ABSENT, cut_value, is_set, same, sentence_text
+from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.trace import Trace
+
+
+def propagated_key(field: str) -> Key:
+    """The key of a field, or of a path such as `metadata.tenant`; `LiteralError` if no observation has it."""
+    path = tuple(field.split("."))
+    if problem := unknown_field(path):
+        raise LiteralError(f"unknown key {field!r}{problem}")
+    return Key(field, path)
+
+
+def gaps(traces: Sequence[Trace], key: Key, value: Any, width: int | None) -> list[str]:
+    """A sentence for each trace in which the value is not the same on every observation.
+
+    `value` is what it must be, or `None` if any value will do.
+    """
+    return [sentence for trace in traces if (sentence := _gap(trace, key, value, width))]
+
+
+def _gap(trace: Trace, key: Key, value: Any, width: int | None) -> str:
+    groups: list[tuple[Any, list[Observation]]] = []
+    for observation in trace.observations:
+        read = key.read(observation)
+        own = read if read is not ABSENT and is_set(read) else None
+        for known, members in groups:
+            if same(known, own):
+                members.append(observation)
+                break
+        else:
+            groups.append((own, [observation]))
+    if len(groups) == 1 and groups[0][0] is not None and (value is None or same(value, groups[0][0])):
+        return ""
+    parts = []
+    for own, members in sorted(groups, key=lambda group: group[0] is None):
+        shown = "not set" if own is None else cut_value(own, width, sentence_text)
+        parts.append(f"{shown} on {_names(members)}")
+    expected = "" if value is None else f", expected {cut_value(value, width, sentence_text)}"
+    return f"{key.text} in trace {name_in_sentence(trace.name or '(no name)')}: {'; '.join(parts)}{expected}"
+
+
+def _names(observations: Sequence[Observation]) -> str:
+    names = list(dict.fromkeys(name_in_sentence(observation.name) for observation in observations))
+    return ", ".join(names)

@@ -1,0 +1,75 @@
+"""Selecting observations: `generation llm`, with fields as keywords."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pytest_langfuse.expect.condition import Condition
+from pytest_langfuse.expect.errors import LiteralError
+from pytest_langfuse.expect.expected import Expected
+from pytest_langfuse.expect.key import Key, unknown_field
+from pytest_langfuse.expect.literal import parse
+from pytest_langfuse.expect.name import name_in_sentence
+from pytest_langfuse.expect.values import literal_text
+from pytest_langfuse.recording.observation import TYPES, Observation
+
+_PLACEHOLDER: Final = re.compile(r"\$(\w+)")
+_CLOSEST: Final = 5
+
+
+class Selector:
+    """One line of a literal, with no line below it; `fields` are its placeholders and further `=` conditions.
+
+    Raises `LiteralError` for what is no such line, and for a field that no observation has.
+    """
+
+    def __init__(self, selector: str, fields: Mapping[str, Any]) -> None:
+        used = {name for name in _PLACEHOLDER.findall(selector) if name in fields}
+        try:
+            root = parse(selector, {name: fields[name] for name in used})
+        except LiteralError as error:
+            word = selector.split()
+            if len(word) == 1 and word[0] not in TYPES:
+                raise LiteralError(f"{error} (a selector is TYPE NAME, such as 'any {word[0]}')") from None
+            raise
+        if len(root.children) != 1 or root.gaps or root.stars:
+            raise LiteralError(f"a selector is one line, TYPE NAME and conditions, not {selector!r}")
+        self._line = root.children[0]
+        if self._line.children or self._line.gaps or self._line.count_text:
+            raise LiteralError(f"a selector has no count and no lines below it: {selector!r}")
+        further = [_equality(name, value) for name, value in fields.items() if name not in used]
+        self._line.own = (*self._line.own, *further)
+        #: As a sentence names it.
+        self.text = self._line.text()
+
+    def __call__(self, observations: Sequence[Observation]) -> list[Observation]:
+        """Those of `observations` that are selected."""
+        return [observation for observation in observations if self._line.fits(observation)]
+
+    def closest(self, observations: Sequence[Observation], width: int | None) -> list[str]:
+        """Sentences about observations of the name that miss a condition or are of another type."""
+        sentences = []
+        for observation in observations:
+            if self._line.name.matches(observation.name) and not self._line.name.any:
+                sentences += _unmet(self._line, observation, width)
+                if len(sentences) >= _CLOSEST:
+                    break
+        return sentences[:_CLOSEST]
+
+
+def _equality(name: str, value: Any) -> Condition:
+    path = tuple(name.split("."))
+    if problem := unknown_field(path):
+        raise LiteralError(f"unknown key {name!r}{problem}")
+    shown = literal_text(value) if isinstance(value, str | int | float | list | dict | None) else repr(value)
+    return Condition(Key(name, path), "=", value, f"{name}={shown}", placeholder=True)
+
+
+def _unmet(line: Expected, observation: Observation, width: int | None) -> list[str]:
+    who = name_in_sentence(observation.name)
+    sentences = []
+    if line.type not in ("any", observation.type):
+        sentences.append(f"{who}: type is {observation.type}, expected {line.type}")
+    return sentences + [f"{who}: {condition.difference(observation, width)}" for condition in line.failing(observation)]

@@ -1,0 +1,16 @@
+"""The end of a sentence about an unknown word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[str], *, what: str) -> str:
+    """`, did you mean 'model'?`, or the list of what is known when nothing comes close."""
+    known = list(known)
+    by_folded = {name.casefold(): name for name in known}
+    close = get_close_matches(word.casefold(), by_folded, n=1)
+    if close:
+        return f", did you mean {by_folded[close[0]]!r}?"
+    return f", {what} are: {', '.join(known)}" if known else ""
