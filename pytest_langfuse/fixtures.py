@@ -70,8 +70,12 @@ def langfuse_fresh_client(request: pytest.FixtureRequest) -> Iterator[ClientFact
     from pytest_langfuse.recording.sdk import fresh_globals  # noqa: PLC0415 - imports the SDK
 
     _capturing(request)
+
+    def build(**settings: Any) -> Langfuse:
+        return Langfuse(**settings)
+
     with fresh_globals():
-        yield Langfuse
+        yield build
 
 
 @pytest.fixture

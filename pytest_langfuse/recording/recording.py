@@ -197,7 +197,7 @@ class Recording:
                 cached = self._cache[id(entry)] = observe(from_readable_span(entry.exports[0][1]))
             return cached
         if entry.recording_span:
-            return observe(from_readable_span(entry.ended or entry.span))  # type: ignore[arg-type]
+            return observe(from_readable_span(entry.ended or entry.span))
         trace_id, span_id = entry.key
         return observe(_sampled_out(entry.name, trace_id, span_id))
 
@@ -209,7 +209,8 @@ def _why_not(entry: Entry) -> tuple[Reason, str]:
         return "unended", "it never ended"
     if not entry.queued and entry.rejection is not None:
         return entry.rejection.reason, entry.rejection.detail
-    if not entry.span.get_span_context().trace_flags.sampled:
+    context = entry.span.get_span_context()
+    if context is not None and not context.trace_flags.sampled:
         return "sampled_out", "sampled out"
     if not entry.queued:
         return "filtered", "its tracer provider has no Langfuse span processor"

@@ -1,7 +1,7 @@
 """The private names of the SDKs that the harness uses: one sentence for each that a release drops."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import opentelemetry.context
 import opentelemetry.trace
@@ -16,8 +16,13 @@ from opentelemetry.util._once import Once
 
 
 @pytest.fixture(scope="module")
-def client() -> Langfuse:
-    return Langfuse(public_key="pk-names", secret_key="sk", tracer_provider=TracerProvider(), base_url="http://127.0.0.1:9")
+def client() -> Iterator[Langfuse]:
+    client = Langfuse(
+        public_key="pk-names", secret_key="sk", tracer_provider=TracerProvider(), base_url="http://127.0.0.1:9"
+    )
+    yield client
+    client.shutdown()
+    LangfuseResourceManager._instances.pop("pk-names")
 
 
 def _manager(client: Langfuse) -> LangfuseResourceManager:
