@@ -15,12 +15,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_langfuse.tracing._singleton import get_langfuse_client, init_tracing, shutdown_tracing
+    from pytest_langfuse.tracing._singleton import (
+        get_langfuse_client,
+        init_tracing,
+        shutdown_tracing,
+        tracing_health,
+    )
     from pytest_langfuse.tracing.breaker import CircuitBreaker, CircuitOpen
     from pytest_langfuse.tracing.config import ConfigError, TracingConfig, get_tracing_config
     from pytest_langfuse.tracing.context import RequestContext, get_request_context, request_context, run_with_context
     from pytest_langfuse.tracing.decorator import safe_trace
-    from pytest_langfuse.tracing.health import ShutdownReport
+    from pytest_langfuse.tracing.health import ShutdownReport, TracingHealth
 
 __all__ = [
     "CircuitBreaker",
@@ -29,6 +34,7 @@ __all__ = [
     "RequestContext",
     "ShutdownReport",
     "TracingConfig",
+    "TracingHealth",
     "get_langfuse_client",
     "get_request_context",
     "get_tracing_config",
@@ -37,6 +43,7 @@ __all__ = [
     "run_with_context",
     "safe_trace",
     "shutdown_tracing",
+    "tracing_health",
 ]
 
 _HOMES = {
@@ -46,6 +53,7 @@ _HOMES = {
     "RequestContext": "context",
     "ShutdownReport": "health",
     "TracingConfig": "config",
+    "TracingHealth": "health",
     "get_langfuse_client": "_singleton",
     "get_request_context": "context",
     "get_tracing_config": "config",
@@ -54,6 +62,7 @@ _HOMES = {
     "run_with_context": "context",
     "safe_trace": "decorator",
     "shutdown_tracing": "_singleton",
+    "tracing_health": "_singleton",
 }
 
 

@@ -1,26 +1,29 @@
-"""One installed pipeline: built by `init_tracing`, ended by `shutdown_tracing`."""
+"""One installed pipeline with its client: built by `init_tracing`, ended by `shutdown_tracing`."""
 
 from __future__ import annotations
 
 import inspect
 import logging
-import time
+import os
+import weakref
 from collections.abc import Mapping
 from typing import Any, cast
 
+import httpx
 from langfuse import Langfuse
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, TraceIdRatioBased
 
 from pytest_langfuse.tracing import _sdk
+from pytest_langfuse.tracing._clock import now
 from pytest_langfuse.tracing._failures import logger
+from pytest_langfuse.tracing._second_clients import SecondClients
 from pytest_langfuse.tracing._standby import Standby
+from pytest_langfuse.tracing.breaker import CircuitBreaker
+from pytest_langfuse.tracing.client import GuardedLangfuse
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig, differences
-from pytest_langfuse.tracing.exporter import LedgerExporter, headers
-from pytest_langfuse.tracing.health import ShutdownReport
-from pytest_langfuse.tracing.ledger import Ledger
-from pytest_langfuse.tracing.provider import PipelineProvider, install_provider
+from pytest_langfuse.tracing.health import ShutdownReport, TracingHealth
+from pytest_langfuse.tracing.pipeline import Pipeline
+from pytest_langfuse.tracing.transport import AsyncBoundedTransport
 
 #: Arguments of `Langfuse` that are no setting of ours and are handed on as they are.
 CLIENT_ARGUMENTS = ("additional_headers", "mask", "mask_otel_spans", "should_export_span")
@@ -32,15 +35,23 @@ class Installation:
     def __init__(self, config: TracingConfig, client_arguments: Mapping[str, Any]) -> None:
         self.config = config
         self.client_arguments = dict(client_arguments)
-        self.ledger = Ledger()
-        self.provider: PipelineProvider | None = None
-        self.queue: _sdk.SpanQueue | None = None
-        self.report: ShutdownReport | None = None
         self._silenced: logging.Filter | None = None
+        self._second_clients: SecondClients | None = None
+        self._standby: Standby | None = None
         missing = [name for name in ("public_key", "secret_key") if getattr(config, name) is None]
-        self.client = self._disabled_client(missing) if missing else self._client()
-        self.resources = _sdk.resources_of(self.client)
-        self.standby = Standby("langfuse-tracing-shutdown") if self.resources is not None else None
+        self.pipeline = None if missing else self._pipeline()
+        self.client = self._disabled_client(missing) if self.pipeline is None else self._client(self.pipeline)
+        self._resources = _sdk.resources_of(self.client)
+        if self._resources is None or self.pipeline is None:
+            return
+        self._guard_async()
+        self.pipeline.start()
+        self._standby = Standby("langfuse-tracing-shutdown")
+        self._second_clients = SecondClients(self._report_second_client)
+        if hasattr(os, "register_at_fork"):
+            # After the client was built: the SDK makes its asynchronous client anew in a child, and this comes later.
+            guard = weakref.WeakMethod(self._guard_async)
+            os.register_at_fork(after_in_child=lambda: (method := guard()) and method())
 
     def _disabled_client(self, missing: list[str]) -> Langfuse:
         variables = " and ".join(f"LANGFUSE_{name.upper()}" for name in missing)
@@ -49,100 +60,127 @@ class Installation:
         )
         self._silenced = _sdk.MissingKeysSilenced()
         logging.getLogger("langfuse").addFilter(self._silenced)
-        return Langfuse(tracing_enabled=False, public_key=self.config.public_key, secret_key=self.config.secret_key)
+        return GuardedLangfuse(
+            breaker=CircuitBreaker(),
+            tracing_enabled=False,
+            public_key=self.config.public_key,
+            secret_key=self.config.secret_key,
+        )
 
-    def _client(self) -> Langfuse:
-        config = self.config
-        public_key, secret_key, base_url = (cast("str", getattr(config, name)) for name in _SENT)
-        self._report_earlier_client(public_key)
+    def _pipeline(self) -> Pipeline:
         unknown = [name for name in self.client_arguments if name not in inspect.signature(Langfuse).parameters]
         if unknown:
             message = (
                 f"{unknown[0]}= is not known to langfuse {_sdk.SDK_VERSION}. Fix: update langfuse, or leave it out."
             )
             raise ConfigError(message)
-        release = config.release or _sdk.common_release()
-        sampler = TraceIdRatioBased(config.sample_rate) if config.sample_rate < 1 else ALWAYS_ON
-        self.provider = PipelineProvider(install_provider(config.environment, release, sampler))
-        exporter = LedgerExporter(
-            base_url=base_url,
-            sent_headers=headers(public_key, secret_key, self.client_arguments.get("additional_headers")),
-            timeout=config.timeout,
-            ledger=self.ledger,
-        )
+        return Pipeline(self.config, self._release, self.client_arguments.get("additional_headers"))
+
+    @property
+    def _release(self) -> str | None:
+        return self.config.release or _sdk.common_release()
+
+    def _client(self, pipeline: Pipeline) -> Langfuse:
+        config = self.config
+        self._report_earlier_client()
         with _sdk.queue_size(config.max_buffer_spans):
-            client = Langfuse(
-                public_key=public_key,
-                secret_key=secret_key,
-                base_url=base_url,
+            return GuardedLangfuse(
+                breaker=pipeline.breaker,
+                public_key=config.public_key,
+                secret_key=config.secret_key,
+                base_url=config.base_url,
                 environment=config.environment,
-                release=release,
+                release=self._release,
                 sample_rate=config.sample_rate,
                 flush_at=config.flush_at,
                 flush_interval=config.flush_interval,
-                timeout=cast("int", config.timeout),
-                tracer_provider=cast("TracerProvider", self.provider),
-                span_exporter=exporter,
+                timeout=config.timeout,
+                httpx_client=pipeline.rest_client(self.client_arguments.get("additional_headers")),
+                tracer_provider=cast("TracerProvider", pipeline.provider),
+                span_exporter=pipeline.exporter,
                 **self.client_arguments,
             )
-        processor = self.provider.gate.target
-        if isinstance(processor, BatchSpanProcessor):
-            self.queue = _sdk.watch_queue(processor, self.ledger.ended, lambda: self.ledger.dropped("queue_full"))
-        return client
 
-    def _report_earlier_client(self, public_key: str) -> None:
-        earlier = _sdk.registered(public_key)
+    def _report_earlier_client(self) -> None:
+        earlier = _sdk.registered(str(self.config.public_key))
         if earlier is None:
             return
         phrases = differences(self.config, _sdk.settings(earlier))
         logger.warning(
             "A Langfuse client for %s was built before init_tracing(): it stays in place with its own settings and "
             "exporter%s. Call init_tracing() before anything builds a client.",
-            public_key,
+            self.config.public_key,
             f" ({'; '.join(phrases)})" if phrases else "",
         )
 
+    def _report_second_client(self, arguments: Mapping[str, Any]) -> None:
+        if arguments.get("public_key") not in {None, self.config.public_key}:
+            return
+        given = {name: value for name, value in arguments.items() if name in _sdk.SETTINGS and value is not None}
+        try:
+            phrases = differences(self.config, given)
+        except ConfigError as error:
+            phrases = [str(error)]
+        if phrases:
+            logger.warning(
+                "A second Langfuse client was built with other settings, which the SDK ignores: %s. "
+                "Use get_langfuse_client(), or pass them to init_tracing().",
+                "; ".join(phrases),
+            )
+
+    def _guard_async(self) -> None:
+        pipeline = self.pipeline
+        if self._resources is None or pipeline is None:
+            return
+
+        def guard(transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
+            if isinstance(transport, AsyncBoundedTransport):
+                return transport
+            return AsyncBoundedTransport(transport, host=pipeline.host, breaker=pipeline.breaker)
+
+        _sdk.guard_async(self._resources, guard)
+
+    def health(self) -> TracingHealth:
+        """How things are."""
+        return self.pipeline.health() if self.pipeline is not None else TracingHealth()
+
     def shut_down(self, timeout: float) -> ShutdownReport:
         """Send what is left for at most `timeout` seconds, then let go of everything."""
-        started = time.monotonic()
-        finished = True
+        started = now()
         if self._silenced is not None:
             logging.getLogger("langfuse").removeFilter(self._silenced)
-        if self.resources is not None and self.standby is not None:
-            _sdk.release_exit_handlers(self.resources)
-            _sdk.forget(self.resources)
-            finished = self.standby.run(self._close, timeout)
-        balance = self.ledger.balance()
-        self.report = ShutdownReport(
+        if self._second_clients is not None:
+            self._second_clients.stop()
+        if self._resources is None or self._standby is None or self.pipeline is None:
+            return ShutdownReport(elapsed=now() - started)
+        _sdk.release_exit_handlers(self._resources)
+        _sdk.forget(self._resources)
+        finished = self._standby.run(lambda: self._close(started + timeout), timeout)
+        balance = self.pipeline.finish(sent=finished)
+        if not finished:
+            left = balance.buffered + balance.dropped.get("shutdown", 0)
+            logger.warning("Langfuse did not take all spans within %.1f s: %d are left.", timeout, left)
+        return ShutdownReport(
             exported=balance.exported,
             buffered=balance.buffered,
             dropped=balance.dropped,
-            elapsed=time.monotonic() - started,
+            elapsed=now() - started,
             timed_out=not finished,
         )
-        if not finished:
-            logger.warning("Langfuse did not take all spans within %.1f s: %d are left.", timeout, balance.buffered)
-        return self.report
 
-    def _close(self) -> None:
-        if self.resources is None:
+    def _close(self, deadline: float) -> None:
+        if self._resources is None or self.pipeline is None:
             return
-        target = self.provider.gate.target if self.provider is not None else None
+        self.pipeline.close(deadline - now())
         try:
-            _sdk.stop_threads(self.resources)
+            # Scores, media and prompts, while the sender is at work; the SDK has no limit of time for these.
+            _sdk.stop_threads(self._resources)
         finally:
-            if target is not None and self.provider is not None:
-                target.shutdown()
-                if self.provider.gate.target is target:
-                    self.provider.gate.target = None
+            self.pipeline.sender.join()
 
     def after_fork(self) -> None:
-        """In a forked child: counts start from zero, and threads and locks are made anew."""
-        self.ledger.restart()
-        if self.queue is not None:
-            self.queue.renew_lock()
-        if self.standby is not None:
-            self.standby.after_fork()
-
-
-_SENT = ("public_key", "secret_key", "base_url")
+        """In a forked child: see `Pipeline.after_fork`."""
+        if self.pipeline is not None:
+            self.pipeline.after_fork()
+        if self._standby is not None:
+            self._standby.after_fork()

@@ -1,7 +1,7 @@
-"""Private names of langfuse and OpenTelemetry that production tracing can't do without: all of them are here.
+"""Private names of langfuse, OpenTelemetry and httpx that production tracing can't do without: all of them are here.
 
-Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.36.0 and 1.45.1. `tests/tracing/test_tracing_sdk_names.py`
-fails with a sentence of its own for each name that a later release drops.
+Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.36.0 and 1.45.1, httpx 0.27 and 0.28.
+`tests/tracing/test_tracing_sdk_names.py` fails with a sentence of its own for each name that a later release drops.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from langfuse._client.attributes import LangfuseOtelSpanAttributes
 from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse._utils.environment import get_common_release_envs
 from langfuse._version import __version__ as _langfuse_version
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+
+from pytest_langfuse.tracing._time_limit import LimitedBackend
 
 if TYPE_CHECKING:
     from langfuse import Langfuse
@@ -74,17 +78,20 @@ def stop_threads(resources: LangfuseResourceManager) -> None:
 
 def settings(resources: LangfuseResourceManager) -> dict[str, Any]:
     """The settings that a client of the SDK runs with, by the names of our configuration."""
-    names = {
-        "environment": "environment",
-        "base_url": "base_url",
-        "secret_key": "secret_key",
-        "release": "release",
-        "timeout": "timeout",
-        "flush_at": "flush_at",
-        "flush_interval": "flush_interval",
-        "sample_rate": "sample_rate",
-    }
-    return {ours: value for ours, theirs in names.items() if (value := getattr(resources, theirs, None)) is not None}
+    return {name: value for name in SETTINGS if (value := getattr(resources, name, None)) is not None}
+
+
+#: Settings that the SDK's clients and ours have in common, under one name.
+SETTINGS = (
+    "environment",
+    "base_url",
+    "secret_key",
+    "release",
+    "timeout",
+    "flush_at",
+    "flush_interval",
+    "sample_rate",
+)
 
 
 # Version 5 and version 4 name the same threads differently.
@@ -125,6 +132,30 @@ def watch_queue(processor: BatchSpanProcessor, ended: Callable[[], None], evicte
     return queue
 
 
+def watch_transformations(processor: BatchSpanProcessor, watch: Callable[[SpanExporter], SpanExporter]) -> None:
+    """Put an exporter around the one that the processor has: the SDK's, which masks and moves media, if it has one."""
+    batch = processor._batch_processor
+    batch._exporter = watch(processor.span_exporter)
+
+
+def forget_span(processor: SpanProcessor, span: ReadableSpan) -> None:
+    """Let Langfuse's processor forget a span that it saw start and is not shown the end of (version 5)."""
+    cleanup = getattr(processor, "_cleanup_app_root_state", None)
+    if cleanup is not None:
+        cleanup(span)
+
+
+def guard_async(
+    resources: LangfuseResourceManager, guard: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
+) -> None:
+    """Put `guard` around each transport of the asynchronous REST client, which the SDK makes itself."""
+    client = resources.async_api._client_wrapper.httpx_client.httpx_client
+    client._transport = guard(client._transport)
+    client._mounts = {
+        pattern: None if transport is None else guard(transport) for pattern, transport in client._mounts.items()
+    }
+
+
 @contextmanager
 def queue_size(spans: int) -> Iterator[None]:
     """Make the span processor that is built inside hold so many spans: its size has no other setting."""
@@ -146,3 +177,9 @@ class MissingKeysSilenced(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to print the record."""
         return not str(record.msg).startswith("Authentication error: Langfuse client initialized without")
+
+
+def limit_reads(transport: httpx.HTTPTransport) -> None:
+    """Make `time_limit` hold for a transport. httpcore has the hook (`network_backend=`), httpx does not pass it on."""
+    pool = transport._pool
+    pool._network_backend = LimitedBackend(pool._network_backend)

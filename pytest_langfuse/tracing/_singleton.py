@@ -11,21 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.tracing._failures import failures, logger
 from pytest_langfuse.tracing._installation import CLIENT_ARGUMENTS, Installation
+from pytest_langfuse.tracing._process_exit import ChildExit
+from pytest_langfuse.tracing._signals import Signals
 from pytest_langfuse.tracing.config import TracingConfig, differences, get_tracing_config, given_settings
-from pytest_langfuse.tracing.health import ShutdownReport
+from pytest_langfuse.tracing.health import ShutdownReport, TracingHealth
+from pytest_langfuse.tracing.metrics import register
+from pytest_langfuse.tracing.provider import gates_after_fork
 
 if TYPE_CHECKING:
     from langfuse import Langfuse
 
 
 class Singleton:
-    """Holds the installation of this process."""
+    """Holds the installation of this process, and what calls it when the process ends or forks."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._warned: set[tuple[str, ...]] = set()
+        self._signals: Signals | None = None
+        self._child_exit: ChildExit | None = None
+        self._forking: Installation | None = None
         self.installation: Installation | None = None
         self.last_report = ShutdownReport()
+        self.last_health = TracingHealth()
         #: Whether the application shut tracing down: from then on only an explicit call sets it up again.
         self.shut_down_by_app = False
 
@@ -35,27 +43,36 @@ class Singleton:
         client_arguments = {name: value for name, value in client_arguments.items() if value is not None}
         given = given_settings(config, overrides)
         with self._lock:
-            installed = self.installation
-            if installed is None:
-                installed = Installation(get_tracing_config(**given), client_arguments)
-                self.installation, self.shut_down_by_app = installed, False
-                # After the client was built: exit handlers run last in, first out, and ours is bounded.
-                atexit.register(self._at_exit)
+            if (installed := self.installation) is not None:
+                self._compare(installed, given, client_arguments)
                 return installed.client
-            phrases = differences(installed.config, given)
-            phrases += [
-                f"{name} stays as it was"
-                for name, value in client_arguments.items()
-                if installed.client_arguments.get(name) is not value
-            ]
-            if phrases and (said := tuple(phrases)) not in self._warned:
-                self._warned.add(said)
-                logger.warning(
-                    "init_tracing() was called again with another configuration, which is ignored: %s. "
-                    "Call shutdown_tracing() first to change it.",
-                    "; ".join(phrases),
-                )
+            installed = Installation(get_tracing_config(**given), client_arguments)
+            self._install(installed)
             return installed.client
+
+    def _install(self, installed: Installation) -> None:
+        self.installation, self.shut_down_by_app = installed, False
+        # After the client was built: exit handlers run last in, first out, and ours is bounded.
+        atexit.register(self._at_exit)
+        self._child_exit = ChildExit(self._at_exit)
+        if installed.config.handle_signals and installed.pipeline is not None:
+            self._signals = Signals(shut_down=self._at_exit, hurry=installed.pipeline.hurry)
+            self._signals.install()
+
+    def _compare(self, installed: Installation, given: dict[str, Any], client_arguments: dict[str, Any]) -> None:
+        phrases = differences(installed.config, given)
+        phrases += [
+            f"{name} stays as it was"
+            for name, value in client_arguments.items()
+            if installed.client_arguments.get(name) is not value
+        ]
+        if phrases and (said := tuple(phrases)) not in self._warned:
+            self._warned.add(said)
+            logger.warning(
+                "init_tracing() was called again with another configuration, which is ignored: %s. "
+                "Call shutdown_tracing() first to change it.",
+                "; ".join(phrases),
+            )
 
     def shut_down(self, timeout: float) -> ShutdownReport:
         """See `shutdown_tracing`."""
@@ -66,19 +83,45 @@ class Singleton:
             self._warned.clear()
             self.shut_down_by_app = True
             atexit.unregister(self._at_exit)
+            if self._child_exit is not None:
+                self._child_exit.stop()
+            if self._signals is not None:
+                self._signals.uninstall()
         self.last_report = installed.shut_down(timeout)
+        self.last_health = installed.health()
         return self.last_report
+
+    def health(self) -> TracingHealth:
+        """See `tracing_health`."""
+        installed = self.installation
+        return installed.health() if installed is not None else self.last_health
 
     def _at_exit(self) -> None:
         if (installed := self.installation) is not None:
             self.shut_down(installed.config.shutdown_timeout)
 
+    def before_fork(self) -> None:
+        """What must not be open over a fork is closed."""
+        self._forking = self.installation
+        if self._forking is not None and self._forking.pipeline is not None:
+            self._forking.pipeline.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        forking, self._forking = self._forking, None
+        if forking is not None and forking.pipeline is not None:
+            forking.pipeline.after_fork_in_parent()
+
     def after_fork(self) -> None:
         """In a forked child: a lock that another thread held at the fork would stay locked for ever."""
         self._lock = threading.RLock()
+        self._forking = None
         failures.forget()
+        gates_after_fork()
         if self.installation is not None:
             self.installation.after_fork()
+        if self._child_exit is not None:
+            self._child_exit.after_fork()
 
 
 singleton = Singleton()
@@ -122,6 +165,11 @@ def shutdown_tracing(timeout: float = 5.0) -> ShutdownReport:
     return singleton.shut_down(timeout)
 
 
+def tracing_health() -> TracingHealth:
+    """The pipeline at this instant; after a shutdown, as it ended. Does not wait for anything."""
+    return singleton.health()
+
+
 @contextmanager
 def fresh() -> Iterator[None]:
     """The singleton as on a fresh interpreter inside the block; what was set up inside is shut down, then restored.
@@ -137,9 +185,20 @@ def fresh() -> Iterator[None]:
         inner.shut_down(timeout=1.0)
 
 
-def _after_fork() -> None:
+def _before_fork() -> None:
+    singleton.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    singleton.after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
     singleton.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+#: OpenTelemetry removes no instrument: made once, they follow whatever is installed.
+_instruments = register(tracing_health)

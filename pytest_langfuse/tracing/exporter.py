@@ -1,17 +1,20 @@
-"""The exporter to Langfuse's OTLP endpoint, with an account of what it did."""
+"""The exporter that never waits for the network: encode, keep, return."""
 
 from __future__ import annotations
 
 import base64
+import sqlite3
 from collections.abc import Mapping, Sequence
 
-from opentelemetry.exporter.otlp.proto.http import Compression
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from pytest_langfuse.tracing._failures import failures
 from pytest_langfuse.tracing._sdk import SDK_VERSION
+from pytest_langfuse.tracing.buffer import Buffer
 from pytest_langfuse.tracing.ledger import Ledger
+from pytest_langfuse.tracing.otlp import encode
+from pytest_langfuse.tracing.sender import Sender
 
 #: langfuse/_client/span_processor.py (4.5.1, 5.0.4).
 TRACES_PATH = "/api/public/otel/v1/traces"
@@ -30,27 +33,40 @@ def headers(public_key: str, secret_key: str, additional: Mapping[str, str] | No
     }
 
 
-class LedgerExporter(OTLPSpanExporter):
-    """OpenTelemetry's exporter, which counts what was accepted and what was not."""
+class StoreForwardExporter(SpanExporter):
+    """Encodes spans into `buffer`, from where `sender` sends them in a thread of its own.
 
-    def __init__(self, *, base_url: str, sent_headers: Mapping[str, str], timeout: float, ledger: Ledger) -> None:
-        super().__init__(
-            endpoint=base_url + TRACES_PATH,
-            headers=dict(sent_headers),
-            timeout=timeout,
-            compression=Compression.Gzip,
-        )
-        self.ledger = ledger
+    OpenTelemetry's processor calls `export` in the thread in which it also empties its bounded queue, and forgets what
+    does not fit meanwhile: an exporter that waits for a slow server loses spans there, unseen.
+    """
+
+    def __init__(self, *, buffer: Buffer, sender: Sender, ledger: Ledger) -> None:
+        self._buffer, self._sender, self._ledger = buffer, sender, ledger
+        #: Spans that reached this exporter.
+        self.received = 0
+        self._shut_down = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export, and count the outcome."""
-        try:
-            result = super().export(spans)
-        except Exception:
-            self.ledger.dropped("export_failed", len(spans))
-            raise
-        if result is SpanExportResult.SUCCESS:
-            self.ledger.exported(len(spans))
-        else:
-            self.ledger.dropped("export_failed", len(spans))
-        return result
+        """Take the spans over. A success means that they are accounted for from here on, not that they were sent."""
+        self.received += len(spans)
+        if self._shut_down:
+            self._ledger.dropped("after_shutdown", len(spans))
+            return SpanExportResult.FAILURE
+        bodies, bad = encode(spans)
+        self._ledger.dropped("encode_failed", bad)
+        for body in bodies:
+            try:
+                self._ledger.dropped("buffer_full", self._buffer.put(body))
+            except (sqlite3.Error, OSError) as error:
+                self._ledger.dropped("spool_failed", body.spans)
+                failures.report("writing to the spool", error)
+        self._sender.notify()
+        return SpanExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Wait until what was taken over was sent, unless the breaker is open."""
+        return self._sender.flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """Take over no more."""
+        self._shut_down = True

@@ -19,36 +19,55 @@ class Ledger:
     """Counts each span once when it ends, and once more when it is exported or dropped. Thread-safe."""
 
     def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         self._lock = threading.Lock()
-        self._ended = 0
-        self._exported = 0
+        self._ended = self._exported = 0
         self._dropped: dict[str, int] = {}
+        self._closed = False
 
     def ended(self, spans: int = 1) -> None:
         """So many spans ended that are for Langfuse."""
         with self._lock:
-            self._ended += spans
+            if not self._closed:
+                self._ended += spans
 
     def exported(self, spans: int) -> None:
         """Langfuse accepted so many."""
         with self._lock:
-            self._exported += spans
+            if not self._closed:
+                self._exported += spans
 
     def dropped(self, reason: str, spans: int = 1) -> None:
         """So many will never be sent."""
         if spans:
             with self._lock:
-                self._dropped[reason] = self._dropped.get(reason, 0) + spans
+                if not self._closed:
+                    self._drop(reason, spans)
 
     def balance(self) -> Balance:
         """All counts, taken at one instant."""
         with self._lock:
-            dropped = dict(self._dropped)
-            buffered = self._ended - self._exported - sum(dropped.values())
-            return Balance(self._ended, self._exported, buffered, dropped)
+            return self._balance()
 
-    def restart(self) -> None:
+    def close(self, *, kept: int) -> Balance:
+        """The final balance: what is neither exported nor among the `kept` is dropped. Later counts are ignored."""
+        with self._lock:
+            left = self._balance().buffered - kept
+            if left > 0 and not self._closed:
+                self._drop("shutdown", left)
+            self._closed = True
+            return self._balance()
+
+    def after_fork(self) -> None:
         """In a forked child: start from zero, what the parent counted stays the parent's."""
-        self._lock = threading.Lock()
-        self._ended = self._exported = 0
-        self._dropped = {}
+        self._clear()
+
+    def _drop(self, reason: str, spans: int) -> None:
+        self._dropped[reason] = self._dropped.get(reason, 0) + spans
+
+    def _balance(self) -> Balance:
+        dropped = dict(self._dropped)
+        buffered = self._ended - self._exported - sum(dropped.values())
+        return Balance(self._ended, self._exported, buffered, dropped)

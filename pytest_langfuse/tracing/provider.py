@@ -6,8 +6,8 @@ processor that stays; what is behind it comes and goes with `init_tracing` and `
 
 from __future__ import annotations
 
-import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -23,23 +23,32 @@ if TYPE_CHECKING:
 
 
 class Gate(SpanProcessor):
-    """Passes spans on to the pipeline that is installed, and to nothing while there is none."""
+    """Passes spans on to the pipeline that is installed, and to nothing while there is none.
+
+    A span that was open when this process was forked off is the parent's to export: here it ends unseen.
+    """
 
     def __init__(self) -> None:
         self.target: SpanProcessor | None = None
+        self._open: set[int] = set()
+        self._inherited: frozenset[int] = frozenset()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Pass it on."""
         if (target := self.target) is not None:
+            self._open.add(span.get_span_context().span_id)
             target.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass it on."""
-        if (target := self.target) is not None:
+        context = span.get_span_context()
+        span_id = context.span_id if context is not None else 0
+        self._open.discard(span_id)
+        if (target := self.target) is not None and span_id not in self._inherited:
             target.on_end(span)
 
     def shutdown(self) -> None:
-        """The provider was shut down: so is the pipeline, which bounds the time itself."""
+        """The provider was shut down: so is the pipeline."""
         if (target := self.target) is not None:
             target.shutdown()
 
@@ -47,31 +56,51 @@ class Gate(SpanProcessor):
         """Pass it on."""
         return (target := self.target) is None or target.force_flush(timeout_millis)
 
+    def after_fork(self) -> None:
+        """In a forked child: what is open now is the parent's."""
+        self._inherited |= self._open
+        self._open = set()
+
 
 _gates: weakref.WeakKeyDictionary[Any, Gate] = weakref.WeakKeyDictionary()
-_gates_lock = threading.Lock()
 
 
 def gate_of(provider: SdkTracerProvider) -> Gate:
-    """The provider's gate; added to it the first time."""
-    with _gates_lock:
-        gate = _gates.get(provider)
-        if gate is None:
-            gate = _gates[provider] = Gate()
-            provider.add_span_processor(gate)
-        return gate
+    """The provider's gate; added to it the first time. Not thread-safe: the singleton's lock is held."""
+    gate = _gates.get(provider)
+    if gate is None:
+        gate = _gates[provider] = Gate()
+        provider.add_span_processor(gate)
+    return gate
+
+
+def gates_after_fork() -> None:
+    """In a forked child: see `Gate.after_fork`."""
+    for gate in list(_gates.values()):
+        gate.after_fork()
 
 
 class PipelineProvider(trace.TracerProvider):
-    """What the Langfuse client gets for a tracer provider: it puts its span processor behind the gate."""
+    """What the Langfuse client gets for a tracer provider: it puts its span processor behind the gate.
 
-    def __init__(self, provider: SdkTracerProvider) -> None:
+    `build` makes the pipeline of the client's span processor; `flush(seconds)` waits until what the pipeline has
+    taken was sent.
+    """
+
+    def __init__(
+        self,
+        provider: SdkTracerProvider,
+        *,
+        build: Callable[[SpanProcessor], SpanProcessor],
+        flush: Callable[[float], bool],
+    ) -> None:
         self.provider = provider
         self.gate = gate_of(provider)
+        self._build, self._flush = build, flush
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        """Install the processor as the pipeline."""
-        self.gate.target = span_processor
+        """Install the pipeline."""
+        self.gate.target = self._build(span_processor)
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
         """A tracer of the provider behind."""
@@ -79,7 +108,7 @@ class PipelineProvider(trace.TracerProvider):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the pipeline; the provider's other processors are not ours."""
-        return self.gate.force_flush(timeout_millis)
+        return self.gate.force_flush(timeout_millis) and self._flush(timeout_millis / 1000)
 
     def shutdown(self) -> None:
         """Shut the pipeline down; the provider's other processors are not ours."""

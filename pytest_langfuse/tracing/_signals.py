@@ -1,0 +1,91 @@
+"""SIGTERM and SIGINT: what is left is sent before the process ends, and it ends as it would have without us.
+
+- A signal whose default action would end the process: shut down within the deadline, then let the default action
+  happen, so that the exit status is the signal's.
+- A signal that the application (or its server) handles: its handler runs as always. What is left is sent meanwhile,
+  for a server that ends its process right after its own clean-up, without Python's exit handlers.
+- SIGINT with Python's own handler is left alone: KeyboardInterrupt leads to the exit handlers. So is an ignored signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from pytest_langfuse.tracing._failures import logger
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_AGAIN = 0.02
+
+#: Code of these modules may hold a lock that a shutdown needs. Those that call the application are not among them:
+#: they are below it on the stack for as long as it runs.
+_LOCKING = (
+    "pytest_langfuse.tracing.",
+    "opentelemetry.sdk._shared_internal",
+    "opentelemetry.sdk.trace.export",
+    "langfuse._client.resource_manager",
+    "langfuse._client.span_processor",
+    "langfuse._utils.prompt_cache",
+    "logging",
+)
+_CALLING = frozenset(
+    f"pytest_langfuse.tracing.{name}" for name in ("decorator", "context", "_steps", "asgi", "wsgi", "outbound")
+)
+
+
+class Signals:
+    """Installs the handlers; `shut_down` is called in them, `hurry` when somebody else decides about the end."""
+
+    def __init__(self, *, shut_down: Callable[[], object], hurry: Callable[[], object]) -> None:
+        self._shut_down, self._hurry = shut_down, hurry
+        self._previous: dict[int, Callable[[int, FrameType | None], object] | signal.Handlers] = {}
+
+    def install(self) -> None:
+        """Take over the signals that need it. Only the main thread can; from another, exit handlers have to do."""
+        if threading.current_thread() is not threading.main_thread():
+            logger.debug("Signals are not handled: init_tracing() was not called in the main thread.")
+            return
+        for number in _SIGNALS:
+            previous = signal.getsignal(number)
+            # None: a handler that was not installed from Python and can't be called from here.
+            if previous is None or previous in {signal.SIG_IGN, signal.default_int_handler}:
+                continue
+            self._previous[number] = previous if callable(previous) else signal.SIG_DFL
+            signal.signal(number, self._handle)
+
+    def uninstall(self) -> None:
+        """Give them back, where nobody has taken them since."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number, previous in self._previous.items():
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, previous)
+        self._previous.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        previous = self._previous.get(number, signal.SIG_DFL)
+        if callable(previous) and not isinstance(previous, signal.Handlers):
+            self._hurry()
+            previous(number, frame)
+            return
+        if _holds_a_lock(frame):
+            # The interrupted code goes on when this handler returns; what it holds is free a moment later.
+            again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+        self._shut_down()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def _holds_a_lock(frame: FrameType | None) -> bool:
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name.startswith(_LOCKING) and name not in _CALLING:
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,155 @@
+"""Encoded spans that wait for Langfuse, in memory, within bounds."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pytest_langfuse.tracing.otlp import Body, without_oldest
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """A body in a buffer."""
+
+    body: Body
+    key: int = 0
+    #: To be sent without others, after Langfuse refused it together with them.
+    alone: bool = False
+    #: How often the server answered it with an error of its own (5xx).
+    tries: int = 0
+    #: How many requests had been accepted at the first of these.
+    since: int = 0
+
+
+class Buffer(Protocol):
+    """Where bodies wait. All methods are thread-safe; counts include what was taken and not yet removed."""
+
+    #: Whether what is in it outlives the process.
+    durable: bool
+
+    def put(self, body: Body) -> int:
+        """Add a body; returns how many spans had to go for it, the oldest first."""
+
+    def take(self, spans: int, size: int) -> list[Batch]:
+        """The oldest batches, as many as together have no more spans and bytes, at least one if there is any.
+
+        They stay in the buffer until `remove`, and are given to nobody else until `give_back`.
+        """
+
+    def remove(self, batches: Sequence[Batch]) -> None:
+        """They were delivered, or given up."""
+
+    def give_back(self, batches: Sequence[Batch], *, last: bool = False) -> None:
+        """They are to be tried again, before all others or after them."""
+
+    def replace(self, batch: Batch, bodies: Sequence[Body]) -> None:
+        """Put parts of a taken batch in its place."""
+
+    def counts(self) -> tuple[int, int]:
+        """Spans and bytes in it."""
+
+    def close(self) -> None:
+        """No more of anything."""
+
+    def after_fork(self) -> None:
+        """In a forked child: what waits is the parent's to send."""
+
+
+class MemoryBuffer:
+    """A `Buffer` that ends with the process."""
+
+    durable = False
+
+    def __init__(self, *, max_spans: int, max_bytes: int) -> None:
+        self._max_spans, self._max_bytes = max_spans, max_bytes
+        self._lock = threading.Lock()
+        self._waiting: deque[Batch] = deque()
+        self._spans = self._bytes = 0
+
+    def put(self, body: Body) -> int:
+        """See `Buffer`. A body that is too large for the buffer is itself what has to go."""
+        with self._lock:
+            dropped = self._make_room(body)
+            if self._spans + body.spans > self._max_spans or self._bytes + len(body.data) > self._max_bytes:
+                return dropped + body.spans
+            self._waiting.append(self._counted(Batch(body)))
+            return dropped
+
+    def take(self, spans: int, size: int) -> list[Batch]:
+        """See `Buffer`."""
+        with self._lock:
+            taken: list[Batch] = []
+            while self._waiting:
+                first = self._waiting[0]
+                spans -= first.body.spans
+                size -= len(first.body.data)
+                if taken and (first.alone or spans < 0 or size < 0):
+                    break
+                taken.append(self._waiting.popleft())
+                if first.alone:
+                    break
+            return taken
+
+    def remove(self, batches: Sequence[Batch]) -> None:
+        """See `Buffer`."""
+        with self._lock:
+            for batch in batches:
+                self._discounted(batch)
+
+    def give_back(self, batches: Sequence[Batch], *, last: bool = False) -> None:
+        """See `Buffer`."""
+        with self._lock:
+            if last:
+                self._waiting.extend(batches)
+            else:
+                self._waiting.extendleft(reversed(batches))
+
+    def replace(self, batch: Batch, bodies: Sequence[Body]) -> None:
+        """See `Buffer`."""
+        with self._lock:
+            self._discounted(batch)
+            self._waiting.extendleft(self._counted(Batch(body)) for body in reversed(bodies))
+
+    def counts(self) -> tuple[int, int]:
+        """See `Buffer`."""
+        with self._lock:
+            return self._spans, self._bytes
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def after_fork(self) -> None:
+        """See `Buffer`."""
+        self._lock = threading.Lock()
+        self._waiting = deque()
+        self._spans = self._bytes = 0
+
+    def _make_room(self, body: Body) -> int:
+        dropped = 0
+        while self._waiting and (
+            self._spans + body.spans > self._max_spans or self._bytes + len(body.data) > self._max_bytes
+        ):
+            oldest = self._waiting.popleft()
+            self._discounted(oldest)
+            excess = self._spans + oldest.body.spans + body.spans - self._max_spans
+            if 0 < excess < oldest.body.spans and self._bytes + len(body.data) <= self._max_bytes:
+                # No more than has to go: the rest of the oldest batch stays.
+                rest = without_oldest(oldest.body, excess)
+                if self._bytes + len(rest.data) + len(body.data) <= self._max_bytes:
+                    self._waiting.appendleft(self._counted(replace(oldest, body=rest)))
+                    return dropped + excess
+            dropped += oldest.body.spans
+        return dropped
+
+    def _counted(self, batch: Batch) -> Batch:
+        self._spans += batch.body.spans
+        self._bytes += len(batch.body.data)
+        return batch
+
+    def _discounted(self, batch: Batch) -> None:
+        self._spans -= batch.body.spans
+        self._bytes -= len(batch.body.data)

@@ -1,0 +1,49 @@
+"""The Langfuse client that `init_tracing` returns: it does not wait where waiting is of no use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langfuse import Langfuse
+from langfuse.api import Prompt_Chat, Prompt_Text
+from langfuse.model import ChatPromptClient, TextPromptClient
+
+from pytest_langfuse.tracing.breaker import CircuitBreaker
+
+
+class GuardedLangfuse(Langfuse):
+    """A `Langfuse` whose `get_prompt` tries once while Langfuse is known to be in trouble.
+
+    The SDK tries again after any error, `CircuitOpen` included, and sleeps before each new try.
+    """
+
+    def __init__(self, *, breaker: CircuitBreaker, **arguments: Any) -> None:
+        self._breaker = breaker
+        super().__init__(**arguments)
+
+    def get_prompt(self, name: str, *, max_retries: int | None = None, **arguments: Any) -> Any:
+        """As `Langfuse.get_prompt`.
+
+        Without `max_retries`, there is no second try after a call to Langfuse has failed and until one works again.
+        A client without keys returns the fallback, if there is one.
+        """
+        if self._resources is None and (fallback := arguments.get("fallback")):
+            return _fallback(name, fallback, arguments)
+        if max_retries is None and (self._breaker.failures or self._breaker.state != "closed"):
+            max_retries = 0
+        return super().get_prompt(name, max_retries=max_retries, **arguments)
+
+
+def _fallback(name: str, fallback: Any, arguments: dict[str, Any]) -> Any:
+    label = arguments.get("label")
+    values: dict[str, Any] = {
+        "name": name,
+        "prompt": fallback,
+        "version": arguments.get("version") or 0,
+        "config": {},
+        "labels": [label] if label else [],
+        "tags": [],
+    }
+    if arguments.get("type") == "chat":
+        return ChatPromptClient(prompt=Prompt_Chat(type="chat", **values), is_fallback=True)
+    return TextPromptClient(prompt=Prompt_Text(type="text", **values), is_fallback=True)

@@ -1,0 +1,148 @@
+"""Send export bodies to Langfuse over HTTP, and tell precisely what became of them."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+import httpx
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from pytest_langfuse.tracing._failures import logger
+
+#: A server may ask for patience, but not for ever.
+LONGEST_RETRY_AFTER = 3600.0
+
+_HTTP_OK = range(200, 300)
+_TOO_LARGE = 413
+#: The request itself is at fault: sending it again gives the same answer.
+_REFUSED = frozenset({400, 413, 415, 422})
+
+
+class Verdict(Enum):
+    """What to do with what was sent."""
+
+    ACCEPTED = "accepted"
+    TOO_LARGE = "too large"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to one request. `reason` names it for the ledger and the log."""
+
+    verdict: Verdict
+    reason: str = ""
+    #: Spans that were not taken although the request was (OTLP's partial success).
+    rejected: int = 0
+    detail: str = ""
+    #: Seconds, if the server said when to come back.
+    retry_after: float | None = None
+
+
+class Sink(Protocol):
+    """Where bodies go."""
+
+    def send(self, data: bytes) -> Outcome:
+        """Send one body. Does not raise."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+    def after_fork(self) -> None:
+        """In a forked child: connections are the parent's."""
+
+
+class HttpSink:
+    """Posts bodies to an OTLP endpoint with `client`, compressed."""
+
+    def __init__(self, *, client: httpx.Client, endpoint: str, headers: Mapping[str, str]) -> None:
+        self.client = client
+        self.endpoint = endpoint
+        self._headers = {**headers, "content-type": "application/x-protobuf", "content-encoding": "gzip"}
+
+    def send(self, data: bytes) -> Outcome:
+        """Send one body; every way in which that can go wrong is an outcome."""
+        try:
+            response = self.client.post(self.endpoint, content=_gzip(data), headers=self._headers)
+        except Exception as error:  # noqa: BLE001 - a transport may raise anything; the sender has to live on
+            return Outcome(Verdict.FAILED, type(error).__name__, detail=str(error))
+        return judge(response)
+
+    def close(self) -> None:
+        """Release connections."""
+        self.client.close()
+
+    def after_fork(self) -> None:
+        """The client's transport sees to it, see `transport.py`."""
+
+
+def judge(response: httpx.Response) -> Outcome:
+    """What an OTLP endpoint's response means (OTLP specification 1.x, "OTLP/HTTP Response")."""
+    status = response.status_code
+    if status in _HTTP_OK:
+        return _accepted(response)
+    if status == _TOO_LARGE:
+        return Outcome(Verdict.TOO_LARGE, "http_413")
+    if status in _REFUSED:
+        return Outcome(Verdict.REFUSED, f"http_{status}", detail=_shown(response))
+    # Also redirects: what answers a POST with one is a portal or a wrong address, and following it makes it a GET.
+    return Outcome(
+        Verdict.FAILED, f"http_{status}", detail=_shown(response), retry_after=_retry_after(response.headers)
+    )
+
+
+def _accepted(response: httpx.Response) -> Outcome:
+    content = response.content
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not content and kind in {"", "application/x-protobuf", "application/json"}:
+        return Outcome(Verdict.ACCEPTED)
+    try:
+        if kind == "application/x-protobuf":
+            partial = ExportTraceServiceResponse.FromString(content).partial_success
+            return Outcome(Verdict.ACCEPTED, rejected=partial.rejected_spans, detail=partial.error_message)
+        if kind in {"", "application/json"}:
+            return _accepted_json(json.loads(content))
+    except Exception:  # noqa: BLE001 - protobuf's own error class has no types; whatever it is, it can't be read
+        logger.debug("An answer can't be read", exc_info=True)
+    # A captive portal, a login page, a proxy's greeting: whoever said 200, it was not Langfuse.
+    return Outcome(Verdict.FAILED, "not_otlp", detail=_shown(response))
+
+
+def _accepted_json(answer: Any) -> Outcome:
+    partial = answer.get("partialSuccess") or answer.get("partial_success") or {}
+    rejected = partial.get("rejectedSpans") or partial.get("rejected_spans") or 0
+    detail = partial.get("errorMessage") or partial.get("error_message") or ""
+    return Outcome(Verdict.ACCEPTED, rejected=int(rejected), detail=str(detail))
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """Seconds from either form of `Retry-After` (RFC 9110, section 10.2.3)."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if seconds == seconds else None  # noqa: PLR0124 - not a number
+
+
+def _shown(response: httpx.Response) -> str:
+    return response.text[:200]
+
+
+def _gzip(data: bytes) -> bytes:
+    # Level 1: a third of the time of the default level for a few per cent more bytes.
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()

@@ -1,0 +1,229 @@
+"""What happens to a span from its end to Langfuse's yes: sampler, queue, exporter, buffer, sender, breaker, sink."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import httpx
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, TraceIdRatioBased
+
+from pytest_langfuse.tracing import _sdk
+from pytest_langfuse.tracing._clock import now
+from pytest_langfuse.tracing._failures import failures, logger
+from pytest_langfuse.tracing.breaker import CircuitBreaker, State
+from pytest_langfuse.tracing.buffer import Buffer, MemoryBuffer
+from pytest_langfuse.tracing.config import ConfigError, TracingConfig
+from pytest_langfuse.tracing.exporter import TRACES_PATH, StoreForwardExporter, headers
+from pytest_langfuse.tracing.health import TracingHealth
+from pytest_langfuse.tracing.http_sink import HttpSink
+from pytest_langfuse.tracing.ledger import Balance, Ledger
+from pytest_langfuse.tracing.provider import PipelineProvider, install_provider
+from pytest_langfuse.tracing.sender import Sender
+from pytest_langfuse.tracing.spool import Spool
+from pytest_langfuse.tracing.stamp import Stamp
+from pytest_langfuse.tracing.tail_sampler import TailSampler
+from pytest_langfuse.tracing.transport import BoundedTransport, Connections
+
+_HURRY_STEP = 0.02
+_HURRY_SECONDS = 60.0
+
+
+class Pipeline:
+    """Everything behind the tracer provider. `start()` starts its thread, `close()` ends it."""
+
+    def __init__(
+        self, config: TracingConfig, release: str | None, additional_headers: Mapping[str, str] | None
+    ) -> None:
+        if config.export != "http":
+            message = f"export={config.export!r} is not available. Allowed: 'http'. Fix: leave export out."
+            raise ConfigError(message)
+        self._config, self._release = config, release
+        self.ledger = Ledger()
+        self.breaker = CircuitBreaker(
+            failure_threshold=config.breaker_failure_threshold, recovery_timeout=config.breaker_recovery_timeout
+        )
+        self.breaker.add_listener(self._log_breaker)
+        self.buffer = _buffer(config)
+        self.connections = Connections()
+        public_key, secret_key, base_url = (
+            str(value) for value in (config.public_key, config.secret_key, config.base_url)
+        )
+        self.host = httpx.URL(base_url).host
+        sink = HttpSink(
+            client=httpx.Client(
+                transport=BoundedTransport(self.connections, host=self.host, breaker=None), timeout=config.timeout
+            ),
+            endpoint=base_url + TRACES_PATH,
+            headers=headers(public_key, secret_key, additional_headers),
+        )
+        self.sink = sink
+        self.sender = Sender(buffer=self.buffer, sink=sink, breaker=self.breaker, ledger=self.ledger)
+        self.exporter = StoreForwardExporter(buffer=self.buffer, sender=self.sender, ledger=self.ledger)
+        self.sampler: TailSampler | None = None
+        self._queue: _sdk.SpanQueue | None = None
+        self._head: SpanProcessor | None = None
+        self._closing = False
+        self.provider = PipelineProvider(
+            install_provider(config.environment, release, self._head_sampler()), build=self._build, flush=self._flush
+        )
+
+    def rest_client(self, additional_headers: Mapping[str, str] | None) -> httpx.Client:
+        """The client for Langfuse's REST API: prompts, scores, media."""
+        transport = BoundedTransport(self.connections, host=self.host, breaker=self.breaker)
+        return httpx.Client(transport=transport, timeout=self._config.timeout, headers=additional_headers)
+
+    def start(self) -> None:
+        """Start sending."""
+        self.sender.start()
+
+    def health(self) -> TracingHealth:
+        """How things are."""
+        state = self.breaker.state
+        balance = self.ledger.balance()
+        return TracingHealth(
+            breaker=state,
+            ended=balance.ended,
+            exported=balance.exported,
+            buffered=balance.buffered,
+            dropped=balance.dropped,
+            healthy=state == "closed" and self.breaker.failures == 0,
+        )
+
+    def hurry(self) -> None:
+        """From now on send what ends at once: the process is about to end, and may do so without notice."""
+        threading.Thread(target=self._hurry, name="langfuse-tracing-hurry", daemon=True).start()
+
+    def _hurry(self) -> None:
+        until = now() + _HURRY_SECONDS
+        while (head := self._head) is not None and not self._closing and now() < until:
+            head.force_flush()
+            time.sleep(_HURRY_STEP)
+
+    def close(self, timeout: float) -> None:
+        """Let in no more, and start to send the rest; `timeout` is how long the caller is going to wait for that."""
+        self._closing = True
+        head, self._head = self._head, None
+        if head is not None:
+            # What is in the SDK's queue goes to the buffer.
+            head.shutdown()
+            if self.provider.gate.target is head:
+                self.provider.gate.target = None
+        self.sender.stop(timeout)
+
+    def finish(self, *, sent: bool) -> Balance:
+        """The final balance. `sent`: whether the sender has ended; otherwise it is left to end with the process."""
+        kept = 0
+        if self.buffer.durable:
+            try:
+                kept = self.buffer.counts()[0]
+            except sqlite3.Error as error:
+                failures.report("reading the spool", error)
+        balance = self.ledger.close(kept=kept)
+        if sent:
+            self.buffer.close()
+            self.sink.close()
+        return balance
+
+    def before_fork(self) -> None:
+        """What must not be open over a fork is closed."""
+        if isinstance(self.buffer, Spool):
+            self.buffer.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        if isinstance(self.buffer, Spool):
+            self.buffer.after_fork_in_parent()
+
+    def after_fork(self) -> None:
+        """In a forked child: counts from zero; threads, locks, connections and the spool's file are its own."""
+        self.ledger.after_fork()
+        self.breaker.after_fork()
+        self.connections.after_fork()
+        if self._queue is not None:
+            self._queue.renew_lock()
+        if self.sampler is not None:
+            self.sampler.after_fork()
+        self.buffer.after_fork()
+        if not self._closing:
+            self.sender.after_fork()
+
+    def _head_sampler(self) -> Sampler:
+        """What can be decided at the start of a trace is: spans that are not recorded cost nothing."""
+        config = self._config
+        if config.sample_rate < 1 and not config.keep_errors and config.keep_slower_than is None:
+            return TraceIdRatioBased(config.sample_rate)
+        return ALWAYS_ON
+
+    def _build(self, processor: SpanProcessor) -> SpanProcessor:
+        config = self._config
+        if isinstance(processor, BatchSpanProcessor):
+            self._queue = _sdk.watch_queue(processor, self.ledger.ended, lambda: self.ledger.dropped("queue_full"))
+            _sdk.watch_transformations(processor, lambda inner: _Transformations(inner, self.exporter, self.ledger))
+        head = processor
+        attributes = {_sdk.ENVIRONMENT: config.environment, **({_sdk.RELEASE: self._release} if self._release else {})}
+        if any(key not in self.provider.resource.attributes for key in attributes):
+            head = Stamp(head, attributes)
+        if config.sample_rate < 1:
+            head = self.sampler = TailSampler(
+                head,
+                rate=config.sample_rate,
+                keep_errors=config.keep_errors,
+                keep_slower_than=config.keep_slower_than,
+                ledger=self.ledger,
+                max_spans=config.max_buffer_spans,
+                forget=lambda span: _sdk.forget_span(processor, span),
+            )
+        self._head = head
+        return head
+
+    def _flush(self, timeout: float) -> bool:
+        return self._closing or self.sender.flush(min(timeout, self._config.timeout))
+
+    def _log_breaker(self, old: State, new: State) -> None:
+        if new == "open" and old == "closed":
+            logger.warning(
+                "Langfuse failed %d times in a row: the next try is in %.0f s, spans are kept meanwhile.",
+                self._config.breaker_failure_threshold,
+                self._config.breaker_recovery_timeout,
+            )
+        elif new == "closed":
+            logger.warning("Langfuse works again: what was kept is being sent.")
+
+
+class _Transformations(SpanExporter):
+    """Around the SDK's exporter, which drops a batch without a word when the application's mask fails on it."""
+
+    def __init__(self, inner: SpanExporter, last: StoreForwardExporter, ledger: Ledger) -> None:
+        self._inner, self._last, self._ledger = inner, last, ledger
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        before = self._last.received
+        try:
+            return self._inner.export(spans)
+        finally:
+            # The SDK exports one batch at a time.
+            self._ledger.dropped("mask_failed", len(spans) - (self._last.received - before))
+
+    def shutdown(self) -> None:
+        self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self._inner.force_flush(timeout_millis)
+
+
+def _buffer(config: TracingConfig) -> Buffer:
+    if config.spool_path is None:
+        return MemoryBuffer(max_spans=config.max_buffer_spans, max_bytes=config.max_buffer_bytes)
+    try:
+        return Spool(config.spool_path, max_spans=config.max_buffer_spans, max_bytes=config.max_buffer_bytes)
+    except (sqlite3.Error, OSError) as error:
+        message = (
+            f"spool_path={str(config.spool_path)!r} can't be used ({error}). Allowed: a file that this process may "
+            "write. Fix: set spool_path (LANGFUSE_SPOOL_PATH) to one, or leave it out."
+        )
+        raise ConfigError(message) from None

@@ -1,0 +1,259 @@
+"""Encoded spans that wait for Langfuse, in a file that outlives the process.
+
+A file belongs to one process at a time; who holds the lock of `FILE.lock` owns `FILE`. A second process with the same
+`spool_path` uses `FILE.1`, a third `FILE.2`. The lock goes with its process, however that ends, and the next process
+that starts takes over what the dead ones left. After a crash between Langfuse's yes and the removal from the file, a
+batch is sent a second time: delivery is at least once.
+
+SQLite's write-ahead log with `synchronous=NORMAL` keeps all of it over a crash or SIGKILL of the process; a power
+failure may cost the last moments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_langfuse.tracing._failures import failures, logger
+from pytest_langfuse.tracing._file_lock import FileLock
+from pytest_langfuse.tracing.buffer import Batch
+from pytest_langfuse.tracing.otlp import Body, without_oldest
+
+#: So many processes may share one `spool_path`.
+MOST_FILES = 256
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY,
+    spans INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    body BLOB NOT NULL
+)
+"""
+
+
+class Spool:
+    """A `Buffer` in a SQLite file. Methods raise `sqlite3.Error` when the disk does not do its part."""
+
+    durable = True
+
+    def __init__(self, path: Path, *, max_spans: int, max_bytes: int) -> None:
+        self._base = path
+        self._max_spans, self._max_bytes = max_spans, max_bytes
+        self._lock = threading.Lock()
+        self._claim()
+
+    def _claim(self) -> None:
+        self._path, self._owned = _first_free(self._base)
+        self._taken: set[int] = set()
+        #: Batches with a history, by key; their bodies are in the file only.
+        self._known: dict[int, Batch] = {}
+        self._open()
+        #: Spans that a process before this one left in the file.
+        self.found: int = self._spans
+
+    def _open(self) -> None:
+        self._db = _connect(self._path)
+        totals = self._db.execute("SELECT TOTAL(spans), TOTAL(bytes) FROM batches").fetchone()
+        self._spans, self._bytes = map(int, totals)
+
+    def adopt(self) -> int:
+        """Take over what processes that are gone left in other files; returns how many spans that were.
+
+        Slow in the worst case, so not a part of `__init__`: call it from a thread that may wait for the disk.
+        """
+        adopted = 0
+        for path in _files(self._base):
+            if path == self._path or not path.exists() or (lock := FileLock.acquire(_lock_of(path))) is None:
+                continue
+            try:
+                adopted += self._move_from(path)
+            except sqlite3.Error as error:
+                failures.report(f"reading {path}", error)
+            finally:
+                lock.release()
+        return adopted
+
+    def _move_from(self, path: Path) -> int:
+        other = _connect(path)
+        spans = 0
+        try:
+            for key, count, size, body in other.execute("SELECT id, spans, bytes, body FROM batches").fetchall():
+                with self._lock:
+                    self._insert(Body(body, count), size)
+                other.execute("DELETE FROM batches WHERE id = ?", (key,))
+                spans += count
+        finally:
+            other.close()
+        path.unlink()
+        return spans
+
+    def put(self, body: Body) -> int:
+        """See `Buffer`."""
+        with self._lock:
+            dropped = self._make_room(body)
+            if self._spans + body.spans > self._max_spans or self._bytes + len(body.data) > self._max_bytes:
+                return dropped + body.spans
+            self._insert(body, len(body.data))
+            return dropped
+
+    def take(self, spans: int, size: int) -> list[Batch]:
+        """See `Buffer`."""
+        with self._lock:
+            taken: list[Batch] = []
+            for key, count, length in self._db.execute("SELECT id, spans, bytes FROM batches ORDER BY id"):
+                if key in self._taken:
+                    continue
+                spans -= count
+                size -= length
+                alone = key in self._known and self._known[key].alone
+                if taken and (alone or spans < 0 or size < 0):
+                    break
+                taken.append(self._load(key, count))
+                if alone:
+                    break
+            self._taken.update(batch.key for batch in taken)
+            return taken
+
+    def remove(self, batches: Sequence[Batch]) -> None:
+        """See `Buffer`."""
+        with self._lock:
+            self._delete(batches)
+
+    def give_back(self, batches: Sequence[Batch], *, last: bool = False) -> None:
+        """See `Buffer`."""
+        with self._lock:
+            for batch in batches:
+                self._taken.discard(batch.key)
+                if last:
+                    (batch.key,) = self._db.execute(
+                        "UPDATE batches SET id = (SELECT MAX(id) + 1 FROM batches) WHERE id = ? RETURNING id",
+                        (batch.key,),
+                    ).fetchone()
+                if batch.alone or batch.tries:
+                    self._known[batch.key] = dataclasses.replace(batch, body=Body(b"", batch.body.spans))
+
+    def replace(self, batch: Batch, bodies: Sequence[Body]) -> None:
+        """See `Buffer`. The parts go to the end: in a file there is no place before the first."""
+        with self._lock:
+            for body in bodies:
+                self._insert(body, len(body.data))
+            self._delete([batch])
+
+    def counts(self) -> tuple[int, int]:
+        """See `Buffer`."""
+        with self._lock:
+            return self._spans, self._bytes
+
+    def close(self) -> None:
+        """Leave the file to the next process."""
+        with self._lock:
+            self._db.close()
+            self._owned.release()
+
+    def before_fork(self) -> None:
+        """SQLite's connections must not be open over a fork: its file locks do not belong to the child."""
+        self._lock.acquire()
+        self._db.close()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        try:
+            self._open()
+        finally:
+            self._lock.release()
+
+    def after_fork(self) -> None:
+        """In a forked child: a file of its own."""
+        self._lock = threading.Lock()
+        self._owned.forget()
+        self._claim()
+
+    def _make_room(self, body: Body) -> int:
+        dropped = 0
+        while self._spans + body.spans > self._max_spans or self._bytes + len(body.data) > self._max_bytes:
+            oldest = self._oldest()
+            if oldest is None:
+                break
+            excess = self._spans + body.spans - self._max_spans
+            self._delete([oldest])
+            if 0 < excess < oldest.body.spans and self._bytes + len(body.data) <= self._max_bytes:
+                rest = without_oldest(oldest.body, excess)
+                if self._bytes + len(rest.data) + len(body.data) <= self._max_bytes:
+                    self._insert(rest, len(rest.data), key=oldest.key)
+                    return dropped + excess
+            dropped += oldest.body.spans
+        return dropped
+
+    def _oldest(self) -> Batch | None:
+        for key, count in self._db.execute("SELECT id, spans FROM batches ORDER BY id"):
+            if key not in self._taken:
+                return self._load(key, count)
+        return None
+
+    def _load(self, key: int, spans: int) -> Batch:
+        (data,) = self._db.execute("SELECT body FROM batches WHERE id = ?", (key,)).fetchone()
+        known = self._known.pop(key, Batch(Body(b"", 0), key))
+        return dataclasses.replace(known, body=Body(data, spans))
+
+    def _insert(self, body: Body, size: int, *, key: int | None = None) -> None:
+        self._db.execute(
+            "INSERT INTO batches (id, spans, bytes, body) VALUES (?, ?, ?, ?)", (key, body.spans, size, body.data)
+        )
+        self._spans += body.spans
+        self._bytes += size
+
+    def _delete(self, batches: Sequence[Batch]) -> None:
+        self._db.executemany("DELETE FROM batches WHERE id = ?", [(batch.key,) for batch in batches])
+        for batch in batches:
+            self._taken.discard(batch.key)
+            self._known.pop(batch.key, None)
+            self._spans -= batch.body.spans
+            self._bytes -= len(batch.body.data)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """The database, made if it is not there; one that can't be read is moved aside and a new one is made."""
+    try:
+        return _open_database(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        aside = path.with_name(f"{path.name}.unreadable")
+        logger.warning("%s can't be read (%s): moved to %s, its spans are lost.", path, error, aside)
+        path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return _open_database(path)
+
+
+def _open_database(path: Path) -> sqlite3.Connection:
+    # Each statement is a transaction of its own; the buffer's lock is what keeps threads apart.
+    db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(_SCHEMA)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _first_free(base: Path) -> tuple[Path, FileLock]:
+    for path in _files(base):
+        if (lock := FileLock.acquire(_lock_of(path))) is not None:
+            return path, lock
+    message = f"{MOST_FILES} processes use {base} already"
+    raise OSError(message)
+
+
+def _files(base: Path) -> list[Path]:
+    return [base, *(base.with_name(f"{base.name}.{number}") for number in range(1, MOST_FILES))]
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")

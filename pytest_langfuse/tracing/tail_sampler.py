@@ -1,0 +1,175 @@
+"""Which traces are kept, decided when it is known how they went.
+
+A trace that its id puts within the sample rate is passed on span by span. The others wait until their last local span
+has ended, and are dropped then, unless one of their spans was an error or slow: then all of it is kept. "Errors
+always" holds for the part of a trace that ran in this process; what another service has dropped can't be called back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import StatusCode
+
+from pytest_langfuse.tracing.ledger import Ledger
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+#: So many undecided traces are held, and so many decisions remembered for spans that come late.
+MOST_TRACES = 50_000
+
+_NANOSECONDS = 1_000_000_000
+_RATE_BITS = (1 << 64) - 1
+
+
+class _Trace:
+    __slots__ = ("open", "spans")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.spans: list[ReadableSpan] = []
+
+
+class TailSampler(SpanProcessor):
+    """Stands before `processor` and decides which spans it gets.
+
+    The rate is applied as `TraceIdRatioBased` does (the lower 64 bits of the trace id), so services that sample by
+    that rule at the same rate keep the same traces. At most `max_spans` wait for a decision: then the oldest trace is
+    decided by the rate alone. `forget` is called with each span that `processor` saw start and will not see end.
+    """
+
+    def __init__(
+        self,
+        processor: SpanProcessor,
+        *,
+        rate: float,
+        keep_errors: bool,
+        keep_slower_than: float | None,
+        ledger: Ledger,
+        max_spans: int,
+        forget: Callable[[ReadableSpan], None],
+    ) -> None:
+        self.processor = processor
+        self._bound = round(rate * (1 << 64))
+        self._keep_errors = keep_errors
+        self._slow = None if keep_slower_than is None else round(keep_slower_than * _NANOSECONDS)
+        self._ledger = ledger
+        self._max_spans = max_spans
+        self._forget = forget
+        self._clear()
+
+    def _clear(self) -> None:
+        self._lock = threading.Lock()
+        self._traces: OrderedDict[int, _Trace] = OrderedDict()
+        self._kept: OrderedDict[int, None] = OrderedDict()
+        self._waiting = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Pass it on, and count the trace's open spans."""
+        self.processor.on_start(span, parent_context)
+        trace_id = span.get_span_context().trace_id
+        if self._in_rate(trace_id):
+            return
+        with self._lock:
+            if trace_id in self._kept:
+                return
+            trace = self._traces.get(trace_id)
+            if trace is None:
+                trace = self._traces[trace_id] = _Trace()
+            trace.open += 1
+            victims = self._evict()
+        self._drop(victims)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Pass it on, drop it, or let it wait for the rest of its trace."""
+        context = span.get_span_context()
+        if context is None or self._in_rate(context.trace_id):
+            self.processor.on_end(span)
+            return
+        kept: list[ReadableSpan] = []
+        dropped: list[ReadableSpan] = []
+        with self._lock:
+            trace = self._traces.get(context.trace_id)
+            if context.trace_id in self._kept:
+                kept = [span]
+            elif self._matters(span):
+                kept = [*(trace.spans if trace else ()), span]
+                self._remember(context.trace_id)
+            elif trace is None:
+                # Evicted, or dropped as complete before this one started.
+                dropped = [span]
+            else:
+                trace.spans.append(span)
+                trace.open -= 1
+                self._waiting += 1
+                dropped = self._take(context.trace_id) if trace.open <= 0 else self._evict()
+        for one in kept:
+            self.processor.on_end(one)
+        self._drop(dropped)
+
+    def decide(self) -> None:
+        """Decide what waits, by the rate alone: nothing more is going to happen."""
+        with self._lock:
+            waiting = [span for trace in self._traces.values() for span in trace.spans]
+            self._traces.clear()
+            self._waiting = 0
+        self._drop(waiting)
+
+    def shutdown(self) -> None:
+        """Decide, and shut the processor down."""
+        self.decide()
+        self.processor.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush the processor; traces that are under way stay undecided."""
+        return self.processor.force_flush(timeout_millis)
+
+    @property
+    def waiting(self) -> int:
+        """Spans that wait for a decision."""
+        return self._waiting
+
+    def after_fork(self) -> None:
+        """In a forked child: what waits is the parent's."""
+        self._clear()
+
+    def _in_rate(self, trace_id: int) -> bool:
+        return (trace_id & _RATE_BITS) < self._bound
+
+    def _matters(self, span: ReadableSpan) -> bool:
+        if self._keep_errors and span.status.status_code is StatusCode.ERROR:
+            return True
+        if self._slow is None or span.start_time is None or span.end_time is None:
+            return False
+        return span.end_time - span.start_time >= self._slow
+
+    def _remember(self, trace_id: int) -> None:
+        self._take(trace_id)
+        self._kept[trace_id] = None
+        if len(self._kept) > MOST_TRACES:
+            self._kept.popitem(last=False)
+
+    def _take(self, trace_id: int) -> list[ReadableSpan]:
+        trace = self._traces.pop(trace_id, None)
+        if trace is None:
+            return []
+        self._waiting -= len(trace.spans)
+        return trace.spans
+
+    def _evict(self) -> list[ReadableSpan]:
+        victims: list[ReadableSpan] = []
+        while self._traces and (self._waiting > self._max_spans or len(self._traces) > MOST_TRACES):
+            victims += self._take(next(iter(self._traces)))
+        return victims
+
+    def _drop(self, spans: list[ReadableSpan]) -> None:
+        for span in spans:
+            self._forget(span)
+        if spans:
+            self._ledger.ended(len(spans))
+            self._ledger.dropped("sampled_out", len(spans))

@@ -1,0 +1,204 @@
+"""HTTP to Langfuse within bounds: a breaker that fails fast, and a limit to the whole of a request.
+
+httpx's timeouts are for each read: a server that sends a byte now and then is never too slow for them. Here the whole
+request, its response included, has as long as one read may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import ssl
+import threading
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from pytest_langfuse.tracing._sdk import limit_reads
+from pytest_langfuse.tracing._time_limit import time_limit
+from pytest_langfuse.tracing.breaker import CircuitBreaker, CircuitOpen
+
+#: Langfuse is there, but does not do what is asked for: the same whoever asks.
+_FAILURES = frozenset({401, 403, 408, 429, *range(500, 600)})
+
+
+class CircuitOpenError(httpx.ConnectError, CircuitOpen):
+    """`CircuitOpen` for code that knows httpx's errors only."""
+
+    def __init__(self, retry_after: float, request: httpx.Request) -> None:
+        CircuitOpen.__init__(self, retry_after)
+        self.request = request
+
+
+class Connections:
+    """The transports behind a client: made when they are needed, one for each proxy of the environment.
+
+    A client that is given a transport does not look for proxies itself. A TLS context, which takes 20 ms to make, is
+    made for the first https address only, and shared.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._transports: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
+
+    def to(self, url: httpx.URL) -> httpx.BaseTransport:
+        """The transport for an address."""
+        key = (proxy_for(url), url.scheme == "https")
+        with self._lock:
+            transport = self._transports.get(key)
+            if transport is None:
+                verify = tls_context() if key[1] else False
+                transport = self._transports[key] = httpx.HTTPTransport(proxy=key[0], verify=verify)
+                limit_reads(transport)
+            return transport
+
+    def close(self) -> None:
+        """Release all connections."""
+        with self._lock:
+            transports, self._transports = list(self._transports.values()), {}
+        for transport in transports:
+            transport.close()
+
+    def after_fork(self) -> None:
+        """In a forked child: the connections are the parent's."""
+        self._lock = threading.Lock()
+        self._transports = {}
+
+
+class BoundedTransport(httpx.BaseTransport):
+    """A request takes at most its read timeout as a whole. For Langfuse's `host`, `breaker` decides whether it is made.
+
+    Other hosts (a media upload to object storage) pass as they are. Without a breaker, only the time is bounded.
+    """
+
+    def __init__(self, connections: Connections, *, host: str, breaker: CircuitBreaker | None) -> None:
+        self._connections = connections
+        self._host, self._breaker = host, breaker
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it, and read the response to its end."""
+        if request.url.host != self._host:
+            return self._connections.to(request.url).handle_request(request)
+        if self._breaker is None:
+            return self._send(request)
+        permit = self._breaker.try_acquire()
+        if permit is None:
+            raise CircuitOpenError(self._breaker.retry_after, request)
+        try:
+            response = self._send(request)
+        except Exception:
+            self._breaker.failure(permit)
+            raise
+        except BaseException:
+            self._breaker.release(permit)
+            raise
+        if response.status_code in _FAILURES:
+            self._breaker.failure(permit)
+        else:
+            self._breaker.success(permit)
+        return response
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        with time_limit(_limit(request)):
+            response = self._connections.to(request.url).handle_request(request)
+            try:
+                response.read()
+            except BaseException:
+                response.close()
+                raise
+            return response
+
+    def close(self) -> None:
+        """Release all connections."""
+        self._connections.close()
+
+
+class AsyncBoundedTransport(httpx.AsyncBaseTransport):
+    """As `BoundedTransport`, around the transport of an `httpx.AsyncClient`; the time is bounded under asyncio only."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, host: str, breaker: CircuitBreaker) -> None:
+        self._transport = transport
+        self._host, self._breaker = host, breaker
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it, and read the response to its end."""
+        if request.url.host != self._host:
+            return await self._transport.handle_async_request(request)
+        permit = self._breaker.try_acquire()
+        if permit is None:
+            raise CircuitOpenError(self._breaker.retry_after, request)
+        try:
+            response = await self._send(request)
+        except Exception:
+            self._breaker.failure(permit)
+            raise
+        except BaseException:
+            self._breaker.release(permit)
+            raise
+        if response.status_code in _FAILURES:
+            self._breaker.failure(permit)
+        else:
+            self._breaker.success(permit)
+        return response
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return await _read(self._transport, request)
+        try:
+            async with asyncio.timeout(_limit(request)):
+                return await _read(self._transport, request)
+        except TimeoutError:
+            message = "Langfuse did not answer in time."
+            raise httpx.ReadTimeout(message, request=request) from None
+
+    async def aclose(self) -> None:
+        """Release all connections."""
+        await self._transport.aclose()
+
+
+async def _read(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    response = await transport.handle_async_request(request)
+    try:
+        await response.aread()
+    except BaseException:
+        await response.aclose()
+        raise
+    return response
+
+
+def _limit(request: httpx.Request) -> float | None:
+    timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
+    return timeouts.get("read")
+
+
+def proxy_for(url: httpx.URL) -> str | None:
+    """The proxy that the environment names for an address (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, …)."""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return None if proxy is None or urllib.request.proxy_bypass(url.host) else proxy
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """One context for all: httpx's, plus the certificates that OpenTelemetry's and requests' variables name."""
+    context = httpx.create_ssl_context()
+    for name in _CERTIFICATES:
+        path = Path(os.environ.get(name) or "/nonexistent")
+        if path.is_file():
+            context.load_verify_locations(cafile=path)
+        elif path.is_dir():
+            context.load_verify_locations(capath=path)
+    return context
+
+
+_CERTIFICATES = (
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+)
