@@ -62,7 +62,18 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     capturing = item.config.stash[capturing_key]
     if capturing.options.capture or FIXTURES.intersection(getattr(item, "fixturenames", ())):
         capturing.begin(item.nodeid)
+        _style(item.config)
     return (yield)
+
+
+def _style(config: pytest.Config) -> None:
+    """Failure texts in colour on a terminal, and whole with -vv."""
+    from pytest_langfuse.expect import style  # noqa: PLC0415 - imports the SDK
+
+    # A worker of xdist has no terminal; its texts are printed by the controller.
+    terminal = config.pluginmanager.has_plugin("terminalreporter")
+    color = config.get_terminal_writer().hasmarkup if terminal else config.getoption("color", "auto") == "yes"
+    style.configure(color=color, verbose=config.get_verbosity())
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

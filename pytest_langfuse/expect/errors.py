@@ -18,3 +18,7 @@ class TreeMismatch(AssertionError):  # noqa: N818 - the public name; a failed as
     def __init__(self, text: str, differences: Sequence[str] = ()) -> None:
         super().__init__(text)
         self.differences = tuple(differences)
+
+
+# Shown by the name under which they are imported.
+LiteralError.__module__ = TreeMismatch.__module__ = "pytest_langfuse"

@@ -28,6 +28,9 @@ from pytest_langfuse.expect.suggest import did_you_mean
 from pytest_langfuse.expect.values import quoted
 from pytest_langfuse.recording.observation import TYPES
 
+#: pytest shows no frame of this module: a bad literal is the test's, not ours.
+__tracebackhide__ = True
+
 _COUNT: Final = re.compile(r"(\d+)(\+?)x(?=[ \t]|$)", re.ASCII)
 _ALMOST_COUNT: Final = re.compile(r"x?\d+[+x-]*\d*x?", re.ASCII)
 _INDENT: Final = re.compile(r"[ \t]*")

@@ -12,6 +12,9 @@ from pytest_langfuse.expect.values import ABSENT, cut_value, is_set, same, sente
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.trace import Trace
 
+#: pytest shows no frame of this module: a bad literal is the test's, not ours.
+__tracebackhide__ = True
+
 
 def propagated_key(field: str) -> Key:
     """The key of a field, or of a path such as `metadata.tenant`; `LiteralError` if no observation has it."""

@@ -10,6 +10,9 @@ from pytest_langfuse.expect.errors import LiteralError
 from pytest_langfuse.expect.values import CONSTANTS
 from pytest_langfuse.recording.observation import TYPES
 
+#: pytest shows no frame of this module: a bad literal is the test's, not ours.
+__tracebackhide__ = True
+
 _SPACE: Final = re.compile(r"[ \t]*")
 _WORD: Final = re.compile(r"[^ \t]+")
 _QUOTED: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")

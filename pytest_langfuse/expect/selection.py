@@ -15,6 +15,9 @@ from pytest_langfuse.expect.name import name_in_sentence
 from pytest_langfuse.expect.values import literal_text
 from pytest_langfuse.recording.observation import TYPES, Observation
 
+#: pytest shows no frame of this module: a bad literal is the test's, not ours.
+__tracebackhide__ = True
+
 _PLACEHOLDER: Final = re.compile(r"\$(\w+)")
 _CLOSEST: Final = 5
 
