@@ -133,7 +133,8 @@ class Observations(Sequence[Observation]):
         captured, style = self._source.observations(), current()
         diff = compare(root, captured, style, order=order, contained=contained)
         if diff is not None:
-            raise TreeMismatch(failure.tree_text(diff, captured, self._source.unexported(), style), diff.sentences)
+            text = failure.tree_text(diff, captured, self._source.unexported(), style)
+            raise TreeMismatch(style.body(text), diff.sentences)
 
     def assert_propagated(self, *fields: str, value: Any = None) -> None:
         """Each of `fields` has a value, the same on every observation of a trace (and equal to `value`, if given).
@@ -315,8 +316,9 @@ class Observations(Sequence[Observation]):
 
     def _fail(self, summary: str, sentences: Sequence[str], *, show: Sequence[Observation] | None = None) -> NoReturn:
         __tracebackhide__ = True
-        text = failure.plain_text(summary, sentences, show, self._source, current())
-        raise TreeMismatch(text, sentences)
+        style = current()
+        text = failure.plain_text(summary, sentences, show, self._source, style)
+        raise TreeMismatch(style.body(text), sentences)
 
 
 def explain_equality(left: object, right: object) -> list[str] | None:

@@ -36,6 +36,10 @@ class Style:
         """What was captured."""
         return f"\x1b[32m{text}\x1b[0m" if self.color else text
 
+    def body(self, text: str) -> str:
+        """All but the first line of a failure text out of the red in which pytest prints an error's text."""
+        return text.replace("\n", "\n\x1b[0m") if self.color else text
+
 
 _PLAIN: Final = Style()
 _style: Final = ContextVar("pytest_langfuse_style", default=_PLAIN)

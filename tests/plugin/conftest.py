@@ -2,7 +2,7 @@
 
 import pytest
 
-APP = '''
+APP = """
 from langfuse import Langfuse, get_client, observe, propagate_attributes
 
 langfuse = Langfuse()
@@ -20,7 +20,7 @@ def answer(question, model="gpt-4o"):
         with get_client().start_as_current_observation(name="llm", as_type="generation", model=model, input=question) as llm:
             llm.update(output="because", usage_details={"input": 3, "output": 2})
     return "because"
-'''
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,11 @@ def test_ini_twins(app: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("ini", "arguments", "message"),
     [
-        ("langfuse_show = faild", [], "*ini option langfuse_show: 'faild' is not one of failed, all, none, did you mean 'failed'?"),
+        (
+            "langfuse_show = faild",
+            [],
+            "*ini option langfuse_show: 'faild' is not one of failed, all, none, did you mean 'failed'?",
+        ),
         ("langfuse_capture = maybe", [], "*ini option langfuse_capture: 'maybe' is not one of true, false"),
         ("langfuse_captur = true", [], "*unknown ini option 'langfuse_captur', did you mean 'langfuse_capture'?"),
         ("", ["--langfuse-show=al"], "*--langfuse-show: 'al' is not one of failed, all, none, did you mean 'all'?"),
