@@ -45,7 +45,7 @@ class Installation:
         if self._resources is None or self.pipeline is None:
             return
         self._guard_async()
-        self.pipeline.start()
+        self.pipeline.start(self._resources.httpx_client)
         self._standby = Standby("langfuse-tracing-shutdown")
         self._second_clients = SecondClients(self._report_second_client)
         if hasattr(os, "register_at_fork"):
@@ -95,7 +95,7 @@ class Installation:
                 flush_at=config.flush_at,
                 flush_interval=config.flush_interval,
                 timeout=config.timeout,
-                httpx_client=pipeline.rest_client(self.client_arguments.get("additional_headers")),
+                httpx_client=pipeline.rest_client,
                 tracer_provider=cast("TracerProvider", pipeline.provider),
                 span_exporter=pipeline.exporter,
                 **self.client_arguments,

@@ -20,7 +20,6 @@ from langfuse._client.attributes import LangfuseOtelSpanAttributes
 from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse._utils.environment import get_common_release_envs
 from langfuse._version import __version__ as _langfuse_version
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from pytest_langfuse.tracing._time_limit import LimitedBackend
@@ -136,13 +135,6 @@ def watch_transformations(processor: BatchSpanProcessor, watch: Callable[[SpanEx
     """Put an exporter around the one that the processor has: the SDK's, which masks and moves media, if it has one."""
     batch = processor._batch_processor
     batch._exporter = watch(processor.span_exporter)
-
-
-def forget_span(processor: SpanProcessor, span: ReadableSpan) -> None:
-    """Let Langfuse's processor forget a span that it saw start and is not shown the end of (version 5)."""
-    cleanup = getattr(processor, "_cleanup_app_root_state", None)
-    if cleanup is not None:
-        cleanup(span)
 
 
 def guard_async(

@@ -15,6 +15,7 @@ import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from pytest_langfuse.tracing._failures import logger
+from pytest_langfuse.tracing.transport import PERMITTED
 
 #: A server may ask for patience, but not for ever.
 LONGEST_RETRY_AFTER = 3600.0
@@ -53,15 +54,9 @@ class Sink(Protocol):
     def send(self, data: bytes) -> Outcome:
         """Send one body. Does not raise."""
 
-    def close(self) -> None:
-        """Release connections."""
-
-    def after_fork(self) -> None:
-        """In a forked child: connections are the parent's."""
-
 
 class HttpSink:
-    """Posts bodies to an OTLP endpoint with `client`, compressed."""
+    """Posts bodies to an OTLP endpoint, compressed, with the client that also serves Langfuse's REST API."""
 
     def __init__(self, *, client: httpx.Client, endpoint: str, headers: Mapping[str, str]) -> None:
         self.client = client
@@ -71,17 +66,12 @@ class HttpSink:
     def send(self, data: bytes) -> Outcome:
         """Send one body; every way in which that can go wrong is an outcome."""
         try:
-            response = self.client.post(self.endpoint, content=_gzip(data), headers=self._headers)
+            response = self.client.post(
+                self.endpoint, content=_gzip(data), headers=self._headers, extensions=dict(PERMITTED)
+            )
         except Exception as error:  # noqa: BLE001 - a transport may raise anything; the sender has to live on
             return Outcome(Verdict.FAILED, type(error).__name__, detail=str(error))
         return judge(response)
-
-    def close(self) -> None:
-        """Release connections."""
-        self.client.close()
-
-    def after_fork(self) -> None:
-        """The client's transport sees to it, see `transport.py`."""
 
 
 def judge(response: httpx.Response) -> Outcome:

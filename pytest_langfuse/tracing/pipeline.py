@@ -54,15 +54,17 @@ class Pipeline:
             str(value) for value in (config.public_key, config.secret_key, config.base_url)
         )
         self.host = httpx.URL(base_url).host
-        sink = HttpSink(
-            client=httpx.Client(
-                transport=BoundedTransport(self.connections, host=self.host, breaker=None), timeout=config.timeout
-            ),
+        self.rest_client = httpx.Client(
+            transport=BoundedTransport(self.connections, host=self.host, breaker=self.breaker),
+            timeout=config.timeout,
+            headers=additional_headers,
+        )
+        self._sink = HttpSink(
+            client=self.rest_client,
             endpoint=base_url + TRACES_PATH,
             headers=headers(public_key, secret_key, additional_headers),
         )
-        self.sink = sink
-        self.sender = Sender(buffer=self.buffer, sink=sink, breaker=self.breaker, ledger=self.ledger)
+        self.sender = Sender(buffer=self.buffer, sink=self._sink, breaker=self.breaker, ledger=self.ledger)
         self.exporter = StoreForwardExporter(buffer=self.buffer, sender=self.sender, ledger=self.ledger)
         self.sampler: TailSampler | None = None
         self._queue: _sdk.SpanQueue | None = None
@@ -72,13 +74,9 @@ class Pipeline:
             install_provider(config.environment, release, self._head_sampler()), build=self._build, flush=self._flush
         )
 
-    def rest_client(self, additional_headers: Mapping[str, str] | None) -> httpx.Client:
-        """The client for Langfuse's REST API: prompts, scores, media."""
-        transport = BoundedTransport(self.connections, host=self.host, breaker=self.breaker)
-        return httpx.Client(transport=transport, timeout=self._config.timeout, headers=additional_headers)
-
-    def start(self) -> None:
-        """Start sending."""
+    def start(self, client: httpx.Client) -> None:
+        """Start sending, through the HTTP client that Langfuse's client has in the end."""
+        self._sink.client = client
         self.sender.start()
 
     def health(self) -> TracingHealth:
@@ -126,7 +124,7 @@ class Pipeline:
         balance = self.ledger.close(kept=kept)
         if sent:
             self.buffer.close()
-            self.sink.close()
+            self.connections.close()
         return balance
 
     def before_fork(self) -> None:
@@ -176,7 +174,6 @@ class Pipeline:
                 keep_slower_than=config.keep_slower_than,
                 ledger=self.ledger,
                 max_spans=config.max_buffer_spans,
-                forget=lambda span: _sdk.forget_span(processor, span),
             )
         self._head = head
         return head

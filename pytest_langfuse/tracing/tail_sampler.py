@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
 from pytest_langfuse.tracing.ledger import Ledger
 
@@ -40,7 +39,7 @@ class TailSampler(SpanProcessor):
 
     The rate is applied as `TraceIdRatioBased` does (the lower 64 bits of the trace id), so services that sample by
     that rule at the same rate keep the same traces. At most `max_spans` wait for a decision: then the oldest trace is
-    decided by the rate alone. `forget` is called with each span that `processor` saw start and will not see end.
+    decided by the rate alone. The processor is shown the end of a dropped span too, with the sampled flag off.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class TailSampler(SpanProcessor):
         keep_slower_than: float | None,
         ledger: Ledger,
         max_spans: int,
-        forget: Callable[[ReadableSpan], None],
     ) -> None:
         self.processor = processor
         self._bound = round(rate * (1 << 64))
@@ -60,7 +58,6 @@ class TailSampler(SpanProcessor):
         self._slow = None if keep_slower_than is None else round(keep_slower_than * _NANOSECONDS)
         self._ledger = ledger
         self._max_spans = max_spans
-        self._forget = forget
         self._clear()
 
     def _clear(self) -> None:
@@ -169,7 +166,29 @@ class TailSampler(SpanProcessor):
 
     def _drop(self, spans: list[ReadableSpan]) -> None:
         for span in spans:
-            self._forget(span)
+            # Langfuse's processor keeps a note of each span from its start to its end.
+            self.processor.on_end(_unsampled(span))
         if spans:
             self._ledger.ended(len(spans))
             self._ledger.dropped("sampled_out", len(spans))
+
+
+def _unsampled(span: ReadableSpan) -> ReadableSpan:
+    context = span.get_span_context()
+    if context is not None:
+        off = TraceFlags(context.trace_flags & ~TraceFlags.SAMPLED)
+        context = SpanContext(context.trace_id, context.span_id, context.is_remote, off, context.trace_state)
+    return ReadableSpan(
+        name=span.name,
+        context=context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=span.attributes,
+        events=span.events,
+        links=span.links,
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )

@@ -21,6 +21,9 @@ from pytest_langfuse.tracing._sdk import limit_reads
 from pytest_langfuse.tracing._time_limit import time_limit
 from pytest_langfuse.tracing.breaker import CircuitBreaker, CircuitOpen
 
+#: Request extension of a call that has its permit already.
+PERMITTED = {"pytest_langfuse.permitted": True}
+
 #: Langfuse is there, but does not do what is asked for: the same whoever asks.
 _FAILURES = frozenset({401, 403, 408, 429, *range(500, 600)})
 
@@ -71,10 +74,11 @@ class Connections:
 class BoundedTransport(httpx.BaseTransport):
     """A request takes at most its read timeout as a whole. For Langfuse's `host`, `breaker` decides whether it is made.
 
-    Other hosts (a media upload to object storage) pass as they are. Without a breaker, only the time is bounded.
+    Other hosts (a media upload to object storage) pass as they are. A request whose extensions say that it has a
+    permit already (`PERMITTED`) is not asked for another.
     """
 
-    def __init__(self, connections: Connections, *, host: str, breaker: CircuitBreaker | None) -> None:
+    def __init__(self, connections: Connections, *, host: str, breaker: CircuitBreaker) -> None:
         self._connections = connections
         self._host, self._breaker = host, breaker
 
@@ -82,7 +86,7 @@ class BoundedTransport(httpx.BaseTransport):
         """Send it, and read the response to its end."""
         if request.url.host != self._host:
             return self._connections.to(request.url).handle_request(request)
-        if self._breaker is None:
+        if PERMITTED.keys() <= request.extensions.keys():
             return self._send(request)
         permit = self._breaker.try_acquire()
         if permit is None:
