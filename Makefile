@@ -10,7 +10,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format matrix soak bench build clean
+.PHONY: help setup demo test lint format matrix soak bench docs build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -49,6 +49,9 @@ soak: $(STAMP) ## hours in minutes: 10,000 captured tests without growth, the su
 
 bench: $(STAMP) ## run the benchmarks and write docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+docs: $(STAMP) ## redraw the pictures of the documentation
+	@$(BIN)/python docs/picture.py
 
 build: $(STAMP) ## build wheel and source distribution into dist/
 	@$(BIN)/python -m hatchling build

@@ -1,0 +1,107 @@
+"""What the documentation shows is what happens."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+PAGES = [README, *sorted(DOCS.glob("*.md")), ROOT / "examples" / "support_bot" / "README.md"]
+#: Pages whose named files make up one folder that pytest is run in.
+RUN = [README, DOCS / "getting-started.md"]
+
+page_of = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def files(page: Path) -> dict[str, str]:
+    """The blocks that begin with the name of a file."""
+    found = (re.match(r"# (\S+\.py)\n", block) for block in blocks(page, "python"))
+    return {match[1]: match.string for match in found if match}
+
+
+def write(folder: Path, page: Path) -> None:
+    for name, text in files(page).items():
+        (folder / name).write_text(text)
+
+
+def test_the_readme_begins_with_two_commands():
+    assert re.findall(r"^\$ (.+?)(?:\s+#.*)?$", blocks(README, "console")[0], flags=re.MULTILINE) == [
+        "make demo",
+        "make test",
+    ]
+
+
+@page_of
+def test_python_blocks_parse(page: Path):
+    for block in blocks(page, "python"):
+        ast.parse(block)
+
+
+@page_of
+def test_links_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        # Written by `make bench`.
+        if not target.startswith("https://") and not target.endswith("benchmarks.md"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_index_has_every_page():
+    linked = set(re.findall(r"\]\(([a-z-]+\.md)\)", (DOCS / "index.md").read_text()))
+    assert linked >= {path.name for path in DOCS.glob("*.md")} - {"index.md"}
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda path: path.name)
+@pytest.mark.parametrize("arguments", [(), ("--langfuse-capture",)], ids=["plain", "captured"])
+def test_files_work_where_only_the_wheel_is_installed(
+    page: Path, arguments: tuple[str, ...], clean_environment_with_respx, tmp_path: Path
+):
+    write(tmp_path, page)
+    done = clean_environment_with_respx.pytest("-q", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^\d+ passed", done.stdout, flags=re.MULTILINE)
+
+
+def test_the_readme_needs_no_extra(clean_environment, tmp_path: Path):
+    write(tmp_path, README)
+    done = clean_environment.pytest("-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_tree_in_the_guide_fails_as_it_says(clean_environment_with_respx, tmp_path: Path):
+    write(tmp_path, DOCS / "getting-started.md")
+    shop = tmp_path / "shop.py"
+    shop.write_text(shop.read_text().replace('"gpt-4o"', '"gpt-4o-mini"'))
+    done = clean_environment_with_respx.pytest("-q", "test_tree.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "llm: model is 'gpt-4o-mini', expected 'gpt-4o'" in done.stdout
+
+
+def test_the_picture_is_what_pytest_prints(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(DOCS)
+    import picture
+
+    assert picture.PICTURE.read_text() == picture.svg(picture.terminal()), "run `make docs`"
+
+
+def test_options_and_fixtures_of_the_readme_are_those_of_the_plugin():
+    def printed(*arguments: str) -> str:
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        return subprocess.run(command, cwd=DOCS, capture_output=True, text=True, check=False).stdout
+
+    text = README.read_text()
+    options = set(re.findall(r"^  (--langfuse-[a-z]+)", printed("--help"), flags=re.MULTILINE))
+    fixtures = set(re.findall(r"^(langfuse_[a-z_]+) --", printed("--fixtures", "-q"), flags=re.MULTILINE))
+    assert set(re.findall(r"^\| `(--langfuse-[a-z]+)", text, flags=re.MULTILINE)) == options
+    assert set(re.findall(r"^\| `(langfuse_[a-z_]+)` \|", text, flags=re.MULTILINE)) == fixtures
