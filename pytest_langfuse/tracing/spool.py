@@ -14,7 +14,8 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_langfuse.tracing._failures import failures, logger
@@ -57,6 +58,9 @@ class Spool:
 
     def _open(self) -> None:
         self._db = _connect(self._path)
+        self._count()
+
+    def _count(self) -> None:
         totals = self._db.execute("SELECT TOTAL(spans), TOTAL(bytes) FROM batches").fetchone()
         self._spans, self._bytes = map(int, totals)
 
@@ -93,7 +97,7 @@ class Spool:
 
     def put(self, body: Body) -> int:
         """See `Buffer`."""
-        with self._lock:
+        with self._lock, self._transaction():
             dropped = self._make_room(body)
             if self._spans + body.spans > self._max_spans or self._bytes + len(body.data) > self._max_bytes:
                 return dropped + body.spans
@@ -120,7 +124,7 @@ class Spool:
 
     def remove(self, batches: Sequence[Batch]) -> None:
         """See `Buffer`."""
-        with self._lock:
+        with self._lock, self._transaction():
             self._delete(batches)
 
     def give_back(self, batches: Sequence[Batch], *, last: bool = False) -> None:
@@ -138,7 +142,7 @@ class Spool:
 
     def replace(self, batch: Batch, bodies: Sequence[Body]) -> None:
         """See `Buffer`. The parts go to the end: in a file there is no place before the first."""
-        with self._lock:
+        with self._lock, self._transaction():
             for body in bodies:
                 self._insert(body, len(body.data))
             self._delete([batch])
@@ -171,6 +175,19 @@ class Spool:
         self._lock = threading.Lock()
         self._owned.forget()
         self._claim()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, in the file and in the counts."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._count()
+            raise
 
     def _make_room(self, body: Body) -> int:
         dropped = 0
