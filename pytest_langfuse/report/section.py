@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_langfuse.expect.observations import Observations
+from pytest_langfuse.expect.render import render
+from pytest_langfuse.expect.values import WIDTH
 from pytest_langfuse.report.summary import SECTION
 
 if TYPE_CHECKING:
@@ -23,15 +24,15 @@ def add_section(report: pytest.TestReport, source: Source, show: Show, *, verbos
         return
     if any(title == SECTION for title, _ in report.sections):
         return
-    report.sections.append((SECTION, trace_text(source, lines=None if verbose > 1 else _LINES)))
+    report.sections.append((SECTION, trace_text(source, whole=verbose > 1)))
 
 
-def trace_text(source: Source, *, lines: int | None) -> str:
-    """The tree that Langfuse would show, then what was recorded but not exported."""
-    tree = str(Observations(source)) or "(nothing was exported to Langfuse)"
+def trace_text(source: Source, *, whole: bool) -> str:
+    """The tree that Langfuse would show, then what was recorded but not exported; long values cut unless `whole`."""
+    tree = render(source.observations(), None if whole else WIDTH) or "(nothing was exported to Langfuse)"
     rows = tree.splitlines()
-    if lines is not None and len(rows) > lines:
-        rows = [*rows[:lines], f"... {len(rows) - lines} more lines (-vv shows all)"]
+    if not whole and len(rows) > _LINES:
+        rows = [*rows[:_LINES], f"... {len(rows) - _LINES} more lines (-vv shows all)"]
     missing = [f"  `{item.observation.name}`: {item.detail}" for item in source.unexported()]
     if missing:
         rows += ["", "Recorded but not exported:", *missing]

@@ -11,7 +11,8 @@ GUARD = """
 
 
     def guarded(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(("127.", "::1", "localhost")):
+        local = ("127.", "::1", "localhost")
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(local):
             contacted.append(address)
             raise OSError(f"contacted {address}")
         return REAL(self, address)
@@ -78,6 +79,14 @@ SUITE = """
             everything(Langfuse(httpx_client=own))
 
 
+    def test_the_production_module(langfuse_tracing, langfuse_spans):
+        from pytest_langfuse.tracing import shutdown_tracing
+
+        everything(langfuse_tracing(environment="production", sample_rate=1.0))
+        assert [o.name for o in langfuse_spans] == ["root"]
+        assert shutdown_tracing().exported == 1
+
+
     def test_another_backend(langfuse_fresh_client, langfuse_spans):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace import TracerProvider
@@ -102,6 +111,6 @@ def test_nothing_but_loopback(app: pytest.Pytester, monkeypatch: pytest.MonkeyPa
     app.makeconftest(GUARD)
     app.makepyfile(SUITE)
     result = app.runpytest_subprocess(*arguments)
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
     assert result.ret == 0
     assert "sk-lf-real" not in result.stdout.str()
