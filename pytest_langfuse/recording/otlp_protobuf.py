@@ -28,8 +28,6 @@ def records_from_protobuf(data: bytes) -> list[SpanRecord]:
         error = garbage(data)
         message = f"the body begins like protobuf but is damaged or truncated ({error})"
         raise DecodeError(message) from None
-    if not request.resource_spans:
-        raise garbage(data)
     records: list[SpanRecord] = []
     for resource_spans in request.resource_spans:
         resource = _attributes(resource_spans.resource.attributes)

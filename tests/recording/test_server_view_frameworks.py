@@ -181,6 +181,8 @@ class TestInputAndOutput:
             ({"user": "hi", "deep.key": "x"}, {"user": "hi", "deep": {"key": "x"}}),
             ({"0.content": "a", "10001.content": "too far"}, [{"content": "a"}]),
             ({"99999999999999999999999.content": "too far"}, {}),
+            ({"00.content": "a", "0.list.00": "no index"}, [{"content": "a", "list": []}]),
+            ({f"{'0' * 5000}1.content": "b"}, [None, {"content": "b"}]),
             ({"0.__proto__.x": "1", "0.role": "user"}, [{"role": "user"}]),
             ({"0.a": "text", "0.a.b": "below a text"}, [{"a": "text"}]),
         ],
@@ -417,6 +419,14 @@ class TestUsage:
                     "ai.response.providerMetadata": '{"bedrock": {"usage": {"cacheReadInputTokens": 3}}}',
                 },
                 {"input": 7, "output": 0, "input_cache_read": 3, "total": 10},
+            ),
+            (
+                {
+                    "gen_ai.usage.input_tokens": 10,
+                    "ai.usage.cachedInputTokens": "4",
+                    "ai.response.providerMetadata": '{"openai": {"cachedPromptTokens": 3, "reasoningTokens": 1}}',
+                },
+                {"input": 6, "output": 0, "input_cached_tokens": 4, "output_reasoning_tokens": 1, "total": 11},
             ),
             (
                 {"gen_ai.usage.input_tokens": 10, "ai.response.providerMetadata": "broken"},

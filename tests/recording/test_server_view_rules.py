@@ -114,6 +114,7 @@ class TestInputAndOutput:
             ("-Infinity", "-Infinity"),
             ("{'a': 1}", "{'a': 1}"),
             ("[1", "[1"),
+            ("[1e3, NaN]", "[1e3, NaN]"),
             ("12 monkeys", "12 monkeys"),
             ("01", "01"),
             ("tru", "tru"),
@@ -184,6 +185,10 @@ class TestMetadata:
 
     def test_the_first_of_two_equal_keys_stands(self):
         assert seen({f"{O}metadata": '{"a": {"b": 1}, "a.b": 2}'}).metadata == {"a.b": 1}
+
+    def test_the_later_attribute_stands(self):
+        attributes = {f"{O}metadata": '{"a": 1, "b": 2}', f"{O}metadata.a": "3", "langfuse.metadata.a": "4"}
+        assert seen(attributes).metadata == {"a": 4, "b": 2}
 
     def test_keys_with_dots(self):
         assert seen({f"{O}metadata.a.b": "1"}).metadata == {"a.b": 1}
@@ -271,6 +276,10 @@ class TestValuesOfAttributes:
     )
     def test_over_protobuf(self, value, shown):
         assert seen_foreign({"v": value}).metadata == {"attributes.v": shown}
+
+    def test_a_number_that_json_cannot_write_is_no_input(self):
+        assert seen_foreign({"input": float("nan"), "output": [float("inf"), 1]}).input is None
+        assert seen_foreign({"input": float("nan"), "output": [float("inf"), 1]}).output == [None, 1]
 
     def test_over_json(self):
         assert seen_foreign({"v": []}, wire="json").metadata == {"attributes.v": []}
@@ -377,6 +386,8 @@ class TestCost:
             ('{"input": "0.1", "output": 0.2}', {"input": "0.1", "output": 0.2, "total": "0.10.2"}),
             ('{"input": null, "output": 0.2}', {"input": None, "output": 0.2, "total": 0.2}),
             ('{"input": null}', {}),
+            ('{"input": 1, "total": null}', {"input": 1, "total": None}),
+            ('{"input": 1, "total": 5}', {"input": 1, "total": 5}),
             ("{}", {}),
             ("[]", {}),
         ],
@@ -443,11 +454,12 @@ class TestUserSessionTags:
             ({"user.id": "", f"{O}metadata.langfuse_user_id": '"u-md"'}, '"u-md"'),
             ({"user.id": 7}, "7"),
             ({"user.id": ["a"]}, '["a"]'),
+            ({"user.id": []}, "[]"),
             ({"user.id": ""}, None),
         ],
     )
     def test_user(self, attributes, user):
-        assert seen(attributes).user_id == user
+        assert seen(attributes, wire="json").user_id == user
 
     def test_the_session_may_be_the_conversation(self):
         assert seen({"gen_ai.conversation.id": "c"}).session_id == "c"
@@ -573,6 +585,10 @@ class TestToolsInMetadata:
         observation = seen({**own, f"{O}metadata.tools": as_json([TOOL]), f"{O}metadata.k": "1"})
         assert observation.input == shown
         assert observation.metadata == {"k": 1}
+
+    def test_a_text_of_the_user_s_stays_what_it_is(self):
+        attributes = {f"{O}metadata.tools": as_json([TOOL]), f"{O}metadata.attributes": '{"x": 1}'}
+        assert seen(attributes).metadata == {"attributes": {"x": 1}}
 
     @pytest.mark.parametrize("given", ["12", "true", '{"tools": "no list"}'])
     def test_an_input_that_cannot_take_them_leaves_them(self, given):

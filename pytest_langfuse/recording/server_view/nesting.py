@@ -13,6 +13,7 @@ from pytest_langfuse.recording.server_view.javascript import truthy
 
 #: Array slots that one value may take; keys that would need more are dropped.
 _MAX_SLOTS: Final = 10_001
+_INDEX_DIGITS: Final = 20
 _FORBIDDEN: Final = frozenset({"__proto__", "constructor", "prototype"})
 
 
@@ -30,8 +31,10 @@ def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
     result: dict[str, Any] = _Slots() if is_array else {}
     for path in paths:
         parts = path.split(".")
-        if is_array and (len(parts) == 1 or not _is_index(parts[0])):
-            continue
+        if is_array:
+            if len(parts) == 1 or not _is_index(parts[0]):
+                continue
+            parts[0] = str(_index(parts[0]))
         _set(result, parts, below, f"{prefix}.{path}")
     return _finished(result)
 
@@ -40,9 +43,7 @@ def _set(container: dict[str, Any], parts: list[str], values: Mapping[str, Any],
     for part, following in pairwise(parts):
         if part in _FORBIDDEN:
             return
-        if isinstance(container, _Slots) and part.isdigit():
-            part = str(int(part))  # noqa: PLW2901 - "00" and "0" are one slot
-        inner = container.setdefault(part, _Slots() if _is_index(following) and container.get("") is None else {})
+        inner = container.setdefault(part, _Slots() if _is_index(following) else {})
         if not isinstance(inner, dict):
             return
         container = inner
@@ -52,7 +53,8 @@ def _set(container: dict[str, Any], parts: list[str], values: Mapping[str, Any],
 
 def _finished(value: Any) -> Any:
     if isinstance(value, _Slots):
-        indexed = {int(key): item for key, item in value.items() if _is_index(key)}
+        # "00" is a name, not an index, and names on an array are lost.
+        indexed = {_index(key): item for key, item in value.items() if _is_index(key) and str(_index(key)) == key}
         return [_finished(indexed.get(index)) for index in range(max(indexed, default=-1) + 1)]
     if isinstance(value, dict):
         return {key: _finished(item) for key, item in value.items()}
@@ -71,7 +73,7 @@ def _within_budget(paths: Iterable[str]) -> list[str]:
         for position, part in enumerate(parts):
             if _is_index(part):
                 array = ".".join(parts[:position])
-                growth = int(part[:_INDEX_DIGITS]) + 1 - lengths.get(array, 0)
+                growth = _index(part) + 1 - lengths.get(array, 0)
                 if growth > 0:
                     added += growth
                     longer[array] = lengths.get(array, 0) + growth
@@ -82,9 +84,10 @@ def _within_budget(paths: Iterable[str]) -> list[str]:
     return kept
 
 
-#: More digits than any index within the budget has; keeps a key of a million digits from being converted.
-_INDEX_DIGITS: Final = 20
-
-
 def _is_index(part: str) -> bool:
     return part.isascii() and part.isdigit()
+
+
+def _index(part: str) -> int:
+    """The number, cut off where it is beyond any budget: a key may have a million digits."""
+    return int(part.lstrip("0")[:_INDEX_DIGITS] or "0")

@@ -88,6 +88,6 @@ def _member(value: Any, key: str) -> Any:
 
 def _json(value: Any) -> Any:
     try:
-        return parse_json(value) if isinstance(value, str) else None
+        return None if value is None else parse_json(text(value))
     except ValueError:
         return None
