@@ -9,15 +9,17 @@ from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp_errors import DecodeError, garbage
 from pytest_langfuse.recording.span_record import SpanRecord
 
-__all__ = ["DecodeError", "decode_otlp", "decode_records"]
+__all__ = ["DecodeError", "decode_otlp", "decode_records", "decompressed"]
 
-#: A body may decompress to this many bytes: four times what a Langfuse server takes notice of as oversized is rare
-#: already, and a few kilobytes of gzip can hold gigabytes.
+#: The most that a body may decompress to: far more than any exporter sends at once, and a few kilobytes of gzip can
+#: hold gigabytes.
 MAX_DECODED_BYTES: Final = 256 * 1024 * 1024
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP: Final = zlib.MAX_WBITS | 16
 _RAW_DEFLATE: Final = -zlib.MAX_WBITS
 _PROTOBUF_FIRST_BYTE: Final = b"\x0a"
+#: Bytes in which a JSON document must begin; the rest of the body is not looked at twice.
+_SNIFFED: Final = 1024
 _JSON_STARTS: Final = (b"{", b"[")
 
 
@@ -36,7 +38,7 @@ def decode_otlp(body: bytes, *, encoding: str | None = None) -> list[Observation
 
 def decode_records(body: bytes, *, encoding: str | None = None) -> list[SpanRecord]:
     """The spans of an export body in the order of the body. Arguments and errors as of `decode_otlp`."""
-    data = _decompressed(bytes(body), encoding)
+    data = decompressed(bytes(body), encoding)
     if not data:
         message = "the body is empty; expected an OTLP trace export (protobuf or JSON)"
         raise DecodeError(message)
@@ -49,14 +51,15 @@ def decode_records(body: bytes, *, encoding: str | None = None) -> list[SpanReco
         except DecodeError as error:
             # A line feed begins protobuf here, but may begin JSON as well.
             failure = error
-    if data.lstrip().removeprefix(b"\xef\xbb\xbf").startswith(_JSON_STARTS):
+    if data[:_SNIFFED].lstrip().removeprefix(b"\xef\xbb\xbf").startswith(_JSON_STARTS):
         from pytest_langfuse.recording.otlp_json import records_from_json  # noqa: PLC0415
 
         return records_from_json(data)
     raise failure or garbage(data)
 
 
-def _decompressed(body: bytes, encoding: str | None) -> bytes:
+def decompressed(body: bytes, encoding: str | None = None) -> bytes:
+    """`body` without its compression; `DecodeError` when it is truncated, damaged or unreasonably big."""
     name = (encoding or "").strip().lower().removeprefix("x-")
     if name == "deflate":
         # "deflate" is zlib by RFC 9110, but bare deflate is in use, too.
