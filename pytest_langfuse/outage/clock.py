@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
@@ -94,6 +94,9 @@ def frozen_clock() -> Iterator[Clock]:
     # Imported here: only a test that moves the clock pays for it.
     from freezegun import api, freeze_time  # noqa: PLC0415
 
+    # The SDK builds its pydantic models on first use, and may find freezegun's classes in their annotations then.
+    _known_to_pydantic(api.FakeDatetime, api.real_datetime)
+    _known_to_pydantic(api.FakeDate, api.real_date)
     frames, api.call_stack_inspection_limit = api.call_stack_inspection_limit, 1
     freezer = freeze_time(datetime.now(UTC), ignore=list(REAL_TIME_MODULES), real_asyncio=True)
     # freezegun adds its own default list, in which `threading` would make it look at the callers of the app.
@@ -103,3 +106,10 @@ def frozen_clock() -> Iterator[Clock]:
             yield Clock(frozen)  # type: ignore[arg-type]
     finally:
         api.call_stack_inspection_limit = frames
+
+
+def _known_to_pydantic(fake: type, real: type) -> None:
+    def schema(cls: type, source: object, handler: Any) -> Any:  # noqa: ARG001 - pydantic's protocol
+        return handler.generate_schema(real)
+
+    fake.__get_pydantic_core_schema__ = classmethod(schema)  # type: ignore[attr-defined]

@@ -151,14 +151,19 @@ class StandIn:
         finally:
             self._prompts.restore(before)
 
-    def reset(self) -> None:
-        """Forget everything that was sent or added."""
+    def forget_sent(self) -> None:
+        """Forget spans and scores, and keep prompts, media and datasets."""
         with self._lock:
             self._scores.log.clear()
+            self._traces.bodies.clear()
+
+    def reset(self) -> None:
+        """Forget everything that was sent or added."""
+        self.forget_sent()
+        with self._lock:
             self._prompts.clear()
             self._media.clear()
             self._datasets.clear()
-            self._traces.bodies.clear()
             self._requests.clear()
 
     # -- answering ---------------------------------------------------------------------------------------------

@@ -31,7 +31,10 @@ class Traces:
 
     def endpoints(self) -> list[Endpoint]:
         """What this resource answers."""
-        return [Endpoint("POST", "/otel/v1/traces", self._export, limit=None)]
+        return [
+            Endpoint("POST", "/otel/v1/traces", self._export, limit=None),
+            Endpoint("POST", "/otel/v1/metrics", _ignore, limit=None),
+        ]
 
     def _export(self, call: Call) -> httpx.Response:
         content_type = call.request.headers.get("content-type", "").lower()
@@ -50,6 +53,11 @@ class Traces:
         if PROTOBUF in content_type:
             return httpx.Response(200, content=b"", headers={"Content-Type": PROTOBUF})
         return httpx.Response(200, json={})
+
+
+def _ignore(_call: Call) -> httpx.Response:
+    """Langfuse takes metrics, because exporters are often configured for both, and keeps none."""
+    return httpx.Response(200)
 
 
 class _Rejected(Refusal):

@@ -1,0 +1,103 @@
+"""The options of an outage, checked; and the schedule that they make."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pytest_langfuse.outage.paths import parse_paths, suggestion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultOptions:
+    """When a fault strikes, and how.
+
+    after: requests that are answered as usual before the fault begins.
+    times: requests that it strikes then; `None` for all. (`flapping`: again and again.)
+    delay: seconds; what it delays is said by each fault, `None` for the fault's own default.
+    rate: share of the requests that it strikes, above 0 and at most 1; which ones, `seed` decides.
+    retry_after: seconds, sent as `Retry-After` with an HTTP status.
+    paths: endpoints that it is limited to (`"otlp"`, `"scores"`, …, see `paths.ENDPOINTS`), or patterns of paths.
+    required: whether a test fails if the fault struck nothing.
+    """
+
+    after: int = 0
+    times: int | None = None
+    delay: float | None = None
+    rate: float = 1.0
+    seed: int = 0
+    retry_after: int | None = None
+    paths: str | Sequence[str] | None = None
+    required: bool = True
+
+    @classmethod
+    def of(cls, owner: str, options: Mapping[str, Any]) -> FaultOptions:
+        """Read keywords for `owner`. Raises `TypeError` for an unknown one or a wrong type, `ValueError` otherwise."""
+        names = [option.name for option in fields(cls)]
+        for name in options:
+            if name not in names:
+                raise TypeError(
+                    f"{owner}: unknown option {name!r}{suggestion(name, names)} (options: {', '.join(names)})"
+                )
+        try:
+            return cls(**options)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{owner}: {error}") from None
+
+    def __post_init__(self) -> None:
+        _number("after", self.after, whole=True, least=0)
+        _number("times", self.times, whole=True, least=1, optional=True)
+        _number("delay", self.delay, least=0, optional=True)
+        _number("rate", self.rate, least=0)
+        _number("seed", self.seed, whole=True)
+        _number("retry_after", self.retry_after, whole=True, least=0, optional=True)
+        if not 0 < self.rate <= 1:
+            raise ValueError(f"rate: expected a number above 0 and at most 1, got {self.rate!r}")
+        if not isinstance(self.required, bool):
+            raise TypeError(f"required: expected True or False, got {self.required!r}")
+        object.__setattr__(self, "paths", parse_paths(self.paths))
+
+
+def _number(name: str, value: object, *, whole: bool = False, least: int | None = None, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    kind = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise TypeError(f"{name}: expected {kind}, got {value!r}")
+    # A float may be NaN, which is not at least anything.
+    if least is not None and not value >= least:
+        raise ValueError(f"{name}: expected {kind} of at least {least}, got {value!r}")
+
+
+class Schedule:
+    """Decides which of the matching requests are struck. Not thread-safe."""
+
+    def __init__(self, options: FaultOptions, *, repeating: bool = False) -> None:
+        self._after = options.after
+        self._times = options.times
+        self._rate = options.rate
+        self._random = random.Random(options.seed)  # noqa: S311 - reproducible on purpose
+        self._repeating = repeating
+        self._seen = 0
+        self._struck = 0
+
+    def next(self) -> bool:
+        """Whether the next request is struck."""
+        lucky = self._rate < 1 and self._random.random() >= self._rate
+        position = self._seen
+        self._seen += 1
+        if self._repeating:
+            good, bad = self._after or 1, self._times or 1
+            struck = position % (good + bad) >= good
+        else:
+            struck = position >= self._after and (self._times is None or self._struck < self._times)
+        if not struck or lucky:
+            return False
+        self._struck += 1
+        return True
+
+    def skip(self) -> None:
+        """The next request is struck by something else."""
+        self._seen += 1

@@ -1,0 +1,141 @@
+"""A listening socket whose port can refuse connections for a while and is never used twice by one process."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+
+#: Ports of servers that are gone: a client that outlives its server must not reach another one there.
+_used_ports: set[int] = set()
+_used_ports_lock = threading.Lock()
+_BACKLOG = 128
+
+
+class Listener:
+    """Accepts connections. `accept` is for one thread, all else may be called from any.
+
+    One socket holds the port for as long as the listener lives, without listening; a second one listens. While it is
+    closed, a client is refused as by a machine on which nothing runs.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self._lock = threading.Lock()
+        self._holder = _hold(host, port)
+        self.port: int = self._holder.getsockname()[1]
+        self._wake, self._woken = socket.socketpair()
+        self._listening: socket.socket | None = None
+        self._closed = False
+        self.resume()
+
+    def accept(self) -> socket.socket | None:
+        """The next connection; `None` when the listener is closed."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    return None
+                listening = self._listening
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._woken, selectors.EVENT_READ)
+                try:
+                    if listening is not None:
+                        selector.register(listening, selectors.EVENT_READ)
+                except (ValueError, OSError):
+                    continue  # closed by `refuse` meanwhile
+                ready = {key.fileobj for key, _ in selector.select()}
+            if self._woken in ready:
+                self._woken.recv(1)
+            elif listening is not None:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    continue  # the client was faster to go, or `refuse` came in between
+                connection.settimeout(None)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return connection
+
+    def refuse(self) -> None:
+        """Refuse connections from now on, those included that were not accepted yet."""
+        with self._lock:
+            if self._listening is not None:
+                self._listening.close()
+                self._listening = None
+        self._wake.send(b"w")
+
+    def resume(self) -> None:
+        """Accept connections again."""
+        with self._lock:
+            if self._closed or self._listening is not None:
+                return
+            self._listening = listening = _bind(self.host, self.port)
+            listening.listen(_BACKLOG)
+            # Never block in accept: the connection that was announced may be gone by then.
+            listening.settimeout(0)
+        self._wake.send(b"w")
+
+    def close(self) -> None:
+        """Give the port up; `accept` returns `None`. The caller's thread has to be joined before `release`."""
+        with self._lock:
+            self._closed = True
+            if self._listening is not None:
+                self._listening.close()
+                self._listening = None
+        self._wake.send(b"w")
+
+    def release(self) -> None:
+        """Close what `accept` waits on."""
+        self._holder.close()
+        self._wake.close()
+        self._woken.close()
+
+    def close_after_fork(self) -> None:
+        """In a forked child, where a lock that another thread held stays locked: close without it."""
+        self._closed = True
+        if self._listening is not None:
+            self._listening.close()
+        self.release()
+
+
+class ClosedPort:
+    """A port on which connections are refused, held so that nobody else gets it."""
+
+    def __init__(self, host: str) -> None:
+        self._socket = _hold(host, 0)
+        self.port: int = self._socket.getsockname()[1]
+
+    def close(self) -> None:
+        """Give the port up."""
+        self._socket.close()
+
+
+def _hold(host: str, port: int) -> socket.socket:
+    """A socket bound to `port`, or to one that was never used by this process."""
+    rejected: list[socket.socket] = []
+    try:
+        while True:
+            candidate = _bind(host, port)
+            number = candidate.getsockname()[1]
+            with _used_ports_lock:
+                if port or number not in _used_ports:
+                    _used_ports.add(number)
+                    return candidate
+            # Kept open so that the next try gets another port.
+            rejected.append(candidate)
+    finally:
+        for candidate in rejected:
+            candidate.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # For `Listener`: two sockets on one port. A port that the system picks is shared with nobody all the same.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound

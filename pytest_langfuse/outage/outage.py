@@ -1,0 +1,127 @@
+"""An outage: faults that are in force on a server for a while, and what was tried meanwhile."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from pytest_langfuse.outage.fault_options import FaultOptions
+from pytest_langfuse.outage.faults import Fault, find_fault
+from pytest_langfuse.outage.faults.connection import UNKNOWN_HOST, dns_error, refused
+from pytest_langfuse.outage.in_force import FaultCounts, PlannedFault
+
+if TYPE_CHECKING:
+    from pytest_langfuse.outage.server import LangfuseServer
+
+
+class Outage:
+    """One or more faults. `with outage.apply(server):` puts them in force.
+
+    A request meets the first of the faults whose schedule says so. Faults that a client meets before it has a
+    connection (`refused`, `tls_error`, `dns_error`) come before those of the server.
+    """
+
+    def __init__(self, *faults: tuple[Fault, FaultOptions]) -> None:
+        if not faults:
+            raise TypeError("an outage needs the name of a fault")
+        self._counts = FaultCounts([PlannedFault(fault, options) for fault, options in faults])
+        self._undo = ExitStack()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, *names: str, **options: Any) -> Self:
+        """An outage of the named faults, all with the same options (see `FaultOptions`).
+
+        Raises `ValueError` for an unknown fault, `TypeError` for an unknown option, both with a suggestion.
+        """
+        return cls.named(f"langfuse_outage({', '.join(map(repr, names))})", names, options)
+
+    @classmethod
+    def named(cls, owner: str, names: Sequence[str], options: Mapping[str, Any]) -> Self:
+        """As `of`; `owner` begins the message of an error."""
+        try:
+            faults = [find_fault(name) for name in names]
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{owner}: {error}") from None
+        parsed = FaultOptions.of(owner, options)
+        if parsed.retry_after is not None and not any(name.startswith(("http_", "flapping")) for name in names):
+            raise TypeError(f"{owner}: retry_after is a header of an HTTP status (http_429, http_503, …)")
+        return cls(*((fault, parsed) for fault in faults))
+
+    @property
+    def name(self) -> str:
+        """The names of the faults, `hang` or `hang+http_503`."""
+        return "+".join(planned.fault.name for planned in self._counts.planned)
+
+    @property
+    def required(self) -> bool:
+        """Whether a test fails if no request met a fault."""
+        return any(planned.options.required for planned in self._counts.planned)
+
+    @property
+    def active(self) -> bool:
+        """Whether the outage is in force."""
+        return self._counts.active
+
+    @property
+    def attempts(self) -> int:
+        """Requests that were tried during the outage at the endpoints that it is limited to. Each retry is one."""
+        return self._counts.attempts
+
+    @property
+    def struck(self) -> int:
+        """Attempts that met a fault of this outage."""
+        return self._counts.struck
+
+    @property
+    def refused(self) -> int:
+        """Attempts that Langfuse did not take, or not wholly: all that were struck but by `slow` and `drip`."""
+        return self._counts.refused
+
+    @contextmanager
+    def apply(self, server: LangfuseServer) -> Iterator[Self]:
+        """In force on `server` inside the block, or until `recover`. An outage can be applied once at a time."""
+        with self._lock:
+            if self.active:
+                raise RuntimeError(f"the outage {self.name} is in force already")
+            server.in_force.add(self._counts)
+            self._undo.callback(server.in_force.remove, self._counts)
+        try:
+            faults = [planned.fault for planned in self._counts.planned]
+            if any(planned.fault is refused and planned.unconditional for planned in self._counts.planned):
+                # For clients that do not ask `LangfuseServer.base_url_for`: those of other processes.
+                server.refuse()
+                self._undo.callback(server.resume)
+            if dns_error in faults:
+                self._undo.enter_context(_unknown_host())
+            yield self
+        finally:
+            self.recover()
+
+    def recover(self) -> None:
+        """Langfuse is back. Requests that hang go on hanging until their clients give up."""
+        with self._lock:
+            self._undo.close()
+
+    def __repr__(self) -> str:
+        return f"<Outage {self.name}: {self.attempts} attempts, {self.refused} refused>"
+
+
+@contextmanager
+def _unknown_host() -> Iterator[None]:
+    """Let the resolver of this process say what it would say of `UNKNOWN_HOST`, without a query on the network."""
+    original = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host in {UNKNOWN_HOST, UNKNOWN_HOST.encode()}:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return original(host, *args, **kwargs)
+
+    socket.getaddrinfo = getaddrinfo
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = original

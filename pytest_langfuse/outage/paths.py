@@ -1,0 +1,56 @@
+"""Which of Langfuse's endpoints a request is for: the names that an outage can be limited to."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+
+#: Names for `paths=`, and what they stand for below the base URL.
+ENDPOINTS: dict[str, re.Pattern[str]] = {
+    "otlp": re.compile(r"/api/public/otel/"),
+    "scores": re.compile(r"/api/public/(?:v\d+/)?(?:scores|ingestion)\b"),
+    "prompts": re.compile(r"/api/public/(?:v2/)?prompts\b"),
+    "media": re.compile(r"/api/public/media\b|/stand-in-store/"),
+    "datasets": re.compile(r"/api/public/(?:v2/)?(?:datasets|dataset-items|dataset-run-items)\b"),
+    "projects": re.compile(r"/api/public/projects\b"),
+    "health": re.compile(r"/api/public/(?:health|ready)\b"),
+}
+
+
+def endpoint_of(path: str) -> str | None:
+    """The name of the endpoint that `path` belongs to."""
+    return next((name for name, pattern in ENDPOINTS.items() if pattern.search(path)), None)
+
+
+def parse_paths(paths: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Check `paths=`: names of endpoints, or patterns of paths that begin with `/`. `None` stands for all.
+
+    Raises `ValueError` with a suggestion for an unknown name, `TypeError` for what is no name.
+    """
+    if paths is None:
+        return None
+    names = (paths,) if isinstance(paths, str) else tuple(paths)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"paths: expected names of endpoints, got {name!r}")
+        if not name.startswith("/") and name not in ENDPOINTS:
+            raise ValueError(f"paths: {name!r} is none of {', '.join(ENDPOINTS)}{suggestion(name, ENDPOINTS)}")
+    if not names:
+        raise ValueError("paths: an empty list matches nothing; leave it out for all endpoints")
+    return names
+
+
+def matches(paths: Collection[str] | None, path: str) -> bool:
+    """Whether a request for `path` is one of `paths`."""
+    if paths is None:
+        return True
+    name = endpoint_of(path)
+    return any(wanted == name if not wanted.startswith("/") else fnmatchcase(path, wanted) for wanted in paths)
+
+
+def suggestion(word: str, words: Collection[str]) -> str:
+    """`, did you mean 'x'?` for the word that is nearest, or nothing."""
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f", did you mean {near[0]!r}?" if near else ""
