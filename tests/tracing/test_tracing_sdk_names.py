@@ -1,0 +1,142 @@
+"""Each private name that production tracing uses is still there, with the meaning that it had."""
+
+import atexit
+import inspect
+
+import httpx
+import pytest
+from langfuse import Langfuse
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from pytest_langfuse.tracing import _sdk, init_tracing
+from pytest_langfuse.tracing import _singleton as singleton_module
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+
+def need(condition, sentence):
+    assert condition, f"{sentence} Read the new release and adapt pytest_langfuse/tracing/_sdk.py."
+
+
+@pytest.fixture
+def client(keys):
+    return init_tracing(**keys)
+
+
+def test_resource_attributes():
+    need(_sdk.ENVIRONMENT == "langfuse.environment", "langfuse renamed the resource attribute of the environment.")
+    need(_sdk.RELEASE == "langfuse.release", "langfuse renamed the resource attribute of the release.")
+
+
+def test_registry_of_clients(client, keys):
+    resources = _sdk.resources_of(client)
+    need(resources is not None, "Langfuse._resources is gone: what a client works with is kept elsewhere.")
+    need(
+        _sdk.registered(keys["public_key"]) is resources,
+        "LangfuseResourceManager._instances no longer has the client of a public key.",
+    )
+    need(hasattr(type(resources), "_lock"), "LangfuseResourceManager._lock is gone.")
+    _sdk.forget(resources)
+    need(_sdk.registered(keys["public_key"]) is None, "LangfuseResourceManager._instances keeps a client.")
+
+
+def test_settings_of_a_client(client):
+    found = _sdk.settings(_sdk.resources_of(client))
+    for name in set(_sdk.SETTINGS) - {"release"}:
+        need(name in found, f"LangfuseResourceManager.{name} is gone: an earlier client can't be compared.")
+
+
+def test_http_client(client):
+    resources = _sdk.resources_of(client)
+    need(isinstance(resources.httpx_client, httpx.Client), "LangfuseResourceManager.httpx_client is no httpx.Client.")
+
+
+def test_asynchronous_client(client):
+    seen = []
+    _sdk.guard_async(_sdk.resources_of(client), lambda transport: seen.append(transport) or transport)
+    need(
+        seen and all(isinstance(transport, httpx.AsyncBaseTransport) for transport in seen),
+        "AsyncLangfuseAPI._client_wrapper.httpx_client.httpx_client, or httpx's _transport, is gone.",
+    )
+
+
+def test_threads_and_exit_handlers(client, monkeypatch):
+    resources = _sdk.resources_of(client)
+    need(
+        any(getattr(resources, name, None) for name in _sdk._CONSUMERS),
+        f"None of {_sdk._CONSUMERS} is there: whether scores are consumed can't be seen.",
+    )
+    unregistered = []
+    monkeypatch.setattr(atexit, "unregister", unregistered.append)
+    _sdk.release_exit_handlers(resources)
+    need(
+        unregistered == [resources.shutdown, resources.prompt_cache._task_manager.shutdown],
+        "The SDK's exit handlers are others now: the exit could wait for Langfuse without a limit.",
+    )
+
+
+def test_queue_of_spans(client):
+    processor = singleton_module.singleton.installation.pipeline._head
+    need(isinstance(processor, BatchSpanProcessor), "Langfuse's span processor is no BatchSpanProcessor any more.")
+    batch = processor._batch_processor
+    need(isinstance(batch._queue, _sdk.SpanQueue), "BatchProcessor._queue is not the queue that it uses.")
+    need(batch._queue.maxlen == 100_000, "OTEL_BSP_MAX_QUEUE_SIZE no longer sizes the queue of a span processor.")
+
+
+def test_spans_go_through_the_queue_and_the_exporter():
+    counted, exported = [], []
+
+    class Around(InMemorySpanExporter):
+        def export(self, spans):
+            exported.extend(spans)
+            return super().export(spans)
+
+    processor = BatchSpanProcessor(InMemorySpanExporter())
+    _sdk.watch_queue(processor, lambda: counted.append(1), lambda: None)
+    _sdk.watch_transformations(processor, lambda inner: Around())
+    from opentelemetry.sdk.trace import TracerProvider
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    provider.get_tracer("x").start_span("s").end()
+    processor.force_flush()
+    provider.shutdown()
+    need(counted == [1], "BatchProcessor.emit does not use _queue.appendleft any more: spans are not counted.")
+    need(len(exported) == 1, "BatchProcessor does not export through _exporter any more: lost spans are not seen.")
+
+
+def test_the_queue_of_the_sdk_drops_the_oldest():
+    evicted = []
+    queue = _sdk.SpanQueue(2, lambda: None, lambda: evicted.append(1))
+    for item in (1, 2, 3):
+        queue.appendleft(item)
+
+    assert (list(queue), evicted) == ([3, 2], [1])
+
+
+def test_time_limit_hook():
+    transport = httpx.HTTPTransport()
+    pool = getattr(transport, "_pool", None)
+    need(hasattr(pool, "_network_backend"), "httpx.HTTPTransport._pool._network_backend is gone.")
+    before = pool._network_backend
+    _sdk.limit_reads(transport)
+    need(pool._network_backend is not before, "httpcore's network backend can't be replaced any more.")
+    transport.close()
+
+
+def test_line_about_missing_keys(caplog):
+    Langfuse()
+    need(
+        any(not _sdk.MissingKeysSilenced().filter(record) for record in caplog.records),
+        "langfuse's warning of missing keys has another text: it would be repeated at each observed call.",
+    )
+
+
+def test_arguments_of_the_client():
+    known = set(inspect.signature(Langfuse).parameters)
+    used = {
+        "public_key", "secret_key", "base_url", "environment", "release", "sample_rate", "flush_at", "flush_interval",
+        "timeout", "httpx_client", "tracer_provider", "span_exporter", "tracing_enabled",
+    }  # fmt: skip
+    need(used <= known, f"Langfuse() no longer takes {sorted(used - known)}.")
