@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from decimal import Decimal
@@ -181,10 +182,12 @@ class _Candidates:
 
 def _frozen(value: Any) -> Any:
     """A hashable stand-in: equal for JSON values that are equal, and perhaps for others."""
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
         return frozenset((key, _frozen(item)) for key, item in value.items())
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
     if isinstance(value, Decimal):
         value = float(value)
-    return "NaN" if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
+    return "NaN" if isinstance(value, float) and math.isnan(value) else value

@@ -141,10 +141,8 @@ class Diff:
         while stack:
             line, index = stack.pop()
             level = depth + len(stack)
-            for text in line.stars.get(index, ()):
-                self._row(" ", level, f"* {text}")
-            if index in line.gaps:
-                self._row(" ", level, "...")
+            for text in line.written_before(index):
+                self._row(" ", level, text)
             if index < len(line.children):
                 child = line.children[index]
                 self._row(" ", level, child.text(self._width))

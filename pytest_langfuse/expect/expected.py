@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Final
 
 from pytest_langfuse.expect.condition import Condition
@@ -31,10 +33,10 @@ class Expected:
     #: Place among the children of `parent`.
     place: int = 0
     parent: Expected | None = None
-    children: list[Expected] = field(default_factory=list)
-    gaps: set[int] = field(default_factory=set)
-    #: Conditions of the literal's `*` lines among the children, by their place, for showing the literal again.
-    stars: dict[int, list[str]] = field(default_factory=dict)
+    children: Sequence[Expected] = ()
+    gaps: AbstractSet[int] = frozenset()
+    #: The conditions of `*` lines and the places where they stand among the children, for showing the literal again.
+    stars: tuple[tuple[int, str], ...] = ()
     count_text: str = ""
 
     @property
@@ -46,6 +48,11 @@ class Expected:
     def label(self) -> str:
         """`generation llm`, for sentences."""
         return f"{self.type} {self.name.text}"
+
+    def written_before(self, index: int) -> list[str]:
+        """The `*` and `...` lines that stand before a child (or behind the last one)."""
+        stars = [f"* {text}" for place, text in self.stars if place == index]
+        return [*stars, "..."] if index in self.gaps else stars
 
     def fits(self, observation: Observation) -> bool:
         """Whether `observation` is what the line says; what is below it does not count."""

@@ -136,9 +136,7 @@ class _Shelf:
 
     def write(self, parent: Expected, index: int) -> None:
         """Add the `*` and `...` lines that stand before a line."""
-        self.level += [Written(f"* {text}") for text in parent.stars.get(index, ())]
-        if index in parent.gaps:
-            self.level.append(Written("..."))
+        self.level += map(Written, parent.written_before(index))
 
     def repeated(self, line: Expected) -> None:
         """Add a line with a count."""

@@ -14,18 +14,16 @@ Lines are numbered from 1 at the first character of the string, so what follows 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from pytest_langfuse.expect.condition import OPERATORS, Condition
-from pytest_langfuse.expect.errors import LiteralError
+from pytest_langfuse.expect.condition import Condition
+from pytest_langfuse.expect.condition_reader import ConditionReader
 from pytest_langfuse.expect.expected import ANY_TYPE, Expected
-from pytest_langfuse.expect.key import FIELDS, Key, unknown_field
+from pytest_langfuse.expect.key import FIELDS
 from pytest_langfuse.expect.name import BARE_NAME, Name
 from pytest_langfuse.expect.scan import Line
 from pytest_langfuse.expect.suggest import did_you_mean
-from pytest_langfuse.expect.values import quoted
 from pytest_langfuse.recording.observation import TYPES
 
 #: pytest shows no frame of this module: a bad literal is the test's, not ours.
@@ -36,18 +34,7 @@ _ALMOST_COUNT: Final = re.compile(r"x?\d+[+x-]*\d*x?", re.ASCII)
 _INDENT: Final = re.compile(r"[ \t]*")
 _GAP: Final = re.compile(r"(?:\.\.\.|…)(?=[ \t]|$)")
 _STAR: Final = re.compile(r"\*(?=[ \t]|$)")
-_PART: Final = re.compile(r"[\w-]+")
-_FIRST_PART: Final = re.compile(r"[^\W\d][\w-]*")
-_SIGNS: Final = re.compile(r"[=!<>~:]+")
 _KEY_AND_SIGN: Final = re.compile(r"!?[^\W\d][\w.-]*(?:[=!<>~:]|$)")
-_PRESENT: Final = re.compile(r"\?(?=[ \t]|$)")
-_PLACEHOLDER: Final = re.compile(r"\$(\w+)(?=[ \t]|$)")
-_SIGN_ALIASES: Final[Mapping[str, str]] = {
-    "==": "=", ":": "=", ":=": "=", "===": "=", "=~": "~", "~=": "~", "=>": ">=", "=<": "<=", "<>": "!=", "!==": "!="
-}  # fmt: skip
-
-#: Words for an argument that `assert_tree` has for itself.
-_RESERVED: Final = ("order",)
 
 
 def parse(literal: str, values: Mapping[str, Any] | None = None) -> Expected:
@@ -62,11 +49,13 @@ def parse(literal: str, values: Mapping[str, Any] | None = None) -> Expected:
 class _Block:
     """Lines of one indentation below one line."""
 
-    __slots__ = ("children_of", "indent", "inherited", "last")
+    __slots__ = ("children", "children_of", "indent", "inherited", "last")
 
     def __init__(self, indent: str, children_of: Expected, inherited: tuple[Condition, ...]) -> None:
         self.indent = indent
         self.children_of = children_of
+        self.children: list[Expected] = []
+        children_of.children = self.children
         self.inherited = inherited
         #: The line before: an observation, which can have children, or what cannot (`*`, `...`).
         self.last: Expected | str | None = None
@@ -74,8 +63,8 @@ class _Block:
 
 class _Parser:
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-        self._used: set[str] = set()
+        self._conditions = ConditionReader(values)
+        self._names: dict[str, Name] = {}
         self._blocks: list[_Block] = []
         self._root = Expected(ANY_TYPE, Name("*"))
 
@@ -89,10 +78,7 @@ class _Parser:
             if start < len(text) and text[start] != "#":
                 follows = lines[number] if number < len(lines) else ""
                 self._line(Line(text, number, start, follows), text[:start])
-        unused = [name for name in self._values if name not in self._used]
-        if unused:
-            hint = did_you_mean(unused[0], sorted(self._used), what="placeholders")
-            raise LiteralError(f"the literal has no placeholder '${unused[0]}'{hint}")
+        self._conditions.check_all_used()
         return self._root
 
     def _line(self, line: Line, indent: str) -> None:
@@ -100,15 +86,15 @@ class _Parser:
         if line.take(_GAP):
             if not line.at_end():
                 line.fail(f"unexpected {line.rest_of_word()!r} behind '...'")
-            block.children_of.gaps.add(len(block.children_of.children))
+            block.children_of.gaps |= {len(block.children)}
             block.last = "..."
         elif line.take(_STAR):
             self._star(line, block)
             block.last = "*"
         else:
             block.last = expected = self._observation(line, block)
-            expected.place = len(block.children_of.children)
-            block.children_of.children.append(expected)
+            expected.place = len(block.children)
+            block.children.append(expected)
 
     def _block(self, line: Line, indent: str) -> _Block:
         """The block that a line of this indentation belongs to; a deeper one than before opens a block."""
@@ -133,13 +119,12 @@ class _Parser:
         return blocks[-1]
 
     def _star(self, line: Line, block: _Block) -> None:
-        conditions = self._conditions(line)
+        conditions = self._conditions.read(line)
         if not conditions:
             line.fail("missing condition behind '*'", ", such as * user_id=u-1")
-        kept = [old for old in block.inherited if not any(new.replaces(old) for new in conditions)]
-        block.inherited = (*kept, *conditions)
-        place = len(block.children_of.children)
-        block.children_of.stars.setdefault(place, []).append(" ".join(condition.text for condition in conditions))
+        block.inherited = (*_inherited(block, conditions), *conditions)
+        text = " ".join(condition.text for condition in conditions)
+        block.children_of.stars += ((len(block.children), text),)
 
     def _observation(self, line: Line, block: _Block) -> Expected:
         low = 1
@@ -154,8 +139,8 @@ class _Parser:
         if kind != ANY_TYPE and kind not in TYPES:
             self._unknown_type(line, kind)
         name = self._name(line, kind)
-        own = tuple(self._conditions(line))
-        inherited = tuple(old for old in block.inherited if not any(new.replaces(old) for new in own))
+        own = self._conditions.read(line)
+        inherited = _inherited(block, own)
         return Expected(
             kind, name, own, inherited, low, high, line.number, parent=block.children_of, count_text=count_text
         )
@@ -167,8 +152,7 @@ class _Parser:
         hint = did_you_mean(kind, (ANY_TYPE, *TYPES), what="types")
         line.fail(f"unknown type {kind!r}", hint)
 
-    @staticmethod
-    def _name(line: Line, kind: str) -> Name:
+    def _name(self, line: Line, kind: str) -> Name:
         if line.at_end():
             line.fail(f"missing name behind {kind!r}", ", any name is *")
         if line.peek() in ('"', "'"):
@@ -177,139 +161,22 @@ class _Parser:
             written = line.text[start : line.position]
             if line.peek() not in ("", " ", "\t"):
                 line.fail(f"unexpected {line.rest_of_word()!r}", " right behind a name, put a blank between them")
-            return Name(name, written=written)
+            return self._names.setdefault(written, Name(name, written=written))
         word = line.word()
+        if (known := self._names.get(word)) is not None:
+            return known
         if BARE_NAME.fullmatch(word):
             if word[-1] == "?" and word[:-1].split(".")[0] in FIELDS:
                 line.fail(f"missing name before {word!r}", ", any name is *")
-            return Name(word)
+            return self._names.setdefault(word, Name(word))
         if _KEY_AND_SIGN.match(word):
             line.fail(f"missing name before {word!r}", ", any name is *, and a name with an operator in it is quoted")
         return line.fail(f"bad name {word!r}", ", quote it")
 
-    # -- conditions --------------------------------------------------------------------------------------------
 
-    def _conditions(self, line: Line) -> list[Condition]:
-        conditions: list[Condition] = []
-        seen: set[tuple[str, str]] = set()
-        while not line.at_end():
-            condition = self._condition(line)
-            identity = (condition.key.text, condition.operator)
-            if identity in seen:
-                line.fail(f"duplicate condition {condition.text!r}")
-            seen.add(identity)
-            conditions.append(condition)
-        return conditions
-
-    def _condition(self, line: Line) -> Condition:
-        start = line.position
-        if line.peek() == "!" and line.text[start + 1 : start + 2] not in ("", " ", "\t", "=", "~"):
-            line.position += 1
-            key = self._key(line, start)
-            if line.peek() not in ("", " ", "\t"):
-                line.fail(
-                    f"unexpected {line.rest_of_word()!r}", f" behind '!{key.text}', which says that none is there"
-                )
-            return Condition(key, "!", None, f"!{key.text}")
-        key = self._key(line, start)
-        if line.take(_PRESENT):
-            return Condition(key, "?", None, f"{key.text}?")
-        line.skip()
-        signs = line.take(_SIGNS)
-        if signs is None:
-            line.position = start
-            self._unknown_word(line)
-        sign = signs[0]
-        if sign not in OPERATORS:
-            known = _SIGN_ALIASES.get(sign)
-            hint = f", did you mean {known!r}?" if known else f", operators are: {' '.join(OPERATORS)} KEY? !KEY"
-            line.fail(f"unknown operator {sign!r}", hint)
-        return self._comparison(line, key, sign)
-
-    def _key(self, line: Line, start: int) -> Key:
-        if line.peek() in ('"', "'"):
-            text_start = line.position
-            attribute = line.quoted()
-            return Key(line.text[text_start : line.position], (attribute,), raw_attribute=True)
-        first = line.take(_FIRST_PART)
-        if first is None:
-            line.position = start
-            self._unknown_word(line)
-        text_start = first.start()
-        path = [first[0]]
-        while line.peek() == ".":
-            line.position += 1
-            if line.peek() in ('"', "'"):
-                path.append(line.quoted())
-            elif part := line.take(_PART):
-                path.append(part[0])
-            else:
-                line.fail(f"missing part behind {line.text[text_start : line.position]!r}")
-        text = line.text[text_start : line.position]
-        problem = unknown_field(path)
-        if problem is None:
-            return Key(text, tuple(path))
-        behind = line.text[line.position :]
-        if text_start == start and behind[:1] in ("", " ", "\t") and not _SIGNS.match(behind.lstrip(" \t")):
-            line.position = start
-            self._unknown_word(line)
-        return line.fail(f"unknown key {text!r}", problem)
-
-    @staticmethod
-    def _unknown_word(line: Line) -> NoReturn:
-        word = line.rest_of_word()
-        if sign := _SIGNS.match(word):
-            line.fail(f"unexpected operator {sign[0]!r}", ", a key belongs before it")
-        before = line.text[: line.position].split()
-        if close := get_close_matches(word, FIELDS, n=1):
-            line.fail(f"unknown word {word!r}", f", did you mean '{close[0]}=…' or '{close[0]}?' (any value)?")
-        name = before[-1] if before else ""
-        if len(before) > 1 and BARE_NAME.fullmatch(name) and before[-2] in (*TYPES, ANY_TYPE):
-            line.fail(f"unknown word {word!r}", f", a name with a blank in it is quoted: {quoted(f'{name} {word}')}")
-        line.fail(f"unknown word {word!r}", ", conditions look like model=gpt-4o, output? or !user_id")
-
-    def _comparison(self, line: Line, key: Key, sign: str) -> Condition:
-        line.skip()
-        start = line.position
-        if line.at_end():
-            line.fail(f"missing value behind '{key.text}{sign}'", ', an empty string is ""')
-        placeholder = line.peek() == "$"
-        value, word = (self._placeholder(line), None) if placeholder else line.value()
-        text = f"{key.text}{sign}{line.text[start : line.position]}"
-        pattern = None
-        if sign == "~":
-            value, word = (word if word is not None else value), None
-            pattern = self._pattern(line, value)
-        elif sign not in ("=", "!=") and not placeholder and not _is_number(value):
-            line.fail(f"operator {sign!r}", f" compares numbers, not {line.text[start : line.position]}")
-        if word is not None and word == value:
-            word = None
-        return Condition(key, sign, value, text, word, pattern, placeholder)
-
-    def _placeholder(self, line: Line) -> Any:
-        match = line.take(_PLACEHOLDER)
-        if match is None:
-            line.fail(f"bad placeholder {line.rest_of_word()!r}", ", a value that starts with $ is quoted")
-        name = match[1]
-        if name not in self._values:
-            if name in _RESERVED:
-                line.fail(f"placeholder '${name}' cannot be used", f", {name}= is an option of assert_tree")
-            hint = did_you_mean(name, [other for other in self._values if other not in self._used], what="values given")
-            line.fail(f"no value for '${name}'", hint or f", pass it as {name}=…")
-        self._used.add(name)
-        return self._values[name]
-
-    @staticmethod
-    def _pattern(line: Line, value: Any) -> re.Pattern[str]:
-        if isinstance(value, re.Pattern):
-            return value
-        if not isinstance(value, str):
-            line.fail("operator '~'", f" takes a regular expression, not {value!r}")
-        try:
-            return re.compile(value)
-        except re.error as error:
-            return line.fail(f"bad regex {value!r}", f": {error}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _inherited(block: _Block, own: Sequence[Condition]) -> tuple[Condition, ...]:
+    """What the block's `*` lines say, but for what `own` conditions replace."""
+    if not (own and block.inherited):
+        return block.inherited
+    kept = tuple(old for old in block.inherited if not any(new.replaces(old) for new in own))
+    return block.inherited if len(kept) == len(block.inherited) else kept

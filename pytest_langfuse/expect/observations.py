@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 from pytest_langfuse.expect import failure
 from pytest_langfuse.expect.api_view import fetch_trace
+from pytest_langfuse.expect.collector import undisturbed
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.errors import LiteralError, TreeMismatch
 from pytest_langfuse.expect.files import decompressed, read_source
@@ -89,7 +90,8 @@ class Observations(Sequence[Observation]):
     def __eq__(self, other: object) -> bool:
         """With a `str`: whether `assert_tree` would pass. With a sequence: whether it has the same observations."""
         if isinstance(other, str):
-            return compare(parse(other), self._source.observations(), current()) is None
+            with undisturbed(other):
+                return compare(parse(other), self._source.observations(), current()) is None
         if isinstance(other, list | tuple | Observations):
             return list(self) == list(other)
         return NotImplemented
@@ -127,11 +129,12 @@ class Observations(Sequence[Observation]):
 
     def _compare(self, literal: str, values: dict[str, Any], *, order: Order, contained: bool) -> None:
         __tracebackhide__ = True
-        root = parse(literal, values)
-        if contained and not root.children:
-            raise LiteralError("the literal has no observation to look for")
         captured, style = self._source.observations(), current()
-        diff = compare(root, captured, style, order=order, contained=contained)
+        with undisturbed(literal):
+            root = parse(literal, values)
+            if contained and not root.children:
+                raise LiteralError("the literal has no observation to look for")
+            diff = compare(root, captured, style, order=order, contained=contained)
         if diff is not None:
             text = failure.tree_text(diff, captured, self._source.unexported(), style)
             raise TreeMismatch(style.body(text), diff.sentences)

@@ -39,11 +39,13 @@ def same(expected: Any, captured: Any) -> bool:
 
     Values that are not JSON (a matcher of dirty-equals) decide by their own `==`.
     """
+    if type(expected) is str or expected is None:
+        return type(expected) is type(captured) and bool(expected == captured)
     pairs = [(expected, captured)]
     while pairs:
         one, other = pairs.pop()
-        if isinstance(one, Mapping):
-            if not isinstance(other, Mapping) or len(one) != len(other):
+        if isinstance(one, dict):
+            if not isinstance(other, dict) or len(one) != len(other):
                 return False
             for key, value in one.items():
                 if key not in other:
@@ -69,7 +71,7 @@ def _same_scalar(one: Any, other: Any) -> bool:
 
 def is_set(value: Any) -> bool:
     """Whether Langfuse shows anything of a field: `None`, `""`, `{}` and `[]` are its ways of saying "nothing"."""
-    return value is not None and not (isinstance(value, str | list | tuple | Mapping) and not value)
+    return value is not None and not (isinstance(value, str | list | tuple | dict) and not value)
 
 
 def compact(value: Any, *, sort_keys: bool = False) -> str:
@@ -79,8 +81,6 @@ def compact(value: Any, *, sort_keys: bool = False) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
     return float(value) if isinstance(value, Decimal) else str(value)
 
 
@@ -110,7 +110,7 @@ def literal_text(value: Any) -> str:
 
 def sentence_text(value: Any) -> str:
     """A value as a sentence writes it: strings in single quotes, JSON, and matchers as their `repr`."""
-    if value is None or isinstance(value, bool | int | float | Decimal | list | tuple | Mapping):
+    if value is None or isinstance(value, bool | int | float | Decimal | list | tuple | dict):
         return compact(value)
     return repr(value)
 
@@ -122,7 +122,7 @@ def narrowed(expected: Any, captured: Any) -> tuple[list[str], Any, Any]:
     """
     path: list[str] = []
     while True:
-        if isinstance(expected, Mapping) and isinstance(captured, Mapping):
+        if isinstance(expected, dict) and isinstance(captured, dict):
             keys = [*expected, *(key for key in captured if key not in expected)]
             parts = [(key, expected.get(key, ABSENT), captured.get(key, ABSENT)) for key in keys]
         elif isinstance(expected, list | tuple) and isinstance(captured, list | tuple):
@@ -148,7 +148,7 @@ def cut_pair(expected: Any, captured: Any, width: int | None, text: Callable[[An
     if isinstance(expected, str) and isinstance(captured, str):
         one, other = _cut_around_difference(expected, captured, width)
         return text(one), text(other)
-    if isinstance(expected, list | tuple | Mapping) and isinstance(captured, list | tuple | Mapping):
+    if isinstance(expected, list | tuple | dict) and isinstance(captured, list | tuple | dict):
         whole = text(expected), text(captured)
         if width is None or max(map(len, whole)) <= width:
             return whole

@@ -14,10 +14,10 @@ TRACE = "a" * 32
 
 
 def observation(
-    type: str,
+    type: str,  # noqa: A002 - the field
     name: str,
     *,
-    id: int = 1,
+    id: int = 1,  # noqa: A002 - the field
     parent: Observation | None = None,
     parent_id: str | None = None,
     trace_id: str | None = None,

@@ -1,0 +1,162 @@
+"""How building, matching and rendering trees grows with their size: 10,000 against 100,000 observations.
+
+    python benchmarks/tree.py [--small N] [--large N] [--repeat N]
+
+Prints milliseconds of processor time, and how many times more the large tree takes; linear growth is 10 at the default sizes. Each
+figure is the fastest of several runs. Exit status 1 if a step takes more than `--limit` times as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+
+from pytest_langfuse import Observation, Observations, TreeMismatch
+from pytest_langfuse.expect.static_source import StaticSource
+from pytest_langfuse.recording import SpanRecord
+
+#: Observations of one trace: a request with three steps, of which each has two calls.
+_TRACE = 10
+
+
+def records(count: int) -> list[Observation]:
+    """`count` observations in traces of ten, all alike but for their input."""
+    return [_observation(index) for index in range(count)]
+
+
+def _observation(index: int) -> Observation:
+    trace, place = divmod(index, _TRACE)
+    # 0 is the root, 1 to 3 are steps below it, 4 to 9 calls below the steps.
+    parent = None if place == 0 else 0 if place <= 3 else (place - 4) // 2 + 1  # noqa: PLR2004
+    record = SpanRecord(
+        trace_id=f"{trace:032x}",
+        span_id=f"{index:016x}",
+        parent_span_id=None if parent is None else f"{trace * _TRACE + parent:016x}",
+        name="",
+        start_ns=index + 1,
+        end_ns=index + 2,
+        attributes={},
+        resource={},
+        scope_name="",
+        scope_version=None,
+        scope_attributes={},
+        status="UNSET",
+        status_message=None,
+        events=(),
+        raw=None,
+    )
+    return Observation(
+        id=record.span_id,
+        trace_id=record.trace_id,
+        parent_id=record.parent_span_id,
+        name=("request", "step", "llm")[(place > 0) + (place > 3)],  # noqa: PLR2004
+        type=("span", "chain", "generation")[(place > 0) + (place > 3)],  # noqa: PLR2004
+        model="gpt-4o" if place > 3 else None,  # noqa: PLR2004
+        input={"question": index},
+        user_id="u-1",
+        usage={"input": index % 7, "total": index % 7},
+        record=record,
+    )
+
+
+def wide(count: int) -> list[Observation]:
+    """`count` observations of which all but one are children of that one."""
+    made = records(count)
+    for observation in made[1:]:
+        observation.trace_id, observation.parent_id = made[0].trace_id, made[0].id
+        observation.name = "llm"
+    return made
+
+
+def deep(count: int) -> list[Observation]:
+    """A chain of `count` observations."""
+    made = records(count)
+    for above, observation in pairwise(made):
+        observation.trace_id, observation.parent_id = above.trace_id, above.id
+    return made
+
+
+def steps(count: int) -> dict[str, Callable[[], float]]:
+    """What is measured, by name; each returns seconds."""
+    forest, flat = records(count), wide(count)
+    observations, siblings = Observations(StaticSource(forest)), Observations(StaticSource(flat))
+    chain = Observations(StaticSource(deep(count)))
+    literal, flat_literal = str(observations), str(siblings)
+    changed = _with_changes(literal, 3)
+    reversed_lines = _reversed(flat_literal)
+    return {
+        "build": lambda: _time(lambda: StaticSource(forest)),
+        "render": lambda: _time(lambda: str(observations)),
+        "match": lambda: _time(lambda: observations.assert_tree(literal)),
+        "match, any order": lambda: _time(lambda: observations.assert_tree(literal, order="any")),
+        "match siblings in any order": lambda: _time(lambda: siblings.assert_tree(reversed_lines, order="any")),
+        "match with ...": lambda: _time(lambda: siblings.assert_tree("span request\n  ...\n  any llm\n  ...")),
+        "contain": lambda: _time(lambda: observations.assert_contains("span request\n  chain step\n    2x any llm")),
+        "fail: three values": lambda: _failing(observations, changed),
+        "fail: siblings out of order": lambda: _failing(siblings, reversed_lines),
+        "fail: all unexpected": lambda: _failing(observations, "span other"),
+        "fail: a chain": lambda: _failing(chain, "span request\n  chain step\n    generation other"),
+    }
+
+
+def _with_changes(literal: str, number: int) -> str:
+    lines = literal.split("\n")
+    for index in range(number):
+        place = (index + 1) * len(lines) // (number + 1)
+        lines[place] = lines[place].replace('"question":', '"other":')
+    return "\n".join(lines)
+
+
+def _reversed(literal: str) -> str:
+    lines = literal.split("\n")
+    top = next(index for index, line in enumerate(lines) if not line.startswith("*")) + 1
+    return "\n".join([*lines[:top], *reversed(lines[top:])])
+
+
+def _time(work: Callable[[], object]) -> float:
+    gc.collect()
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def _failing(observations: Observations, literal: str) -> float:
+    def work() -> None:
+        try:
+            observations.assert_tree(literal)
+        except TreeMismatch:
+            return
+        raise AssertionError("it must not match")
+
+    return _time(work)
+
+
+def measure(small: int, large: int, repeat: int, only: Iterable[str] = ()) -> list[tuple[str, float, float]]:
+    """Seconds of each step at both sizes."""
+    few, many = steps(small), steps(large)
+    names = [name for name in few if not only or name in only]
+    return [(name, min(few[name]() for _ in range(repeat)), min(many[name]() for _ in range(repeat))) for name in names]
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", type=int, default=10_000, metavar="N", help="observations of the small tree")
+    parser.add_argument("--large", type=int, default=100_000, metavar="N", help="observations of the large tree")
+    parser.add_argument("--repeat", type=int, default=3, metavar="N", help="runs of which the fastest counts")
+    parser.add_argument("--limit", type=float, default=12.0, metavar="X", help="how many times more may be taken")
+    parser.add_argument("--only", action="append", default=[], metavar="STEP", help="measure this step only")
+    arguments = parser.parse_args()
+    rows = measure(arguments.small, arguments.large, arguments.repeat, arguments.only)
+    print(f"{'step':30}{arguments.small:>12,}{arguments.large:>12,}{'times':>8}")
+    for name, few, many in rows:
+        print(f"{name:30}{few * 1000:>9.0f} ms{many * 1000:>9.0f} ms{many / few:>8.1f}")
+    return int(any(many / few > arguments.limit for _, few, many in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
