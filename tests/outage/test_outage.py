@@ -1,0 +1,259 @@
+"""When a fault strikes, what is counted, and what wrong options say."""
+
+import random
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_langfuse.outage.fault_options import FaultOptions, Schedule
+from pytest_langfuse.outage.outage import Outage
+from pytest_langfuse.outage.paths import ENDPOINTS, endpoint_of, matches, parse_paths
+from pytest_langfuse.outage.server import LangfuseServer
+
+PROJECTS = "/api/public/projects"
+PROMPT = "/api/public/v2/prompts/greeting"
+
+
+@pytest.fixture
+def server() -> Iterator[LangfuseServer]:
+    with LangfuseServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: LangfuseServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        yield client
+
+
+def statuses(client: httpx.Client, count: int, path: str = PROJECTS) -> list[int]:
+    return [client.get(path).status_code for _ in range(count)]
+
+
+# -- schedules -------------------------------------------------------------------------------------------------------
+
+
+def test_after_and_times(server: LangfuseServer, client: httpx.Client) -> None:
+    with Outage.of("http_503", after=2, times=3).apply(server) as outage:
+        assert statuses(client, 7) == [200, 200, 503, 503, 503, 200, 200]
+    assert (outage.attempts, outage.struck, outage.refused) == (7, 3, 3)
+
+
+def test_flapping(server: LangfuseServer, client: httpx.Client) -> None:
+    with Outage.of("flapping").apply(server):
+        assert statuses(client, 4) == [200, 502, 200, 502]
+    with Outage.of("flapping", after=2, times=3).apply(server):
+        assert statuses(client, 7) == [200, 200, 502, 502, 502, 200, 200]
+
+
+def test_rate_is_the_same_for_the_same_seed(server: LangfuseServer, client: httpx.Client) -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        with Outage.of("http_503", rate=0.5, seed=seed).apply(server):
+            runs.append(statuses(client, 30))
+    assert runs[0] == runs[1] != runs[2]
+    assert set(runs[0]) == {200, 503}
+
+
+@given(
+    after=st.integers(0, 20),
+    times=st.none() | st.integers(1, 20),
+    rate=st.sampled_from([1.0, 0.5]),
+    seed=st.integers(),
+    count=st.integers(0, 60),
+)
+def test_a_schedule(after: int, times: int | None, rate: float, seed: int, count: int) -> None:
+    schedule = Schedule(FaultOptions(after=after, times=times, rate=rate, seed=seed))
+    struck = [schedule.next() for _ in range(count)]
+    assert not any(struck[:after])
+    if rate == 1:
+        last = count if times is None else min(count, after + times)
+        assert struck == [after <= position < last for position in range(count)]
+    elif times is not None:
+        assert sum(struck) <= times
+
+
+@given(after=st.integers(0, 5), times=st.none() | st.integers(1, 5))
+def test_a_repeating_schedule(after: int, times: int | None) -> None:
+    schedule = Schedule(FaultOptions(after=after, times=times), repeating=True)
+    period = [False] * max(after, 1) + [True] * (times or 1)
+    assert [schedule.next() for _ in range(3 * len(period))] == period * 3
+
+
+def test_the_rate_is_about_right() -> None:
+    schedule = Schedule(FaultOptions(rate=0.25, seed=random.Random(0).randint(0, 1000)))
+    assert 150 < sum(schedule.next() for _ in range(1000)) < 350
+
+
+# -- stacks ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_latest_outage_comes_first_and_every_schedule_counts(server: LangfuseServer, client: httpx.Client) -> None:
+    with (
+        Outage.of("http_500", after=3).apply(server) as outer,
+        Outage.of("http_503", times=2).apply(server) as inner,
+    ):
+        assert statuses(client, 5) == [503, 503, 200, 500, 500]
+    assert (outer.attempts, outer.refused, inner.attempts, inner.refused) == (5, 2, 5, 2)
+
+
+def test_several_faults_in_one_outage(server: LangfuseServer, client: httpx.Client) -> None:
+    with Outage.of("http_500", "http_503", after=1).apply(server) as outage:
+        assert outage.name == "http_500+http_503"
+        assert statuses(client, 3) == [200, 500, 500]
+    assert (outage.attempts, outage.refused) == (3, 2)
+
+
+def test_faults_that_the_client_meets(server: LangfuseServer) -> None:
+    with (
+        Outage.of("http_503", after=2).apply(server) as status,
+        Outage.of("refused", after=1, times=1).apply(server) as refused,
+    ):
+        seen: list[object] = []
+        for _ in range(4):
+            url = server.base_url_for(PROJECTS)
+            try:
+                seen.append(httpx.get(f"{url}{PROJECTS}").status_code)
+            except httpx.ConnectError:
+                seen.append("refused")
+    # The second request did not arrive, but the other schedule has counted it.
+    assert seen == [200, "refused", 503, 503]
+    assert (status.attempts, status.refused) == (4, 2)
+    assert (refused.attempts, refused.refused) == (4, 1)
+
+
+# -- paths -----------------------------------------------------------------------------------------------------------
+
+
+def test_only_some_endpoints(server: LangfuseServer, client: httpx.Client) -> None:
+    with Outage.of("http_503", paths=["prompts", "/api/public/heal*"]).apply(server) as outage:
+        assert [client.get(path).status_code for path in (PROMPT, PROJECTS, "/api/public/health")] == [503, 200, 503]
+    assert (outage.attempts, outage.refused) == (2, 2)
+
+
+def test_refused_for_some_endpoints_only(server: LangfuseServer) -> None:
+    with Outage.of("refused", paths="prompts").apply(server):
+        assert server.base_url_for(PROMPT) == server.refusing_url
+        assert server.base_url_for(PROJECTS) == server.url
+        assert httpx.get(f"{server.url}{PROJECTS}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/api/public/otel/v1/traces", "otlp"),
+        ("/prefix/api/public/otel/v1/metrics", "otlp"),
+        ("/api/public/scores", "scores"),
+        ("/api/public/v3/scores/x", "scores"),
+        ("/api/public/ingestion", "scores"),
+        ("/api/public/v2/prompts/a%2Fb", "prompts"),
+        ("/api/public/media", "media"),
+        ("/stand-in-store/abc", "media"),
+        ("/api/public/dataset-items/x", "datasets"),
+        ("/api/public/dataset-run-items", "datasets"),
+        ("/api/public/v2/datasets", "datasets"),
+        ("/api/public/projects", "projects"),
+        ("/api/public/health", "health"),
+        ("/api/public/scoreboard", None),
+        ("/", None),
+    ],
+)
+def test_endpoints(path: str, name: str | None) -> None:
+    assert endpoint_of(path) == name
+    assert matches(None, path)
+    for other in ENDPOINTS:
+        assert matches((other,), path) == (other == name)
+
+
+def test_paths_that_make_no_sense() -> None:
+    for paths, error, message in [
+        ("otpl", ValueError, "paths: 'otpl' is none of otlp, scores, .*, did you mean 'otlp'"),
+        ([], ValueError, "an empty list"),
+        ([3], TypeError, "expected names of endpoints, got 3"),
+    ]:
+        with pytest.raises(error, match=message):
+            parse_paths(paths)
+
+
+# -- life of an outage -----------------------------------------------------------------------------------------------
+
+
+def test_recover(server: LangfuseServer, client: httpx.Client) -> None:
+    with Outage.of("http_503").apply(server) as outage:
+        assert statuses(client, 1) == [503]
+        assert outage.active
+        outage.recover()
+        assert not outage.active
+        assert statuses(client, 1) == [200]
+        outage.recover()
+    assert (outage.attempts, repr(outage)) == (1, "<Outage http_503: 1 attempts, 1 refused>")
+
+
+def test_an_error_in_the_block_ends_the_outage(server: LangfuseServer, client: httpx.Client) -> None:
+    with pytest.raises(ZeroDivisionError), Outage.of("http_503").apply(server):
+        _ = 1 / 0
+    assert statuses(client, 1) == [200]
+
+
+def test_one_at_a_time_and_again(server: LangfuseServer, client: httpx.Client) -> None:
+    outage = Outage.of("http_503")
+    with outage.apply(server):
+        with pytest.raises(RuntimeError, match="the outage http_503 is in force already"), outage.apply(server):
+            pass
+        assert statuses(client, 1) == [503]
+    with outage.apply(server):
+        assert statuses(client, 1) == [503]
+    assert outage.attempts == 2
+
+
+def test_required() -> None:
+    assert Outage.of("hang").required
+    assert not Outage.of("hang", required=False).required
+
+
+def test_arrivals_tell_the_fault(server: LangfuseServer, client: httpx.Client) -> None:
+    with Outage.of("http_503", times=1).apply(server):
+        statuses(client, 2)
+    assert [(arrival.status, arrival.fault) for arrival in server.arrivals] == [(None, "http_503"), (200, None)]
+
+
+# -- wrong options ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "error", "message"),
+    [
+        (
+            ["hnag"],
+            {},
+            ValueError,
+            "langfuse_outage('hnag'): unknown fault 'hnag', did you mean 'hang'? (faults: refused",
+        ),
+        ([3], {}, TypeError, "langfuse_outage(3): expected the name of a fault, got 3"),
+        ([], {}, TypeError, "an outage needs the name of a fault"),
+        (["hang"], {"afer": 1}, TypeError, "langfuse_outage('hang'): unknown option 'afer', did you mean 'after'?"),
+        (["hang"], {"xyzzy": 1}, TypeError, "unknown option 'xyzzy' (options: after, times, delay, rate, seed, "),
+        (["hang"], {"after": "1"}, TypeError, "langfuse_outage('hang'): after: expected a whole number, got '1'"),
+        (["hang"], {"after": -1}, ValueError, "after: expected a whole number of at least 0, got -1"),
+        (["hang"], {"times": 0}, ValueError, "times: expected a whole number of at least 1, got 0"),
+        (["hang"], {"times": True}, TypeError, "times: expected a whole number, got True"),
+        (["slow"], {"delay": -0.1}, ValueError, "delay: expected a number of at least 0, got -0.1"),
+        (["slow"], {"delay": float("nan")}, ValueError, "delay: expected a number of at least 0, got nan"),
+        (["hang"], {"rate": 0}, ValueError, "rate: expected a number above 0 and at most 1, got 0"),
+        (["hang"], {"rate": 50}, ValueError, "rate: expected a number above 0 and at most 1, got 50"),
+        (["hang"], {"seed": None}, TypeError, "seed: expected a whole number, got None"),
+        (["http_429"], {"retry_after": "soon"}, TypeError, "retry_after: expected a whole number, got 'soon'"),
+        (["hang"], {"retry_after": 1}, TypeError, "retry_after is a header of an HTTP status (http_429, http_503, …)"),
+        (["hang"], {"required": 1}, TypeError, "required: expected True or False, got 1"),
+        (["hang"], {"paths": "prompt"}, ValueError, "paths: 'prompt' is none of otlp, scores, prompts, "),
+    ],
+)
+def test_what_wrong_options_say(
+    names: list[str], options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as raised:
+        Outage.of(*names, **options)
+    assert message in str(raised.value)
