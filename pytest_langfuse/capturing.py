@@ -14,12 +14,33 @@ from pytest_langfuse.recording.early_clients import EarlyClients
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
 
 if TYPE_CHECKING:
+    from pytest_langfuse.outage.control import OutageControl
     from pytest_langfuse.outage.stand_in import StandIn
     from pytest_langfuse.recording.capture import Capture
     from pytest_langfuse.recording.recording import Recording
+    from pytest_langfuse.serving import ServedStandIn
 
 #: Requesting one of these captures the test.
-FIXTURES = frozenset({"langfuse_spans", "langfuse_api", "langfuse_tracing", "langfuse_fresh_client"})
+FIXTURES = frozenset(
+    {
+        "langfuse_api",
+        "langfuse_fresh_client",
+        "langfuse_outage",
+        "langfuse_server",
+        "langfuse_spans",
+        "langfuse_tracing",
+    }
+)
+
+#: So does this marker.
+OUTAGE_MARKER = "langfuse_outage"
+
+
+def captures(item: pytest.Item) -> bool:
+    """Whether a test asks for capture."""
+    names = getattr(item, "fixturenames", ())
+    return bool(FIXTURES.intersection(names)) or item.get_closest_marker(OUTAGE_MARKER) is not None
+
 
 #: A closed port of this machine: a subprocess of a test that builds a client of its own ends up here, not at Langfuse.
 _NOWHERE = "http://127.0.0.1:9"
@@ -33,7 +54,9 @@ class Capturing:
         self._capture: Capture | None = None
         self._stand_in: StandIn | None = None
         self._stack = ExitStack()
-        self._test_environment = ExitStack()
+        self._of_test = ExitStack()
+        self._server: ServedStandIn | None = None
+        self._outages: OutageControl | None = None
         self._recording: Recording | None = None
         self._early = EarlyClients()
         if options.capture:
@@ -77,7 +100,7 @@ class Capturing:
             everything=self.options.capture,
             flush=hooks.flush,
             flush_scores=hooks.flush_scores,
-            score_source=lambda: stand_in.scores,
+            score_source=lambda: stand_in.score_log,
         )
         if self.options.capture:
             self._stack.enter_context(environment(everywhere=True))
@@ -98,7 +121,7 @@ class Capturing:
         self.start()
         self.end()
         if not self.options.capture:
-            self._test_environment.enter_context(environment(everywhere=False))
+            self._of_test.enter_context(environment(everywhere=False))
             hooks.enable(self._early.arguments)
         hooks.revive()
         self._recording = self.capture.begin(test)
@@ -108,9 +131,41 @@ class Capturing:
         """The test is over, its teardown included."""
         if self._recording is None:
             return
+        self._of_test.close()
+        self._server = self._outages = None
         self.capture.end(self._recording)
         self._recording = None
-        self._test_environment.close()
+        # Prompts, media and datasets stay: a fixture of wider scope may have made them.
+        self.stand_in.forget_sent()
+
+    @property
+    def server(self) -> ServedStandIn:
+        """A Langfuse on a real socket, to which the app really exports from now on, until the test ends."""
+        from pytest_langfuse.recording.forward import Forward  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.recording.sdk import hooks  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.serving import ServedStandIn  # noqa: PLC0415 - as in `start`
+
+        if self._server is None:
+            assert self._recording is not None  # noqa: S101 - called for a captured test only
+            self._server = self._of_test.enter_context(ServedStandIn(self.stand_in))
+            self._of_test.enter_context(self.capture.sent_for_real(self._server.accepted))
+            self._of_test.enter_context(hooks.forwarding(Forward(self._server.base_url_for)))
+        return self._server
+
+    @property
+    def outages(self) -> OutageControl:
+        """The outages of this test."""
+        from pytest_langfuse.outage.control import OutageControl  # noqa: PLC0415 - as in `start`
+
+        if self._outages is None:
+            self._outages = OutageControl(self.server)
+            self._of_test.callback(self._outages.close)
+        return self._outages
+
+    def check_outages(self) -> None:
+        """Fail the test if an outage was never reached."""
+        if self._outages is not None:
+            self._outages.check_reached()
 
 
 @contextmanager

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pytest_langfuse.capturing import Capturing
     from pytest_langfuse.expect.observations import Observations
     from pytest_langfuse.outage.api_router import LangfuseRouter
+    from pytest_langfuse.outage.clock import Clock
+    from pytest_langfuse.outage.control import OutageControl
+    from pytest_langfuse.serving import ServedStandIn
 
 
 class ClientFactory(Protocol):
@@ -56,6 +59,36 @@ def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
 
     with build_router(_capturing(request).stand_in) as router, answered_by(router.handler):
         yield router
+
+
+@pytest.fixture
+def langfuse_server(request: pytest.FixtureRequest) -> ServedStandIn:
+    """A Langfuse on a real socket of this machine, to which the app really exports during this test.
+
+    `langfuse_server.url` is its base URL, `langfuse_server.spans` what has arrived, with all assertions.
+    """
+    return _capturing(request).server
+
+
+@pytest.fixture
+def langfuse_outage(request: pytest.FixtureRequest) -> OutageControl:
+    """Outages of Langfuse during this test, those of its marker included.
+
+    `with langfuse_outage("hang"): ...` begins one. `langfuse_outage.attempts` counts what was tried, `.refused` what Langfuse did not take; `.recover()` ends it.
+    """
+    return _capturing(request).outages
+
+
+@pytest.fixture
+def langfuse_clock() -> Iterator[Clock]:
+    """A clock that stands still for the app and the circuit breaker, until `langfuse_clock.advance(seconds=300)`.
+
+    The timers of the SDK, of HTTP clients, asyncio and threads go on in real time.
+    """
+    from pytest_langfuse.outage.clock import frozen_clock  # noqa: PLC0415 - freezegun is only for those who ask
+
+    with frozen_clock() as clock:
+        yield clock
 
 
 @pytest.fixture

@@ -8,15 +8,37 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_langfuse.capturing import FIXTURES, Capturing
-from pytest_langfuse.fixtures import langfuse_api, langfuse_fresh_client, langfuse_spans, langfuse_tracing
+from pytest_langfuse.capturing import OUTAGE_MARKER, Capturing, captures
+from pytest_langfuse.fixtures import (
+    langfuse_api,
+    langfuse_clock,
+    langfuse_fresh_client,
+    langfuse_outage,
+    langfuse_server,
+    langfuse_spans,
+    langfuse_tracing,
+)
 from pytest_langfuse.options import Options, add_options
 from pytest_langfuse.report.summary import Summary
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-__all__ = ["langfuse_api", "langfuse_fresh_client", "langfuse_spans", "langfuse_tracing"]
+__all__ = [
+    "langfuse_api",
+    "langfuse_clock",
+    "langfuse_fresh_client",
+    "langfuse_outage",
+    "langfuse_server",
+    "langfuse_spans",
+    "langfuse_tracing",
+]
+
+MARKERS = (
+    "langfuse_outage(fault, ..., after=0, times=None, delay=None, rate=1.0, seed=0, retry_after=None, paths=None, "
+    "required=True): run the test while Langfuse fails; with several faults, once under each. Stacked markers are in "
+    "force together. See docs/outages.md."
+)
 
 capturing_key = pytest.StashKey[Capturing]()
 summary_key = pytest.StashKey[Summary]()
@@ -47,12 +69,21 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare a run whose plugin was loaded too late for the hook above (`-p`, `pytest_plugins`)."""
     _prepare(config)
+    config.addinivalue_line("markers", MARKERS)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once under each fault of its marker."""
+    if metafunc.definition.get_closest_marker(OUTAGE_MARKER) is not None:
+        from pytest_langfuse.outage.marker import parametrize  # noqa: PLC0415 - imports httpx
+
+        parametrize(metafunc)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Hook the SDK before the first test if any test asks for a fixture of ours."""
-    if any(FIXTURES.intersection(getattr(item, "fixturenames", ())) for item in items):
+    if any(captures(item) for item in items):
         config.stash[capturing_key].start()
 
 
@@ -60,10 +91,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     """Begin the recording of a test; also of each rerun, which must not see what the attempt before it left."""
     capturing = item.config.stash[capturing_key]
-    if capturing.options.capture or FIXTURES.intersection(getattr(item, "fixturenames", ())):
+    if capturing.options.capture or captures(item):
         capturing.begin(item.nodeid)
         _style(item.config)
+    if item.get_closest_marker(OUTAGE_MARKER) is not None:
+        from pytest_langfuse.outage.marker import outages_of  # noqa: PLC0415 - imports httpx
+
+        for outage in outages_of(item):
+            capturing.outages.begin(outage)
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Fail a test whose outage was never reached."""
+    result = yield
+    item.config.stash[capturing_key].check_outages()
+    return result
 
 
 def _style(config: pytest.Config) -> None:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,10 @@ class Capture:
         self.flush = flush
         self.flush_scores = flush_scores
         self.score_source = score_source
+        #: While what the app sends is really exported: the spans that the receiver has accepted.
+        self.accepted: Callable[[], Collection[Key]] | None = None
+        #: Traces whose scores may still arrive, in a later test than their own.
+        self.disowned_traces: set[str] = set()
         self.outside = Recording(self, "outside of tests")
         self.current: Recording | None = self.outside if everything else None
         self._lock = threading.Lock()
@@ -76,7 +80,11 @@ class Capture:
         if recording.closed:
             return
         self.flush()
-        self.flush_scores()
+        if recording.sent_for_real:
+            # Scores that are tried again and again after an outage are not waited for.
+            self.disowned_traces.update(f"{entry.key[0]:032x}" for entry in recording.entries)
+        else:
+            self.flush_scores()
         recording.close()
         counts = recording.counts()
         self._tests += counts.observations > 0
@@ -101,6 +109,17 @@ class Capture:
             self._entries.update((entry.key, entry) for entry in kept)
             self.outside.entries[:] = kept
             self.outside.late_entries.clear()
+
+    @contextmanager
+    def sent_for_real(self, accepted: Callable[[], Collection[Key]]) -> Iterator[None]:
+        """Inside the block, what counts as delivered is what a receiver has `accepted`."""
+        self.accepted = accepted
+        if self.current is not None:
+            self.current.sent_for_real = True
+        try:
+            yield
+        finally:
+            self.accepted = None
 
     def totals(self) -> dict[str, int]:
         """Observations exported, tests that made any, and observations that never ended, over the whole session."""
@@ -184,5 +203,3 @@ class Capture:
 def _project(span: ReadableSpan) -> Any:
     scope = span.instrumentation_scope
     return scope.attributes.get("public_key") if scope is not None and scope.attributes else None
-
-

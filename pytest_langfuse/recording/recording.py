@@ -95,19 +95,21 @@ class Recording:
         self.entries: list[Entry] = []
         self.late_entries: list[tuple[str, Entry]] = []
         self.closed = False
+        #: Whether export was for real during this test.
+        self.sent_for_real = False
         self._capture = capture
         self._changed = threading.Condition()
         self._view: _View | None = None
-        self._cache: dict[int, Observation] = {}
+        self._cache: dict[Entry, Observation] = {}
         self._first_score = len(capture.score_source())
-        self._end_score: int | None = None
+        self._final_scores: Sequence[Score] | None = None
 
     # -- Source ------------------------------------------------------------------------------------------------
 
     def observations(self) -> Sequence[Observation]:
         """Exported observations, linked, in the order in which they started."""
         self._flush()
-        exported = [entry for entry in list(self.entries) if entry.exports]
+        exported = [entry for entry in list(self.entries) if self._made(entry)]
         if self._view is None or self._view.exports != len(exported):
             self._view = _View(len(exported), link([self._observe(entry) for entry in exported]))
         return self._view.observations
@@ -116,7 +118,7 @@ class Recording:
         """What was recorded but not exported, in the order in which it started."""
         self._flush()
         return [
-            Unexported(self._observe(entry), *_why_not(entry)) for entry in list(self.entries) if not entry.exports
+            Unexported(self._observe(entry), *_why_not(entry)) for entry in list(self.entries) if not self._made(entry)
         ]
 
     def late(self) -> Sequence[Observation]:
@@ -126,9 +128,12 @@ class Recording:
 
     def scores(self) -> Sequence[Score]:
         """Scores that the app sent during this test."""
-        if not self.closed:
+        if self._final_scores is not None:
+            return self._final_scores
+        if self._capture.accepted is None:
             self._capture.flush_scores()
-        return list(self._capture.score_source())[self._first_score : self._end_score]
+        disowned = self._capture.disowned_traces
+        return [score for score in self._capture.score_source()[self._first_score :] if score.trace_id not in disowned]
 
     def wire(self) -> Iterable[WireBody]:
         """What each exporter put on the wire: one body an exporter, masked as that exporter saw it."""
@@ -145,12 +150,17 @@ class Recording:
     def undelivered(self) -> Sequence[Unexported]:
         """Ended, sampled, unfiltered observations that no exporter accepted."""
         lost = [item for item in self.unexported() if item.reason == "dropped"]
+        accepted = self._capture.accepted() if self._capture.accepted is not None else frozenset()
         refused = [
-            Unexported(self._observe(entry), "dropped", f"{entry.exports[-1][0]} did not accept it")
+            Unexported(self._observe(entry), "dropped", _not_accepted(entry))
             for entry in list(self.entries)
-            if entry.exports and not entry.delivered
+            if self._made(entry) and not entry.delivered and entry.key not in accepted
         ]
         return [*lost, *refused]
+
+    def _made(self, entry: Entry) -> bool:
+        """Whether the app made this observation for Langfuse: exported, or on its way while export is for real."""
+        return bool(entry.exports) or (self._capture.accepted is not None and entry.queued > 0)
 
     def clear(self) -> None:
         """Forget everything so far; spans that still run stay attributed to this test."""
@@ -177,7 +187,7 @@ class Recording:
 
     def close(self) -> None:
         """No flush from now on: what the test made is settled."""
-        self._end_score = len(self._capture.score_source())
+        self._final_scores = [] if self.sent_for_real else self.scores()
         self.closed = True
 
     def counts(self) -> Counts:
@@ -187,15 +197,15 @@ class Recording:
         return Counts(exported, unended)
 
     def _flush(self) -> None:
-        if not self.closed:
+        # While it is exported for real, looking must not send: that would wait for a Langfuse which hangs.
+        if not self.closed and self._capture.accepted is None:
             self._capture.flush()
 
     def _observe(self, entry: Entry) -> Observation:
         if entry.exports:
-            cached = self._cache.get(id(entry))
-            if cached is None:
-                cached = self._cache[id(entry)] = observe(from_readable_span(entry.exports[0][1]))
-            return cached
+            if entry not in self._cache:
+                self._cache[entry] = observe(from_readable_span(entry.exports[0][1]))
+            return self._cache[entry]
         if entry.recording_span:
             return observe(from_readable_span(entry.ended or entry.span))
         trace_id, span_id = entry.key
@@ -215,6 +225,12 @@ def _why_not(entry: Entry) -> tuple[Reason, str]:
     if not entry.queued:
         return "filtered", "its tracer provider has no Langfuse span processor"
     return "dropped", "lost between span processor and exporter (mask_otel_spans raised, or the client was shut down)"
+
+
+def _not_accepted(entry: Entry) -> str:
+    if not entry.exports:
+        return "it was still waiting to be sent"
+    return f"{entry.exports[-1][0]} did not accept it"
 
 
 def _sampled_out(name: str, trace_id: int, span_id: int) -> SpanRecord:

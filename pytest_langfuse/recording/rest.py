@@ -42,6 +42,16 @@ class Router:
         self.handler = handler
 
 
+@runtime_checkable
+class Layer(Protocol):
+    """A transport around another, which it can be put around anew."""
+
+    inner: httpx.BaseTransport
+
+    def around(self, inner: httpx.BaseTransport) -> httpx.BaseTransport:
+        """The same layer around another transport."""
+
+
 class RestTransport(httpx.BaseTransport):
     """Answers from the router's handler; otherwise sends through `original`, which is called to get the real client.
 
@@ -127,7 +137,13 @@ def sync_client(
     if isinstance(original._transport, (httpx.MockTransport, httpx.WSGITransport)):  # noqa: SLF001 - see the module
         return original
     twin = copy.copy(original)
-    twin._transport = RestTransport(router, lambda: original, owned=False)  # noqa: SLF001
+    layer = original._transport  # noqa: SLF001
+    if isinstance(layer, Layer):
+        # What the layer does (a breaker, a limit) it goes on doing; only what is below it is answered here.
+        inner = layer.inner
+        twin._transport = layer.around(RestTransport(router, lambda: httpx.Client(transport=inner), owned=False))  # noqa: SLF001
+    else:
+        twin._transport = RestTransport(router, lambda: original, owned=False)  # noqa: SLF001
     twin._mounts = {}  # noqa: SLF001
     _route_all(twin)
     return twin

@@ -40,6 +40,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.util._once import Once
 
 from pytest_langfuse.recording.capture import Capture
+from pytest_langfuse.recording.forward import Forward
 from pytest_langfuse.recording.recording import Rejection
 from pytest_langfuse.recording.rest import Router, adopt_client, async_client, sync_client
 
@@ -59,6 +60,8 @@ class Hooks:
         self._langfuse_exporters: weakref.WeakSet[SpanExporter] = weakref.WeakSet()
         self._otlp_arguments: weakref.WeakKeyDictionary[OTLPSpanExporter, tuple[Any, Any]] = weakref.WeakKeyDictionary()
         self._teed: weakref.WeakSet[SpanExporter] = weakref.WeakSet()
+        self.forward: Forward | None = None
+        self._forwarding: dict[OTLPSpanExporter, OTLPSpanExporter] = {}
         self._pending = 0
         self._flush_at = 0
         self._flush_lock = threading.RLock()
@@ -136,9 +139,12 @@ class Hooks:
         name = type(exporter).__name__
 
         def export(spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            self._local.forwarded = False
             result = original(spans)
             if (capture := self.capture) is not None:
-                capture.exported(name, spans, delivered=result is SpanExportResult.SUCCESS)
+                # What went on to a server is delivered when the server says so, whatever the exporter believes.
+                delivered = result is SpanExportResult.SUCCESS and not self._local.forwarded
+                capture.exported(name, spans, delivered=delivered)
             return result
 
         exporter.export = export  # type: ignore[method-assign]
@@ -184,7 +190,8 @@ class Hooks:
         capture.queued(span)
         self._pending += 1
         # Not from within an export (a mask that makes spans): the SDK's export lock is not reentrant.
-        if self._pending >= self._flush_at and not otel_context.get_value(_SUPPRESSED):
+        # Not while it is exported for real: then the queue is to behave, and to overflow, as in production.
+        if self._pending >= self._flush_at and self.forward is None and not otel_context.get_value(_SUPPRESSED):
             self.flush()
 
     def _batch_on_end(self, original: Callable[..., None], processor: BatchSpanProcessor, span: ReadableSpan) -> None:
@@ -208,10 +215,45 @@ class Hooks:
         if capture is None:
             return original(exporter, spans)
         if exporter in self._langfuse_exporters:
-            spans = capture.exported("Langfuse", spans, delivered=True)
-            return original(exporter, spans) if spans else SpanExportResult.SUCCESS
+            foreign = capture.exported("Langfuse", spans, delivered=self.forward is None)
+            if self.forward is not None:
+                return original(self._forwarded(exporter, self.forward), spans)
+            return original(exporter, foreign) if foreign else SpanExportResult.SUCCESS
+        if not capture.active:
+            return original(exporter, spans)
+        if self.forward is not None and self._is_for_langfuse(exporter):
+            self._local.forwarded = True
+            return original(self._forwarded(exporter, self.forward), spans)
         # Another backend's exporter: nothing leaves the machine while a test is captured.
-        return SpanExportResult.SUCCESS if capture.active else original(exporter, spans)
+        return SpanExportResult.SUCCESS
+
+    def _is_for_langfuse(self, exporter: OTLPSpanExporter) -> bool:
+        """Whether an exporter that the app built itself sends to Langfuse."""
+        _args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
+        return "/api/public/otel" in str(kwargs.get("endpoint", ""))
+
+    def _forwarded(self, exporter: OTLPSpanExporter, forward: Forward) -> OTLPSpanExporter:
+        """A twin of the app's exporter, with its timeout and headers, that sends to the server of the test."""
+        twin = self._forwarding.get(exporter)
+        if twin is None:
+            args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
+            twin = self._forwarding[exporter] = OTLPSpanExporter(*args, **{**kwargs, "session": forward.session()})
+        return twin
+
+    @contextmanager
+    def forwarding(self, forward: Forward) -> Iterator[None]:
+        """Really send, through the app's exporter and clients, inside the block."""
+        self.flush()
+        self.forward = forward
+        try:
+            with answered_by(forward):
+                yield
+        finally:
+            self.forward = None
+            twins, self._forwarding = self._forwarding, {}
+            for twin in twins.values():
+                twin.shutdown()
+            forward.close()
 
     # -- hooks: REST -------------------------------------------------------------------------------------------
 

@@ -11,15 +11,16 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pytest_langfuse.tracing._failures import failures
 
 State = Literal["closed", "open", "half_open"]
 Listener = Callable[[State, State], None]
 
-#: As a default argument it is a constant; `time.monotonic` is looked up again, so that a test's clock is seen.
-_REAL_CLOCK = time.monotonic
+#: As a default argument it is a constant; `time.monotonic` is looked up again, so that a test's clock is seen. In a
+#: tuple, because a test that freezes time replaces the attributes of this module, too.
+_REAL_CLOCK: Final = (time.monotonic,)
 
 
 class CircuitOpen(Exception):  # noqa: N818 - the name under which this is known in the field
@@ -70,7 +71,7 @@ class CircuitBreaker:
             raise ValueError(message)
         self.failure_threshold = failure_threshold
         self.recovery_timeout = recovery_timeout
-        self._clock = None if clock is _REAL_CLOCK else clock
+        self._clock = None if clock in _REAL_CLOCK else clock
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._failures = 0

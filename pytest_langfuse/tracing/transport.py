@@ -36,7 +36,7 @@ class CircuitOpenError(httpx.ConnectError, CircuitOpen):
         self.request = request
 
 
-class Connections:
+class Connections(httpx.BaseTransport):
     """The transports behind a client: made when they are needed, one for each proxy of the environment.
 
     A client that is given a transport does not look for proxies itself. A TLS context, which takes 20 ms to make, is
@@ -58,6 +58,10 @@ class Connections:
                 limit_reads(transport)
             return transport
 
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        return self.to(request.url).handle_request(request)
+
     def close(self) -> None:
         """Release all connections."""
         with self._lock:
@@ -78,14 +82,18 @@ class BoundedTransport(httpx.BaseTransport):
     permit already (`PERMITTED`) is not asked for another.
     """
 
-    def __init__(self, connections: Connections, *, host: str, breaker: CircuitBreaker) -> None:
-        self._connections = connections
+    def __init__(self, inner: httpx.BaseTransport, *, host: str, breaker: CircuitBreaker) -> None:
+        self.inner = inner
         self._host, self._breaker = host, breaker
+
+    def around(self, inner: httpx.BaseTransport) -> BoundedTransport:
+        """The same bounds and the same breaker around another transport: for a harness that answers requests."""
+        return BoundedTransport(inner, host=self._host, breaker=self._breaker)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it, and read the response to its end."""
         if request.url.host != self._host:
-            return self._connections.to(request.url).handle_request(request)
+            return self.inner.handle_request(request)
         if PERMITTED.keys() <= request.extensions.keys():
             return self._send(request)
         permit = self._breaker.try_acquire()
@@ -107,7 +115,7 @@ class BoundedTransport(httpx.BaseTransport):
 
     def _send(self, request: httpx.Request) -> httpx.Response:
         with time_limit(_limit(request)):
-            response = self._connections.to(request.url).handle_request(request)
+            response = self.inner.handle_request(request)
             try:
                 response.read()
             except BaseException:
@@ -117,7 +125,7 @@ class BoundedTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Release all connections."""
-        self._connections.close()
+        self.inner.close()
 
 
 class AsyncBoundedTransport(httpx.AsyncBaseTransport):

@@ -17,7 +17,8 @@ def search(question):
 def answer(question, model="gpt-4o"):
     with propagate_attributes(user_id="u-1", session_id="s-1"):
         found = search(question)
-        with get_client().start_as_current_observation(name="llm", as_type="generation", model=model, input=question) as llm:
+        client = get_client()
+        with client.start_as_current_observation(name="llm", as_type="generation", model=model, input=question) as llm:
             llm.update(output="because", usage_details={"input": 3, "output": 2})
     return "because"
 """

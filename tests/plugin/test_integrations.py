@@ -62,7 +62,9 @@ def test_run_experiment(app: pytest.Pytester) -> None:
 
         def test_experiment(langfuse_spans):
             result = langfuse.run_experiment(
-                name="nightly", data=[{"input": "why?"}, {"input": "how?"}], task=lambda item, **_: answer(item["input"])
+                name="nightly",
+                data=[{"input": "why?"}, {"input": "how?"}],
+                task=lambda item, **_: answer(item["input"]),
             )
             assert len(result.item_results) == 2
             assert len(langfuse_spans.all("span answer")) == 2

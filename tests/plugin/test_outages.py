@@ -1,0 +1,168 @@
+"""Outage tests: marker and fixtures, on the real SDK over real sockets."""
+
+import pytest
+
+
+def test_markers_and_parametrization(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import pytest
+        from app import answer, langfuse
+
+        @pytest.mark.langfuse_outage("http_500", "http_401", "redirect", "captive_portal", "reset")
+        def test_survives(langfuse_spans, langfuse_outage):
+            assert answer("why?") == "because"
+            langfuse.flush()
+            langfuse_spans.assert_tree('''
+                span answer
+                  retriever search
+                  generation llm
+            ''')
+            assert langfuse_outage.attempts >= 1
+            with pytest.raises(AssertionError, match="3 observations were not delivered"):
+                langfuse_spans.assert_flushed()
+
+        def test_healthy_afterwards(langfuse_spans):
+            answer("why?")
+            langfuse_spans.assert_flushed()
+    """)
+    result = app.runpytest("-v")
+    result.assert_outcomes(passed=6)
+    result.stdout.fnmatch_lines(["*test_survives[[]redirect]*"])
+
+
+def test_a_server_that_is_well(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from app import answer, langfuse
+
+        def test_arrives(langfuse_server, langfuse_spans):
+            answer("why?")
+            langfuse.create_score(name="s", value=1.0, trace_id="0" * 31 + "1")
+            langfuse.flush()
+            langfuse_server.spans.assert_tree(str(langfuse_spans))
+            assert [s.name for s in langfuse_server.scores] == ["s"]
+            langfuse_spans.assert_flushed()
+    """)
+    app.runpytest().assert_outcomes(passed=1)
+
+
+def test_not_yet_sent_is_not_delivered(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import pytest
+        from app import answer, langfuse
+
+        def test_waiting(langfuse_server, langfuse_spans):
+            answer("why?")
+            with pytest.raises(AssertionError, match="still waiting"):
+                langfuse_spans.assert_flushed()
+            langfuse.flush()
+            langfuse_spans.assert_flushed()
+    """)
+    app.runpytest().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("fault", ["refused", "dns_error"])
+def test_what_no_server_sees_is_counted(app: pytest.Pytester, fault: str) -> None:
+    app.makepyfile(f"""
+        from app import langfuse
+
+        def test_prompt(langfuse_outage):
+            with langfuse_outage({fault!r}) as outage:
+                prompt = langfuse.get_prompt("greeting", fallback="hello", max_retries=0)
+            assert prompt.prompt == "hello"
+            assert outage.attempts == outage.refused > 0
+    """)
+    app.runpytest().assert_outcomes(passed=1)
+
+
+def test_an_outage_that_is_never_reached_fails_the_test(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import pytest
+
+        @pytest.mark.langfuse_outage("hang")
+        def test_nothing_sent(): pass
+
+        @pytest.mark.langfuse_outage("hang", required=False)
+        def test_optional(): pass
+    """)
+    result = app.runpytest()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["E*AssertionError: the outage 'hang' was never reached: nothing was sent to Langfuse*"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ('"hangs"', "*unknown fault 'hangs', did you mean 'hang'*"),
+        ('"hang", afer=1', "*unknown option 'afer', did you mean 'after'*"),
+        ("", '*needs the name of a fault, such as langfuse_outage("hang")*'),
+    ],
+)
+def test_a_bad_marker_is_one_clear_error(app: pytest.Pytester, arguments: str, message: str) -> None:
+    app.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.langfuse_outage({arguments})
+        def test_it(): pass
+    """)
+    result = app.runpytest()
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([message])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_stacked_and_scheduled(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import pytest
+        from app import answer, langfuse
+
+        @pytest.mark.langfuse_outage("http_500", paths="prompts", required=False)
+        @pytest.mark.langfuse_outage("http_400", paths="otlp", after=1, times=1)
+        def test_second_export_fails(langfuse_spans, langfuse_outage, langfuse_server):
+            for n in range(3):
+                langfuse.start_observation(name=f"o{n}").end()
+                langfuse.flush()
+            assert [o.name for o in langfuse_server.spans] == ["o0", "o2"]
+            with pytest.raises(AssertionError, match="o1"):
+                langfuse_spans.assert_flushed()
+            assert langfuse_outage.refused == 1
+    """)
+    app.runpytest().assert_outcomes(passed=1)
+
+
+def test_the_breaker_and_the_clock(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from pytest_langfuse.tracing import shutdown_tracing, tracing_health
+
+        def test_opens_and_heals(langfuse_tracing, langfuse_outage, langfuse_clock, langfuse_spans, langfuse_server):
+            client = langfuse_tracing(breaker_failure_threshold=3, environment="production", sample_rate=1.0)
+            with langfuse_outage("http_503"):
+                for _ in range(4):
+                    client.get_prompt("greeting", fallback="hello", max_retries=0)
+            assert tracing_health().breaker == "open"
+            langfuse_clock.advance(seconds=299)
+            assert tracing_health().breaker == "open"
+            langfuse_clock.advance(seconds=1.1)
+            client.start_observation(name="after").end()
+            report = shutdown_tracing(timeout=10.0)
+            assert report.exported == 1
+            langfuse_spans.assert_flushed()
+            assert [o.name for o in langfuse_server.spans] == ["after"]
+    """)
+    app.runpytest().assert_outcomes(passed=1)
+
+
+def test_under_unittest(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import unittest
+        import pytest
+        from app import answer, langfuse
+
+        class AppTest(unittest.TestCase):
+            @pytest.mark.langfuse_outage("http_500")
+            def test_survives(self):
+                self.assertEqual(answer("why?"), "because")
+                langfuse.flush()
+    """)
+    app.runpytest().assert_outcomes(passed=1)
