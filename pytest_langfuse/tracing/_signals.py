@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from pytest_langfuse.tracing._failures import logger
 
@@ -49,7 +50,7 @@ class Signals:
             logger.debug("Signals are not handled: init_tracing() was not called in the main thread.")
             return
         for number in _SIGNALS:
-            previous = signal.getsignal(number)
+            previous = _behind(signal.getsignal(number), number)
             # None: a handler that was not installed from Python and can't be called from here.
             if previous is None or previous in {signal.SIG_IGN, signal.default_int_handler}:
                 continue
@@ -63,7 +64,6 @@ class Signals:
         for number, previous in self._previous.items():
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, previous)
-        self._previous.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         previous = self._previous.get(number, signal.SIG_DFL)
@@ -80,6 +80,13 @@ class Signals:
         self._shut_down()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+def _behind(handler: Any, number: int) -> Any:
+    """What was there before a handler of ours that could not be taken off, because that was not the main thread."""
+    while isinstance(owner := getattr(handler, "__self__", None), Signals):
+        handler = owner._previous.get(number, signal.SIG_DFL)  # noqa: SLF001 - another of this class
+    return handler
 
 
 def _holds_a_lock(frame: FrameType | None) -> bool:

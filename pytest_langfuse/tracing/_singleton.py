@@ -85,10 +85,12 @@ class Singleton:
             atexit.unregister(self._at_exit)
             if self._child_exit is not None:
                 self._child_exit.stop()
-            if self._signals is not None:
-                self._signals.uninstall()
+            signals, self._signals = self._signals, None
         self.last_report = installed.shut_down(timeout)
         self.last_health = installed.health()
+        if signals is not None:
+            # Not before: a signal that comes during the shutdown waits for its end.
+            signals.uninstall()
         return self.last_report
 
     def health(self) -> TracingHealth:
