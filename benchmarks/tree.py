@@ -2,8 +2,8 @@
 
     python benchmarks/tree.py [--small N] [--large N] [--repeat N]
 
-Prints milliseconds of processor time, and how many times more the large tree takes; linear growth is 10 at the default sizes. Each
-figure is the fastest of several runs. Exit status 1 if a step takes more than `--limit` times as long.
+Prints milliseconds of processor time, and how many times more the large tree takes; linear growth is 10 at the default
+sizes. Each figure is the fastest of several runs. Exit status 1 if a step takes more than `--limit` times as long.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_langfuse import Observation, Observations, TreeMismatch
 from pytest_langfuse.expect.static_source import StaticSource
@@ -33,9 +35,9 @@ def _observation(index: int) -> Observation:
     # 0 is the root, 1 to 3 are steps below it, 4 to 9 calls below the steps.
     parent = None if place == 0 else 0 if place <= 3 else (place - 4) // 2 + 1  # noqa: PLR2004
     record = SpanRecord(
-        trace_id=f"{trace:032x}",
-        span_id=f"{index:016x}",
-        parent_span_id=None if parent is None else f"{trace * _TRACE + parent:016x}",
+        trace_id=f"{trace + 1:032x}",
+        span_id=f"{index + 1:016x}",
+        parent_span_id=None if parent is None else f"{trace * _TRACE + parent + 1:016x}",
         name="",
         start_ns=index + 1,
         end_ns=index + 2,
@@ -63,6 +65,22 @@ def _observation(index: int) -> Observation:
     )
 
 
+def export_body(count: int) -> bytes:
+    """An export body (OTLP) of the same traces."""
+    request = ExportTraceServiceRequest()
+    scope = request.resource_spans.add().scope_spans.add()
+    scope.scope.name = "langfuse-sdk"
+    for observation in records(count):
+        record = observation.record
+        span = scope.spans.add(name=observation.name, start_time_unix_nano=record.start_ns)
+        span.end_time_unix_nano = record.start_ns + 1
+        span.trace_id, span.span_id = bytes.fromhex(record.trace_id), bytes.fromhex(record.span_id)
+        span.parent_span_id = bytes.fromhex(record.parent_span_id or "")
+        for key, value in (("observation.type", observation.type), ("observation.input", '{"question":1}')):
+            span.attributes.add(key=f"langfuse.{key}").value.string_value = value
+    return bytes(request.SerializeToString())
+
+
 def wide(count: int) -> list[Observation]:
     """`count` observations of which all but one are children of that one."""
     made = records(count)
@@ -85,11 +103,12 @@ def steps(count: int) -> dict[str, Callable[[], float]]:
     forest, flat = records(count), wide(count)
     observations, siblings = Observations(StaticSource(forest)), Observations(StaticSource(flat))
     chain = Observations(StaticSource(deep(count)))
+    body = export_body(count)
     literal, flat_literal = str(observations), str(siblings)
     changed = _with_changes(literal, 3)
     reversed_lines = _reversed(flat_literal)
     return {
-        "build": lambda: _time(lambda: StaticSource(forest)),
+        "build": lambda: _time(lambda: Observations.from_otlp(body)),
         "render": lambda: _time(lambda: str(observations)),
         "match": lambda: _time(lambda: observations.assert_tree(literal)),
         "match, any order": lambda: _time(lambda: observations.assert_tree(literal, order="any")),

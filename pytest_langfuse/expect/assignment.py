@@ -157,13 +157,13 @@ class _Candidates:
         return self._all if name is None else self._named.get(name, ())
 
     def of(self, line: Expected) -> Sequence[int]:
-        """Siblings that meet the line's name and plain `=` conditions, and perhaps others."""
+        """Siblings that meet the line's name and own plain `=` conditions, and perhaps others."""
         name = line.name.exact
         if name is None:
             return self._all
         conditions = [
             condition
-            for condition in (*line.own, *line.inherited)
+            for condition in line.own
             if condition.operator == "=" and condition.word is None and not condition.placeholder
             and not condition.key.raw_attribute and condition.value is not None
         ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Python's garbage collector, and literals so large that it gets in the way."""
+"""Python's garbage collector, and trees so large that it gets in the way."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-#: Characters of a literal from which on collecting costs more than reading it.
-_LARGE: Final = 200_000
+#: Bytes or characters of one observation, roughly: of its line in a literal, and of its span in an export body.
+SIZE: Final = 50
+
+#: Observations from on which collecting takes a noticeable part of the time.
+_LARGE: Final = 5_000
 
 
 @contextmanager
-def undisturbed(literal: str) -> Iterator[None]:
-    """No collection while a large literal is read and compared, all of whose objects are needed until the end.
+def undisturbed(observations: int) -> Iterator[None]:
+    """No garbage collection while so many observations are read or compared: all objects are needed until the end.
 
-    The collector looks at all objects each time that they are a quarter more: with 100,000 lines that took a third of
-    the time, and let it grow faster than the tree (Python 3.11).
+    The collector looks at all objects each time that they are a quarter more. With 100,000 observations that took a
+    third of the time, and let it grow faster than the tree (Python 3.11).
     """
-    if len(literal) < _LARGE or not gc.isenabled():
+    if observations < _LARGE or not gc.isenabled():
         yield
         return
     gc.disable()

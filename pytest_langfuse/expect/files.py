@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_langfuse.expect.api_view import is_api_document, observations_in
+from pytest_langfuse.expect.collector import SIZE, undisturbed
 from pytest_langfuse.expect.static_source import StaticSource
 from pytest_langfuse.recording.otlp import DecodeError, decode_otlp
 from pytest_langfuse.recording.source import WireBody
@@ -30,12 +31,13 @@ def read_source(path: Path) -> StaticSource:
 def source_of(data: bytes) -> StaticSource:
     """As `read_source`, for the bytes of the file."""
     plain = decompressed(data)
-    documents = _documents(plain)
-    if documents and all(map(is_api_document, documents)):
-        observations = [observation for document in documents for observation in observations_in(document)]
-    else:
-        observations = decode_otlp(data)
-    return StaticSource(observations, wire=[WireBody("file", plain)])
+    with undisturbed(len(plain) // SIZE):
+        documents = _documents(plain)
+        if documents and all(map(is_api_document, documents)):
+            observations = [observation for document in documents for observation in observations_in(document)]
+        else:
+            observations = decode_otlp(data)
+        return StaticSource(observations, wire=[WireBody("file", plain)])
 
 
 def decompressed(data: bytes) -> bytes:

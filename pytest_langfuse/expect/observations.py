@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 from pytest_langfuse.expect import failure
 from pytest_langfuse.expect.api_view import fetch_trace
-from pytest_langfuse.expect.collector import undisturbed
+from pytest_langfuse.expect.collector import SIZE, undisturbed
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.errors import LiteralError, TreeMismatch
 from pytest_langfuse.expect.files import decompressed, read_source
@@ -56,7 +56,9 @@ class Observations(Sequence[Observation]):
 
         Raises `pytest_langfuse.recording.DecodeError`, a `ValueError`, for bytes that are none.
         """
-        return cls(StaticSource(decode_otlp(body, encoding=encoding), wire=[WireBody("body", decompressed(body))]))
+        plain = decompressed(body)
+        with undisturbed(len(plain) // SIZE):
+            return cls(StaticSource(decode_otlp(body, encoding=encoding), wire=[WireBody("body", plain)]))
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> Self:
@@ -90,8 +92,9 @@ class Observations(Sequence[Observation]):
     def __eq__(self, other: object) -> bool:
         """With a `str`: whether `assert_tree` would pass. With a sequence: whether it has the same observations."""
         if isinstance(other, str):
-            with undisturbed(other):
-                return compare(parse(other), self._source.observations(), current()) is None
+            captured = self._source.observations()
+            with undisturbed(max(len(captured), len(other) // SIZE)):
+                return compare(parse(other), captured, current()) is None
         if isinstance(other, list | tuple | Observations):
             return list(self) == list(other)
         return NotImplemented
@@ -130,7 +133,7 @@ class Observations(Sequence[Observation]):
     def _compare(self, literal: str, values: dict[str, Any], *, order: Order, contained: bool) -> None:
         __tracebackhide__ = True
         captured, style = self._source.observations(), current()
-        with undisturbed(literal):
+        with undisturbed(max(len(captured), len(literal) // SIZE)):
             root = parse(literal, values)
             if contained and not root.children:
                 raise LiteralError("the literal has no observation to look for")
