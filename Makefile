@@ -32,9 +32,11 @@ test: $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@status=0; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/ruff format --check . || status=1; \
+	$(BIN)/mypy || status=1; \
+	exit $$status
 
 format: $(STAMP) ## let ruff format and fix
 	@$(BIN)/ruff check --fix-only .
