@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 
 import httpx
 import pytest
@@ -32,6 +33,7 @@ NAMES = [
     "garbage", "truncated", "tls_error", "dns_error", "flapping",
 ]
 # fmt: on
+OTEL = tuple(int(part) for part in version("opentelemetry-sdk").split(".")[:2])
 #: Seconds that a client waits for an answer that never comes.
 PATIENCE = 0.2
 #: A timeout of OpenTelemetry's exporter in which it does not try again: shorter than its first pause (0.8 s or more).
@@ -84,6 +86,8 @@ def export(base_url: str, *names: str, timeout: float = 20) -> SpanExportResult:
     exporter = OTLPSpanExporter(endpoint=f"{base_url}{TRACES}", timeout=timeout)
     try:
         return exporter.export(finished_spans(*names))
+    except requests.RequestException:
+        return SpanExportResult.FAILURE  # before 1.40 the exporter let them through to its span processor
     finally:
         exporter.shutdown()
 
@@ -181,7 +185,8 @@ RETRIED = {"refused", "reset", "http_429", "http_502", "http_503", "http_504", "
 def test_opentelemetrys_exporter(server: LangfuseServer, waits: list[float], name: str) -> None:
     with Outage.of(name).apply(server) as outage:
         url = server.base_url_for(TRACES)
-        result = export(url, "span", timeout=ONE_TRY if name in RETRIED | {"hang", "dns_error"} else 20)
+        once = name in RETRIED | {"hang", "dns_error"} or (name == "http_500" and OTEL < (1, 40))
+        result = export(url, "span", timeout=ONE_TRY if once else 20)
         arrived(server, name)
     succeeded = name in SILENT or name in KEPT
     assert result is (SpanExportResult.SUCCESS if succeeded else SpanExportResult.FAILURE)
@@ -189,6 +194,7 @@ def test_opentelemetrys_exporter(server: LangfuseServer, waits: list[float], nam
     assert outage.attempts >= 1
 
 
+@pytest.mark.skipif(OTEL < (1, 40), reason="tries a 500 again, too")
 def test_a_503_is_tried_again_and_a_500_is_not(server: LangfuseServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, logger="opentelemetry")
     with Outage.of("http_503", times=1, retry_after=0).apply(server) as unavailable:

@@ -2,7 +2,7 @@
 
 import pytest
 from langfuse import Evaluation, Langfuse
-from langfuse.api import AsyncLangfuseAPI, NotFoundError
+from langfuse.api import AsyncLangfuseAPI, DatasetItem, NotFoundError
 from langfuse.media import LangfuseMedia
 
 from pytest_langfuse.outage.stand_in import StandIn
@@ -153,6 +153,7 @@ def test_media_is_uploaded_once(langfuse: Langfuse, stand_in: StandIn) -> None:
     assert resolved.startswith("data:image/png;base64,iVBORw")
 
 
+@pytest.mark.skipif("media_references" not in DatasetItem.model_fields, reason="since langfuse 5")
 def test_media_in_a_dataset_item_is_described(langfuse: Langfuse, stand_in: StandIn) -> None:
     langfuse.create_dataset(name="pictures")
     media = LangfuseMedia(content_bytes=b"GIF", content_type="image/gif")
