@@ -1,6 +1,7 @@
-"""The ways in which a process ends without running exit handlers: children of `multiprocessing` and of Celery's pool.
+"""The ways in which a process ends without running exit handlers: children of `multiprocessing`, and Celery's.
 
-They leave through `os._exit` after running the finalizers of `multiprocessing.util` (`billiard.util` in Celery).
+The former leave through `os._exit` after running the finalizers of `multiprocessing.util`; the latter after sending
+Celery's signal `worker_process_shutdown`.
 """
 
 from __future__ import annotations
@@ -11,34 +12,47 @@ from typing import Any
 
 #: Before the finalizers that multiprocessing registers itself.
 _PRIORITY = 1000
-_MODULES = ("multiprocessing", "billiard")
+_UID = "pytest_langfuse.tracing"
 
 
 class ChildExit:
-    """Runs `at_exit` when a child of `multiprocessing` ends."""
+    """Runs `at_exit` when such a process ends. What the application has not imported is not imported for it."""
 
     def __init__(self, at_exit: Callable[[], None]) -> None:
         self._at_exit = at_exit
         self._finalizers: list[Any] = []
-        for package in _MODULES:
-            # Spawned children, and those of a fork server: set up in the child itself.
-            process = sys.modules.get(f"{package}.process")
-            if process is not None and getattr(process, "parent_process", lambda: None)() is not None:
-                self._finalize(sys.modules.get(f"{package}.util"))
+        process = sys.modules.get("multiprocessing.process")
+        if process is not None and process.parent_process() is not None:
+            # A spawned child, or one of a fork server: set up in the child itself.
+            self._finalize()
+        self._connect()
 
     def after_fork(self) -> None:
-        """In a forked child, which may be one of these: its start clears the finalizers, then calls this."""
-        for package in _MODULES:
-            util = sys.modules.get(f"{package}.util")
-            if util is not None:
-                util.register_after_fork(self, lambda self, util=util: self._finalize(util))
-
-    def _finalize(self, util: Any) -> None:
+        """In a forked child, which may be one of these."""
+        self._finalizers.clear()
+        util = sys.modules.get("multiprocessing.util")
         if util is not None:
-            self._finalizers.append(util.Finalize(None, self._at_exit, exitpriority=_PRIORITY))
+            # The start of such a child clears the finalizers, then calls what is registered here.
+            util.register_after_fork(self, ChildExit._finalize)
+        self._connect()
+
+    def _finalize(self) -> None:
+        from multiprocessing.util import Finalize  # noqa: PLC0415 - not imported for those who do not use it
+
+        self._finalizers.append(Finalize(None, self._at_exit, exitpriority=_PRIORITY))
+
+    def _connect(self) -> None:
+        celery = sys.modules.get("celery.signals")
+        if celery is not None:
+            celery.worker_process_shutdown.connect(self._celery, weak=False, dispatch_uid=_UID)
+
+    def _celery(self, **_: Any) -> None:
+        self._at_exit()
 
     def stop(self) -> None:
         """Undo it."""
         for finalizer in self._finalizers:
             finalizer.cancel()
         self._finalizers.clear()
+        if (celery := sys.modules.get("celery.signals")) is not None:
+            celery.worker_process_shutdown.disconnect(dispatch_uid=_UID)

@@ -566,3 +566,35 @@ def test_sigterm_to_gunicorn(start, collector, options):
 
     assert script.send(signal.SIGTERM).wait() == 0
     assert sorted(collector.accepted) == sorted(name for pid in seen for name in names(10, f"{pid} "))
+
+
+def test_a_celery_worker(start, collector, tmp_path):
+    """Its children have no signal handlers and run no exit handlers and no finalizers."""
+    pytest.importorskip("celery")
+    script = start(
+        f"""
+        from celery import Celery
+        from celery.signals import worker_ready
+        app = Celery("script_under_test", broker="filesystem://")
+        app.conf.broker_transport_options = dict.fromkeys(["data_folder_in", "data_folder_out"], {str(tmp_path)!r})
+        init_tracing(**SETTINGS)
+        worker_ready.connect(lambda **_: os.write(1, b"ready\\n"), weak=False)  # Celery redirects sys.stdout
+
+        @app.task
+        def work(number):
+            observe(1, f"task {{number}} ")
+        """,
+        command=[sys.executable, "-m", "celery", "-A", "script_under_test", "--quiet", "worker", "-c", "2"],
+    )
+    while script.process.stdout.readline() not in {"ready\n", ""}:
+        pass
+    produce = "import script_under_test as s; [s.work.delay(n) for n in range(10)]"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", produce], cwd=tmp_path, check=True, timeout=60)
+    for _ in range(200):
+        if not list(tmp_path.glob("*.msg")):
+            break
+        time.sleep(0.05)
+    script.send(signal.SIGTERM)
+
+    assert script.wait() == 0
+    assert sorted(collector.accepted) == sorted(f"task {number} 0" for number in range(10))
