@@ -11,9 +11,11 @@ import pytest
 
 from pytest_langfuse.options import Options
 from pytest_langfuse.recording.early_clients import EarlyClients
+from pytest_langfuse.report.degradation import ATTRIBUTE
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
 
 if TYPE_CHECKING:
+    from pytest_langfuse.outage.blocked import Sampler
     from pytest_langfuse.outage.control import OutageControl
     from pytest_langfuse.outage.stand_in import StandIn
     from pytest_langfuse.recording.capture import Capture
@@ -57,6 +59,7 @@ class Capturing:
         self._of_test = ExitStack()
         self._server: ServedStandIn | None = None
         self._outages: OutageControl | None = None
+        self._sampler: Sampler | None = None
         self._recording: Recording | None = None
         self._early = EarlyClients()
         if options.capture:
@@ -161,6 +164,40 @@ class Capturing:
             self._outages = OutageControl(self.server)
             self._of_test.callback(self._outages.close)
         return self._outages
+
+    def begin_degraded(self, item: pytest.Item) -> None:
+        """Put the fault in force under which the whole suite runs."""
+        from pytest_langfuse.outage.outage import Outage  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.outage.suite import FAULT  # noqa: PLC0415 - as in `start`
+
+        if (fault := item.stash.get(FAULT, None)) is not None:
+            # A test that sends nothing is no worse off: it need not reach the outage.
+            self.outages.begin(Outage.of(fault, required=False))
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """See where the test waits for Langfuse, if the whole suite runs in an outage."""
+        if self.options.outage is None:
+            yield
+            return
+        from pytest_langfuse.outage.blocked import Sampler  # noqa: PLC0415 - as in `start`
+
+        with Sampler() as self._sampler:
+            yield
+
+    def add_degradation(self, report: pytest.TestReport, item: pytest.Item) -> None:
+        """Give the report of a run in an outage what the degradation report says of it."""
+        from pytest_langfuse.outage.suite import FAULT  # noqa: PLC0415 - as in `start`
+
+        fault = item.stash.get(FAULT, None)
+        if fault is None or self._recording is None:
+            return
+        details: dict[str, object] = {"fault": fault}
+        if report.when == "call":
+            wait = self._sampler.longest() if self._sampler is not None else None
+            details["lost"] = len(self._recording.undelivered())
+            details["blocked"] = str(wait) if wait is not None else None
+        setattr(report, ATTRIBUTE, details)
 
     def check_outages(self) -> None:
         """Fail the test if an outage was never reached."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import pytest
@@ -22,6 +23,9 @@ class Options:
 
     capture: bool
     show: Show
+    outage: str | None
+    max_slowdown: float
+    json: Path | None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -37,7 +41,16 @@ class Options:
         source = "--langfuse-show"
         if show is None:
             show, source = str(config.getini("langfuse_show")), "ini option langfuse_show"
-        return cls(capture=capture, show=cast("Show", one_of(show, _SHOW, source)))
+        outage = getattr(option, "langfuse_outage", None) or str(config.getini("langfuse_outage")) or None
+        json = getattr(option, "langfuse_json", None) or str(config.getini("langfuse_json")) or None
+        return cls(
+            # A suite in an outage is captured: nothing of it must go to the real Langfuse.
+            capture=capture or outage is not None,
+            show=cast("Show", one_of(show, _SHOW, source)),
+            outage=outage,
+            max_slowdown=_ini_seconds(config, "langfuse_max_slowdown"),
+            json=Path(json) if json else None,
+        )
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -55,6 +68,28 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="{failed,all,none}",
         default=None,
         help="for which tests to print the section 'Langfuse trace'; default: failed. (ini: langfuse_show)",
+    )
+    group.addoption(
+        "--langfuse-outage",
+        metavar="FAULT[,FAULT...]|all",
+        default=None,
+        help="run the whole suite while Langfuse fails, once under each fault, and print which tests are worse off than "
+        "in the last run with --langfuse-capture alone; exit status 1 if any is. Faults: refused, hang, reset, slow, "
+        "drip, http_400 to http_504, redirect, captive_portal, partial_success, garbage, truncated, tls_error, "
+        "dns_error, flapping. (ini: langfuse_outage)",
+    )
+    group.addoption(
+        "--langfuse-json",
+        metavar="FILE",
+        default=None,
+        help="append a JSON line for each test under each fault of --langfuse-outage. (ini: langfuse_json)",
+    )
+    parser.addini("langfuse_outage", "faults under which the suite runs, as --langfuse-outage", default="")
+    parser.addini("langfuse_json", "file for JSON lines, as --langfuse-json", default="")
+    parser.addini(
+        "langfuse_max_slowdown",
+        "seconds by which a test may be slower under --langfuse-outage than it is while Langfuse is well",
+        default="1.0",
     )
     parser.addini("langfuse_capture", "capture every test, as --langfuse-capture does (true or false)", default="false")
     parser.addini("langfuse_show", "for which tests to print the captured trace: failed, all or none", default="failed")
@@ -77,6 +112,17 @@ def _ini_bool(config: pytest.Config, name: str) -> bool:
     if value in {"0", "false", "no", "off", ""}:
         return False
     raise pytest.UsageError(f"ini option {name}: {value!r} is not one of true, false")
+
+
+def _ini_seconds(config: pytest.Config, name: str) -> float:
+    value = str(config.getini(name))
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise pytest.UsageError(f"ini option {name}: {value!r} is not a number of seconds, such as 1.0")
+    return seconds
 
 
 def _check_ini_names(config: pytest.Config) -> None:

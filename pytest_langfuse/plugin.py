@@ -19,6 +19,7 @@ from pytest_langfuse.fixtures import (
     langfuse_tracing,
 )
 from pytest_langfuse.options import Options, add_options
+from pytest_langfuse.report.degradation import Degradation
 from pytest_langfuse.report.summary import Summary
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ MARKERS = (
 
 capturing_key = pytest.StashKey[Capturing]()
 summary_key = pytest.StashKey[Summary]()
+degradation_key = pytest.StashKey[Degradation]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,6 +56,7 @@ def _prepare(config: pytest.Config) -> Capturing:
     if capturing is None:
         capturing = config.stash[capturing_key] = Capturing(Options.of(config))
         config.stash[summary_key] = Summary()
+        config.stash[degradation_key] = Degradation(capturing.options.max_slowdown)
         # Not pytest_unconfigure: that is not called when a conftest is broken.
         config.add_cleanup(capturing.stop)
     return capturing
@@ -68,8 +71,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare a run whose plugin was loaded too late for the hook above (`-p`, `pytest_plugins`)."""
-    _prepare(config)
+    capturing = _prepare(config)
     config.addinivalue_line("markers", MARKERS)
+    if capturing.options.capture and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(config.stash[degradation_key], "langfuse_degradation")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -83,8 +88,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Hook the SDK before the first test if any test asks for a fixture of ours."""
+    capturing = config.stash[capturing_key]
     if any(captures(item) for item in items):
-        config.stash[capturing_key].start()
+        capturing.start()
+    if capturing.options.outage is not None:
+        from pytest_langfuse.outage.suite import multiply, parse_faults  # noqa: PLC0415 - imports httpx
+
+        multiply(items, parse_faults(capturing.options.outage, "--langfuse-outage"), OUTAGE_MARKER)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -99,14 +109,18 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
 
         for outage in outages_of(item):
             capturing.outages.begin(outage)
+    elif capturing.options.outage is not None:
+        capturing.begin_degraded(item)
     return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Fail a test whose outage was never reached."""
-    result = yield
-    item.config.stash[capturing_key].check_outages()
+    capturing = item.config.stash[capturing_key]
+    with capturing.watched():
+        result = yield
+    capturing.check_outages()
     return result
 
 
@@ -129,6 +143,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         from pytest_langfuse.report.section import add_section  # noqa: PLC0415 - imports the SDK
 
         add_section(report, capturing.recording, capturing.options.show, verbose=item.config.get_verbosity())
+        capturing.add_degradation(report, item)
         if report.when == "teardown":
             capturing.end()
     return report
@@ -152,6 +167,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.stash[summary_key].add(totals)
         if (output := getattr(session.config, "workeroutput", None)) is not None:
             output["pytest_langfuse"] = totals
+    if not hasattr(session.config, "workerinput"):
+        config = session.config
+        degradation, options = config.stash[degradation_key], capturing.options
+        cache = getattr(config, "cache", None)
+        if options.outage is not None and degradation.settle(cache, options.json) and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif options.capture and options.outage is None:
+            degradation.remember(cache)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -164,4 +187,5 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """Print the summary line, and the traces of passed tests with `--langfuse-show=all`."""
+    config.stash[degradation_key].write(terminalreporter)
     config.stash[summary_key].write(terminalreporter, config.stash[capturing_key].options)

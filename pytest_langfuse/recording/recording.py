@@ -56,7 +56,7 @@ class Entry:
 
     def __init__(self, name: str, span: Any, order: int, *, key: Key | None = None) -> None:
         self.name = name
-        self.span: Span | ReadableSpan = span
+        self.span: Any = span
         self.order = order
         if key is None:
             context = span.get_span_context()

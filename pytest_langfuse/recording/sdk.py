@@ -252,7 +252,7 @@ class Hooks:
             self.forward = None
             twins, self._forwarding = self._forwarding, {}
             for twin in twins.values():
-                twin.shutdown()
+                twin.shutdown()  # type: ignore[no-untyped-call]
             forward.close()
 
     # -- hooks: REST -------------------------------------------------------------------------------------------
@@ -302,6 +302,9 @@ class Hooks:
         `TracerProvider.shutdown()`, the spans) of all later tests.
         """
         for manager in list(self.managers):
+            # A prompt that one test fetched must not be what the next one gets.
+            if hasattr(manager.prompt_cache, "clear"):
+                manager.prompt_cache.clear()
             if not _consumed(manager) and manager in LangfuseResourceManager._instances.values():
                 _restart(manager)
         for processor in list(self.processors):

@@ -1,0 +1,54 @@
+"""`--langfuse-outage`: the whole suite, once under each fault."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import pytest
+
+from pytest_langfuse.outage.faults import FAULTS
+from pytest_langfuse.outage.paths import suggestion
+
+#: The fault under which an item runs.
+FAULT = pytest.StashKey[str]()
+
+
+def parse_faults(text: str, source: str) -> Sequence[str]:
+    """`hang,refused`, or `all`.
+
+    Raises `pytest.UsageError` for an unknown fault, naming `source` and the nearest one.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if "all" in names:
+        return list(FAULTS)
+    for name in names:
+        if name not in FAULTS:
+            raise pytest.UsageError(
+                f"{source}: unknown fault {name!r}{suggestion(name, list(FAULTS))} (faults: all, {', '.join(FAULTS)})"
+            )
+    if not names:
+        raise pytest.UsageError(f"{source} needs the name of a fault, or all (faults: {', '.join(FAULTS)})")
+    return list(dict.fromkeys(names))
+
+
+def multiply(items: list[pytest.Item], faults: Sequence[str], marker: str) -> None:
+    """Let each test run once under each fault, one fault after another.
+
+    A test that has an outage of its own runs once, as it is.
+    """
+    own = [item for item in items if item.get_closest_marker(marker) is not None]
+    others = [item for item in items if item.get_closest_marker(marker) is None]
+    items[:] = [_under(item, fault) for fault in faults for item in others] + own
+
+
+def _under(item: pytest.Item, fault: str) -> pytest.Item:
+    # pytest has no public way to run an item twice; all that a run writes to is made anew.
+    twin = copy.copy(item)
+    twin.stash = pytest.Stash()
+    twin._report_sections = []  # noqa: SLF001
+    twin.user_properties = []
+    twin.stash[FAULT] = fault
+    if isinstance(twin, pytest.Function):
+        twin._initrequest()  # noqa: SLF001
+    return twin

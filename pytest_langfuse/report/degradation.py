@@ -1,0 +1,118 @@
+"""The degradation report: what a suite did under an outage that it does not do while Langfuse is well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+_CACHE = "langfuse/healthy"
+
+#: What a test's report carries to the process that prints: the fault and, for the call, `lost` and `blocked`.
+ATTRIBUTE = "pytest_langfuse_outage"
+
+
+@dataclass(slots=True)
+class Run:
+    """One test of the run. `duration` is in seconds, `lost` counts observations that Langfuse did not accept."""
+
+    test: str
+    fault: str | None = None
+    outcome: str = "passed"
+    duration: float = 0.0
+    lost: int = 0
+    blocked: str | None = None
+    healthy_outcome: str | None = None
+    healthy_duration: float | None = None
+
+    def changed(self, max_slowdown: float) -> str | None:
+        """How the test is worse than while Langfuse is well; `None` if it is not."""
+        before = self.healthy_outcome
+        if self.outcome != (before or "passed"):
+            return f"{before or 'no healthy run'} -> {self.outcome}"
+        if self.healthy_duration is not None and self.duration - self.healthy_duration > max_slowdown:
+            return f"{self.healthy_duration:.2f} s -> {self.duration:.2f} s"
+        return None
+
+
+class Degradation:
+    """Collects the reports of a run, and compares them with the last healthy run in pytest's cache."""
+
+    def __init__(self, max_slowdown: float) -> None:
+        self._max_slowdown = max_slowdown
+        self._runs: dict[str, Run] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take one phase of one test into account, and tell the runs of one test apart: `test_it[hang]`."""
+        details: Mapping[str, Any] = getattr(report, ATTRIBUTE, None) or {}
+        test, fault = report.nodeid, details.get("fault")
+        if fault is not None:
+            # Here and not where the report is made: xdist's worker insists on the item's own id.
+            path, line, domain = report.location
+            report.nodeid, report.location = f"{test}[{fault}]", (path, line, f"{domain}[{fault}]")
+        run = self._runs.setdefault(report.nodeid, Run(test, fault))
+        run.duration += report.duration
+        if report.outcome == "failed" or (report.outcome == "skipped" and run.outcome == "passed"):
+            run.outcome = report.outcome
+        run.lost += details.get("lost", 0)
+        run.blocked = details.get("blocked") or run.blocked
+
+    def remember(self, cache: pytest.Cache | None) -> None:
+        """Keep a healthy run for later comparison."""
+        if cache is not None and self._runs:
+            healthy = dict(cache.get(_CACHE, {}))
+            healthy.update({run.test: [run.outcome, run.duration] for run in self._runs.values()})
+            cache.set(_CACHE, healthy)
+
+    def settle(self, cache: pytest.Cache | None, json_lines: Path | None) -> bool:
+        """Compare with the last healthy run, append the JSON lines, and say whether any test is worse off."""
+        healthy = cache.get(_CACHE, {}) if cache is not None else {}
+        for run in self._runs.values():
+            if run.test in healthy:
+                run.healthy_outcome, run.healthy_duration = healthy[run.test]
+        if json_lines is not None:
+            self._write_json(json_lines)
+        return bool(self.degraded)
+
+    @property
+    def degraded(self) -> list[Run]:
+        """The tests that are worse under an outage."""
+        return [run for run in self._under_outage() if run.changed(self._max_slowdown) is not None]
+
+    def write(self, terminal: TerminalReporter) -> None:
+        """Print the report."""
+        runs = list(self._under_outage())
+        if not runs:
+            return
+        terminal.write_sep("=", "Langfuse degradation")
+        if all(run.healthy_outcome is None for run in runs):
+            terminal.write_line("no healthy run to compare with: record one with pytest --langfuse-capture")
+        for fault in dict.fromkeys(run.fault for run in runs):
+            self._write_fault(terminal, str(fault), [run for run in runs if run.fault == fault])
+
+    def _write_json(self, path: Path) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            for run in self._under_outage():
+                line = {"kind": "outage", **asdict(run), "degraded": run.changed(self._max_slowdown)}
+                file.write(json.dumps(line) + "\n")
+
+    def _write_fault(self, terminal: TerminalReporter, fault: str, runs: list[Run]) -> None:
+        worse = [(run, change) for run in runs if (change := run.changed(self._max_slowdown)) is not None]
+        lost = sum(run.lost for run in runs)
+        count = f"{len(worse)} of {len(runs)}" if worse else f"none of {len(runs)}"
+        terminal.write_line(f"{fault}: {count} tests degraded, {lost} observations lost")
+        for run, change in worse:
+            terminal.write_line(f"  {run.test}: {change}")
+            if run.blocked is not None:
+                terminal.write_line(f"    {run.blocked}")
+
+    def _under_outage(self) -> Iterator[Run]:
+        return (run for run in self._runs.values() if run.fault is not None)

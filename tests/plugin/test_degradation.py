@@ -1,0 +1,103 @@
+"""`pytest --langfuse-outage`: the whole suite while Langfuse fails, and the report of what got worse."""
+
+import json
+
+import pytest
+
+SUITE = """
+    from app import answer, langfuse
+
+    def test_robust():
+        assert answer("why?") == "because"
+
+    def test_flushes_in_the_request_path():
+        answer("why?")
+        langfuse.flush()
+
+    def test_needs_its_prompt():
+        assert langfuse.get_prompt("greeting", fallback="hello", max_retries=0).prompt == "hello"
+
+    def test_needs_its_prompt_without_a_fallback():
+        langfuse.create_prompt(name="other", prompt="Hello", labels=["production"])
+        assert langfuse.get_prompt("other", max_retries=0).prompt == "Hello"
+"""
+
+
+def test_against_a_healthy_run(app: pytest.Pytester) -> None:
+    app.makeini("[pytest]\nlangfuse_max_slowdown = 0.8\n")
+    app.makepyfile(SUITE)
+    app.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=4)
+    result = app.runpytest_subprocess(
+        "--langfuse-outage=hang,http_500", "--langfuse-json=lines.jsonl", "-p", "no:randomly"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=6, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*= Langfuse degradation =*",
+            "hang: [23] of 4 tests degraded, * observations lost",
+            "  *::test_flushes_in_the_request_path: 0.* s -> *",
+            "    blocked * s at test_against_a_healthy_run.py:* in test_flushes_in_the_request_path, calling Langfuse.flush",
+            "  *::test_needs_its_prompt_without_a_fallback: passed -> failed",
+            "    blocked * s at *:* in test_needs_its_prompt_without_a_fallback, calling Langfuse.create_prompt",
+            "http_500: [123] of 4 tests degraded, 6 observations lost",
+        ]
+    )
+    assert "test_robust: " not in result.stdout.str()
+    lines = [json.loads(line) for line in (app.path / "lines.jsonl").read_text().splitlines()]
+    assert {(line["kind"], line["fault"]) for line in lines} == {("outage", "hang"), ("outage", "http_500")}
+    assert len(lines) == 8
+
+
+def test_an_app_that_survives(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from app import answer
+
+        def test_robust():
+            assert answer("why?") == "because"
+    """)
+    app.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=1)
+    result = app.runpytest_subprocess("--langfuse-outage=refused,captive_portal")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["refused: none of 1 tests degraded, 3 observations lost"])
+
+
+def test_under_xdist(app: pytest.Pytester) -> None:
+    app.makepyfile(SUITE)
+    app.runpytest_subprocess("--langfuse-capture", "-n", "2").assert_outcomes(passed=4)
+    result = app.runpytest_subprocess("--langfuse-outage=http_401", "-n", "2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["http_401: 1 of 4 tests degraded*", "  *without_a_fallback: passed -> failed"])
+
+
+def test_without_a_healthy_run_it_says_how_to_record_one(app: pytest.Pytester) -> None:
+    app.makepyfile(SUITE)
+    result = app.runpytest_subprocess("--langfuse-outage=http_400")
+    result.stdout.fnmatch_lines(["no healthy run to compare with: record one with pytest --langfuse-capture"])
+
+
+def test_a_test_with_an_outage_of_its_own_runs_as_it_is(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import pytest
+        from app import langfuse
+
+        @pytest.mark.langfuse_outage("http_500")
+        def test_own():
+            langfuse.start_observation(name="x").end()
+            langfuse.flush()
+
+        class TestParametrised:
+            @pytest.mark.parametrize("n", [1, 2])
+            def test_it(self, n): pass
+    """)
+    result = app.runpytest_subprocess("--langfuse-outage=http_400", "-v")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*test_it[[]1][[]http_400]*"])
+
+
+@pytest.mark.parametrize("value", ["hangs", "hang,hangs"])
+def test_an_unknown_fault(app: pytest.Pytester, value: str) -> None:
+    app.makepyfile(SUITE)
+    result = app.runpytest_subprocess(f"--langfuse-outage={value}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--langfuse-outage: unknown fault 'hangs', did you mean 'hang'*"])
