@@ -11,8 +11,8 @@ import pytest
 
 from pytest_langfuse.options import Options
 from pytest_langfuse.recording.early_clients import EarlyClients
-from pytest_langfuse.report.degradation import ATTRIBUTE
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
+from pytest_langfuse.report.degradation import ATTRIBUTE
 
 if TYPE_CHECKING:
     from pytest_langfuse.outage.blocked import Sampler

@@ -74,7 +74,8 @@ def langfuse_server(request: pytest.FixtureRequest) -> ServedStandIn:
 def langfuse_outage(request: pytest.FixtureRequest) -> OutageControl:
     """Outages of Langfuse during this test, those of its marker included.
 
-    `with langfuse_outage("hang"): ...` begins one. `langfuse_outage.attempts` counts what was tried, `.refused` what Langfuse did not take; `.recover()` ends it.
+    `with langfuse_outage("hang"): ...` begins one. `langfuse_outage.attempts` counts what was tried, `.refused` what
+    Langfuse did not take; `.recover()` ends it.
     """
     return _capturing(request).outages
 

@@ -15,7 +15,6 @@ from pytest_langfuse.recording.trace import link
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import Span
 
     from pytest_langfuse.recording.capture import Capture
 
