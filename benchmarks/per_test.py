@@ -141,20 +141,22 @@ def growth(tests: int) -> Table:
         f"nothing show. {surroundings()}",
         ("way", "ms a test", "threads", "memory growth"),
     )
-    for pair in LONG:
-        grown = []
-        for way in pair:
-            progress(f"{tests} tests: {way.label}")
-            found = run(way, tests)
-            grown.append(found["memory_end"] - found["memory_warm"])
-            threads = (found["threads_warm"], found["threads_end"])
-            table.rows.append(
-                (way.label, f"{found['ms']:.2f}", f"{threads[0]:.0f} to {threads[1]:.0f}", f"{grown[-1]:.1f} MB")
-            )
-        label = pair[1].label
-        table.require(f"threads that {label} gained", threads[1] - threads[0], 0, digits=0)
-        table.require(f"MB that {label} grew above tests that do nothing", grown[1] - grown[0], GROWTH_LIMIT, digits=1)
+    for nothing, way in LONG:
+        before, after = _long_run(table, nothing, tests), _long_run(table, way, tests)
+        table.require(f"threads that {way.label} gained", after["threads"], 0, digits=0)
+        grown = after["memory"] - before["memory"]
+        table.require(f"MB that {way.label} grew above tests that do nothing", grown, GROWTH_LIMIT, digits=1)
     return table
+
+
+def _long_run(table: Table, way: Way, tests: int) -> dict[str, float]:
+    """Add a row for `way`; returns how many threads and megabytes it gained."""
+    progress(f"{tests} tests: {way.label}")
+    found = run(way, tests)
+    gained = {name: found[f"{name}_end"] - found[f"{name}_warm"] for name in ("threads", "memory")}
+    threads = f"{found['threads_warm']:.0f} to {found['threads_end']:.0f}"
+    table.rows.append((way.label, f"{found['ms']:.2f}", threads, f"{gained['memory']:.1f} MB"))
+    return gained
 
 
 def main() -> int:

@@ -14,7 +14,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from pathlib import Path
 
+from measure import Table, surroundings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_langfuse import Observation, Observations, TreeMismatch
@@ -169,12 +171,18 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="runs of which the fastest counts")
     parser.add_argument("--limit", type=float, default=12.0, metavar="X", help="how many times more may be taken")
     parser.add_argument("--only", action="append", default=[], metavar="STEP", help="measure this step only")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
     arguments = parser.parse_args()
-    rows = measure(arguments.small, arguments.large, arguments.repeat, arguments.only)
-    print(f"{'step':30}{arguments.small:>12,}{arguments.large:>12,}{'times':>8}")
-    for name, few, many in rows:
-        print(f"{name:30}{few * 1000:>9.0f} ms{many * 1000:>9.0f} ms{many / few:>8.1f}")
-    return int(any(many / few > arguments.limit for _, few, many in rows))
+    table = Table(
+        "Large trees",
+        f"Milliseconds of processor time, the fastest of {arguments.repeat} runs; linear growth is "
+        f"{arguments.large / arguments.small:.0f} x. {surroundings()}",
+        ("step", f"{arguments.small:,} observations", f"{arguments.large:,} observations", "x"),
+    )
+    for name, few, many in measure(arguments.small, arguments.large, arguments.repeat, arguments.only):
+        table.rows.append((name, f"{few * 1000:.0f} ms", f"{many * 1000:.0f} ms", f"{many / few:.1f}"))
+        table.require(f"{name}, x", many / few, arguments.limit, 1)
+    return table.finish(arguments.markdown)
 
 
 if __name__ == "__main__":
