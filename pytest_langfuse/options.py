@@ -73,9 +73,9 @@ def add_options(parser: pytest.Parser) -> None:
         "--langfuse-outage",
         metavar="FAULT[,FAULT...]|all",
         default=None,
-        help="run the whole suite while Langfuse fails, once under each fault, and print which tests are worse "
-        "off than in the last run with --langfuse-capture alone; exit status 1 if any is. Faults: refused, hang, reset, slow, "
-        "drip, http_400 to http_504, redirect, captive_portal, partial_success, garbage, truncated, tls_error, "
+        help="run the whole suite while Langfuse fails, once under each fault, and print which tests are worse off "
+        "than in the last run with --langfuse-capture alone; exit status 1 if any is. Faults: refused, hang, reset, "
+        "slow, drip, http_400 to http_504, redirect, captive_portal, partial_success, garbage, truncated, tls_error, "
         "dns_error, flapping. (ini: langfuse_outage)",
     )
     group.addoption(
