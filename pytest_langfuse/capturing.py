@@ -12,7 +12,6 @@ import pytest
 from pytest_langfuse.options import Options
 from pytest_langfuse.recording.early_clients import EarlyClients
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
-from pytest_langfuse.report.degradation import ATTRIBUTE
 
 if TYPE_CHECKING:
     from pytest_langfuse.outage.blocked import Sampler
@@ -188,6 +187,7 @@ class Capturing:
     def add_degradation(self, report: pytest.TestReport, item: pytest.Item) -> None:
         """Give the report of a run in an outage what the degradation report says of it."""
         from pytest_langfuse.outage.suite import FAULT  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.report.degradation import ATTRIBUTE  # noqa: PLC0415 - as in `start`
 
         fault = item.stash.get(FAULT, None)
         if fault is None or self._recording is None:

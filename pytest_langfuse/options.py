@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import pytest
 
@@ -17,8 +15,7 @@ Show = Literal["failed", "all", "none"]
 _SHOW = ("failed", "all", "none")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What the command line and the ini file say; the command line wins."""
 
     capture: bool
@@ -99,9 +96,15 @@ def one_of(value: str, allowed: Sequence[str], source: str) -> str:
     """Return `value` if it is allowed, else raise a `pytest.UsageError` that names `source` and the nearest match."""
     if value in allowed:
         return value
+    raise pytest.UsageError(f"{source}: {value!r} is not one of {', '.join(allowed)}{_hint(value, allowed)}")
+
+
+def _hint(value: str, allowed: Sequence[str]) -> str:
+    # Imported here: it takes several milliseconds, which a run without mistakes does not pay.
+    import difflib  # noqa: PLC0415
+
     near = difflib.get_close_matches(value, allowed, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
-    raise pytest.UsageError(f"{source}: {value!r} is not one of {', '.join(allowed)}{hint}")
+    return f", did you mean {near[0]!r}?" if near else ""
 
 
 def _ini_bool(config: pytest.Config, name: str) -> bool:
@@ -127,13 +130,12 @@ def _ini_seconds(config: pytest.Config, name: str) -> float:
 
 def _check_ini_names(config: pytest.Config) -> None:
     """A misspelt ini option would otherwise do nothing, silently."""
-    known = [f"langfuse_{field.name}" for field in fields(Options)]
+    known = [f"langfuse_{name}" for name in Options._fields]
     with warnings.catch_warnings():
         # Deprecated since pytest 9.2 without another way to see names that nobody declared.
         warnings.simplefilter("ignore")
         names = list(getattr(config, "inicfg", ()))
     for name in names:
         if name.startswith("langfuse_") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else f" (known: {', '.join(known)})"
+            hint = _hint(name, known) or f" (known: {', '.join(known)})"
             raise pytest.UsageError(f"unknown ini option {name!r}{hint}")

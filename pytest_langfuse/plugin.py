@@ -19,11 +19,12 @@ from pytest_langfuse.fixtures import (
     langfuse_tracing,
 )
 from pytest_langfuse.options import Options, add_options
-from pytest_langfuse.report.degradation import Degradation
 from pytest_langfuse.report.summary import Summary
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
+
+    from pytest_langfuse.report.degradation import Degradation
 
 __all__ = [
     "langfuse_api",
@@ -43,7 +44,7 @@ MARKERS = (
 
 capturing_key = pytest.StashKey[Capturing]()
 summary_key = pytest.StashKey[Summary]()
-degradation_key = pytest.StashKey[Degradation]()
+degradation_key: pytest.StashKey[Degradation] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,7 +57,6 @@ def _prepare(config: pytest.Config) -> Capturing:
     if capturing is None:
         capturing = config.stash[capturing_key] = Capturing(Options.of(config))
         config.stash[summary_key] = Summary()
-        config.stash[degradation_key] = Degradation(capturing.options.max_slowdown)
         # Not pytest_unconfigure: that is not called when a conftest is broken.
         config.add_cleanup(capturing.stop)
     return capturing
@@ -74,7 +74,10 @@ def pytest_configure(config: pytest.Config) -> None:
     capturing = _prepare(config)
     config.addinivalue_line("markers", MARKERS)
     if capturing.options.capture and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(config.stash[degradation_key], "langfuse_degradation")
+        from pytest_langfuse.report.degradation import Degradation  # noqa: PLC0415 - two milliseconds
+
+        config.stash[degradation_key] = degradation = Degradation(capturing.options.max_slowdown)
+        config.pluginmanager.register(degradation, "langfuse_degradation")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -167,14 +170,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.stash[summary_key].add(totals)
         if (output := getattr(session.config, "workeroutput", None)) is not None:
             output["pytest_langfuse"] = totals
-    if not hasattr(session.config, "workerinput"):
-        config = session.config
-        degradation, options = config.stash[degradation_key], capturing.options
-        cache = getattr(config, "cache", None)
-        if options.outage is not None and degradation.settle(cache, options.json) and session.exitstatus == 0:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        elif options.capture and options.outage is None:
+    degradation = session.config.stash.get(degradation_key, None)
+    if degradation is not None:
+        options, cache = capturing.options, getattr(session.config, "cache", None)
+        if options.outage is None:
             degradation.remember(cache)
+        elif degradation.settle(cache, options.json) and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -187,5 +189,6 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """Print the summary line, and the traces of passed tests with `--langfuse-show=all`."""
-    config.stash[degradation_key].write(terminalreporter)
+    if (degradation := config.stash.get(degradation_key, None)) is not None:
+        degradation.write(terminalreporter)
     config.stash[summary_key].write(terminalreporter, config.stash[capturing_key].options)
