@@ -373,3 +373,35 @@ def test_a_mask_that_raises_is_named(app: pytest.Pytester) -> None:
                 langfuse_spans.assert_flushed()
     """)
     app.runpytest().assert_outcomes(passed=1)
+
+
+def test_tests_that_ask_for_nothing_go_their_own_way(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pytest_langfuse.outage.server import LangfuseServer
+
+    app.makepyfile("""
+        from app import answer, langfuse
+
+        def test_live_before():
+            answer("live")
+            assert langfuse.auth_check()
+            langfuse.flush()
+
+        def test_captured(langfuse_spans):
+            answer("captured")
+            assert langfuse.get_prompt("unknown", fallback="fallback").prompt == "fallback"
+            assert len(langfuse_spans) == 3
+
+        def test_live_after():
+            answer("live")
+            langfuse.flush()
+    """)
+    with LangfuseServer() as server:
+        monkeypatch.setenv("LANGFUSE_BASE_URL", server.url)
+        monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-live")
+        monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-live")
+        app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=3)
+        bodies = b"".join(server.stand_in.bodies)
+        paths = [arrival.path for arrival in server.arrivals]
+    assert b"captured" not in bodies
+    assert bodies.count(b"because") == 4
+    assert not [path for path in paths if "prompts" in path]
