@@ -166,3 +166,21 @@ def test_under_unittest(app: pytest.Pytester) -> None:
                 langfuse.flush()
     """)
     app.runpytest().assert_outcomes(passed=1)
+
+
+def test_a_mock_of_everything_else_is_not_in_the_way(app: pytest.Pytester) -> None:
+    """The way to the stand-in goes through httpx, of which respx sees all."""
+    app.makepyfile("""
+        import pytest
+        import respx
+        from app import langfuse
+
+        @pytest.mark.langfuse_outage("http_401", paths="prompts")
+        def test_prompt(langfuse_outage):
+            with respx.mock(assert_all_mocked=True) as others:
+                prompt = langfuse.get_prompt("greeting", fallback="hello", max_retries=0)
+                others.calls.assert_not_called()
+            assert prompt.prompt == "hello"
+            assert langfuse_outage.refused >= 1
+    """)
+    app.runpytest().assert_outcomes(passed=1)
