@@ -1,0 +1,58 @@
+"""Langfuse is down, and customers don't notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from openai_api import OpenAIApi
+
+from pytest_langfuse import Observations
+from pytest_langfuse.tracing import shutdown_tracing
+
+
+@pytest.mark.langfuse_outage(
+    "refused", "hang", "reset", "http_401", "http_503", "redirect", "captive_portal", "garbage"
+)
+def test_the_answer_still_streams(
+    client: TestClient, openai_api: OpenAIApi, langfuse_outage: Any, langfuse_spans: Observations
+) -> None:
+    openai_api.decides()
+    openai_api.streams("Within ", "30 days.")
+
+    response = client.post("/chat", json={"question": "How long can I return an item?"})
+
+    assert response.status_code == 200
+    assert 'data: {"text": "Within "}\n\ndata: {"text": "30 days."}\n\nevent: done' in response.text
+    # Nothing of Langfuse reaches the customer, and the trace was made all the same.
+    assert "langfuse" not in response.text.lower()
+    assert langfuse_spans.one("generation reply", prompt_name=None).output == "Within 30 days."
+    assert langfuse_outage.attempts >= 1
+
+
+@pytest.mark.langfuse_outage("http_500", "reset", paths="scores")
+def test_feedback_is_taken(client: TestClient) -> None:
+    body = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "helpful": True}
+    assert client.post("/feedback", json=body).status_code == 202
+    # Sends the score, which fails; the end of the service must not.
+    shutdown_tracing(timeout=5.0)
+
+
+def test_a_short_outage_loses_nothing(
+    ask: Callable[[str], str],
+    openai_api: OpenAIApi,
+    langfuse_outage: Any,
+    langfuse_server: Any,
+    langfuse_spans: Observations,
+) -> None:
+    openai_api.decides()
+    openai_api.streams("Two days.")
+    with langfuse_outage("http_503"):
+        assert ask("How long is delivery?") == "Two days."
+
+    shutdown_tracing(timeout=10.0)
+
+    langfuse_spans.assert_flushed()
+    assert [observation.name for observation in langfuse_server.spans if observation.parent is None] == ["answer"]
