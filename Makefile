@@ -21,12 +21,24 @@ $(STAMP): pyproject.toml uv.lock .ci/setup
 	@.ci/setup $(VENV)
 	@touch $@
 
-demo: $(STAMP) ## run the example application's tests with its traces captured, and print one
+demo: $(STAMP) ## run the example applications' tests with their traces captured, print one, and let Langfuse fail
 	@echo 'examples/support_bot$$ pytest --langfuse-capture'
 	@cd examples/support_bot && $(abspath $(BIN))/python -m pytest --langfuse-capture $(ARGS)
 	@echo
 	@echo 'examples/support_bot$$ pytest --langfuse-show=all -k streams_an_answer'
 	@cd examples/support_bot && $(abspath $(BIN))/python -m pytest --langfuse-show=all -k streams_an_answer
+	@echo
+	@echo 'Another application, which is green as long as Langfuse is well:'
+	@echo 'examples/naive_bot$$ pytest --langfuse-capture'
+	@cd examples/naive_bot && $(abspath $(BIN))/python -m pytest --langfuse-capture
+	@echo
+	@echo 'The same while Langfuse hangs, then while it answers 503. What is red from here on is red on purpose:'
+	@echo 'examples/naive_bot$$ pytest --langfuse-outage=hang,http_503'
+	@cd examples/naive_bot && $(abspath $(BIN))/python -m pytest --langfuse-outage=hang,http_503 --tb=line; \
+	status=$$?; \
+	if [ $$status -ne 1 ]; then echo "expected exit status 1, got $$status"; exit 1; fi
+	@echo
+	@echo 'Exit status 1, on purpose: this application does not survive an outage of Langfuse, and the report says where.'
 
 test: $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

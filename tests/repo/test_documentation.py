@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-PAGES = [README, *sorted(DOCS.glob("*.md")), ROOT / "examples" / "support_bot" / "README.md"]
+PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
 #: Pages whose named files make up one folder that pytest is run in.
 RUN = [README, DOCS / "getting-started.md"]
 

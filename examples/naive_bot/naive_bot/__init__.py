@@ -1,0 +1,1 @@
+"""A bot that works as long as Langfuse does."""
