@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final
 
 from pytest_langfuse.expect.expected import Expected
@@ -79,27 +79,29 @@ class Alignment:
         everything = self.everything
         lines = [line for line in root.children for _ in range(line.low)]
         assignment = self.likeness.whole_matches(lines, (), everything)
-        findings = Findings()
-        for line, place in zip(lines, assignment.found, strict=True):
-            if place >= 0:
-                findings.here.setdefault(id(line), []).append(self._pair(line, everything[place], Place.HERE))
         for observation in everything:
             self._spare.add(observation, allowed=True)
+        # That a line of the top level has an observation does not keep it from being below one of another line.
+        taken = {id(everything[place]) for place in assignment.found if place >= 0}
+        findings = Findings()
         for line, place in zip(lines, assignment.found, strict=True):
-            if place >= 0:
-                continue
-            captured = self._spare.choose(line, self.likeness, self.match_of)
+            captured = everything[place] if place >= 0 else self._spare.choose(line, self.likeness, taken)
             if captured is None:
                 self._miss(line, None, findings)
-            else:
-                findings.here.setdefault(id(line), []).append(self._pair(line, captured, Place.HERE))
-        findings.extra = {id(observation): False for observation in everything if id(observation) not in self.match_of}
+                continue
+            taken.add(id(captured))
+            match = Match(line, captured, Place.HERE, self.likeness.whole(line, captured))
+            findings.here.setdefault(id(line), []).append(match)
+        findings.extra = {id(observation): False for observation in everything if id(observation) not in taken}
         level = arrange(root, everything, findings, ordered=False)
         return [entry for entry in level if not isinstance(entry, Extra)]
 
     def _pair(self, expected: Expected, captured: Observation, place: Place, under: Match | None = None) -> Match:
         match = Match(expected, captured, place, self.likeness.whole(expected, captured), under)
         self.match_of[id(captured)] = match
+        if match.whole and id(captured) in self._spare and not self.matcher.contained:
+            # What is below a whole match is no longer to be had.
+            self.match_of.update((id(below), match) for below in _below(captured))
         return match
 
     def _miss(self, line: Expected, under: Match | None, findings: Findings) -> None:
@@ -117,16 +119,15 @@ class Alignment:
             while queue:
                 missing = queue.popleft()
                 expected = missing.expected
-                captured = self._spare.choose(expected, self.likeness, self.match_of)
+                # Whatever has no line could be what moved, if any name will do.
+                captured = None if expected.name.any else self._spare.choose(expected, self.likeness, self.match_of)
                 if captured is None:
                     missing.below = [Missing(child, None) for child in expected.children if child.low]
                     queue.extendleft(reversed(missing.below))
                     continue
                 missing.match = match = self._pair(expected, captured, Place.MOVED, missing.under)
                 self._break_above(captured)
-                if match.whole:
-                    self.match_of.update((id(below), match) for below in _below(captured))
-                else:
+                if not match.whole:
                     match.level = self._level(expected, captured.children, match)
                     self._descend(match.level)
 
@@ -144,6 +145,10 @@ class _Spare:
     def __init__(self) -> None:
         self._named: defaultdict[str, deque[tuple[Observation, bool]]] = defaultdict(deque)
         self._all: deque[tuple[Observation, bool]] = deque()
+        self._ids: set[int] = set()
+
+    def __contains__(self, identity: int) -> bool:
+        return identity in self._ids
 
     def offer(self, captured: Observation, *, allowed: bool) -> None:
         """Add an observation and all below it. One that a `...` line `allowed` is a second choice."""
@@ -154,11 +159,10 @@ class _Spare:
         """Add an observation without what is below it."""
         self._named[captured.name].append((captured, allowed))
         self._all.append((captured, allowed))
+        self._ids.add(id(captured))
 
-    def choose(self, line: Expected, likeness: Likeness, taken: dict[int, Match]) -> Observation | None:
+    def choose(self, line: Expected, likeness: Likeness, taken: Container[int]) -> Observation | None:
         """The observation that is most like `line` and has none yet."""
-        if line.name.any:
-            return None
         pool = self._all if line.name.exact is None else self._named.get(line.name.exact, deque())
         while pool and id(pool[0][0]) in taken:
             pool.popleft()

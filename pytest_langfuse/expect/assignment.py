@@ -58,7 +58,7 @@ class Assignment:
         complete = _FREE not in self.found
         for place, observation in enumerate(self.captured):
             if self.owner[place] == _FREE and needs_line(observation):
-                complete = (yield from self._find_line(place, optional)) and complete
+                complete = (yield from self._find_line(place, optional, needs_line)) and complete
         return complete
 
     def _pair(self, index: int, place: int) -> None:
@@ -105,10 +105,8 @@ class Assignment:
                 return
             place = before
 
-    def _find_line(self, start: int, optional: Sequence[Expected]) -> Asking:
-        """Find a line for the sibling: an optional one, or one that must be there and whose sibling goes elsewhere."""
-        if not optional:
-            return False
+    def _find_line(self, start: int, optional: Sequence[Expected], needs_line: Callable[[Observation], bool]) -> Asking:
+        """Find a line for the sibling: an optional one, or one whose sibling finds another or needs none."""
         places = [start]
         by: dict[int, int] = {}
         first_optional = len(self.lines)
@@ -123,10 +121,15 @@ class Assignment:
                 if not (yield line, self.captured[place]):
                     continue
                 by[index] = place
-                if index >= first_optional:
-                    self._move(index, place, start, by)
-                    return True
-                places.append(self.found[index])
+                if index < first_optional:
+                    other = self.found[index]
+                    if other != _FREE and needs_line(self.captured[other]):
+                        places.append(other)
+                        continue
+                    if other != _FREE:
+                        self.owner[other] = _FREE
+                self._move(index, place, start, by)
+                return True
         return False
 
     def _move(self, index: int, place: int, start: int, by: Mapping[int, int]) -> None:

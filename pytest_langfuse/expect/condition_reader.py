@@ -11,7 +11,6 @@ from pytest_langfuse.expect.condition import OPERATORS, Condition
 from pytest_langfuse.expect.errors import LiteralError
 from pytest_langfuse.expect.expected import ANY_TYPE
 from pytest_langfuse.expect.key import FIELDS, Key, unknown_field
-from pytest_langfuse.expect.name import BARE_NAME
 from pytest_langfuse.expect.scan import Line
 from pytest_langfuse.expect.suggest import did_you_mean
 from pytest_langfuse.expect.values import quoted
@@ -119,12 +118,17 @@ class ConditionReader:
         word = line.rest_of_word()
         if sign := _SIGNS.match(word):
             line.fail(f"unexpected operator {sign[0]!r}", ", a key belongs before it")
+        if word in (ANY_TYPE, *TYPES):
+            line.fail(f"unexpected {word!r}", ", one observation a line")
+        close = next(iter(get_close_matches(word, FIELDS, n=1)), None)
         before = line.text[: line.position].split()
-        if close := get_close_matches(word, FIELDS, n=1):
-            line.fail(f"unknown word {word!r}", f", did you mean '{close[0]}=…' or '{close[0]}?' (any value)?")
-        name = before[-1] if before else ""
-        if len(before) > 1 and BARE_NAME.fullmatch(name) and before[-2] in (*TYPES, ANY_TYPE):
-            line.fail(f"unknown word {word!r}", f", a name with a blank in it is quoted: {quoted(f'{name} {word}')}")
+        name = f"{before[-1]} {word}" if len(before) > 1 and before[-2] in (*TYPES, ANY_TYPE) else None
+        if close and (close == word or not name):
+            line.fail(f"unknown word {word!r}", f", did you mean '{close}=…' or '{close}?' (any value)?")
+        if close and name:
+            line.fail(f"unknown word {word!r}", f", did you mean '{close}=…', or the name {quoted(name)}?")
+        if name:
+            line.fail(f"unknown word {word!r}", f", a name with a space in it is quoted: {quoted(name)}")
         line.fail(f"unknown word {word!r}", ", conditions look like model=gpt-4o, output? or !user_id")
 
     def _comparison(self, line: Line, key: Key, sign: str) -> Condition:

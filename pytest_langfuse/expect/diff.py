@@ -115,7 +115,9 @@ class Diff:
     def _show_repeated(self, repeated: Repeated, depth: int) -> Level:
         line, match_of = repeated.expected, self._alignment.match_of
         moved = [missing for missing in repeated.missing if missing.match is not None]
-        surplus = [observation for observation in repeated.surplus if id(observation) not in match_of]
+        # Where the line misses some, what is left over is not above its count, but something else.
+        lacks = len(moved) < len(repeated.missing)
+        surplus = [one for one in repeated.surplus if id(one) not in match_of and not lacks]
         found = len(repeated.here) + len(repeated.displaced) + len(moved) + len(surplus)
         enough = line.low <= found and (line.high is None or found <= line.high)
         self._row(" " if enough else "-", depth, line.text(self._width))
@@ -132,7 +134,7 @@ class Diff:
         # Observations above the count are shown only if a line elsewhere, or one that is below another, is theirs.
         return [
             *(match for match in repeated.here if not match.whole),
-            *(Extra(observation, allowed=True) for observation in repeated.surplus),
+            *(Extra(observation, allowed=not lacks) for observation in repeated.surplus),
         ]
 
     def _show_as_written(self, parent: Expected, depth: int) -> None:

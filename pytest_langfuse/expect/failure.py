@@ -18,7 +18,7 @@ from pytest_langfuse.recording.source import Source, Unexported
 _ROWS: Final = 1_000
 _TREE: Final = 100
 _SENTENCES: Final = 500
-#: Deeper rows are not indented further, or a deep tree would be mostly blanks.
+#: Deeper rows are not indented further, or a deep tree would be mostly spaces.
 _DEEPEST: Final = 60
 
 NOTHING: Final = (

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pytest_langfuse.expect.suggest import did_you_mean
+from pytest_langfuse.expect.suggest import closest
 from pytest_langfuse.expect.values import ABSENT, quoted
 from pytest_langfuse.recording.observation import Observation
 
@@ -88,17 +88,26 @@ class Key:
 
 def unknown_field(path: Sequence[str]) -> str | None:
     """Completes "unknown key …" if a path cannot lead anywhere; `None` if it can."""
-    field = path[0]
-    if field not in FIELDS:
-        known = _ALIASES.get(field)
-        return f", did you mean {known!r}?" if known else did_you_mean(field, FIELDS, what="keys")
-    if len(path) > 1 and field not in _CONTAINERS:
-        return f": {field} has no parts"
-    if field in ("parent", "children"):
-        inner = path[2:] if field == "children" else path[1:]
-        if inner and (problem := unknown_field(inner)):
-            return problem
+    start = 0
+    while start < len(path):
+        field = path[start]
+        if field not in FIELDS:
+            return _suggestion(path, start)
+        if len(path) > start + 1 and field not in _CONTAINERS:
+            return f": {field} has no parts"
+        if field not in ("parent", "children"):
+            return None
+        # Behind `parent` and `children.0` comes a field of theirs.
+        start += 1 if field == "parent" else 2
     return None
+
+
+def _suggestion(path: Sequence[str], place: int) -> str:
+    field = path[place]
+    close = _ALIASES.get(field) or closest(field, FIELDS)
+    if close is None:
+        return f", keys are: {', '.join(FIELDS)}"
+    return f", did you mean {'.'.join((*path[:place], close, *path[place + 1 :]))!r}?"
 
 
 def _follow(value: Any, path: tuple[str, ...]) -> Any:

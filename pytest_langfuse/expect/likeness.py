@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -17,7 +18,9 @@ _RENAMED: Final = 30.0
 _CHANGED: Final = 10.0
 _OTHER_TYPE: Final = 6.0
 _UNMET: Final = 3.0
-_UNSHARED: Final = 0.9
+_UNSHARED: Final = 3.0
+#: Children's names that two observations of different names may not share to be the same, renamed.
+_RENAMED_UNSHARED: Final = 0.5
 
 
 class Likeness:
@@ -31,6 +34,7 @@ class Likeness:
         self._matcher = matcher
         self._expected_names = {line.name.exact for line in lines}
         self._captured_names = {observation.name for observation in captured}
+        self._names: dict[int, Counter[str | None]] = {}
         #: Ids of observations below which something was found to belong elsewhere: no whole match any more.
         self.broken: Final[set[int]] = set()
 
@@ -46,19 +50,31 @@ class Likeness:
             return 0.0
         conditions = len(line.own) + len(line.inherited)
         unmet = len(line.failing(captured)) / conditions if conditions else 0.0
-        names = {child.name.exact for child in line.children}
-        unshared = len(names - {child.name for child in captured.children}) / len(names) if names else 0.0
         other_type = line.type not in (ANY_TYPE, captured.type)
-        return _CHANGED + _OTHER_TYPE * other_type + _UNMET * unmet + _UNSHARED * unshared
+        return _CHANGED + _OTHER_TYPE * other_type + _UNMET * unmet + _UNSHARED * self._unshared(line, captured)
+
+    def _unshared(self, line: Expected, captured: Observation) -> float:
+        """Which part of the children's names the two do not share: 0 to 1."""
+        expected, found = self._names_below(line), self._names_below(captured)
+        total = expected.total() + found.total()
+        return 1.0 - 2.0 * (expected & found).total() / total if total else 0.0
+
+    def _names_below(self, parent: Expected | Observation) -> Counter[str | None]:
+        names = self._names.get(id(parent))
+        if names is None:
+            if isinstance(parent, Observation):
+                names = Counter(child.name for child in parent.children)
+            else:
+                names = Counter(child.name.exact for child in parent.children)
+            self._names[id(parent)] = names
+        return names
 
     def _renamed(self, line: Expected, captured: Observation) -> bool:
         if line.name.exact is None or line.type not in (ANY_TYPE, captured.type):
             return False
         if captured.name in self._expected_names or line.name.exact in self._captured_names:
             return False
-        names = {child.name.exact for child in line.children}
-        shared = names & {child.name for child in captured.children}
-        return bool(shared) and 2 * len(shared) >= len(names)
+        return bool(line.children) and self._unshared(line, captured) <= _RENAMED_UNSHARED
 
     def whole_matches(
         self, lines: Sequence[Expected], optional: Sequence[Expected], captured: Sequence[Observation]

@@ -3,7 +3,7 @@
     # one observation a line, what is indented is below it
     * user_id=u-1                       inherited by all lines after it, as deep as it or deeper, in its block
     span answer                         TYPE NAME
-      2x tool "look up"                 a count: 2x, 1+x (one or more), 0+x; names with blanks are quoted
+      2x tool "look up"                 a count: 2x, 1+x (one or more), 0+x; names with spaces are quoted
       any GET*                          any type; globs in names
       generation llm model=gpt-4o usage.total<=200 output~"doc" input? !metadata.debug "raw.attribute"=1 tags=$tags
       ...                               here may be further siblings
@@ -43,6 +43,9 @@ def parse(literal: str, values: Mapping[str, Any] | None = None) -> Expected:
     `values` are what the `$name` placeholders stand for. Raises `LiteralError` for anything that the grammar does not
     know, for a placeholder without a value and for a value without a placeholder.
     """
+    if not isinstance(literal, str):
+        # For callers without a type checker.
+        raise TypeError(f"a tree literal is a str, not {type(literal).__name__}")
     return _Parser(values or {}).parse(literal)
 
 
@@ -110,7 +113,7 @@ class _Parser:
         if not indent.startswith(block.indent):
             if len(indent) < len(block.indent):
                 line.fail("inconsistent indentation", ": it is indented less than the first line")
-            line.fail("inconsistent indentation", ": tabs and blanks are mixed in another way than above")
+            line.fail("inconsistent indentation", ": tabs and spaces are mixed in another way than above")
         if block.last is None or isinstance(block.last, str):
             line.fail("inconsistent indentation", f": nothing can be below a '{block.last}' line")
         if block.last.children or block.last.gaps or block.last.stars:
@@ -160,7 +163,7 @@ class _Parser:
             name = line.quoted()
             written = line.text[start : line.position]
             if line.peek() not in ("", " ", "\t"):
-                line.fail(f"unexpected {line.rest_of_word()!r}", " right behind a name, put a blank between them")
+                line.fail(f"unexpected {line.rest_of_word()!r}", " right behind a name, put a space between them")
             return self._names.setdefault(written, Name(name, written=written))
         word = line.word()
         if (known := self._names.get(word)) is not None:

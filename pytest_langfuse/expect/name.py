@@ -11,7 +11,7 @@ from pytest_langfuse.expect.values import quoted
 _PIECE: Final = re.compile(r"\[[*?\[]\]|[*?\[]|[^*?\[]+")
 _SPECIAL: Final = re.compile(r"[*?\[]")
 #: A name that needs no quotes. What is excluded would read as quotes, an operator, a placeholder or a comment.
-BARE_NAME: Final = re.compile(r"(?!#)[^\s\"'=<>~!$\\]+")
+BARE_NAME: Final = re.compile(r"(?![#!])[^\s\"'=<>~$\\]+")
 
 
 class Name:

@@ -133,7 +133,7 @@ class Observations(Sequence[Observation]):
     def _compare(self, literal: str, values: dict[str, Any], *, order: Order, contained: bool) -> None:
         __tracebackhide__ = True
         captured, style = self._source.observations(), current()
-        with undisturbed(max(len(captured), len(literal) // SIZE)):
+        with undisturbed(max(len(captured), len(str(literal)) // SIZE)):
             root = parse(literal, values)
             if contained and not root.children:
                 raise LiteralError("the literal has no observation to look for")

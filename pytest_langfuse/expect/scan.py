@@ -44,12 +44,12 @@ class Line:
         raise LiteralError(f"{problem} on line {self.number}{hint}") from None
 
     def at_end(self) -> bool:
-        """Skip blanks; whether only a comment or nothing follows."""
+        """Skip spaces; whether only a comment or nothing follows."""
         self.skip()
         return self.position == len(self.text) or self.text[self.position] == "#"
 
     def skip(self) -> None:
-        """Skip blanks."""
+        """Skip spaces."""
         match = _SPACE.match(self.text, self.position)
         assert match is not None  # noqa: S101 - matches the empty string
         self.position = match.end()
@@ -66,7 +66,7 @@ class Line:
         return match
 
     def word(self) -> str:
-        """All up to the next blank."""
+        """All up to the next space."""
         match = self.take(_WORD)
         return match[0] if match is not None else ""
 
@@ -85,7 +85,9 @@ class Line:
 
     def _fail_unclosed(self, problem: str) -> NoReturn:
         hint = f": {self.text[self.position :].rstrip()}"
-        self.fail(problem, f'{hint} (if the literal has \\n in it, make it a raw string: r"""…""")')
+        if not _START.match(self.follows):
+            hint += ' (a literal with \\n in it is written as a raw string: r"""…""")'
+        self.fail(problem, hint)
 
     def _unescaped(self, body: str) -> str:
         def replacement(match: re.Match[str]) -> str:
@@ -114,9 +116,9 @@ class Line:
         return (json.loads(word) if _NUMBER.fullmatch(word) else word), word
 
     def _closed(self, value: Any) -> Any:
-        """A quote or JSON ends at a blank: `"a"b` is a slip."""
+        """A quote or JSON ends at a space: `"a"b` is a slip."""
         if self.peek() not in ("", " ", "\t"):
-            self.fail(f"unexpected {self.rest_of_word()!r}", " right behind a value, put a blank between them")
+            self.fail(f"unexpected {self.rest_of_word()!r}", " right behind a value, put a space between them")
         return value
 
     def _json(self) -> Any:

@@ -49,6 +49,13 @@ def observation(
     )
 
 
+class Drawn(list[Observation]):
+    """Observations that a Hypothesis strategy made; shown as a literal."""
+
+    def __repr__(self) -> str:
+        return str(of(self))
+
+
 def forest(literal: str, **values: Any) -> list[Observation]:
     """The observations that a literal of nothing but `=` conditions describes, each root a trace of its own."""
     made: list[Observation] = []

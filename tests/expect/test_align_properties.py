@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from forest import observation, of
+from forest import Drawn, observation, of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +29,7 @@ def trees(draw, most=10):
                 model=draw(st.sampled_from((None, "x", "y"))),
             )
         )
-    return link(made)
+    return Drawn(link(made))
 
 
 def difference(expected, captured, order="start"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations, permutations, takewhile
 
 from forest import observation
 from hypothesis import given, settings
@@ -42,6 +42,25 @@ expected_trees = st.recursive(
 levels = st.lists(st.one_of(expected_trees, st.just(("...", ()))), max_size=4)
 
 
+@st.composite
+def likely_levels(draw, trees):
+    """Lines that may well match: those of the captured siblings, said in other ways, or left to `...`."""
+    level = []
+    for name, model, below in trees:
+        count = draw(st.sampled_from(COUNTS))
+        pattern = draw(st.sampled_from((name, name, name, "*")))
+        condition = draw(st.sampled_from(("", "", f" model={model}" if model else " !model")))
+        line = draw(st.sampled_from(("...", f"{count}any {pattern}{condition}", f"any {pattern}{condition}")))
+        level.append((line, draw(likely_levels(below)) if line != "..." else ()))
+    return draw(st.permutations(level)) if draw(st.booleans()) else level
+
+
+@st.composite
+def pairs(draw):
+    trees = draw(st.lists(captured_trees, max_size=3))
+    return (draw(levels) if draw(st.booleans()) else draw(likely_levels(trees))), trees
+
+
 def written(level, depth=0):
     text = ""
     for line, below in level:
@@ -58,59 +77,68 @@ def observations(trees, parent=None, made=None):
     return made
 
 
-def slow_forest(parent, captured, *, order, contained, anywhere=None):
-    """Try every way in which the captured children can be given to the lines."""
-    children = captured if anywhere is None else anywhere
+class Slow:
+    """Tries every way in which captured siblings can be given to lines."""
 
-    def fits(line, child):
-        return line.fits(child) and slow_forest(line, child.children, order=order, contained=contained)
+    def __init__(self, order, *, contained):
+        self.ordered = order == "start" and not contained
+        self.contained = contained
 
-    def exactly(child):
-        return any(line.count_text and line.high is not None and line.fits(child) for line in parent.children)
+    def forest(self, parent, children):
+        return self._in_order(parent, 0, children) if self.ordered else self._any_order(parent, 0, children)
 
-    def in_order(index, start):
-        if index == len(parent.children):
-            gap = index in parent.gaps
-            return start == len(children) or (gap and not any(map(exactly, children[start:])))
-        line = parent.children[index]
-        starts = [start]
+    def _in_order(self, parent, index, children):
+        starts = [0]
         if index in parent.gaps:
-            for end in range(start, len(children)):
-                if exactly(children[end]):
-                    break
-                starts.append(end + 1)
-        for begin in starts:
-            for end in range(begin, len(children) + 1):
-                taken = end - begin
-                if line.low <= taken and (line.high is None or taken <= line.high):
-                    if all(fits(line, child) for child in children[begin:end]) and in_order(index + 1, end):
-                        return True
-        return False
-
-    def any_order(index, rest):
+            free = list(takewhile(lambda child: not exactly(parent, child), children))
+            starts = range(len(free) + 1)
         if index == len(parent.children):
-            return not rest or ((contained or bool(parent.gaps)) and not any(map(exactly, rest)))
+            return any(start == len(children) for start in starts)
         line = parent.children[index]
-        for taken in range(len(rest) + 1):
-            if line.low <= taken and (line.high is None or taken <= line.high):
-                for chosen in combinations(rest, taken):
-                    if all(fits(line, child) for child in chosen):
-                        left = [child for child in rest if not any(child is one for one in chosen)]
-                        if any_order(index + 1, left):
-                            return True
-        return False
+        return any(
+            self._all_fit(line, children[start:end]) and self._in_order(parent, index + 1, children[end:])
+            for start in starts
+            for end in range(start, len(children) + 1)
+            if enough(line, end - start)
+        )
 
-    return in_order(0, 0) if order == "start" and not contained else any_order(0, list(children))
+    def _any_order(self, parent, index, rest):
+        if index == len(parent.children):
+            return not rest or ((self.contained or bool(parent.gaps)) and not any(exactly(parent, one) for one in rest))
+        line = parent.children[index]
+        return any(
+            self._all_fit(line, chosen) and self._any_order(parent, index + 1, without(rest, chosen))
+            for taken in range(len(rest) + 1)
+            if enough(line, taken)
+            for chosen in combinations(rest, taken)
+        )
+
+    def _all_fit(self, line, chosen):
+        return all(line.fits(child) and self.forest(line, child.children) for child in chosen)
 
 
-@settings(max_examples=600, deadline=None)
-@given(levels, st.lists(captured_trees, max_size=3), st.sampled_from(("start", "any", "contained")))
-def test_same_answer_as_trying_everything(level, trees, mode):
+def enough(line, number):
+    return line.low <= number and (line.high is None or number <= line.high)
+
+
+def exactly(parent, child):
+    """Whether a line says exactly how many there are of a child, so that `...` takes none."""
+    return any(line.count_text and line.high is not None and line.fits(child) for line in parent.children)
+
+
+def without(rest, chosen):
+    return [child for child in rest if not any(child is one for one in chosen)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(pairs(), st.sampled_from(("start", "any", "contained")))
+def test_same_answer_as_trying_everything(pair, mode):
+    level, trees = pair
     literal = written(level)
     root, captured = parse(literal), link(observations(trees))
     contained, order = mode == "contained", "start" if mode == "start" else "any"
     roots = [one for one in captured if one.parent is None]
-    expected = slow_forest(root, roots, order=order, contained=contained, anywhere=captured if contained else None)
+    expected = Slow(order, contained=contained).forest(root, captured if contained else roots)
     diff = compare(root, captured, Style(), order=order, contained=contained)
     assert (diff is None) == expected, literal
     assert diff is None or diff.sentences

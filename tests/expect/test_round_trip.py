@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from forest import captured, observation, of
+from forest import Drawn, captured, observation, of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -75,7 +75,7 @@ def forests(draw):
                 **draw(FIELDS),
             )
         )
-    return made
+    return Drawn(made)
 
 
 @settings(max_examples=400, deadline=None)
