@@ -187,14 +187,6 @@ def _record(row: Mapping[str, Any], start: datetime | None, end: datetime | None
         name=_get(row, "name") or "",
         start_ns=_nanoseconds(start) or 0,
         end_ns=_nanoseconds(end),
-        attributes={},
-        resource={},
-        scope_name="",
-        scope_version=None,
-        scope_attributes={},
-        status="UNSET",
-        status_message=None,
-        events=(),
         raw=row,
     )
 

@@ -18,6 +18,7 @@ from pytest_langfuse.expect.values import (
     is_set,
     literal_text,
     narrowed,
+    quoted,
     same,
     sentence_text,
 )
@@ -124,7 +125,7 @@ class Condition:
         if self.operator != "=" or self.word is not None or self.placeholder:
             return cut(self.text, width)
         captured = self.key.read(observation) if observation is not None else ABSENT
-        return f"{self.key.text}={cut_pair(self.value, captured, width, literal_text)[0]}"
+        return f"{self.key.text}={cut_pair(self.value, captured, width, self._value_text)[0]}"
 
     def captured_text(self, observation: Observation, width: int | None) -> str | None:
         """The captured value on a `+` line, in the literal's grammar; `None` if nothing is there."""
@@ -135,7 +136,12 @@ class Condition:
             return f"{self.key.text}.name={literal_text(captured.name)}"
         if self.operator != "=":
             return f"{self.key.text}={cut_value(captured, width, literal_text)}"
-        return f"{self.key.text}={cut_pair(self.value, captured, width, literal_text)[1]}"
+        return f"{self.key.text}={cut_pair(self.value, captured, width, self._value_text)[1]}"
+
+    def _value_text(self, value: Any) -> str:
+        """As the literal writes values, in quotes where the condition is."""
+        in_quotes = self.text.removeprefix(f"{self.key.text}=")[:1] in ('"', "'")
+        return quoted(value) if in_quotes and isinstance(value, str) else literal_text(value)
 
 
 def _present(captured: Any) -> bool:

@@ -101,12 +101,14 @@ class Diff:
         line, captured = match.expected, match.captured
         differences = list(self._differences(match, siblings))
         self.sentences.extend(differences)
+        name = line.name.written if line.name.exact == captured.name else name_text(captured.name)
         if match.place is Place.HERE and not differences:
-            self._row(" ", depth, line.text(self._width))
+            # A line with a count stands for one observation here.
+            text = line.captured_line(captured, name, self._width) if line.count_text else line.text(self._width)
+            self._row(" ", depth, text)
         else:
             if match.place is Place.HERE:
                 self._row("-", depth, line.expected_line(captured, self._width))
-            name = line.name.written if line.name.exact == captured.name else name_text(captured.name)
             self._row("+", depth, line.captured_line(captured, name, self._width))
         if match.whole:
             self._show_as_written(line, depth + 1)

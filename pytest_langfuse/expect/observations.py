@@ -17,7 +17,7 @@ from pytest_langfuse.expect.files import decompressed, read_source
 from pytest_langfuse.expect.literal import parse
 from pytest_langfuse.expect.match import Order
 from pytest_langfuse.expect.name import Name, name_in_sentence
-from pytest_langfuse.expect.propagation import gaps, propagated_key
+from pytest_langfuse.expect.propagation import gaps, propagated_key, trace_label
 from pytest_langfuse.expect.render import render
 from pytest_langfuse.expect.selection import Selector
 from pytest_langfuse.expect.static_source import StaticSource
@@ -228,7 +228,7 @@ class Observations(Sequence[Observation]):
         what = f"{len(found)} traces are" if found else "no trace is"
         return self._fail(
             f"{what} named {name!r}{', expected one' if found else ''}; the traces are:",
-            [_trace_name(trace) for trace in traces],
+            [trace_label(trace) for trace in traces],
         )
 
     @property
@@ -309,9 +309,8 @@ class Observations(Sequence[Observation]):
                 break
             self._source.wait(min(left, _NAP))
         captured = self._source.observations()
-        return self._fail(
-            f"waited {timeout:g} s for {count} of `{select.text}`, {len(found)} arrived.", [], show=captured
-        )
+        what = f"{len(found)} of {count}" if count > 1 else "no"
+        return self._fail(f"waited {timeout:g} s, {what} `{select.text}` arrived.", [], show=captured)
 
     # -- failing -------------------------------------------------------------------------------------------------
 
@@ -350,11 +349,7 @@ def _now() -> float:
 def _trace_and_roots(trace: Trace) -> str:
     roots = ", ".join(f"{root.type} {name_in_sentence(root.name)}" for root in trace.roots)
     count = len(trace.observations)
-    return f"{_trace_name(trace)}: {count} observation{'' if count == 1 else 's'} from {roots} on"
-
-
-def _trace_name(trace: Trace) -> str:
-    return name_in_sentence(trace.name or "(no name)")
+    return f"{trace_label(trace)}: {count} observation{'' if count == 1 else 's'} from {roots} on"
 
 
 def _summed(details: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -50,7 +50,12 @@ def _gap(trace: Trace, key: Key, value: Any, width: int | None) -> str:
         shown = "not set" if own is None else cut_value(own, width, sentence_text)
         parts.append(f"{shown} on {_names(members)}")
     expected = "" if value is None else f", expected {cut_value(value, width, sentence_text)}"
-    return f"{key.text} in trace {name_in_sentence(trace.name or '(no name)')}: {'; '.join(parts)}{expected}"
+    return f"{key.text} in trace {trace_label(trace)}: {'; '.join(parts)}{expected}"
+
+
+def trace_label(trace: Trace) -> str:
+    """The name of a trace, or of the observation that it starts with."""
+    return name_in_sentence(trace.name or (trace.roots or trace.observations)[0].name)
 
 
 def _names(observations: Sequence[Observation]) -> str:

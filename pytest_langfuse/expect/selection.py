@@ -30,13 +30,10 @@ class Selector:
 
     def __init__(self, selector: str, fields: Mapping[str, Any]) -> None:
         used = {name for name in _PLACEHOLDER.findall(selector) if name in fields}
-        try:
-            root = parse(selector, {name: fields[name] for name in used})
-        except LiteralError as error:
-            word = selector.split()
-            if len(word) == 1 and word[0] not in TYPES:
-                raise LiteralError(f"{error} (a selector is TYPE NAME, such as 'any {word[0]}')") from None
-            raise
+        words = selector.split()
+        if len(words) == 1 and words[0] not in TYPES:
+            raise LiteralError(f"a selector is TYPE NAME, such as 'any {words[0]}', not {selector!r}")
+        root = parse(selector, {name: fields[name] for name in used})
         if len(root.children) != 1 or root.gaps or root.stars:
             raise LiteralError(f"a selector is one line, TYPE NAME and conditions, not {selector!r}")
         self._line = root.children[0]

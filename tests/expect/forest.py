@@ -44,6 +44,7 @@ def observation(
         events=(),
         raw=None,
     )
+    fields.setdefault("is_root", parent_id is None)
     return Observation(
         id=record.span_id, trace_id=trace, parent_id=parent_id, name=name, type=type, record=record, **fields
     )

@@ -220,7 +220,7 @@ SEEN = observation(
         "level=WARNING",
         "!parent",
         "duration=2",
-        "is_root=false",
+        "is_root=true",
     ],
 )
 def test_conditions_that_hold(condition):
