@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -144,8 +145,11 @@ class Console:
             return names
 
     def _print(self, text: str, record: dict[str, Any]) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            print(json.dumps(record) if self._json else text, flush=True)  # noqa: T201 - a command
+        line = json.dumps(record) if self._json else text
+        # `print` writes the end of the line by itself: lines of several threads would get mixed up.
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
 
 
 @contextlib.contextmanager

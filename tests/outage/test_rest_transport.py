@@ -80,10 +80,11 @@ async def test_passing_through_async() -> None:
             assert (await client.get(URL)).status_code == 204
 
 
+@pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("using", ["httpcore", "httpx"])
-def test_a_users_own_respx_does_not_see_it(using: str) -> None:
+def test_a_users_own_respx_does_not_see_it(using: str, own: bool) -> None:
     with (
-        sync_client(None, timeout=5, headers=None, router=Router(answer)) as client,
+        sync_client(httpx.Client() if own else None, timeout=5, headers=None, router=Router(answer)) as client,
         respx.mock(using=using, assert_all_called=False) as users,
     ):
         users.post("https://api.openai.com/v1/chat").respond(200)
@@ -133,6 +134,10 @@ def test_a_twin_passes_through_to_the_originals_transport() -> None:
     twin = sync_client(original, timeout=None, headers=None, router=Router())
     response = twin.get(URL)
     assert (response.status_code, response.headers["x-hops"]) == (299, "1")  # hooks run once
+    other = sync_client(original, timeout=None, headers=None, router=Router())
+    other.get(URL)
+    other.close()
+    assert not original.is_closed
     original.close()
     with pytest.raises(RuntimeError, match="the client has been closed"):
         twin.get(URL)
