@@ -43,15 +43,6 @@ def _observation(index: int) -> Observation:
         name="",
         start_ns=index + 1,
         end_ns=index + 2,
-        attributes={},
-        resource={},
-        scope_name="",
-        scope_version=None,
-        scope_attributes={},
-        status="UNSET",
-        status_message=None,
-        events=(),
-        raw=None,
     )
     return Observation(
         id=record.span_id,

@@ -234,20 +234,4 @@ def _not_accepted(entry: Entry) -> str:
 
 def _sampled_out(name: str, trace_id: int, span_id: int) -> SpanRecord:
     """A record that holds all that is known of a span which the sampler turned down: its name and its ids."""
-    return SpanRecord(
-        trace_id=f"{trace_id:032x}",
-        span_id=f"{span_id:016x}",
-        parent_span_id=None,
-        name=name,
-        start_ns=0,
-        end_ns=None,
-        attributes={},
-        resource={},
-        scope_name="",
-        scope_version=None,
-        scope_attributes={},
-        status="UNSET",
-        status_message=None,
-        events=(),
-        raw=None,
-    )
+    return SpanRecord(trace_id=f"{trace_id:032x}", span_id=f"{span_id:016x}", parent_span_id=None, name=name)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ _FIRST_ENCODER_OF_NONE: Final = (1, 43)
 _INT64_MIN: Final = -(1 << 63)
 _INT64_MAX: Final = (1 << 63) - 1
 _STATUS: Final[Mapping[int, Literal["UNSET", "OK", "ERROR"]]] = {0: "UNSET", 1: "OK", 2: "ERROR"}
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 #: A process has one resource and a scope a library; a test-suite that makes many must not fill the memory.
 _MAX_KNOWN: Final = 128
 
@@ -41,17 +43,17 @@ class SpanRecord:
     span_id: str
     parent_span_id: str | None
     name: str
-    start_ns: int
-    end_ns: int | None
-    attributes: Mapping[str, Any]
-    resource: Mapping[str, Any]
-    scope_name: str
-    scope_version: str | None
-    scope_attributes: Mapping[str, Any]
-    status: Literal["UNSET", "OK", "ERROR"]
-    status_message: str | None
-    events: Sequence[SpanEvent]
-    raw: object
+    start_ns: int = 0
+    end_ns: int | None = None
+    attributes: Mapping[str, Any] = _NOTHING
+    resource: Mapping[str, Any] = _NOTHING
+    scope_name: str = ""
+    scope_version: str | None = None
+    scope_attributes: Mapping[str, Any] = _NOTHING
+    status: Literal["UNSET", "OK", "ERROR"] = "UNSET"
+    status_message: str | None = None
+    events: Sequence[SpanEvent] = ()
+    raw: object = None
     #: The server reads a few values (an empty list, NaN) differently when they come as OTLP/JSON.
     wire: Literal["protobuf", "json"] = "protobuf"
 
