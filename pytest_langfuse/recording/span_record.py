@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ _FIRST_ENCODER_OF_NONE: Final = (1, 43)
 _INT64_MIN: Final = -(1 << 63)
 _INT64_MAX: Final = (1 << 63) - 1
 _STATUS: Final[Mapping[int, Literal["UNSET", "OK", "ERROR"]]] = {0: "UNSET", 1: "OK", 2: "ERROR"}
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 #: A process has one resource and a scope a library; a test-suite that makes many must not fill the memory.
 _MAX_KNOWN: Final = 128
 
@@ -45,11 +43,11 @@ class SpanRecord:
     name: str
     start_ns: int = 0
     end_ns: int | None = None
-    attributes: Mapping[str, Any] = _NOTHING
-    resource: Mapping[str, Any] = _NOTHING
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    resource: Mapping[str, Any] = field(default_factory=dict)
     scope_name: str = ""
     scope_version: str | None = None
-    scope_attributes: Mapping[str, Any] = _NOTHING
+    scope_attributes: Mapping[str, Any] = field(default_factory=dict)
     status: Literal["UNSET", "OK", "ERROR"] = "UNSET"
     status_message: str | None = None
     events: Sequence[SpanEvent] = ()
