@@ -15,7 +15,7 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
 #: Pages whose named files make up one folder that pytest is run in.
-RUN = [README, DOCS / "getting-started.md"]
+RUN = [README, DOCS / "getting-started.md", DOCS / "outages.md"]
 
 page_of = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
