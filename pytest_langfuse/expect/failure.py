@@ -50,7 +50,11 @@ def plain_text(
     parts = ["\n".join([summary, *section_lines(sentences, style)])]
     if shown:
         parts.append("\n".join(["Captured:", *_tree_lines(shown, style)]))
-    return "\n\n".join([*parts, *not_exported(source.observations(), source.unexported(), style)])
+    captured = source.observations()
+    reasons = not_exported(captured, source.unexported(), style)
+    if not captured and not reasons and summary != NOTHING:
+        parts.append(NOTHING)
+    return "\n\n".join([*parts, *reasons])
 
 
 def _summary(diff: Diff, captured: Sequence[Observation]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pytest_langfuse.recording.span_record import SpanRecord
 _NESTING: Final = 3
 #: In base64, fewer bytes leave too few whole characters to tell a hit from chance.
 _BASE64_BYTES: Final = 8
+_ESCAPE: Final = re.compile(r"\\u[0-9a-f]{4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ def _writings(text: str) -> Iterator[bytes]:
     for _ in range(_NESTING):
         level = {json.dumps(one, ensure_ascii=ascii_only)[1:-1] for one in level for ascii_only in (True, False)}
         # Some encoders write \u00E9 and \/.
+        level |= {_ESCAPE.sub(lambda escape: escape[0][:2] + escape[0][2:].upper(), one) for one in level}
         level |= {one.replace("/", "\\/") for one in level}
         yield from map(_bytes, level)
-    yield _bytes(_upper_escapes(json.dumps(text)[1:-1]))
     yield quote(text, safe="").encode()
     if len(raw) >= _BASE64_BYTES:
         for offset in range(3):
@@ -72,11 +74,6 @@ def _writings(text: str) -> Iterator[bytes]:
             first, end = (offset * 8 + 5) // 6, (offset + len(raw)) * 8 // 6
             yield encoded[first:end]
             yield encoded[first:end].replace(b"+", b"-").replace(b"/", b"_")
-
-
-def _upper_escapes(text: str) -> str:
-    pieces = text.split("\\u")
-    return "\\u".join([pieces[0], *(piece[:4].upper() + piece[4:] for piece in pieces[1:])])
 
 
 def _bytes(text: str) -> bytes:
