@@ -133,7 +133,9 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # For `Listener`: two sockets on one port. A port that the system picks is shared with nobody all the same.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # (Windows has no such option; there, SO_REUSEADDR means the same.)
+        if hasattr(socket, "SO_REUSEPORT"):
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((host, port))
     except BaseException:
         bound.close()
