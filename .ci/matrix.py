@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 LANGFUSES = {
-    "4.5.0": ("langfuse==4.5.0", "opentelemetry-sdk==1.33.1"),
+    "4.5.0": ("langfuse==4.5.0", "opentelemetry-sdk==1.33.1", "opentelemetry-test-utils==0.54b1"),
     "4": ("langfuse>=4.5,<5",),
     "5": ("langfuse>=5,<6",),
 }
@@ -99,21 +99,24 @@ def requirements(combination: Combination) -> Iterator[str]:
     """What is installed beside this package."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         development: list[str] = tomllib.load(file)["dependency-groups"]["dev"]
-    for requirement in development:
-        name, _, _pin = requirement.partition("==")
-        if re.split(r"[<>=\[ ]", name)[0] not in NOT_INSTALLED:
-            yield name
-    yield from LANGFUSES[combination.langfuse]
-    yield from PYTESTS[combination.pytest]
+    cell = [*LANGFUSES[combination.langfuse], *PYTESTS[combination.pytest]]
+    decided = NOT_INSTALLED.union(map(name_of, cell))
+    yield from (requirement for requirement in development if name_of(requirement) not in decided)
+    yield from cell
+
+
+def name_of(requirement: str) -> str:
+    """The name of what is required."""
+    return re.split(r"[<>=\[ ]", requirement)[0]
 
 
 def install(combination: Combination, python: str) -> str | None:
     """Make the environment; returns what went wrong."""
-    commands: list[list[str | Path]] = [
+    pip: list[str | Path] = [uv(), "pip", "install", "--quiet", "--compile-bytecode", *index()]
+    commands = (
         [uv(), "venv", "--quiet", "--clear", "--python", python, combination.folder],
-        [uv(), "pip", "install", "--quiet", "--python", combination.interpreter, *index(), "--editable", ".[respx]"],
-    ]
-    commands[1] += list(requirements(combination))
+        [*pip, "--python", combination.interpreter, "--editable", ".[respx]", *requirements(combination)],
+    )
     for command in commands:
         done = run(command)
         if done.returncode:
