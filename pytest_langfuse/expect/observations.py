@@ -31,6 +31,8 @@ from pytest_langfuse.recording.trace import Trace, build_traces
 if TYPE_CHECKING:
     from langfuse import Langfuse
 
+#: Packages whose snapshots are compared with the text.
+_SNAPSHOTS = ("inline_snapshot", "syrupy")
 #: The longest that `wait_for` sleeps without looking, in seconds: some ways to end tell nobody.
 _NAP = 0.25
 
@@ -90,13 +92,16 @@ class Observations(Sequence[Observation]):
         return self._source.observations()[index]
 
     def __eq__(self, other: object) -> bool:
-        """With a `str`: whether `assert_tree` would pass. With a sequence: whether it has the same observations."""
+        """Whether `assert_tree` would pass (`str`), or `str(self)` is the snapshot, or the sequence is the same."""
         if isinstance(other, str):
             captured = self._source.observations()
             with undisturbed(max(len(captured), len(other) // SIZE)):
                 return compare(parse(other), captured, current()) is None
         if isinstance(other, list | tuple | Observations):
             return list(self) == list(other)
+        if type(other).__module__.partition(".")[0] in _SNAPSHOTS:
+            # They would keep the repr, which says hardly anything.
+            return bool(str(self) == other)
         return NotImplemented
 
     def __str__(self) -> str:
