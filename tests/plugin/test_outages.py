@@ -184,3 +184,35 @@ def test_a_mock_of_everything_else_is_not_in_the_way(app: pytest.Pytester) -> No
             assert langfuse_outage.refused >= 1
     """)
     app.runpytest().assert_outcomes(passed=1)
+
+
+def test_nothing_is_left_and_no_port_is_used_again(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import os
+        import threading
+        import pytest
+        from app import answer, langfuse
+
+        ports, left = [], []
+
+        @pytest.fixture(autouse=True)
+        def counted():
+            yield
+            left.append((len(os.listdir("/proc/self/fd")), threading.active_count()))
+
+        @pytest.mark.parametrize("n", range(3))
+        @pytest.mark.langfuse_outage(
+            "refused", "reset", "http_503", "garbage", "truncated", "tls_error", "captive_portal", "dns_error"
+        )
+        def test_outage(n, langfuse_server, langfuse_outage):
+            ports.append(langfuse_server.port)
+            answer("why?")
+            langfuse.flush()
+            langfuse.get_prompt("greeting", fallback="hello", max_retries=0)
+
+        def test_left():
+            assert len(set(ports)) == len(ports) == 24
+            # Descriptors and threads while one test is under way, compared with those when the last one was.
+            assert left[-1] <= left[1], left
+    """)
+    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=25)
