@@ -19,8 +19,9 @@ from pytest_langfuse.outage.endpoints.call import Call, Endpoint, Refusal
 from pytest_langfuse.outage.endpoints.datasets import Datasets
 from pytest_langfuse.outage.endpoints.media import STORE_PATH, MediaAssets, StoredMedia
 from pytest_langfuse.outage.endpoints.prompts import Prompts, StoredPrompt
-from pytest_langfuse.outage.endpoints.scores import Scores, latest
+from pytest_langfuse.outage.endpoints.scores import Scores
 from pytest_langfuse.outage.endpoints.traces import Traces
+from pytest_langfuse.recording.scores import latest
 from pytest_langfuse.recording.source import Score
 
 _API = "/api/public"

@@ -16,8 +16,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from pytest_langfuse.outage.endpoints.call import decompress
-from pytest_langfuse.outage.endpoints.scores import latest, parse_score
+from pytest_langfuse.outage.endpoints.scores import parse_score
 from pytest_langfuse.outage.stand_in import StandIn
+from pytest_langfuse.recording.scores import latest
 from pytest_langfuse.recording.source import Score
 
 PROTOBUF = "application/x-protobuf"

@@ -85,15 +85,6 @@ class Scores:
             self.log.extend(scores)
 
 
-def latest(log: Iterable[Score]) -> list[Score]:
-    """What the server shows of a log of scores: one of each id, the last one sent, in order of arrival."""
-    by_id: dict[str | None, Score] = {}
-    for score in log:
-        by_id.pop(score.id, None)
-        by_id[score.id] = score
-    return list(by_id.values())
-
-
 def parse_score(body: object) -> Score:
     """Validate what was sent. Raises `Refusal` with all issues."""
     if not isinstance(body, dict):
