@@ -113,7 +113,7 @@ def name_of(requirement: str) -> str:
 def install(combination: Combination, python: str) -> str | None:
     """Make the environment; returns what went wrong."""
     pip: list[str | Path] = [uv(), "pip", "install", "--quiet", "--compile-bytecode", *index()]
-    commands = (
+    commands: tuple[list[str | Path], ...] = (
         [uv(), "venv", "--quiet", "--clear", "--python", python, combination.folder],
         [*pip, "--python", combination.interpreter, "--editable", ".[respx]", *requirements(combination)],
     )
