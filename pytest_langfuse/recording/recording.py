@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.scores import latest
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.source import Reason, Score, Unexported, WireBody
 from pytest_langfuse.recording.span_record import SpanRecord, from_readable_span
@@ -126,13 +127,14 @@ class Recording:
         return [self._observe(entry) for _test, entry in list(self.late_entries)]
 
     def scores(self) -> Sequence[Score]:
-        """Scores that the app sent during this test."""
+        """Scores that the app sent during this test, as Langfuse shows them: one of each id, the last one sent."""
         if self._final_scores is not None:
             return self._final_scores
         if self._capture.accepted is None:
             self._capture.flush_scores()
         disowned = self._capture.disowned_traces
-        return [score for score in self._capture.score_source()[self._first_score :] if score.trace_id not in disowned]
+        sent = self._capture.score_source()[self._first_score :]
+        return latest(score for score in sent if score.trace_id not in disowned)
 
     def wire(self) -> Iterable[WireBody]:
         """What each exporter put on the wire: one body an exporter, masked as that exporter saw it."""

@@ -118,9 +118,11 @@ class Hooks:
             if isinstance(processor, LangfuseSpanProcessor):
                 exporter = processor.span_exporter
                 self._watch(processor, getattr(exporter, "_exporter", exporter))
-        self._undo.append(adopt_client(manager.httpx_client, self.router))
+        # The app may have given Langfuse a client that it uses for other hosts, too.
+        host = httpx.URL(manager.base_url).host
         wrapper = manager.async_api._client_wrapper
-        self._undo.append(adopt_client(wrapper.httpx_client.httpx_client, self.router))
+        for client in (manager.httpx_client, wrapper.httpx_client.httpx_client):
+            self._undo.append(adopt_client(client, self.router, host=host))
 
     def _watch(self, processor: LangfuseSpanProcessor, exporter: SpanExporter | None) -> None:
         self.processors.add(processor)

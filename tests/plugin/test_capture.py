@@ -405,3 +405,16 @@ def test_tests_that_ask_for_nothing_go_their_own_way(app: pytest.Pytester, monke
     assert b"captured" not in bodies
     assert bodies.count(b"because") == 4
     assert not [path for path in paths if "prompts" in path]
+
+
+def test_a_score_sent_twice_is_one_score(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from app import langfuse
+
+        def test_scores(langfuse_spans):
+            for value in (0.0, 1.0):
+                langfuse.create_score(name="quality", value=value, score_id="s-1", trace_id="0" * 31 + "1")
+            (score,) = langfuse_spans.scores
+            assert (score.name, score.value) == ("quality", 1.0)
+    """)
+    app.runpytest().assert_outcomes(passed=1)

@@ -33,19 +33,23 @@ def _manager(client: Langfuse) -> LangfuseResourceManager:
 NAMES: dict[str, Callable[[Langfuse], object]] = {
     "Langfuse._resources": _manager,
     "LangfuseResourceManager._instances (dict by public key)": lambda c: LangfuseResourceManager._instances["pk-names"],
-    "LangfuseResourceManager._initialize_instance(httpx_client=, timeout=, additional_headers=)": lambda _c: {
-        "httpx_client",
-        "timeout",
-        "additional_headers",
-    }
-    <= set(inspect.signature(LangfuseResourceManager._initialize_instance).parameters),
-    "resource_manager.AsyncLangfuseAPI(httpx_client=)": lambda _c: "httpx_client"
-    in inspect.signature(resource_manager.AsyncLangfuseAPI).parameters,
+    "LangfuseResourceManager._initialize_instance(httpx_client=, timeout=, additional_headers=)": lambda _c: (
+        {
+            "httpx_client",
+            "timeout",
+            "additional_headers",
+        }
+        <= set(inspect.signature(LangfuseResourceManager._initialize_instance).parameters)
+    ),
+    "resource_manager.AsyncLangfuseAPI(httpx_client=)": lambda _c: (
+        "httpx_client" in inspect.signature(resource_manager.AsyncLangfuseAPI).parameters
+    ),
+    "LangfuseResourceManager.base_url": lambda c: _manager(c).base_url,
     "LangfuseResourceManager.tracer_provider": lambda c: _manager(c).tracer_provider,
     "LangfuseResourceManager.httpx_client": lambda c: _manager(c).httpx_client,
-    "LangfuseResourceManager.async_api._client_wrapper.httpx_client.httpx_client": lambda c: _manager(
-        c
-    ).async_api._client_wrapper.httpx_client.httpx_client,
+    "LangfuseResourceManager.async_api._client_wrapper.httpx_client.httpx_client": lambda c: (
+        _manager(c).async_api._client_wrapper.httpx_client.httpx_client
+    ),
     "a score queue of LangfuseResourceManager": lambda c: any(
         hasattr(_manager(c), name) for name in ("_score_queue", "_score_ingestion_queue")
     ),
@@ -55,9 +59,9 @@ NAMES: dict[str, Callable[[Langfuse], object]] = {
     "LangfuseResourceManager._media_upload_queue": lambda c: hasattr(_manager(c), "_media_upload_queue"),
     "LangfuseResourceManager._media_upload_consumers": lambda c: hasattr(_manager(c), "_media_upload_consumers"),
     "PromptCache._task_manager.shutdown": lambda c: _manager(c).prompt_cache._task_manager.shutdown,
-    "TracerProvider._active_span_processor._span_processors": lambda c: _manager(
-        c
-    ).tracer_provider._active_span_processor._span_processors,  # type: ignore[union-attr]
+    "TracerProvider._active_span_processor._span_processors": lambda c: (
+        _manager(c).tracer_provider._active_span_processor._span_processors
+    ),  # type: ignore[union-attr]
     "LangfuseSpanProcessor._should_export_span": lambda c: _processor(c)._should_export_span,
     "LangfuseSpanProcessor._is_langfuse_project_span": lambda c: _processor(c)._is_langfuse_project_span,
     "BatchSpanProcessor.span_exporter": lambda c: _processor(c).span_exporter,
