@@ -291,7 +291,7 @@ def page(results: dict[Cell, Result], bound: float) -> str:
         '- "seen" is what the application sees: what the call returns or raises, and when. Log lines are warnings and',
         '  errors; "not a word" means that nothing was logged, whatever was lost.',
         f"- A call that takes longer than {bound:.0f} s is not waited for; where it waits is said instead.",
-        "- Under `drip` that is a read of the answer, byte after byte, which no timeout ends; Langfuse has what was sent.",
+        "- Under `drip` that is a read of the answer, byte after byte, which no timeout ends; Langfuse has what came.",
         "- Seconds are those of one run, in which many calls waited side by side: read them as about so many.",
         "- Requests are those that arrived, or, where none can (`refused`, `tls_error`, `dns_error`), were tried.",
         "- `partial_success` exists for spans and scores only. `flapping` is down for the first request here.",

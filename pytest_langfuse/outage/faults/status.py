@@ -70,7 +70,8 @@ def http_429(strike: Strike) -> None:
 def http_500(strike: Strike) -> None:
     """500: Langfuse made a mistake.
 
-    A bug, a migration that failed, a disk that is full. The SDK does not try again.
+    A bug, a migration that failed, a disk that is full. For spans there is no second try; for
+    prompts, scores and media there are some.
     """
     _json(strike, 500, {"message": "Internal Server Error", "error": "An unknown error occurred"})
 
