@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from pytest_langfuse.expect.expected import Expected
@@ -15,6 +16,7 @@ from pytest_langfuse.recording.observation import Observation
 
 #: Observations looked at, for each missing line, in search of where it went.
 _CHOICES: Final = 32
+_STEPS: Final = 1_000
 
 
 class Alignment:
@@ -167,7 +169,7 @@ class _Spare:
         while pool and id(pool[0][0]) in taken:
             pool.popleft()
         best, least, looked = None, NEVER, 0
-        for observation, allowed in pool:
+        for observation, allowed in islice(pool, _STEPS):
             if id(observation) in taken or not line.name.matches(observation.name):
                 continue
             cost = likeness.cost(line, observation) + allowed

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from pytest_langfuse.expect.expected import Expected
+from pytest_langfuse.expect.values import number_in
 from pytest_langfuse.recording.observation import Observation
 
 _FREE: Final = -1
-#: Questions asked before a hopeless search among many alike siblings ends. Lines that differ in `=` conditions or in
-#: names never get near it; it bounds what 10,000 lines with globs and regular expressions of one name can cost.
-_PATIENCE: Final = 2_000_000
+#: Questions asked before a search among many siblings that are alike ends. Lines that differ in names or in `=`
+#: conditions never get near it; it bounds what thousands of lines of one name with regular expressions can cost.
+_PATIENCE: Final = 1_000_000
+#: A string that long is no number that a bare word could mean.
+_LONGEST_NUMBER: Final = 32
 
 Asking = Generator[tuple[Expected, Observation], bool, bool]
 
@@ -22,25 +25,52 @@ Asking = Generator[tuple[Expected, Observation], bool, bool]
 class Assignment:
     """A maximum matching (augmenting paths) of lines that must be there to captured siblings.
 
-    `owner[i]` is the index of the line that the `i`-th captured sibling was assigned to: `-1` for none, and from
-    `len(lines)` on for one of the `optional` lines. `found[j]` is the reverse, for the lines that must be there.
+    `optional` lines take any number of siblings. `owner[i]` is the index of the line that the `i`-th sibling was
+    assigned to: `-1` for none, and from `len(lines)` on for one of the `optional` lines. `found[j]` is the reverse,
+    for the lines that must be there.
     """
 
-    def __init__(self, lines: Sequence[Expected], captured: Sequence[Observation]) -> None:
+    def __init__(
+        self, lines: Sequence[Expected], optional: Sequence[Expected], captured: Sequence[Observation]
+    ) -> None:
         self.lines = lines
         self.captured = captured
         self.owner = [_FREE] * len(captured)
         self.found = [_FREE] * len(lines)
         self._candidates = _Candidates(captured)
+        self._optional = optional
+        self._named: dict[str | None, list[tuple[int, Expected]]] = {}
         self._asked = 0
 
-    def solve(self, optional: Sequence[Expected], needs_line: Callable[[Observation], bool]) -> Asking:
-        """Assign; the answer is whether each line and each captured sibling that `needs_line` got its own.
+    def complete(self, needs_line: Callable[[Observation], bool]) -> Asking:
+        """Assign; the answer is whether each line, and each sibling that `needs_line`, got its own.
 
-        First every line finds a sibling, then every sibling that is left and needs it one of the `optional` lines, of
-        which each takes any number. Neither step takes back what the other achieved, so both are as good as they can
-        be (Mendelsohn and Dulmage 1958).
+        First every line finds a sibling, then every sibling that is left and needs one a line. Neither step takes
+        back what the other achieved, so both are as good as they can be (Mendelsohn and Dulmage 1958).
         """
+        yield from self._assign_in_order()
+        for index in range(len(self.lines)):
+            if self.found[index] == _FREE and not (yield from self._find_sibling(index)):
+                return False
+        for place, observation in enumerate(self.captured):
+            needed = self.owner[place] == _FREE and needs_line(observation)
+            if needed and not (yield from self._find_line(place, needs_line)):
+                return False
+        return True
+
+    def most(self) -> Asking:
+        """Assign as much as there can be; the answer says nothing."""
+        yield from self._assign_in_order()
+        for index in range(len(self.lines)):
+            if self.found[index] == _FREE:
+                yield from self._find_sibling(index)
+        for place in range(len(self.captured) if self._optional else 0):
+            if self.owner[place] == _FREE:
+                yield from self._find_line(place, lambda _observation: True)
+        return True
+
+    def _assign_in_order(self) -> Asking:
+        """Most trees come as they are written, or nearly so: try the first line of a name with its first sibling."""
         ordinals: defaultdict[str | None, int] = defaultdict(int)
         for index, line in enumerate(self.lines):
             name = line.name.exact
@@ -48,18 +78,10 @@ class Assignment:
             ordinals[name] += 1
             alike = self._candidates.named(name)
             if ordinal < len(alike):
-                # Most trees come as they are written, or nearly so.
                 place = alike[ordinal]
                 if self.owner[place] == _FREE and (yield line, self.captured[place]):
                     self._pair(index, place)
-        for index in range(len(self.lines)):
-            if self.found[index] == _FREE:
-                yield from self._find_sibling(index)
-        complete = _FREE not in self.found
-        for place, observation in enumerate(self.captured):
-            if self.owner[place] == _FREE and needs_line(observation):
-                complete = (yield from self._find_line(place, optional, needs_line)) and complete
-        return complete
+        return True
 
     def _pair(self, index: int, place: int) -> None:
         self.found[index] = place
@@ -105,14 +127,12 @@ class Assignment:
                 return
             place = before
 
-    def _find_line(self, start: int, optional: Sequence[Expected], needs_line: Callable[[Observation], bool]) -> Asking:
+    def _find_line(self, start: int, needs_line: Callable[[Observation], bool]) -> Asking:
         """Find a line for the sibling: an optional one, or one whose sibling finds another or needs none."""
         places = [start]
         by: dict[int, int] = {}
-        first_optional = len(self.lines)
-        lines = [*enumerate(optional, first_optional), *enumerate(self.lines)]
         for place in places:
-            for index, line in lines:
+            for index, line in self._lines_of(self.captured[place].name):
                 if index in by:
                     continue
                 self._asked += 1
@@ -121,16 +141,23 @@ class Assignment:
                 if not (yield line, self.captured[place]):
                     continue
                 by[index] = place
-                if index < first_optional:
-                    other = self.found[index]
-                    if other != _FREE and needs_line(self.captured[other]):
-                        places.append(other)
-                        continue
-                    if other != _FREE:
-                        self.owner[other] = _FREE
+                other = self.found[index] if index < len(self.lines) else _FREE
+                if other != _FREE and needs_line(self.captured[other]):
+                    places.append(other)
+                    continue
+                if other != _FREE:
+                    self.owner[other] = _FREE
                 self._move(index, place, start, by)
                 return True
         return False
+
+    def _lines_of(self, name: str) -> Iterator[tuple[int, Expected]]:
+        """Lines that may be of that name, with their indexes; optional ones first, which take whatever comes."""
+        if not self._named:
+            for index, line in (*enumerate(self._optional, len(self.lines)), *enumerate(self.lines)):
+                self._named.setdefault(line.name.exact, []).append((index, line))
+        yield from self._named.get(None, ())
+        yield from self._named.get(name, ())
 
     def _move(self, index: int, place: int, start: int, by: Mapping[int, int]) -> None:
         """Give the line to the sibling, the sibling's line to the one before it on the path, and so on."""
@@ -167,8 +194,8 @@ class _Candidates:
         conditions = [
             condition
             for condition in line.own
-            if condition.operator == "=" and condition.word is None and not condition.placeholder
-            and not condition.key.raw_attribute and condition.value is not None
+            if condition.operator == "=" and not condition.placeholder and not condition.key.raw_attribute
+            and condition.value is not None
         ]  # fmt: skip
         if not conditions:
             return self.named(name)
@@ -186,7 +213,8 @@ class _Candidates:
 def _frozen(value: Any) -> Any:
     """A hashable stand-in: equal for JSON values that are equal, and perhaps for others."""
     if isinstance(value, str):
-        return value
+        # A bare word may mean a number or its text.
+        value = number_in(value) if len(value) <= _LONGEST_NUMBER else value
     if isinstance(value, dict):
         return frozenset((key, _frozen(item)) for key, item in value.items())
     if isinstance(value, list | tuple):

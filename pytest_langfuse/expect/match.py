@@ -82,8 +82,8 @@ class Matcher:
         self, lines: Sequence[Expected], optional: Sequence[Expected], captured: Sequence[Observation]
     ) -> Assignment:
         """As many whole matches of `captured` to `lines` and `optional` lines as there can be, in any order."""
-        assignment = Assignment(lines, captured)
-        self._answer(assignment.solve(optional, lambda _observation: True))
+        assignment = Assignment(lines, optional, captured)
+        self._answer(assignment.most())
         return assignment
 
     def _needs_line(self, parent: Expected) -> Callable[[Observation], bool]:
@@ -121,10 +121,10 @@ class Matcher:
     def _siblings(self, parent: Expected, captured: Sequence[Observation]) -> Asking:
         lines = parent.children
         if not self.ordered:
-            assignment = Assignment(required(parent), captured)
+            assignment = Assignment(required(parent), optional(parent), captured)
             if len(assignment.lines) > len(captured):
                 return False
-            return (yield from assignment.solve(optional(parent), self._needs_line(parent)))
+            return (yield from assignment.complete(self._needs_line(parent)))
         if not parent.gaps and all(line.once for line in lines):
             if len(lines) != len(captured):
                 return False

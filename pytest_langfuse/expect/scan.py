@@ -7,7 +7,7 @@ import re
 from typing import Any, Final, NoReturn
 
 from pytest_langfuse.expect.errors import LiteralError
-from pytest_langfuse.expect.values import CONSTANTS
+from pytest_langfuse.expect.values import number_in
 from pytest_langfuse.recording.observation import TYPES
 
 #: pytest shows no frame of this module: a bad literal is the test's, not ours.
@@ -21,7 +21,6 @@ _SURROGATES: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _SIMPLE_ESCAPES: Final = {
     "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\", '"': '"', "'": "'"
 }  # fmt: skip
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 #: What a line of a literal can start with; the rest of a value that had a line break in it does not.
 _START: Final = re.compile(rf"\s*(?:$|[#*…]|\.\.\.|\d+\+?x\b|(?:any|{'|'.join(TYPES)})\b)")
 # strict=False: a literal that is no raw string holds a real tab where the value was rendered as `\t`.
@@ -111,9 +110,7 @@ class Line:
         word = self.word()
         if '"' in word or "'" in word:
             self.fail(f"quote inside the bare word {word!r}", ", quote the whole value")
-        if word in CONSTANTS:
-            return CONSTANTS[word], word
-        return (json.loads(word) if _NUMBER.fullmatch(word) else word), word
+        return number_in(word), word
 
     def _closed(self, value: Any) -> Any:
         """A quote or JSON ends at a space: `"a"b` is a slip."""
@@ -131,4 +128,6 @@ class Line:
             self.fail("bad JSON", f", {error.msg} at column {error.pos + 1}: {self.text[self.position :].rstrip()}")
         except RecursionError:
             self.fail("bad JSON", ": nested too deeply")
+        except ValueError as error:
+            self.fail("bad JSON", f": {error}")
         return value

@@ -18,8 +18,8 @@ Pair = tuple[int, int]
 
 #: What it costs to leave a line without an observation, or an observation without a line.
 _ALONE: Final = 20.0
-#: Cells of a table of costs; where it would be larger, siblings are aligned by name in linear time.
-_TABLE: Final = 40_000
+#: Siblings, on the side that has fewer, that are compared with all on the other; more are aligned by name.
+_FEW: Final = 32
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class _Level:
             slot_end, place_end = slot_end - 1, place_end - 1
         pairs = [(place, place) for place in range(first)]
         pairs += zip(range(slot_end, len(slots)), range(place_end, len(captured)), strict=True)
-        if (slot_end - first) * (place_end - first) <= _TABLE:
+        if min(slot_end - first, place_end - first) <= _FEW:
             pairs += self._cheapest(first, slot_end, place_end)
         else:
             pairs += self._by_name(range(first, slot_end), range(first, place_end))
@@ -196,7 +196,7 @@ class _Level:
 
     def _most_alike(self, slots: Sequence[int], places: Sequence[int]) -> list[Pair]:
         """Pairs of what is left, the cheapest first; of one name where that would be too many to compare."""
-        if len(slots) * len(places) <= _TABLE:
+        if min(len(slots), len(places)) <= _FEW:
             return self._greedy(slots, places)
         by_name: defaultdict[str | None, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
         for slot in slots:
@@ -206,7 +206,7 @@ class _Level:
             by_name[self._captured[place].name][1].append(place)
         pairs: list[Pair] = []
         for alike_slots, alike_places in by_name.values():
-            if len(alike_slots) * len(alike_places) <= _TABLE:
+            if min(len(alike_slots), len(alike_places)) <= _FEW:
                 pairs += self._greedy(alike_slots, alike_places)
             else:
                 pairs += zip(alike_slots, alike_places, strict=False)

@@ -22,6 +22,8 @@ ABSENT: Final = Absent()
 #: Characters of a value that are shown without -vv.
 WIDTH: Final = 60
 
+_DIGITS: Final = 1_000
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _BARE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./:@+-]*", re.ASCII)
 #: Words that JSON (as Python reads it) gives a meaning to.
 CONSTANTS: Final[Mapping[str, Any]] = {
@@ -67,6 +69,14 @@ def _same_scalar(one: Any, other: Any) -> bool:
     if isinstance(one, int | float | Decimal) and isinstance(other, int | float | Decimal):
         return one == other or float(one) == float(other) or (math.isnan(one) and math.isnan(other))
     return bool(one == other)
+
+
+def number_in(word: str) -> Any:
+    """The JSON number, `true`, `false` or `null` that a bare word is, else the word."""
+    if word in CONSTANTS:
+        return CONSTANTS[word]
+    # Python refuses to read integers of thousands of digits.
+    return json.loads(word) if len(word) < _DIGITS and _NUMBER.fullmatch(word) else word
 
 
 def is_set(value: Any) -> bool:

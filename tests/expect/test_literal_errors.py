@@ -159,6 +159,12 @@ def test_windows_line_ends_do_not_count_twice() -> None:
         parse("span a\r\n  span b\r\n  spann c\r\n")
 
 
+def test_numbers_that_python_refuses() -> None:
+    with pytest.raises(LiteralError, match=r"^bad JSON on line 1: Exceeds the limit"):
+        parse(f"span a input=[{'1' * 5000}]")
+    assert parse(f"span a input={'1' * 5000}").children[0].own[0].value == "1" * 5000
+
+
 def test_json_that_is_nested_too_deeply() -> None:
     with pytest.raises(LiteralError, match=r"^bad JSON on line 1: nested too deeply$"):
         parse("span a input=" + "[" * 100_000)

@@ -91,6 +91,9 @@ APP = f"""
 @pytest.fixture(autouse=True)
 def only_the_plugin_under_test(monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    # The runs inside of these tests are no workers of the one outside.
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_inline_snapshot_writes_a_literal_that_matches(pytester):
