@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from langfuse import Langfuse
 
 
+#: Of the time for an exit, so much is left to the interpreter, which has its own things to take down (seconds).
+_INTERPRETER = 0.15
+
+
 class Singleton:
     """Holds the installation of this process, and what calls it when the process ends or forks."""
 
@@ -100,7 +104,8 @@ class Singleton:
 
     def _at_exit(self) -> None:
         if (installed := self.installation) is not None:
-            self.shut_down(installed.config.shutdown_timeout)
+            timeout = installed.config.shutdown_timeout
+            self.shut_down(timeout - min(_INTERPRETER, timeout / 10))
 
     def before_fork(self) -> None:
         """What must not be open over a fork is closed."""

@@ -1,0 +1,131 @@
+"""What an application notices of an outage of Langfuse, and what is left of its spans, beside the plain SDK.
+
+Each outage has a server of its own, and each figure a process of its own. A call is an observation with a nested one.
+The 99th percentile of single calls is noisy, so each is compared within its round to the same way with a healthy
+Langfuse. The long outage makes observations at a steady rate; the server recovers at its end, and the process then has
+the time to send what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from measure import Table, progress, spread, surroundings
+from production.processes import REFUSED, WAYS, drive, langfuse, start
+
+CALL_LIMIT = 1.1
+#: Milliseconds.
+PROMPT_LIMIT = 5.0
+MODES = ("refused", "hang", "drip", "503", "429", "reset")
+LABELS = {"plain": "plain SDK", "ours": "init_tracing"}
+#: The buffer's bound in bytes, and what the process may grow by besides: what encodes, compresses and sends.
+BUFFER_MB, REST_MB = 64, 64
+RATE = 2000
+#: The buffer's bound in spans.
+BUFFER_SPANS = 100_000
+
+
+def in_mode(way: str, scenario: str, mode: str, **options: Any) -> dict[str, Any]:
+    """Run a driver against a Langfuse that fails so."""
+    with langfuse(mode if mode != "refused" else "ok") as server:
+        return drive(way, scenario, REFUSED if mode == "refused" else server.url, **options)
+
+
+def call_times(rounds: int) -> Table:
+    """Calls and prompt fetches, for each way and mode."""
+    table = Table(
+        "An outage, as the application notices it",
+        f"{rounds} rounds. {surroundings()} A prompt is fetched with a fallback, for the plain SDK once; the first fetch of a process, which imports a part of the SDK, is left out where the breaker is open.",
+        ["Langfuse", *(f"call p99, us, {LABELS[way]}" for way in WAYS), "x healthy", "get_prompt plain, s",
+         "init_tracing, known to be down, ms"],
+    )  # fmt: skip
+    worst_ratio, worst_prompt = 0.0, 0.0
+    p99: dict[tuple[str, str], list[float]] = {}
+    for number in range(rounds):
+        for mode in ("ok", *MODES):
+            progress(f"calls, round {number + 1} of {rounds}: {mode}")
+            for way in WAYS:
+                p99.setdefault((way, mode), []).append(in_mode(way, "calls", mode)["p99_us"])
+    for mode in ("ok", *MODES):
+        ratio = statistics.median(
+            one / healthy for one, healthy in zip(p99["ours", mode], p99["ours", "ok"], strict=True)
+        )
+        cells = [mode, *(spread(p99[way, mode], 0) for way in WAYS), f"{ratio:.2f}"]
+        if mode != "ok":
+            progress(f"prompts: {mode}")
+            plain = in_mode("plain", "prompts", mode, tries=1)["seconds"]
+            ours = [seconds * 1000 for seconds in in_mode("ours", "prompts", mode, tries=20, opened=True)["seconds"]]
+            worst_ratio, worst_prompt = max(worst_ratio, ratio), max(worst_prompt, *ours)
+            cells += [spread(plain, 1), spread(ours, 2)]
+        else:
+            cells += ["", ""]
+        table.rows.append(cells)
+    table.require("call p99 in the worst outage / healthy, init_tracing", worst_ratio, CALL_LIMIT)
+    table.require("get_prompt with a fallback while the breaker is open, worst, ms", worst_prompt, PROMPT_LIMIT)
+    return table
+
+
+def recovery(seconds: float) -> Table:
+    """A long outage at a steady rate, then recovery."""
+    table = Table(
+        "An outage that ends",
+        f"{RATE} observations a second for {seconds:.0f} s while Langfuse answers 503, then it recovers. "
+        "The breaker tries again after 5 s, so that the run is short.",
+        ["way", "made", "delivered", "twice", "counted as lost", "not accounted for", "MB grown"],
+    )
+    for way in WAYS:
+        progress(f"recovery: {LABELS[way]}")
+        with langfuse("503") as server:
+            tracing = {"breaker_recovery_timeout": 5.0} if way == "ours" else {}
+            process = start(way, "steady", server.url, seconds=seconds, rate=RATE, after=15.0, tracing=tracing)
+            assert process.stdout is not None  # noqa: S101 - it is piped
+            readings = json.loads(process.stdout.readline())
+            server.mode("ok")
+            watchdog = threading.Timer(180, process.kill)
+            watchdog.start()
+            readings.update(json.loads(process.stdout.readline()))
+            process.communicate()
+            watchdog.cancel()
+            counts = server.counts()
+        dropped = sum(readings.get("dropped", {}).values())
+        twice = counts["spans"] - counts["distinct"]
+        missing = readings["made"] - counts["distinct"] - dropped
+        table.rows.append(
+            [LABELS[way], *(str(value) for value in (readings["made"], counts["distinct"], twice, dropped, missing)),
+             f"{readings['grown_mb']:.0f}"]
+        )  # fmt: skip
+        if way == "ours":
+            table.require("observations not accounted for, init_tracing", missing, 0, 0)
+            table.require("observations delivered twice, init_tracing", twice, 0, 0)
+            table.require(
+                "lost though the buffer had room, init_tracing",
+                max(0, dropped - max(0, readings["made"] - BUFFER_SPANS)),
+                0,
+                0,
+            )
+            table.require("MB grown, init_tracing", readings["grown_mb"], BUFFER_MB + REST_MB, 0)
+    return table
+
+
+def main() -> int:
+    """Run it; exit status 1 if a requirement is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the outage that ends; default: 60")
+    parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
+    options = parser.parse_args()
+    tables = [call_times(options.rounds), recovery(options.seconds)]
+    statuses = [table.finish(None) for table in tables]
+    if options.markdown is not None:
+        options.markdown.write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")
+    return max(statuses)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the benchmarks of production tracing run, in processes of their own."""
