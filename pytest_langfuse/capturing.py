@@ -11,7 +11,6 @@ import pytest
 
 from pytest_langfuse.options import Options
 from pytest_langfuse.recording.early_clients import EarlyClients
-from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
 
 if TYPE_CHECKING:
     from pytest_langfuse.outage.blocked import Sampler
@@ -212,10 +211,12 @@ def environment(*, everywhere: bool) -> Iterator[None]:
     `LANGFUSE_TIMEOUT=1` keeps an outage test short (a client keeps the timeout that it was built with); the keys let
     a client be built where no secrets are. With `everywhere`, subprocesses must not reach the real Langfuse either.
     """
+    from pytest_langfuse.recording import placeholder  # noqa: PLC0415 - as in `Capturing.start`
+
     values = {"LANGFUSE_TIMEOUT": "1"}
     if "LANGFUSE_PUBLIC_KEY" not in os.environ and "LANGFUSE_SECRET_KEY" not in os.environ:
-        values["LANGFUSE_PUBLIC_KEY"] = PLACEHOLDER_PUBLIC_KEY
-        values["LANGFUSE_SECRET_KEY"] = PLACEHOLDER_SECRET_KEY
+        values["LANGFUSE_PUBLIC_KEY"] = placeholder.PLACEHOLDER_PUBLIC_KEY
+        values["LANGFUSE_SECRET_KEY"] = placeholder.PLACEHOLDER_SECRET_KEY
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             if name not in os.environ:

@@ -19,12 +19,12 @@ from pytest_langfuse.fixtures import (
     langfuse_tracing,
 )
 from pytest_langfuse.options import Options, add_options
-from pytest_langfuse.report.summary import Summary
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from pytest_langfuse.report.degradation import Degradation
+    from pytest_langfuse.report.summary import Summary
 
 __all__ = [
     "langfuse_api",
@@ -43,7 +43,7 @@ MARKERS = (
 )
 
 capturing_key = pytest.StashKey[Capturing]()
-summary_key = pytest.StashKey[Summary]()
+summary_key: pytest.StashKey[Summary] = pytest.StashKey()
 degradation_key: pytest.StashKey[Degradation] = pytest.StashKey()
 
 
@@ -56,7 +56,6 @@ def _prepare(config: pytest.Config) -> Capturing:
     capturing = config.stash.get(capturing_key, None)
     if capturing is None:
         capturing = config.stash[capturing_key] = Capturing(Options.of(config))
-        config.stash[summary_key] = Summary()
         # Not pytest_unconfigure: that is not called when a conftest is broken.
         config.add_cleanup(capturing.stop)
     return capturing
@@ -167,7 +166,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if capturing.started:
         capturing.end()
         totals = capturing.capture.totals()
-        session.config.stash[summary_key].add(totals)
+        _summary(session.config).add(totals)
         if (output := getattr(session.config, "workeroutput", None)) is not None:
             output["pytest_langfuse"] = totals
     degradation = session.config.stash.get(degradation_key, None)
@@ -184,11 +183,18 @@ def pytest_testnodedown(node: Any) -> None:
     """Collect the counts of an xdist worker."""
     totals = getattr(node, "workeroutput", {}).get("pytest_langfuse")
     if totals:
-        node.config.stash[summary_key].add(totals)
+        _summary(node.config).add(totals)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """Print the summary line, and the traces of passed tests with `--langfuse-show=all`."""
     if (degradation := config.stash.get(degradation_key, None)) is not None:
         degradation.write(terminalreporter)
-    config.stash[summary_key].write(terminalreporter, config.stash[capturing_key].options)
+    if (summary := config.stash.get(summary_key, None)) is not None:
+        summary.write(terminalreporter, config.stash[capturing_key].options)
+
+
+def _summary(config: pytest.Config) -> Summary:
+    from pytest_langfuse.report.summary import Summary  # noqa: PLC0415 - nothing is loaded that is not used
+
+    return config.stash.setdefault(summary_key, Summary())

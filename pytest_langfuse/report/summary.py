@@ -21,11 +21,9 @@ class Summary:
 
     def __init__(self) -> None:
         self._totals: Counter[str] = Counter()
-        self._captured = False
 
     def add(self, totals: Mapping[str, int]) -> None:
         """Add the counts of one process."""
-        self._captured = True
         self._totals.update(totals)
 
     def line(self) -> str:
@@ -40,8 +38,6 @@ class Summary:
 
     def write(self, terminal: TerminalReporter, options: Options) -> None:
         """Print the line, behind the traces of passed tests if `--langfuse-show=all` asks for them."""
-        if not self._captured:
-            return
         if options.show == "all":
             _write_passed(terminal)
         terminal.write_line(self.line())
