@@ -212,13 +212,18 @@ class _Candidates:
 
 def _frozen(value: Any) -> Any:
     """A hashable stand-in: equal for JSON values that are equal, and perhaps for others."""
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         # A bare word may mean a number or its text.
-        value = number_in(value) if len(value) <= _LONGEST_NUMBER else value
-    if isinstance(value, dict):
-        return frozenset((key, _frozen(item)) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(item) for item in value)
+        return value if len(value) > _LONGEST_NUMBER else _hashable_number(number_in(value))
+    if kind is dict:
+        return frozenset([(key, _frozen(item)) for key, item in value.items()])
+    if kind is list or kind is tuple:
+        return tuple([_frozen(item) for item in value])
+    return value if kind is int else _hashable_number(value)
+
+
+def _hashable_number(value: Any) -> Any:
     if isinstance(value, Decimal):
         value = float(value)
     return "NaN" if isinstance(value, float) and math.isnan(value) else value
