@@ -55,9 +55,11 @@ def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
     `langfuse_api.prompt("greeting", "Hello {{name}}")` adds a prompt. Needs the extra: `pytest-langfuse[respx]`.
     """
     from pytest_langfuse.outage.api_router import build_router  # noqa: PLC0415 - imports the SDK
-    from pytest_langfuse.recording.sdk import answered_by  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.recording.sdk import asked_first, base_handler  # noqa: PLC0415 - imports the SDK
 
-    with build_router(_capturing(request).stand_in) as router, answered_by(router.handler):
+    with build_router(_capturing(request).stand_in) as router, asked_first(router.handler):
+        # During an outage test this is the way over the socket, on which requests meet the fault.
+        router.base_handler = base_handler
         yield router
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -13,6 +13,7 @@ from respx.models import AllMockedAssertionError, Call, CallList, PassThrough
 
 from pytest_langfuse.outage.endpoints.prompts import StoredPrompt
 from pytest_langfuse.outage.stand_in import StandIn
+from pytest_langfuse.recording.rest import AsyncHandler, Handler
 
 
 class LangfuseRouter(respx.MockRouter):
@@ -27,6 +28,8 @@ class LangfuseRouter(respx.MockRouter):
     def __init__(self, stand_in: StandIn, *, assert_all_called: bool = False) -> None:
         super().__init__(assert_all_called=assert_all_called, assert_all_mocked=True, using=None)
         self.stand_in = stand_in
+        #: Who answers what has no route; asked for with each request, since an outage may begin in between.
+        self.base_handler: Callable[[], Handler | None] = lambda: stand_in
         self._stack = ExitStack()
 
     def prompt(
@@ -70,15 +73,23 @@ class LangfuseRouter(respx.MockRouter):
     ) -> None:
         self.stop(quiet=exc_type is not None)
 
-    def answer_unmatched(self, request: httpx.Request) -> httpx.Response:
-        """Let the stand-in answer a request that has no route."""
-        response = self.stand_in(request)
-        self.record(request, response=response)
-        return response
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """Let the stand-in answer. During an outage, raises what httpx raises."""
+        handler = self.base_handler()
+        return (handler(request) if handler is not None else None) or self.stand_in(request)
 
-    def answer_passed(self, request: httpx.Request, passed: PassThrough) -> httpx.Response:
-        """Let the stand-in answer a request whose route passes through."""
-        response = self.stand_in(request)
+    async def answer_async(self, request: httpx.Request) -> httpx.Response:
+        """As `answer`, for an asynchronous client."""
+        handler = self.base_handler()
+        if isinstance(handler, AsyncHandler):
+            return await handler.answer_async(request) or self.stand_in(request)
+        return self.answer(request)
+
+    def note(self, request: httpx.Request, response: httpx.Response, passed: PassThrough | None) -> httpx.Response:
+        """Have the call in `calls`; `passed` is that of a route which passes through."""
+        if passed is None:
+            self.record(request, response=response)
+            return response
         # respx recorded the call as one without a response.
         for calls in (self.calls, passed.origin.calls):
             _complete(calls, request, response)
@@ -93,21 +104,25 @@ class RouterHandler:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer a synchronous client. An exception that a route has as `side_effect` is raised."""
+        passed: PassThrough | None = None
         try:
             return _response(self._router.resolve(request).response)
         except AllMockedAssertionError:
-            return self._router.answer_unmatched(request)
-        except PassThrough as passed:
-            return self._router.answer_passed(request, passed)
+            pass
+        except PassThrough as by_route:
+            passed = by_route
+        return self._router.note(request, self._router.answer(request), passed)
 
     async def answer_async(self, request: httpx.Request) -> httpx.Response:
         """Answer an asynchronous client; a side effect may be a coroutine function."""
+        passed: PassThrough | None = None
         try:
             return _response((await self._router.aresolve(request)).response)
         except AllMockedAssertionError:
-            return self._router.answer_unmatched(request)
-        except PassThrough as passed:
-            return self._router.answer_passed(request, passed)
+            pass
+        except PassThrough as by_route:
+            passed = by_route
+        return self._router.note(request, await self._router.answer_async(request), passed)
 
 
 def _response(resolved: object) -> httpx.Response:

@@ -36,10 +36,24 @@ class AsyncHandler(Protocol):
 
 
 class Router:
-    """Who answers the clients that were built with it. `handler = None`: nobody, requests pass through."""
+    """Who answers the clients that were built with it.
+
+    `front` is asked before all others and hands on to `base` what it has no answer for; `None`: nobody, requests pass
+    through.
+    """
 
     def __init__(self, handler: Handler | None = None) -> None:
-        self.handler = handler
+        self.base = handler
+        self.front: Handler | None = None
+
+    @property
+    def handler(self) -> Handler | None:
+        """Whom to ask. What is set is the base."""
+        return self.base if self.front is None else self.front
+
+    @handler.setter
+    def handler(self, handler: Handler | None) -> None:
+        self.base = handler
 
 
 @runtime_checkable

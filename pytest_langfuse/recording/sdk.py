@@ -425,11 +425,26 @@ def _close(manager: LangfuseResourceManager) -> None:
 @contextmanager
 def answered_by(handler: Callable[[httpx.Request], httpx.Response | None] | None) -> Iterator[None]:
     """REST calls of captured clients go to `handler` inside the block."""
-    previous, hooks.router.handler = hooks.router.handler, handler
+    previous, hooks.router.base = hooks.router.base, handler
     try:
         yield
     finally:
-        hooks.router.handler = previous
+        hooks.router.base = previous
+
+
+@contextmanager
+def asked_first(handler: Callable[[httpx.Request], httpx.Response | None] | None) -> Iterator[None]:
+    """`handler` is asked before all others, whoever they are; what it doesn't answer it hands on to `base_handler`."""
+    previous, hooks.router.front = hooks.router.front, handler
+    try:
+        yield
+    finally:
+        hooks.router.front = previous
+
+
+def base_handler() -> Callable[[httpx.Request], httpx.Response | None] | None:
+    """Who answers where `asked_first` does not: the stand-in, over a socket during an outage test."""
+    return hooks.router.base
 
 
 @contextmanager
@@ -450,4 +465,5 @@ def hooked(capture: Capture, handler: Callable[[httpx.Request], httpx.Response])
         # What was built under the hooks must not outlive them: at interpreter exit it would send what is left.
         stack.enter_context(fresh_globals() if nested else _restored_globals())
         stack.enter_context(answered_by(lambda request: handler(request) if capture.active else None))
+        stack.enter_context(asked_first(None))
         yield

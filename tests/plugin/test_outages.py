@@ -216,3 +216,30 @@ def test_nothing_is_left_and_no_port_is_used_again(app: pytest.Pytester) -> None
             assert left[-1] <= left[1], left
     """)
     app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=25)
+
+
+@pytest.mark.parametrize("arguments", ["langfuse_api, langfuse_outage", "langfuse_outage, langfuse_api"])
+def test_prompts_of_langfuse_api_meet_the_outage(app: pytest.Pytester, arguments: str) -> None:
+    """Its routes are still asked first, in whatever order the fixtures come, and nothing of it outlives the test."""
+    app.makepyfile(f"""
+        import httpx
+        from app import langfuse
+        from pytest_langfuse.recording.sdk import hooks
+
+        def test_prompt({arguments}):
+            langfuse_api.prompt("greeting", "Hello")
+            with langfuse_outage("http_401") as outage:
+                assert langfuse.get_prompt("greeting", fallback="fallback", max_retries=0).prompt == "fallback"
+                assert outage.refused >= 1
+                langfuse_api.get("/api/public/v2/prompts/greeting").respond(503)
+                refused = outage.refused
+                assert langfuse.get_prompt("greeting", fallback="fallback", max_retries=0).prompt == "fallback"
+                assert outage.refused == refused
+            assert langfuse_api.calls
+
+        def test_healthy_afterwards(langfuse_spans):
+            assert hooks.router.front is None
+            langfuse.create_prompt(name="other", prompt="Hello", labels=["production"])
+            assert langfuse.get_prompt("other", max_retries=0).prompt == "Hello"
+    """)
+    app.runpytest("-p", "no:randomly").assert_outcomes(passed=2)
