@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -235,10 +236,13 @@ class Server:
 
     @property
     def client(self) -> SimpleNamespace:
-        http = httpx.Client(transport=httpx.MockTransport(self))
-        return SimpleNamespace(
-            api=LangfuseAPI(base_url="http://langfuse.invalid", username="pk", password="sk", httpx_client=http)
-        )
+        return client_of(self)
+
+
+def client_of(answer: Callable[[httpx.Request], httpx.Response]) -> SimpleNamespace:
+    http = httpx.Client(transport=httpx.MockTransport(answer))
+    api = LangfuseAPI(base_url="http://langfuse.invalid", username="pk", password="sk", httpx_client=http)
+    return SimpleNamespace(api=api)
 
 
 def cut(row: dict[str, object], expanded: list[str]) -> dict[str, object]:
@@ -289,6 +293,37 @@ def test_long_metadata_is_asked_for_by_name():
 def test_a_trace_that_is_not_there():
     with pytest.raises(LookupError, match="Langfuse has no observations of trace 'other'"):
         Observations.from_api(Server([{**REQUIRED, **ROOT}]).client, "other")
+
+
+@pytest.mark.skipif(not hasattr(LangfuseAPI, "legacy"), reason="langfuse 5 reads observations from another endpoint")
+def test_from_api_with_langfuse_4():
+    of_observation = {
+        "usage": {"input": 3, "output": 0, "total": 3},
+        "metadata": None,
+        "input": None,
+        "output": None,
+        "level": "DEFAULT",
+    }
+    rows = [{**of_observation, **REQUIRED, **row} for row in (PAGE, ROOT)]
+    trace = {
+        "htmlPath": "",
+        "public": False,
+        "scores": [],
+        "timestamp": "2026-01-01T00:00:00Z",
+        "environment": "default",
+    }
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/public/traces/t":
+            return httpx.Response(404, json={"message": "Trace not found"})
+        return httpx.Response(200, json={**trace, "id": "t", "tags": [], "userId": "u-1", "observations": rows})
+
+    client = client_of(answer)
+    observations = Observations.from_api(client, "t")
+    observations.assert_tree(FROM_PAGE)
+    assert observations.one("generation llm").output == "true"
+    with pytest.raises(LookupError, match="Langfuse has no observations of trace 'other'"):
+        Observations.from_api(client, "other")
 
 
 class Trace(SimpleNamespace):
