@@ -108,7 +108,8 @@ class Degradation:
         worse = [(run, change) for run in runs if (change := run.changed(self._max_slowdown)) is not None]
         lost = sum(run.lost for run in runs)
         count = f"{len(worse)} of {len(runs)}" if worse else f"none of {len(runs)}"
-        terminal.write_line(f"{fault}: {count} tests degraded, {lost} observations lost")
+        noun = "observation" if lost == 1 else "observations"
+        terminal.write_line(f"{fault}: {count} tests degraded, {lost} {noun} lost")
         for run, change in worse:
             terminal.write_line(f"  {run.test}: {change}")
             if run.blocked is not None:
