@@ -83,7 +83,7 @@ class Installation:
     def _client(self, pipeline: Pipeline) -> Langfuse:
         config = self.config
         self._report_earlier_client()
-        with _sdk.queue_size(config.max_buffer_spans):
+        with _sdk.processor_settings(config):
             return GuardedLangfuse(
                 breaker=pipeline.breaker,
                 public_key=config.public_key,

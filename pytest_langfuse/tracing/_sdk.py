@@ -1,6 +1,6 @@
 """Private names of langfuse, OpenTelemetry and httpx that production tracing can't do without: all of them are here.
 
-Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.36.0 and 1.45.1, httpx 0.27 and 0.28.
+Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.33.1, 1.36.0 and 1.45.1, httpx 0.27 and 0.28.
 `tests/tracing/test_tracing_sdk_names.py` fails with a sentence of its own for each name that a later release drops.
 """
 
@@ -23,6 +23,7 @@ from langfuse._version import __version__ as _langfuse_version
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from pytest_langfuse.tracing._time_limit import LimitedBackend
+from pytest_langfuse.tracing.config import TracingConfig
 
 if TYPE_CHECKING:
     from langfuse import Langfuse
@@ -108,15 +109,18 @@ class SpanQueue(deque[Any]):
     def appendleft(self, span: Any) -> None:
         """Add a span; a full queue loses its oldest, as the SDK's does, but not silently."""
         with self._lock:
-            if len(self) == self.maxlen:
-                try:
-                    self.pop()
-                except IndexError:
-                    pass  # The exporting thread took it a moment ago.
-                else:
-                    self._evicted()
+            full = len(self) == self.maxlen
+            if full:
+                super().pop()
             super().appendleft(span)
+        if full:
+            self._evicted()
         self._ended()
+
+    def pop(self) -> Any:  # type: ignore[override] # the SDK takes no other than the last
+        """Take the oldest span. The SDK counts on finding as many as it has seen."""
+        with self._lock:
+            return super().pop()
 
     def renew_lock(self) -> None:
         """In a forked child: another thread may have held the lock."""
@@ -125,16 +129,23 @@ class SpanQueue(deque[Any]):
 
 def watch_queue(processor: BatchSpanProcessor, ended: Callable[[], None], evicted: Callable[[], None]) -> SpanQueue:
     """Count what goes into the processor's queue. Call it before the processor gets its first span."""
-    batch = processor._batch_processor
-    queue = SpanQueue(batch._max_queue_size, ended, evicted)
-    batch._queue = queue
+    batch: Any = getattr(processor, "_batch_processor", None)
+    if batch is None:  # opentelemetry-sdk 1.33
+        old: Any = processor
+        old.queue = queue = SpanQueue(old.max_queue_size, ended, evicted)
+    else:
+        batch._queue = queue = SpanQueue(batch._max_queue_size, ended, evicted)
     return queue
 
 
 def watch_transformations(processor: BatchSpanProcessor, watch: Callable[[SpanExporter], SpanExporter]) -> None:
     """Put an exporter around the one that the processor has: the SDK's, which masks and moves media, if it has one."""
-    batch = processor._batch_processor
-    batch._exporter = watch(processor.span_exporter)
+    batch: Any = getattr(processor, "_batch_processor", None)
+    if batch is None:  # opentelemetry-sdk 1.33
+        old: Any = processor
+        old.span_exporter = watch(old.span_exporter)
+    else:
+        batch._exporter = watch(processor.span_exporter)
 
 
 def guard_async(
@@ -149,18 +160,27 @@ def guard_async(
 
 
 @contextmanager
-def queue_size(spans: int) -> Iterator[None]:
-    """Make the span processor that is built inside hold so many spans: its size has no other setting."""
-    name = "OTEL_BSP_MAX_QUEUE_SIZE"
-    before = os.environ.get(name)
-    os.environ[name] = str(spans)
+def processor_settings(config: TracingConfig) -> Iterator[None]:
+    """Variables for the span processor that is built inside.
+
+    The size of its queue has no other setting, and version 4.5 takes its own two arguments only if the variables of
+    the same meaning are set.
+    """
+    values = {
+        "OTEL_BSP_MAX_QUEUE_SIZE": str(config.max_buffer_spans),
+        "LANGFUSE_FLUSH_AT": str(config.flush_at),
+        "LANGFUSE_FLUSH_INTERVAL": str(config.flush_interval),
+    }
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 class MissingKeysSilenced(logging.Filter):

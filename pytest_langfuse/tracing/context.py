@@ -187,7 +187,8 @@ def _propagated(context: RequestContext) -> dict[str, Any]:
 def _metadata_value(key: str, value: Any) -> Any:
     """A value that Langfuse takes: version 4 takes text only, version 5 counts the length of its JSON."""
     if isinstance(value, str):
-        room = LONGEST - (len(json.dumps(value, ensure_ascii=False)) - len(value))
+        quotes = len(json.dumps(value, ensure_ascii=False)) - len(value) if METADATA_IS_JSON else 0
+        room = LONGEST - quotes
         return _cut(f"metadata.{key}", value, max(room, 0))
     if METADATA_IS_JSON:
         encoded = json.dumps(value, default=str, ensure_ascii=False)

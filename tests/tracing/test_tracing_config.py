@@ -265,14 +265,16 @@ def test_a_wrong_keyword_suggests(keyword, hint):
 
 @given(st.text(min_size=1, max_size=60))
 def test_an_environment_is_taken_if_and_only_if_langfuse_takes_it(name):
-    from langfuse._client.propagation import _validate_environment_value
+    theirs = pytest.importorskip("langfuse._client.propagation")
+    if not hasattr(theirs, "_validate_environment_value"):
+        pytest.skip("this SDK has no such rule")
 
     try:
         taken = TracingConfig(environment=name).environment
     except ConfigError:
         taken = None
 
-    assert taken == _validate_environment_value(value=name)
+    assert taken == theirs._validate_environment_value(value=name)
 
 
 @given(st.floats() | st.integers() | st.text())

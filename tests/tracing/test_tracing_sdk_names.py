@@ -79,9 +79,10 @@ def test_threads_and_exit_handlers(client, monkeypatch):
 def test_queue_of_spans(client):
     processor = singleton_module.singleton.installation.pipeline._head
     need(isinstance(processor, BatchSpanProcessor), "Langfuse's span processor is no BatchSpanProcessor any more.")
-    batch = processor._batch_processor
-    need(isinstance(batch._queue, _sdk.SpanQueue), "BatchProcessor._queue is not the queue that it uses.")
-    need(batch._queue.maxlen == 100_000, "OTEL_BSP_MAX_QUEUE_SIZE no longer sizes the queue of a span processor.")
+    batch = getattr(processor, "_batch_processor", None)
+    queue = processor.queue if batch is None else batch._queue
+    need(isinstance(queue, _sdk.SpanQueue), "BatchProcessor._queue is not the queue that it uses.")
+    need(queue.maxlen == 100_000, "OTEL_BSP_MAX_QUEUE_SIZE no longer sizes the queue of a span processor.")
 
 
 def test_spans_go_through_the_queue_and_the_exporter():
