@@ -226,8 +226,8 @@ def _route_all(client: httpx.Client | httpx.AsyncClient) -> None:
     `respx.mock(using="httpx")` replaces `Client._transport_for_url` on the class, for every client of the process; an
     attribute of the object is found first.
     """
-    transport = client._transport  # noqa: SLF001
-    client._transport_for_url = lambda url: transport  # type: ignore[method-assign, assignment]  # noqa: ARG005, SLF001
+    # Looked up with each request: the breaker of the production module is put around it later.
+    client._transport_for_url = lambda url: client._transport  # type: ignore[method-assign, assignment]  # noqa: ARG005, SLF001
 
 
 def _original_transport(client: httpx.Client, request: httpx.Request) -> httpx.BaseTransport:

@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[2] / "examples" / "naive_bot"
 
 
 def run(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={cache}", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-o", f"cache_dir={cache}", *arguments]
     return subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
 
 

@@ -114,8 +114,9 @@ def test_ctrl_c_is_a_keyboard_interrupt_as_always(start, collector):
     script = start("""
         init_tracing(**SETTINGS)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        observe(); ready()
+        observe()
         try:
+            ready()
             time.sleep(60)
         except KeyboardInterrupt:
             print("interrupted")
