@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 LANGFUSES = {
-    "4.5.0": ("langfuse==4.5.0", "opentelemetry-sdk==1.34.0", "opentelemetry-test-utils==0.55b0"),
+    "4.5.0": ("langfuse==4.5.0", "opentelemetry-sdk==1.35.0", "opentelemetry-test-utils==0.56b0"),
     "4": ("langfuse>=4.5,<5",),
     "5": ("langfuse>=5,<6",),
 }
