@@ -83,6 +83,22 @@ class TestForms:
             (b"\n" + json.dumps(as_otlp_json(PROTOBUF), indent=1).encode() + b"\n", None),
             (json.dumps(as_otlp_json(PROTOBUF)["resourceSpans"]).encode(), None),
         ],
+        # Not the bytes: gzip puts the time into them, and the workers of xdist must agree on a test's name.
+        ids=[
+            "plain",
+            "identity",
+            "bytearray",
+            "gzip unsaid",
+            "gzip",
+            "x-gzip",
+            "two gzip members",
+            "zlib",
+            "deflate",
+            "gzip of JSON",
+            "JSON with a mark",
+            "JSON with space",
+            "JSON of resource spans alone",
+        ],
     )
     def test_the_same_observations(self, data, encoding):
         assert {item.name for item in decode_otlp(data, encoding=encoding)} == {
