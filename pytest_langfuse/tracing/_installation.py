@@ -40,7 +40,12 @@ class Installation:
         self._standby: Standby | None = None
         missing = [name for name in ("public_key", "secret_key") if getattr(config, name) is None]
         self.pipeline = None if missing else self._pipeline()
-        self.client = self._disabled_client(missing) if self.pipeline is None else self._client(self.pipeline)
+        try:
+            self.client = self._disabled_client(missing) if self.pipeline is None else self._client(self.pipeline)
+        except BaseException:
+            if self.pipeline is not None:
+                self.pipeline.buffer.close()
+            raise
         self._resources = _sdk.resources_of(self.client)
         if self._resources is None or self.pipeline is None:
             return

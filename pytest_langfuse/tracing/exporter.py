@@ -67,6 +67,20 @@ class StoreForwardExporter(SpanExporter):
         """Wait until what was taken over was sent, unless the breaker is open."""
         return self._sender.flush(timeout_millis / 1000)
 
+    def settle(self, timeout: float) -> None:
+        """Wait, for at most so many seconds, until what was taken over was sent or tried at least once.
+
+        For test harnesses: unlike `force_flush`, it does not wait for an outage to end.
+        """
+        self._sender.settle(timeout)
+
+    def discard(self) -> None:
+        """Drop what was taken over and not sent yet, counted as "discarded".
+
+        For test harnesses: what one test made must not be sent in the next, nor after the last.
+        """
+        self._sender.discard()
+
     def shutdown(self) -> None:
         """Take over no more."""
         self._shut_down = True

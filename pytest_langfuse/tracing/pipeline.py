@@ -69,7 +69,7 @@ class Pipeline:
         self.sampler: TailSampler | None = None
         self._queue: _sdk.SpanQueue | None = None
         self._head: SpanProcessor | None = None
-        self._closing = False
+        self._closing = self._hurrying = False
         self.provider = PipelineProvider(
             install_provider(config.environment, release, self._head_sampler()), build=self._build, flush=self._flush
         )
@@ -94,13 +94,16 @@ class Pipeline:
 
     def hurry(self) -> None:
         """From now on send what ends at once: the process is about to end, and may do so without notice."""
-        threading.Thread(target=self._hurry, name="langfuse-tracing-hurry", daemon=True).start()
+        if not self._hurrying:
+            self._hurrying = True
+            threading.Thread(target=self._hurry, name="langfuse-tracing-hurry", daemon=True).start()
 
     def _hurry(self) -> None:
         until = now() + _HURRY_SECONDS
         while (head := self._head) is not None and not self._closing and now() < until:
             head.force_flush()
             time.sleep(_HURRY_STEP)
+        self._hurrying = False
 
     def close(self, timeout: float) -> None:
         """Let in no more, and start to send the rest; `timeout` is how long the caller is going to wait for that."""
@@ -110,7 +113,7 @@ class Pipeline:
             # What is in the SDK's queue goes to the buffer.
             head.shutdown()
             if self.provider.gate.target is head:
-                self.provider.gate.target = None
+                self.provider.gate.target, self.provider.gate.lost = None, _LateSpans()
         self.sender.stop(timeout)
 
     def finish(self, *, sent: bool) -> Balance:
@@ -190,6 +193,21 @@ class Pipeline:
             )
         elif new == "closed":
             logger.warning("Langfuse works again: what was kept is being sent.")
+
+
+class _LateSpans:
+    """Says once that spans end after the shutdown; they are not among its report's."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, span: ReadableSpan) -> None:
+        if not self._said:
+            self._said = True
+            logger.warning(
+                "%r ended after tracing was shut down: it is lost, and so are others that end now. Logged once.",
+                span.name,
+            )
 
 
 class _Transformations(SpanExporter):

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from langfuse.span_filter import is_langfuse_span
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -30,6 +31,8 @@ class Gate(SpanProcessor):
 
     def __init__(self) -> None:
         self.target: SpanProcessor | None = None
+        #: Called with a span of Langfuse's that ends while nothing is installed.
+        self.lost: Callable[[ReadableSpan], None] | None = None
         self._open: set[int] = set()
         self._inherited: frozenset[int] = frozenset()
 
@@ -44,8 +47,12 @@ class Gate(SpanProcessor):
         context = span.get_span_context()
         span_id = context.span_id if context is not None else 0
         self._open.discard(span_id)
-        if (target := self.target) is not None and span_id not in self._inherited:
+        if span_id in self._inherited:
+            return
+        if (target := self.target) is not None:
             target.on_end(span)
+        elif self.lost is not None and is_langfuse_span(span):
+            self.lost(span)
 
     def shutdown(self) -> None:
         """The provider was shut down: so is the pipeline."""
@@ -100,7 +107,7 @@ class PipelineProvider(trace.TracerProvider):
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Install the pipeline."""
-        self.gate.target = self._build(span_processor)
+        self.gate.target, self.gate.lost = self._build(span_processor), None
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
         """A tracer of the provider behind."""

@@ -43,8 +43,9 @@ class Sender:
 
     def _prepare(self) -> None:
         self._changed = threading.Condition()
-        self._work = False
+        self._work = self._discarding = False
         self._idle = True
+        self._begun = self._ended = 0
         self._stopping = self._given_up = False
         self._thread = threading.Thread(target=self._run, name="langfuse-tracing-sender", daemon=True)
 
@@ -73,6 +74,23 @@ class Sender:
                     break
                 self._changed.wait(min(left, _LOOK_AGAIN))
             return self._idle
+
+    def settle(self, timeout: float) -> None:
+        """Wait until what is in the buffer was sent, or was tried once more, or may not be tried now."""
+        deadline = now() + timeout
+        with self._changed:
+            enough = self._begun + 1
+            while not self._idle and self._ended < enough and self._breaker.state != "open":
+                left = deadline - now()
+                if left <= 0:
+                    return
+                self._changed.wait(min(left, _LOOK_AGAIN))
+
+    def discard(self) -> None:
+        """Drop what is in the buffer, what is being sent included if that fails; counted as "discarded"."""
+        with self._changed:
+            self._discarding, self._idle = True, False
+            self._changed.notify_all()
 
     def stop(self, timeout: float) -> None:
         """Send the rest without long pauses, give up after a few failures, and end the thread.
@@ -120,6 +138,8 @@ class Sender:
         """Wait for work that may be done now. Whether there is any: otherwise the thread is to end."""
         with self._changed:
             while not self._given_up:
+                if self._discarding:
+                    return True
                 if self._work:
                     pause = self._not_before - now()
                     if pause <= 0:
@@ -135,21 +155,28 @@ class Sender:
             return False
 
     def _send_some(self) -> None:
+        if self._discarding:
+            self._drop_all()
+            return
         permit = self._breaker.try_acquire()
         if permit is None:
-            if self._stopping:
-                self._given_up = True
+            self._given_up = self._stopping
+            self._not_before = now() + min(max(self._breaker.retry_after, 0.01), _LOOK_AGAIN)
             with self._changed:
                 # Whoever waits for a flush has to look at the breaker.
                 self._changed.notify_all()
-            self._not_before = now() + min(max(self._breaker.retry_after, 0.01), _LOOK_AGAIN)
             return
         with self._changed:
             self._work = False
-        batches = self._buffer.take(MOST_SPANS, self._largest)
+        try:
+            batches = self._buffer.take(MOST_SPANS, self._largest)
+        except BaseException:
+            self._breaker.release(permit)
+            raise
         if not batches:
             self._breaker.release(permit)
             return
+        self._begun += 1
         outcome = self._sink.send(b"".join(batch.body.data for batch in batches))
         if outcome.verdict is Verdict.FAILED:
             self._breaker.failure(permit)
@@ -161,6 +188,15 @@ class Sender:
             self._settle(batches, outcome)
         with self._changed:
             self._work = True
+            self._ended = self._begun
+            self._changed.notify_all()
+
+    def _drop_all(self) -> None:
+        with self._changed:
+            self._discarding = self._work = False
+        while batches := self._buffer.take(MOST_SPANS, LARGEST_BODY):
+            self._buffer.remove(batches)
+            self._ledger.dropped("discarded", sum(batch.body.spans for batch in batches))
 
     def _keep(self, batches: list[Batch], outcome: Outcome) -> None:
         """Try them again later. One that the server alone can't digest must not stop all others for ever."""

@@ -454,6 +454,56 @@ def test_a_mask_and_a_filter_of_the_application_are_used(collector, keys):
     assert report.exported == 1
 
 
+# -- for a test harness ----------------------------------------------------------------------------------------
+
+
+def test_settle_returns_when_all_was_tried(collector, keys):
+    collector.reply = Reply(503)
+    client = init_tracing(**keys, breaker_failure_threshold=1000)
+    observe(client, 5)
+    push(client)
+    pipeline().exporter.settle(20)
+    assert collector.exports
+    collector.reply = Reply()
+    pipeline().exporter.settle(20)
+    pipeline().exporter.settle(20)
+
+    assert sorted(collector.accepted) == names(5)
+
+
+@pytest.mark.parametrize("threshold", [1, 1000], ids=["open", "closed"])
+def test_discarded_spans_are_counted_and_never_sent(collector, keys, threshold):
+    collector.reply = Reply(503)
+    client = init_tracing(**keys, breaker_failure_threshold=threshold)
+    observe(client, 5)
+    push(client)
+    pipeline().exporter.settle(20)
+    pipeline().exporter.discard()
+    collector.wait_for(lambda: tracing_health().buffered == 0)
+    assert tracing_health().dropped == {"discarded": 5}
+    collector.reply = Reply()
+    pipeline().breaker._opened_at = None
+    observe(client, 3, prefix="t")
+    report = shutdown_tracing()
+
+    assert sorted(collector.accepted) == names(3, "t")
+    assert report.exported == 3
+
+
+def test_discarded_while_they_are_being_sent(collector, keys):
+    gate = threading.Event()
+    collector.reply = lambda seen: Reply(503) if gate.wait(20) else Reply()
+    client = init_tracing(**keys)
+    observe(client, 5)
+    push(client)
+    collector.wait_for(lambda: pipeline().sender._begun == 1)
+    pipeline().exporter.discard()
+    gate.set()
+    collector.wait_for(lambda: tracing_health().buffered == 0)
+
+    assert tracing_health().dropped == {"discarded": 5}
+
+
 # -- the ledger ------------------------------------------------------------------------------------------------
 
 

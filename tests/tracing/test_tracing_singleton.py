@@ -248,6 +248,20 @@ def test_nothing_is_set_up_again_behind_the_apps_back_after_a_shutdown(keys):
     assert singleton_module.singleton.installation is None
 
 
+def test_a_span_that_ends_after_the_shutdown_is_said_to_be_lost(keys, lines):
+    client = init_tracing(**keys)
+    late = [client.start_observation(name=f"late {number}") for number in range(3)]
+    shutdown_tracing()
+    for observation in late:
+        observation.end()
+
+    (line,) = lines()
+    assert line.startswith("'late 0' ended after tracing was shut down: it is lost")
+    init_tracing(**keys)
+    observe_one()
+    assert shutdown_tracing().exported == 1
+
+
 def test_no_thread_stays_behind(keys):
     before = set(threading.enumerate())
     for _ in range(3):
