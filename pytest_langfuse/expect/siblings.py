@@ -160,7 +160,7 @@ class _Level:
     def _traced(self, how: list[list[str]], first: int, width: int) -> list[Pair]:
         pairs: list[Pair] = []
         index, place = len(how) - 1, width
-        while index or place:
+        while index and place:
             step = how[index][place]
             if step == "+":
                 place -= 1

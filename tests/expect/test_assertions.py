@@ -240,6 +240,13 @@ def test_propagation_of_nothing():
         captured(TREE).assert_propagated()
 
 
+def test_a_trace_without_a_root_is_called_by_its_first_observation():
+    dangling = observation("generation", "llm", parent_id="feed" * 4)
+    assert failure(of([dangling]).assert_propagated, "user_id").splitlines()[1] == (
+        "  user_id in trace llm: not set on llm"
+    )
+
+
 def test_single_trace():
     captured(TREE).assert_single_trace()
     assert failure(of([]).assert_single_trace) == NOTHING

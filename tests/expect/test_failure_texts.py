@@ -321,6 +321,28 @@ def test_one_of_several_alike_differs() -> None:
     )
 
 
+@pytest.mark.parametrize("order", ["start", "any"])
+def test_one_of_any_number_differs(order: str) -> None:
+    check(
+        failure(
+            captured("span a\n  generation x model=m\n  generation y model=n\n  generation z model=m"),
+            "span a\n  0+x generation * model=m",
+            order=order,
+        ),
+        """
+        1 difference (- expected, + captured):
+
+          span a
+            0+x generation * model=m
+        -   generation * model=m
+        +   generation y model=n
+
+        Differences:
+          y: model is 'n', expected 'm'
+        """,
+    )
+
+
 def test_one_of_several_has_something_below_it() -> None:
     check(
         failure(captured("span a\n  tool t\n  tool u\n    span x"), "span a\n  2x tool *"),
@@ -376,6 +398,11 @@ def test_contained_trees_that_are_nowhere() -> None:
           llm: parent is c, expected d
         """,
     )
+
+
+def test_contained_counts() -> None:
+    text = failure(captured("span a\n  tool t\n  span b\n    2x tool t"), "2x tool t\n0x span b", contains=True)
+    assert text.endswith("Differences:\n  t: appears 3 times, expected 2\n  b: appears 1 time, expected 0")
 
 
 def test_nothing_captured() -> None:

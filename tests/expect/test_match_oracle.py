@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import combinations, permutations, takewhile
 
+from dirty_equals import IsPartialDict
 from forest import observation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.literal import parse
+from pytest_langfuse.expect.match import Matcher
 from pytest_langfuse.expect.style import Style
 from pytest_langfuse.recording import link
 
@@ -141,7 +143,22 @@ def test_same_answer_as_trying_everything(pair, mode):
     expected = Slow(order, contained=contained).forest(root, captured if contained else roots)
     diff = compare(root, captured, Style(), order=order, contained=contained)
     assert (diff is None) == expected, literal
+    assert Matcher(order, contained=contained).forest(root, captured if contained else roots) == expected, literal
     assert diff is None or diff.sentences
+
+
+def test_siblings_in_any_order_are_told_apart_by_matchers_and_raw_attributes():
+    top = observation("span", "a")
+    below = [
+        observation("span", "b", id=2 + number, parent=top, input=number, attributes={"raw": f'{{"n": [{number}]}}'})
+        for number in range(4)
+    ]
+    link([top, *below])
+    lines = "".join(f'  span b input=$n{number} "raw"={{"n":[{number}]}}\n' for number in (3, 1, 2, 0))
+    values = {f"n{number}": IsPartialDict() | number for number in range(4)}
+    root = parse(f"span a\n{lines}", values)
+    assert Matcher("any").forest(root, [top])
+    assert not Matcher("start").forest(root, [top])
 
 
 def test_permutations_of_siblings_match_in_any_order_only():
