@@ -23,7 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 LANGFUSES = {
-    "4.5.0": ("langfuse==4.5.0", "opentelemetry-sdk==1.35.0", "opentelemetry-test-utils==0.56b0"),
+    # Its LangChain handler needs all of langchain.
+    "4.5.0": ("langfuse==4.5.0", "opentelemetry-sdk==1.35.0", "opentelemetry-test-utils==0.56b0", "langchain"),
     "4": ("langfuse>=4.5,<5",),
     "5": ("langfuse>=5,<6",),
 }
