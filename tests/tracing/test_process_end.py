@@ -311,6 +311,32 @@ def test_an_exit_does_not_wait_for_a_langfuse_that_is_down_either(start, collect
     assert len(collector.exports) <= 4
 
 
+def test_an_exit_does_not_wait_for_a_prompt_that_is_being_refreshed(start, collector):
+    """The SDK's exit handler joins the thread that refreshes; without a limit, as far as it is concerned."""
+    prompt = b'{"type": "text", "name": "p", "version": 1, "prompt": "Hello", "config": {}, "labels": [], "tags": []}'
+    fetched = []
+
+    def hang_at_the_second(seen):
+        fetched.append(seen)
+        return Reply(200, prompt, "application/json", hang=len(fetched) > 1)
+
+    collector.reply = hang_at_the_second
+    script = start(
+        """
+        client = init_tracing(**SETTINGS)
+        client.get_prompt("p", cache_ttl_seconds=1)
+        time.sleep(2.1)
+        client.get_prompt("p", cache_ttl_seconds=1)
+        ready()
+        time.sleep(1)
+        """,
+        extra="shutdown_timeout=0.5, timeout=3600",
+    ).wait_ready()
+    collector.wait_for(lambda: len(fetched) == 2)
+
+    assert script.wait() == 0
+
+
 def test_sigkill_with_a_spool_loses_nothing_that_was_flushed(start, collector, tmp_path, keys):
     collector.reply = Reply(503)
     script = start(

@@ -365,6 +365,23 @@ def test_a_disk_that_fails_is_an_error_of_sqlite(tmp_path):
     full.close()
 
 
+def test_what_made_room_is_back_when_the_rest_fails(tmp_path, monkeypatch):
+    full = spool(tmp_path / "s", max_spans=2)
+    full.put(body(1))
+    full.put(body(2))
+
+    def broken(*args, **kwargs):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(full, "_insert", broken)
+    with pytest.raises(sqlite3.Error):
+        full.put(body(3))
+
+    assert full.counts()[0] == 2
+    assert content(full) == ["1", "2"]
+    full.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_parent_and_forked_child_write_to_files_of_their_own(tmp_path):
     script = textwrap.dedent(f"""
