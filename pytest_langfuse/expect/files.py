@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pytest_langfuse.expect.api_view import is_api_document, observations_in
 from pytest_langfuse.expect.collector import SIZE, undisturbed
 from pytest_langfuse.expect.static_source import StaticSource
 from pytest_langfuse.recording.otlp import DecodeError, decode_otlp
 from pytest_langfuse.recording.source import WireBody
-
-_GZIP: Final = b"\x1f\x8b"
 
 
 def read_source(path: Path) -> StaticSource:
@@ -40,15 +39,21 @@ def source_of(data: bytes) -> StaticSource:
         return StaticSource(observations, wire=[WireBody("file", plain)])
 
 
-def decompressed(data: bytes) -> bytes:
-    """`data` without gzip, if it has it."""
-    if not data.startswith(_GZIP):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError):
-        # Said better by the decoder, which gets the same bytes.
-        return data
+def decompressed(data: bytes, encoding: str | None = None) -> bytes:
+    """`data` without gzip, if it has it, or without the deflate that `encoding` (a `Content-Encoding`) says."""
+    deflated = (encoding or "").strip().lower() == "deflate"
+    for decompress in (zlib.decompress, _inflate) if deflated else (gzip.decompress,):
+        try:
+            return decompress(data)
+        except (OSError, EOFError, zlib.error):
+            # Not this way; what is wrong with the bytes says the decoder, which gets them, too.
+            continue
+    return data
+
+
+def _inflate(data: bytes) -> bytes:
+    """Bare deflate, which some send by that name."""
+    return zlib.decompress(data, -zlib.MAX_WBITS)
 
 
 def _documents(data: bytes) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +65,13 @@ def test_the_body_is_what_is_searched():
     observations.assert_not_exported("s3cret")
     with pytest.raises(AssertionError, match=r"exporter body, root, attribute langfuse.observation.input"):
         observations.assert_not_exported('{"q": "hi"}')
+
+
+def test_a_compressed_body_is_searched_in_clear():
+    for compress, encoding in ((gzip.compress, None), (gzip.compress, "gzip"), (zlib.compress, "deflate")):
+        observations = Observations.from_otlp(compress(otlp_json("s3cret name")), encoding=encoding)
+        with pytest.raises(AssertionError, match="exporter body, "):
+            observations.assert_not_exported("s3cret")
 
 
 def test_garbage_is_one_clear_error():
@@ -263,6 +271,9 @@ def test_from_api():
     observations.assert_tree(FROM_PAGE)
     assert observations.one("generation llm").output == "true"
     assert len(server.asked) == 1
+    observations.assert_not_exported("s3cret")
+    with pytest.raises(AssertionError, match="exporter API, in no span that could be made out"):
+        observations.assert_not_exported("acme")
     assert set(server.asked[0]["fields"].split(",")) >= {
         "core",
         "basic",
