@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -147,9 +148,14 @@ class Console:
     def _print(self, text: str, record: dict[str, Any]) -> None:
         line = json.dumps(record) if self._json else text
         # `print` writes the end of the line by itself: lines of several threads would get mixed up.
-        with self._lock, contextlib.suppress(BrokenPipeError):
-            sys.stdout.write(f"{line}\n")
-            sys.stdout.flush()
+        with self._lock:
+            try:
+                sys.stdout.write(f"{line}\n")
+                sys.stdout.flush()
+            except BrokenPipeError:
+                # What is still in the buffer would fail again at exit, with status 120 (library reference of Python,
+                # module signal, "Note on SIGPIPE").
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
