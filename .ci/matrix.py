@@ -23,9 +23,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 LANGFUSES = {
-    # Its LangChain handler needs all of langchain.
+    # The LangChain handler of version 4 needs all of langchain.
     "4.5.0": ("langfuse==4.5.0", "opentelemetry-sdk==1.35.0", "opentelemetry-test-utils==0.56b0", "langchain"),
-    "4": ("langfuse>=4.5,<5",),
+    "4": ("langfuse>=4.5,<5", "langchain"),
     "5": ("langfuse>=5,<6",),
 }
 PYTESTS = {"8.2": ("pytest==8.2.*",), "9": ("pytest>=9,<10",)}
