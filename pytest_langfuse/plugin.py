@@ -45,6 +45,7 @@ MARKERS = (
 capturing_key = pytest.StashKey[Capturing]()
 summary_key: pytest.StashKey[Summary] = pytest.StashKey()
 degradation_key: pytest.StashKey[Degradation] = pytest.StashKey()
+styled_key = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -127,13 +128,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
 
 def _style(config: pytest.Config) -> None:
-    """Failure texts in colour on a terminal, and whole with -vv."""
+    """Failure texts in colour on a terminal, and whole with -vv; as before once this run is over."""
+    if config.stash.get(styled_key, False):
+        return
+    config.stash[styled_key] = True
     from pytest_langfuse.expect import style  # noqa: PLC0415 - imports the SDK
 
     # A worker of xdist has no terminal; its texts are printed by the controller.
     terminal = config.pluginmanager.has_plugin("terminalreporter")
     color = config.get_terminal_writer().hasmarkup if terminal else config.getoption("color", "auto") == "yes"
-    style.configure(color=color, verbose=config.get_verbosity())
+    config.add_cleanup(style.configure(color=color, verbose=config.get_verbosity()))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pytest_langfuse.expect import style
+
 FAILING = '''
     from app import answer
 
@@ -45,6 +47,13 @@ def test_in_colour_on_a_terminal(app: pytest.Pytester) -> None:
     text = app.runpytest("--color=yes").stdout.str()
     assert "\x1b[31m-   generation llm model=gpt-4o usage.total<=4\x1b[0m" in text
     assert "\x1b[32m+   generation llm model=gpt-4o-mini usage.total=5\x1b[0m" in text
+
+
+def test_a_run_inside_of_a_test_leaves_the_colours_alone(app: pytest.Pytester) -> None:
+    before = style.current()
+    app.makepyfile(FAILING)
+    app.runpytest("--color=yes", "-vv")
+    assert style.current() == before
 
 
 def test_no_color_in_the_environment_wins(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
