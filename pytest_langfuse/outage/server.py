@@ -72,6 +72,7 @@ class LangfuseServer:
         self._on_arrival = on_arrival
         self._connections: Connections | None = None
         self._closed_port: ClosedPort | None = None
+        self._closed_port_lock = threading.Lock()
         self._arrivals: deque[Arrival] = deque(maxlen=_REMEMBERED)
         self._arrived = threading.Condition()
         self._count = 0
@@ -89,9 +90,10 @@ class LangfuseServer:
         connections, self._connections = self._connections, None
         if connections is not None:
             connections.stop()
-        if self._closed_port is not None:
-            self._closed_port.close()
-            self._closed_port = None
+        with self._closed_port_lock:
+            if self._closed_port is not None:
+                self._closed_port.close()
+                self._closed_port = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -129,10 +131,11 @@ class LangfuseServer:
     @property
     def refusing_url(self) -> str:
         """A base URL at which connections are refused."""
-        if self._closed_port is None:
-            self._running  # noqa: B018 - raises when there would be nothing to close the port
-            self._closed_port = ClosedPort(self._address[0])
-        return f"http://{self._host}:{self._closed_port.port}"
+        with self._closed_port_lock:
+            if self._closed_port is None:
+                self._running  # noqa: B018 - raises when there would be nothing to close the port
+                self._closed_port = ClosedPort(self._address[0])
+            return f"http://{self._host}:{self._closed_port.port}"
 
     def base_url_for(self, path: str) -> str:
         """Where a client that is about to send a request for `path` has to send it.

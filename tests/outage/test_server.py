@@ -1,5 +1,6 @@
 """The stand-in on a real socket, asked by clients that are none of ours."""
 
+import contextlib
 import gc
 import gzip
 import http.client
@@ -27,6 +28,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from pytest_langfuse.outage.listener import ClosedPort
 from pytest_langfuse.outage.received import Received
 from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.outage.stand_in import StandIn
@@ -388,3 +390,26 @@ def test_a_defect_of_the_stand_in_is_an_answer_too(
 ) -> None:
     monkeypatch.setattr(server, "stand_in", lambda _request: 1 / 0)
     assert ask(client, "GET", "/api/public/health") == (500, b"the stand-in Langfuse has a defect")
+
+
+def test_threads_that_are_refused_share_one_port(server: LangfuseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    meet = threading.Barrier(2)
+
+    class SlowlyClosedPort(ClosedPort):
+        def __init__(self, host: str) -> None:
+            made.append(host)
+            # Lets the other thread come here too, if it can.
+            with contextlib.suppress(threading.BrokenBarrierError):
+                meet.wait(0.2)
+            super().__init__(host)
+
+    monkeypatch.setattr("pytest_langfuse.outage.server.ClosedPort", SlowlyClosedPort)
+    urls: list[str] = []
+    threads = [threading.Thread(target=lambda: urls.append(server.refusing_url)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert len(set(urls)) == 1
