@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.tracing.context import RequestContext, get_request_context, request_context, run_with_context
     from pytest_langfuse.tracing.decorator import safe_trace
     from pytest_langfuse.tracing.health import ShutdownReport, TracingHealth
+    from pytest_langfuse.tracing.propagation import extract_context, inject_headers
 
 __all__ = [
     "CircuitBreaker",
@@ -35,10 +36,12 @@ __all__ = [
     "ShutdownReport",
     "TracingConfig",
     "TracingHealth",
+    "extract_context",
     "get_langfuse_client",
     "get_request_context",
     "get_tracing_config",
     "init_tracing",
+    "inject_headers",
     "request_context",
     "run_with_context",
     "safe_trace",
@@ -54,10 +57,12 @@ _HOMES = {
     "ShutdownReport": "health",
     "TracingConfig": "config",
     "TracingHealth": "health",
+    "extract_context": "propagation",
     "get_langfuse_client": "_singleton",
     "get_request_context": "context",
     "get_tracing_config": "config",
     "init_tracing": "_singleton",
+    "inject_headers": "propagation",
     "request_context": "context",
     "run_with_context": "context",
     "safe_trace": "decorator",

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from pytest_langfuse.tracing import _sdk
 from pytest_langfuse.tracing._clock import now
 from pytest_langfuse.tracing._failures import logger
+from pytest_langfuse.tracing._parents import parents
 from pytest_langfuse.tracing._second_clients import SecondClients
 from pytest_langfuse.tracing._standby import Standby
 from pytest_langfuse.tracing.breaker import CircuitBreaker
@@ -49,6 +50,7 @@ class Installation:
         self._resources = _sdk.resources_of(self.client)
         if self._resources is None or self.pipeline is None:
             return
+        parents.use(self.client_arguments.get("should_export_span"))
         self._guard_async()
         self.pipeline.start(self._resources.httpx_client)
         self._standby = Standby("langfuse-tracing-shutdown")

@@ -17,6 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from langfuse._client.attributes import LangfuseOtelSpanAttributes
+from langfuse._client.propagation import (
+    LANGFUSE_BAGGAGE_PREFIX,
+    _get_propagated_baggage_key,
+    _get_propagated_context_key,
+)
 from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse._utils.environment import get_common_release_envs
 from langfuse._version import __version__ as _langfuse_version
@@ -31,6 +36,17 @@ if TYPE_CHECKING:
 #: Resource attributes that the server reads as environment and release.
 ENVIRONMENT = LangfuseOtelSpanAttributes.ENVIRONMENT
 RELEASE = LangfuseOtelSpanAttributes.RELEASE
+
+#: Names of the baggage entries that the SDK makes and reads (`propagate_attributes(as_baggage=True)`).
+BAGGAGE_PREFIX = LANGFUSE_BAGGAGE_PREFIX
+USER_BAGGAGE = _get_propagated_baggage_key("user_id")
+SESSION_BAGGAGE = _get_propagated_baggage_key("session_id")
+#: The trace in which an observation upstream is the application's root (version 5).
+TRACE_BAGGAGE = f"{LANGFUSE_BAGGAGE_PREFIX}trace_id"
+
+#: Where `propagate_attributes` keeps what it propagates, in OpenTelemetry's context.
+USER_KEY = _get_propagated_context_key("user_id")
+SESSION_KEY = _get_propagated_context_key("session_id")
 
 SDK_VERSION = _langfuse_version
 

@@ -89,13 +89,10 @@ class request_context:  # noqa: N801 - read as a statement: `with request_contex
 
     def __enter__(self) -> RequestContext:
         """Attach it; a failure of tracing is logged, never raised."""
-        merged = self._context.over(get_request_context())
         entry = _Entry(self, None)
-        values = otel_context.set_value(
-            _ENTRY, entry, otel_context.set_value(_KEY, merged, _propagating(self._context))
-        )
+        values = otel_context.set_value(_ENTRY, entry, within(self._context))
         entry.token = otel_context.attach(values)
-        return merged
+        return get_request_context()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -159,6 +156,19 @@ def _request_context(context: RequestContext | Mapping[str, Any] | None, values:
     if isinstance(context, RequestContext):
         return replace(context, **values) if values else context
     return RequestContext(**{**(context or {}), **values})
+
+
+def within(context: RequestContext, base: otel_context.Context | None = None) -> otel_context.Context:
+    """OpenTelemetry's context `base`, or the current one, with the values of `context` in it; nothing stays attached."""
+    if base is not None:
+        token = otel_context.attach(base)
+        try:
+            return within(context)
+        finally:
+            otel_context.detach(token)
+    outer = otel_context.get_value(_KEY)
+    merged = context.over(outer) if isinstance(outer, RequestContext) else context
+    return otel_context.set_value(_KEY, merged, _propagating(context))
 
 
 def _propagating(context: RequestContext) -> otel_context.Context:

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
+from pytest_langfuse.tracing._parents import parents
 from pytest_langfuse.tracing._sdk import ENVIRONMENT, RELEASE
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Gate(SpanProcessor):
         """Pass it on."""
         if (target := self.target) is not None:
             self._open.add(span.get_span_context().span_id)
+            parents.started(span, parent_context)
             target.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
