@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import httpx
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import Sampler
 
 from pytest_langfuse.tracing import _sdk
 from pytest_langfuse.tracing._clock import now
@@ -19,6 +19,7 @@ from pytest_langfuse.tracing.breaker import CircuitBreaker, State
 from pytest_langfuse.tracing.buffer import Buffer, MemoryBuffer
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig
 from pytest_langfuse.tracing.exporter import TRACES_PATH, StoreForwardExporter, headers
+from pytest_langfuse.tracing.head_sampler import RateSampler, RecordingSampler
 from pytest_langfuse.tracing.health import TracingHealth
 from pytest_langfuse.tracing.http_sink import HttpSink
 from pytest_langfuse.tracing.ledger import Balance, Ledger
@@ -155,10 +156,11 @@ class Pipeline:
 
     def _head_sampler(self) -> Sampler:
         """What can be decided at the start of a trace is: spans that are not recorded cost nothing."""
-        config = self._config
-        if config.sample_rate < 1 and not config.keep_errors and config.keep_slower_than is None:
-            return TraceIdRatioBased(config.sample_rate)
-        return ALWAYS_ON
+        return RecordingSampler() if self._decides_late else RateSampler(self._config.sample_rate)
+
+    @property
+    def _decides_late(self) -> bool:
+        return self._config.keep_errors or self._config.keep_slower_than is not None
 
     def _build(self, processor: SpanProcessor) -> SpanProcessor:
         config = self._config
@@ -169,7 +171,7 @@ class Pipeline:
         attributes = {_sdk.ENVIRONMENT: config.environment, **({_sdk.RELEASE: self._release} if self._release else {})}
         if any(key not in self.provider.resource.attributes for key in attributes):
             head = Stamp(head, attributes)
-        if config.sample_rate < 1:
+        if config.sample_rate < 1 or self._decides_late:
             head = self.sampler = TailSampler(
                 head,
                 rate=config.sample_rate,

@@ -3,6 +3,9 @@
 A trace that its id puts within the sample rate is passed on span by span. The others wait until their last local span
 has ended, and are dropped then, unless one of their spans was an error or slow: then all of it is kept. "Errors
 always" holds for the part of a trace that ran in this process; what another service has dropped can't be called back.
+
+Spans whose sampled flag is off wait like those outside of the rate: the caller has not sampled its trace
+(see `head_sampler.py`), which must not hide an error that happens here.
 """
 
 from __future__ import annotations
@@ -69,9 +72,10 @@ class TailSampler(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Pass it on, and count the trace's open spans."""
         self.processor.on_start(span, parent_context)
-        trace_id = span.get_span_context().trace_id
-        if self._in_rate(trace_id):
+        context = span.get_span_context()
+        if self._passes(context):
             return
+        trace_id = context.trace_id
         with self._lock:
             if trace_id in self._kept:
                 return
@@ -85,7 +89,7 @@ class TailSampler(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Pass it on, drop it, or let it wait for the rest of its trace."""
         context = span.get_span_context()
-        if context is None or self._in_rate(context.trace_id):
+        if context is None or self._passes(context):
             self.processor.on_end(span)
             return
         kept: list[ReadableSpan] = []
@@ -106,7 +110,7 @@ class TailSampler(SpanProcessor):
                 self._waiting += 1
                 dropped = self._take(context.trace_id) if trace.open <= 0 else self._evict()
         for one in kept:
-            self.processor.on_end(one)
+            self.processor.on_end(_flagged(one, sampled=True))
         self._drop(dropped)
 
     def decide(self) -> None:
@@ -134,6 +138,9 @@ class TailSampler(SpanProcessor):
     def after_fork(self) -> None:
         """In a forked child: what waits is the parent's."""
         self._clear()
+
+    def _passes(self, context: SpanContext) -> bool:
+        return context.trace_flags.sampled and self._in_rate(context.trace_id)
 
     def _in_rate(self, trace_id: int) -> bool:
         return (trace_id & _RATE_BITS) < self._bound
@@ -167,20 +174,21 @@ class TailSampler(SpanProcessor):
     def _drop(self, spans: list[ReadableSpan]) -> None:
         for span in spans:
             # Langfuse's processor keeps a note of each span from its start to its end.
-            self.processor.on_end(_unsampled(span))
+            self.processor.on_end(_flagged(span, sampled=False))
         if spans:
             self._ledger.ended(len(spans))
             self._ledger.dropped("sampled_out", len(spans))
 
 
-def _unsampled(span: ReadableSpan) -> ReadableSpan:
+def _flagged(span: ReadableSpan, *, sampled: bool) -> ReadableSpan:
+    """The span with its sampled flag on or off: the processor exports by it."""
     context = span.get_span_context()
-    if context is not None:
-        off = TraceFlags(context.trace_flags & ~TraceFlags.SAMPLED)
-        context = SpanContext(context.trace_id, context.span_id, context.is_remote, off, context.trace_state)
+    if context is None or context.trace_flags.sampled == sampled:
+        return span
+    flags = TraceFlags(context.trace_flags ^ TraceFlags.SAMPLED)
     return ReadableSpan(
         name=span.name,
-        context=context,
+        context=SpanContext(context.trace_id, context.span_id, context.is_remote, flags, context.trace_state),
         parent=span.parent,
         resource=span.resource,
         attributes=span.attributes,
