@@ -78,6 +78,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.stash[degradation_key] = degradation = Degradation(capturing.options.max_slowdown)
         config.pluginmanager.register(degradation, "langfuse_degradation")
+        if capturing.options.outage is not None:
+            from pytest_langfuse.outage.suite import parse_faults  # noqa: PLC0415 - imports httpx
+            from pytest_langfuse.report.progress import Progress  # noqa: PLC0415 - as above
+
+            faults = parse_faults(capturing.options.outage, "--langfuse-outage")
+            if len(faults) > 1:
+                config.pluginmanager.register(Progress(config, faults), "langfuse_progress")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

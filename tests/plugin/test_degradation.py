@@ -74,6 +74,28 @@ def test_under_xdist(app: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["http_401: 1 of 4 tests degraded*", "  *without_a_fallback: passed -> failed"])
 
 
+@pytest.mark.parametrize("options", [(), ("-v",), ("-n", "2")], ids=["alone", "verbose", "xdist"])
+def test_says_which_of_several_faults_is_in_force(app: pytest.Pytester, options: tuple[str, ...]) -> None:
+    app.makepyfile("""
+        import pytest
+        from app import answer
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_robust(number):
+            assert answer("why?") == "because"
+    """)
+    result = app.runpytest_subprocess("--langfuse-outage=http_401,redirect", *options)
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["Langfuse outage 1 of 2: http_401", "Langfuse outage 2 of 2: redirect"])
+    assert result.stdout.str().count("Langfuse outage ") == 2
+
+
+@pytest.mark.parametrize("options", [("--langfuse-outage=http_401",), ("--langfuse-outage=http_401,redirect", "-q")])
+def test_one_fault_or_a_quiet_run_needs_no_progress(app: pytest.Pytester, options: tuple[str, ...]) -> None:
+    app.makepyfile("def test_nothing():\n    pass\n")
+    assert "Langfuse outage " not in app.runpytest_subprocess(*options).stdout.str()
+
+
 def test_without_a_healthy_run_it_says_how_to_record_one(app: pytest.Pytester) -> None:
     app.makepyfile(SUITE)
     result = app.runpytest_subprocess("--langfuse-outage=http_400")
