@@ -1,8 +1,9 @@
-"""Runs every benchmark and writes docs/benchmarks.md."""
+"""Runs every benchmark and writes docs/benchmarks.md; with `--only`, what the page says of the others stays."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,13 @@ ratios; milliseconds differ from machine to machine. Each script in `benchmarks/
 """
 
 
+def sections_of(page: Path) -> dict[str, str]:
+    """What the page says now, by benchmark."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    marked = re.split(r"<!-- (\w+)\.py -->\n", text)[1:]
+    return {name: section.strip() + "\n" for name, section in zip(marked[::2], marked[1::2], strict=True)}
+
+
 def main() -> int:
     """Run them; exit status 1 if a requirement is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -34,7 +42,7 @@ def main() -> int:
     unknown = [name for name in names if name not in scripts]
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(scripts)}")
-    sections, missed = [], []
+    sections, missed = sections_of(options.output) if options.only else {}, []
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             progress(f"== {name}")
@@ -43,9 +51,10 @@ def main() -> int:
             if done.returncode:
                 missed.append(name)
             if section.exists():
-                sections.append(section.read_text(encoding="utf-8"))
+                sections[name] = section.read_text(encoding="utf-8")
     options.output.parent.mkdir(exist_ok=True)
-    options.output.write_text(INTRODUCTION + "\n".join(sections), encoding="utf-8")
+    marked = [f"<!-- {name}.py -->\n{sections[name]}" for name in scripts if name in sections]
+    options.output.write_text(INTRODUCTION + "\n".join(marked), encoding="utf-8")
     progress(f"wrote {options.output}" + (f"; not all is well with: {', '.join(missed)}" if missed else ""))
     return 1 if missed else 0
 

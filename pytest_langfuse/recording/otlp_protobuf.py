@@ -55,7 +55,9 @@ def _records(scope_spans: ScopeSpans, resource: Mapping[str, Any]) -> Iterable[S
             scope_attributes=attributes,
             status=_STATUS.get(span.status.code, "UNSET"),
             status_message=span.status.message or None,
-            events=[SpanEvent(event.name, _attributes(event.attributes)) for event in span.events],
+            events=tuple(SpanEvent(event.name, _attributes(event.attributes)) for event in span.events)
+            if span.events
+            else (),
             raw=span,
         )
 

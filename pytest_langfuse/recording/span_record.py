@@ -81,7 +81,7 @@ def from_readable_span(span: ReadableSpan) -> SpanRecord:
         scope_attributes=_shared(scope) if scope is not None else {},
         status=_STATUS[status.status_code.value],
         status_message=status.description or None,
-        events=[SpanEvent(event.name, encodable(event.attributes or {})) for event in span.events],
+        events=tuple(SpanEvent(event.name, encodable(event.attributes or {})) for event in span.events),
         raw=span,
     )
 
