@@ -138,10 +138,12 @@ class Hooks:
         if exporter in self._teed:
             return
         original = exporter.export
-        name = type(exporter).__name__
+        # The production pipeline's: its success means that it has taken the spans over.
+        later = getattr(exporter, "delivers_later", False)
+        name = "Langfuse" if later else type(exporter).__name__
 
         def export(spans: Sequence[ReadableSpan]) -> SpanExportResult:
-            self._local.forwarded = False
+            self._local.forwarded = later and self.forward is not None
             result = original(spans)
             if (capture := self.capture) is not None:
                 # What went on to a server is delivered when the server says so, whatever the exporter believes.
