@@ -1,8 +1,9 @@
 """A soak of the production pipeline: threads and asyncio at work while Langfuse fails in every way, on and off.
 
-Every so often the ledger is checked: `ended == exported + buffered + sum(dropped.values())`. At its end Langfuse
-recovers, the process shuts down, and what the server has is compared with what the ledger says. An observation is
-delivered twice only when Langfuse had taken it and its answer did not get through (hang, drip, reset).
+The faults are those of the plugin's outage layer, all of them, one at a time, on real sockets. Every millisecond the
+ledger is checked: `ended == exported + buffered + sum(dropped.values())`. At its end Langfuse recovers, the process
+shuts down, and what the stand-in has is compared with what the ledger says. An observation may be delivered twice only
+where Langfuse had taken it and its answer came too late (slow, drip).
 
 `python benchmarks/production/soak.py --seconds 600`
 """
@@ -16,11 +17,19 @@ import random
 import sys
 import threading
 import time
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from production.processes import Langfuse, langfuse
+from pytest_langfuse.outage.faults import FAULTS
+from pytest_langfuse.outage.outage import Outage
+from pytest_langfuse.outage.server import LangfuseServer
+from pytest_langfuse.outage.stand_in import StandIn
+from pytest_langfuse.recording.capture import Capture
+from pytest_langfuse.recording.forward import Forward
+from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.tracing import (
     init_tracing,
     request_context,
@@ -29,10 +38,12 @@ from pytest_langfuse.tracing import (
     tracing_health,
 )
 
-MODES = ("ok", "503", "429", "500", "401", "302", "400", "413", "hang", "drip", "reset")
-#: Modes in which Langfuse may have taken what the process takes for failed.
-AMBIGUOUS = {"drip"}
+HEALTHY = "no fault"
+#: Faults in which Langfuse takes what the process takes for failed.
+AMBIGUOUS = {"slow", "drip"}
 THREADS, TASKS = 8, 8
+#: Seconds.
+TIMEOUT, PAUSE = 0.5, 0.02
 
 
 class Work:
@@ -63,14 +74,14 @@ class Work:
             with request_context(user_id=f"user-{number}"):
                 answer("why")
             self.count(2)
-            time.sleep(0.002)
+            time.sleep(PAUSE)
 
     async def task(self, number: int) -> None:
         """One task's work."""
 
         @safe_trace
         async def stream(question: str) -> list[str]:
-            await asyncio.sleep(0.004)
+            await asyncio.sleep(PAUSE)
             return [item async for item in items(question)]
 
         @safe_trace
@@ -93,23 +104,67 @@ class Work:
         asyncio.run(main())
 
 
-def flap(server: Langfuse, seconds: float, seed: int) -> set[str]:
-    """Change how Langfuse fails, and check the ledger, for so long. Returns the ways in which it failed."""
-    rng = random.Random(seed)  # noqa: S311 - to be repeatable, not to be secret
+@contextmanager
+def served() -> Iterator[LangfuseServer]:
+    """A stand-in on a real socket, to which all requests to Langfuse go; one for each, by the fault that it meets."""
+    stand_in = StandIn()
+    capture = Capture(
+        everything=True,
+        flush=hooks.flush,
+        flush_scores=hooks.flush_scores,
+        score_source=lambda: stand_in.score_log,
+    )
+    with (
+        hooked(capture, stand_in),
+        LangfuseServer(stand_in) as server,
+        capture.sent_for_real(lambda: ()),
+        hooks.forwarding(Forward(server.base_url_for)),
+    ):
+        yield server
+
+
+def flap(server: LangfuseServer, seconds: float, rng: random.Random) -> Counter[str]:
+    """Change how Langfuse fails, and check the ledger, for so long. Returns how many requests met each fault."""
     until = time.monotonic() + seconds
-    seen = set()
+    met: Counter[str] = Counter()
+    waiting: list[str] = []
     while time.monotonic() < until:
-        mode = rng.choice(MODES)
-        server.mode(mode)
-        seen.add(mode)
-        change = time.monotonic() + rng.uniform(0.2, 3.0)
-        while time.monotonic() < change:
-            health = tracing_health()
-            accounted = health.exported + health.buffered + sum(health.dropped.values())
-            if health.ended != accounted or health.buffered < 0:
-                sys.exit(f"the ledger does not balance: {health}")
-            time.sleep(0.001)
-    return seen
+        if not waiting:
+            # All of them once before one comes again: a short run has seen many, a long one all.
+            waiting = [HEALTHY, *FAULTS]
+            rng.shuffle(waiting)
+        name = waiting.pop()
+        options = {"delay": 4 * TIMEOUT} if name == "slow" else {}
+        outage = None if name == HEALTHY else Outage.of(name, **options)
+        with nullcontext() if outage is None else outage.apply(server):
+            check_ledger(rng.uniform(0.2, 3.0))
+        if outage is not None:
+            met[name] += outage.struck
+        # The breaker's pause and a healthy moment, so that the next fault is met by requests and not by the breaker.
+        check_ledger(1.2)
+    return met
+
+
+def check_ledger(seconds: float) -> None:
+    """Hold the ledger against itself for so long."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        health = tracing_health()
+        accounted = health.exported + health.buffered + sum(health.dropped.values())
+        if health.ended != accounted or health.buffered < 0:
+            sys.exit(f"the ledger does not balance: {health}")
+        time.sleep(0.001)
+
+
+def arrived(stand_in: StandIn) -> Counter[bytes]:
+    """How often each observation has arrived, by its id."""
+    return Counter(
+        span.span_id
+        for body in stand_in.bodies
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    )
 
 
 def main() -> int:
@@ -119,9 +174,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    with langfuse() as server:
+    rng = random.Random(options.seed)  # noqa: S311 - to be repeatable, not to be secret
+    with served() as server:
         init_tracing(
-            public_key="pk-lf-soak", secret_key="sk-lf-soak", base_url=server.url, timeout=0.5, flush_at=50,  # noqa: S106
+            public_key="pk-lf-soak", secret_key="sk-lf-soak", base_url=server.url, timeout=TIMEOUT, flush_at=50,  # noqa: S106
             flush_interval=0.2, breaker_failure_threshold=5, breaker_recovery_timeout=1.0, max_buffer_spans=20_000,
         )  # fmt: skip
         work = Work()
@@ -129,25 +185,25 @@ def main() -> int:
         threads.append(threading.Thread(target=work.tasks))
         for thread in threads:
             thread.start()
-        seen = flap(server, options.seconds, options.seed)
+        met = flap(server, options.seconds, rng)
         work.stop.set()
         for thread in threads:
             thread.join()
-        server.mode("ok")
         time.sleep(2.0)
         report = shutdown_tracing(60.0)
-        counts = server.counts()
+        copies = arrived(server.stand_in)
     ended = tracing_health().ended
-    twice = counts["spans"] - counts["distinct"]
+    twice = sum(count - 1 for count in copies.values())
     unaccounted = work.made - report.exported - report.buffered - sum(report.dropped.values())
-    missing = report.exported - counts["distinct"]
+    missing = report.exported - len(copies)
     print(
-        f"seed {options.seed}, {options.seconds:.0f} s, faults: {', '.join(sorted(seen))}\n"
+        f"seed {options.seed}, {options.seconds:.0f} s; requests that met a fault: "
+        f"{', '.join(f'{name} {count}' for name, count in sorted(met.items()))}\n"
         f"made {work.made}, ended {ended}, exported {report.exported}, dropped {dict(report.dropped)}\n"
-        f"the server has {counts['distinct']}, {twice} of them twice\n"
+        f"the server has {len(copies)}, {twice} of them once more\n"
         f"not accounted for: {unaccounted}; said to be exported but not there: {max(0, missing)}"
     )
-    failed = unaccounted or missing > 0 or report.timed_out or (twice and not seen & AMBIGUOUS)
+    failed = unaccounted or missing > 0 or report.timed_out or (twice and not AMBIGUOUS.intersection(met))
     return 1 if failed else 0
 
 
