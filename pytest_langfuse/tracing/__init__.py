@@ -21,17 +21,22 @@ if TYPE_CHECKING:
         shutdown_tracing,
         tracing_health,
     )
+    from pytest_langfuse.tracing.aiohttp_server import langfuse_aiohttp_middleware
+    from pytest_langfuse.tracing.asgi import LangfuseASGIMiddleware
     from pytest_langfuse.tracing.breaker import CircuitBreaker, CircuitOpen
     from pytest_langfuse.tracing.config import ConfigError, TracingConfig, get_tracing_config
     from pytest_langfuse.tracing.context import RequestContext, get_request_context, request_context, run_with_context
     from pytest_langfuse.tracing.decorator import safe_trace
     from pytest_langfuse.tracing.health import ShutdownReport, TracingHealth
     from pytest_langfuse.tracing.propagation import extract_context, inject_headers
+    from pytest_langfuse.tracing.wsgi import LangfuseWSGIMiddleware
 
 __all__ = [
     "CircuitBreaker",
     "CircuitOpen",
     "ConfigError",
+    "LangfuseASGIMiddleware",
+    "LangfuseWSGIMiddleware",
     "RequestContext",
     "ShutdownReport",
     "TracingConfig",
@@ -42,6 +47,7 @@ __all__ = [
     "get_tracing_config",
     "init_tracing",
     "inject_headers",
+    "langfuse_aiohttp_middleware",
     "request_context",
     "run_with_context",
     "safe_trace",
@@ -53,6 +59,8 @@ _HOMES = {
     "CircuitBreaker": "breaker",
     "CircuitOpen": "breaker",
     "ConfigError": "config",
+    "LangfuseASGIMiddleware": "asgi",
+    "LangfuseWSGIMiddleware": "wsgi",
     "RequestContext": "context",
     "ShutdownReport": "health",
     "TracingConfig": "config",
@@ -63,6 +71,7 @@ _HOMES = {
     "get_tracing_config": "config",
     "init_tracing": "_singleton",
     "inject_headers": "propagation",
+    "langfuse_aiohttp_middleware": "aiohttp_server",
     "request_context": "context",
     "run_with_context": "context",
     "safe_trace": "decorator",

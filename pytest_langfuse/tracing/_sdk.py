@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 #: Resource attributes that the server reads as environment and release.
 ENVIRONMENT = LangfuseOtelSpanAttributes.ENVIRONMENT
 RELEASE = LangfuseOtelSpanAttributes.RELEASE
+#: A span's attribute that the server reads as output: JSON.
+OUTPUT = LangfuseOtelSpanAttributes.OBSERVATION_OUTPUT
 
 #: Names of the baggage entries that the SDK makes and reads (`propagate_attributes(as_baggage=True)`).
 BAGGAGE_PREFIX = LANGFUSE_BAGGAGE_PREFIX

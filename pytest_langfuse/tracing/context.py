@@ -159,7 +159,7 @@ def _request_context(context: RequestContext | Mapping[str, Any] | None, values:
 
 
 def within(context: RequestContext, base: otel_context.Context | None = None) -> otel_context.Context:
-    """OpenTelemetry's context `base`, or the current one, with the values of `context` in it; nothing stays attached."""
+    """OpenTelemetry's context `base`, or the current one, with the values of `context`; nothing stays attached."""
     if base is not None:
         token = otel_context.attach(base)
         try:

@@ -29,6 +29,17 @@ def test_resource_attributes():
     need(_sdk.RELEASE == "langfuse.release", "langfuse renamed the resource attribute of the release.")
 
 
+def test_attribute_of_the_output(client):
+    observation = client.start_observation(name="x")
+    observation.update(output={"status_code": 200})
+    need(
+        _sdk.OUTPUT == "langfuse.observation.output"
+        and observation._otel_span.attributes[_sdk.OUTPUT] == '{"status_code": 200}',
+        "langfuse writes an observation's output otherwise: the middleware sets that attribute itself.",
+    )
+    observation.end()
+
+
 def test_registry_of_clients(client, keys):
     resources = _sdk.resources_of(client)
     need(resources is not None, "Langfuse._resources is gone: what a client works with is kept elsewhere.")

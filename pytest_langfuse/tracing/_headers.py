@@ -1,0 +1,122 @@
+"""What is believed of a request's headers, and how its texts are made fit to be shown.
+
+A client can send anything: each rule here either takes a value as it is or ignores it, in work that is bounded by
+what the server has already read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+#: A longer identifier is no identifier (characters); up to here `RequestContext` shortens what Langfuse would drop.
+LONGEST_ID = 1_024
+#: So much of a path or a query is shown (characters).
+LONGEST_TEXT = 2_048
+#: More headers than any client needs: none of such a request is believed.
+MOST_HEADERS = 1_000
+#: A traceparent of a later version may be longer than today's 55 characters (W3C Trace Context, 2.2.5).
+_LONGEST_TRACEPARENT = 512
+
+USER, SESSION, REQUEST, TRACEPARENT = b"x-user-id", b"x-session-id", b"x-request-id", b"traceparent"
+TRACE = frozenset({TRACEPARENT, b"tracestate", b"baggage"})
+
+_KNOWN = frozenset({USER, SESSION, REQUEST, *TRACE})
+_LENGTHS = frozenset(map(len, _KNOWN))
+#: The name in an environ, the name, and whether its value is a list.
+_ENVIRON = tuple(
+    (f"HTTP_{name.decode().upper().replace('-', '_')}", name, name in {b"tracestate", b"baggage"})
+    for name in sorted(_KNOWN)
+)
+
+#: RFC 9110 and 5789; QUERY is registered since. Others would let a client make up names of observations.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY"})
+_LONGEST_METHOD = 32
+
+
+class Received:
+    """The headers of a request that matter here: bytes under the lower-case bytes of their names."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
+        self.pairs = pairs
+
+    def one(self, name: bytes) -> bytes | None:
+        """The value of a header that was sent once, or always alike; two that differ contradict each other."""
+        found = None
+        for key, value in self.pairs:
+            if key == name:
+                if found is not None and found != value:
+                    return None
+                found = value
+        return found
+
+    def identifier(self, name: bytes) -> str | None:
+        """The header as an id: UTF-8, printable, not too long; `None` for anything else."""
+        value = self.one(name)
+        if value is None or len(value) > LONGEST_ID:
+            return None
+        try:
+            text = value.decode().strip()
+        except UnicodeDecodeError:
+            return None
+        return text if text.isprintable() and text else None
+
+    def traceparent(self) -> str | None:
+        """The header that names the caller's span, if there is exactly one of a sensible length."""
+        value = self.one(TRACEPARENT)
+        if value is None or len(value) > _LONGEST_TRACEPARENT or not value.isascii():
+            return None
+        return value.decode()
+
+
+NOTHING = Received([])
+
+
+def of_scope(headers: Iterable[tuple[bytes, bytes]]) -> Received:
+    """From the `headers` of an ASGI scope."""
+    pairs = []
+    for count, (name, value) in enumerate(headers):
+        if count >= MOST_HEADERS:
+            return NOTHING
+        if len(name) in _LENGTHS and (lower := name.lower()) in _KNOWN:
+            pairs.append((lower, value))
+    return Received(pairs) if pairs else NOTHING
+
+
+def of_environ(environ: Mapping[str, object]) -> Received:
+    """From a WSGI environ, whose texts hold one byte a character."""
+    pairs: list[tuple[bytes, bytes]] = []
+    for key, name, listed in _ENVIRON:
+        if isinstance(text := environ.get(key), str):
+            value = text.encode("latin-1", "replace")
+            if listed or b"," not in value:
+                pairs.append((name, value))
+            else:
+                # Servers join repeated headers with a comma.
+                pairs += [(name, part.strip()) for part in value.split(b",", MOST_HEADERS)]
+    return Received(pairs) if pairs else NOTHING
+
+
+def method_name(method: str) -> str:
+    """The method as a part of a name; `HTTP` for one that nobody has registered (OpenTelemetry, HTTP spans)."""
+    return method if method in _METHODS else "HTTP"
+
+
+def shown_method(method: str) -> str:
+    """The method as the client sent it."""
+    return method if method in _METHODS else shown(method, _LONGEST_METHOD)
+
+
+def shown(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The text without what Langfuse or a terminal trips over: control characters, surrogates, endless length."""
+    if len(text) > longest:
+        text = f"{text[: longest - 1]}…"
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def as_utf8(text: str) -> str:
+    """A text of a WSGI environ, which holds one byte a character, as what these bytes say."""
+    return text if text.isascii() else text.encode("latin-1", "replace").decode("utf-8", "replace")

@@ -1,0 +1,60 @@
+"""Where a request comes from: the span that its observation is below, and those that it is only linked to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from langfuse.span_filter import is_default_export_span
+from opentelemetry import baggage, trace
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanContext
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from pytest_langfuse.tracing import _headers
+from pytest_langfuse.tracing._headers import Received
+from pytest_langfuse.tracing._sdk import BAGGAGE_PREFIX
+from pytest_langfuse.tracing.propagation import extract_context
+
+_trace_context = TraceContextTextMapPropagator()
+
+
+def origin(headers: Received, installed: Any, *, trusted: bool) -> tuple[Context, list[SpanContext]]:
+    """The context to start in, and the spans that are only linked.
+
+    A span of another instrumentation is no parent if Langfuse will not get it: the request would hang below nothing.
+    """
+    current = otel_context.get_current()
+    span = trace.get_current_span(current)
+    local = span.get_span_context()
+    links = []
+    if local.is_valid:
+        if not local.is_remote and _is_sent(span, installed):
+            return current, []
+        links.append(local)
+    if current:
+        current = _unclaimed(current)
+    if not headers.pairs:
+        return current, links
+    if trusted:
+        sent = [pair for pair in headers.pairs if pair[0] in _headers.TRACE]
+        return (Context({**current, **extract_context(sent)}) if sent else current), links
+    if (value := headers.traceparent()) is not None:
+        extracted = _trace_context.extract({"traceparent": value}, Context())
+        remote = trace.get_current_span(extracted).get_span_context()
+        if remote.is_valid and remote not in links:
+            links.append(remote)
+    return current, links
+
+
+def _unclaimed(context: Context) -> Context:
+    """Without a current span, and without what another instrumentation has read for Langfuse from the request."""
+    for key in [key for key in baggage.get_all(context) if key.startswith(BAGGAGE_PREFIX)]:
+        context = baggage.remove_baggage(key, context)
+    return trace.set_span_in_context(trace.INVALID_SPAN, context)
+
+
+def _is_sent(span: Span, installed: Any) -> bool:
+    chosen: Callable[[Any], bool] = installed.client_arguments.get("should_export_span") or is_default_export_span
+    return span.is_recording() and bool(chosen(span))

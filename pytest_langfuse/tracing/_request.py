@@ -1,0 +1,253 @@
+"""One served request: its context, and the observation that it is, whichever server interface it came through."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import json
+import random
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from pytest_langfuse.tracing import _headers, _singleton
+from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing._headers import Received
+from pytest_langfuse.tracing._origin import origin
+from pytest_langfuse.tracing._sdk import OUTPUT
+from pytest_langfuse.tracing.context import RequestContext, within
+
+#: In a scope or an environ that one of the middlewares is observing already.
+GUARD = "pytest_langfuse.tracing"
+
+Resolver = Callable[[Any], str | None]
+
+SERVER_ERROR = 500
+_REQUEST_ID = "x-request-id"
+
+
+class Options:
+    """What the middlewares have in common; their arguments are explained there."""
+
+    def __init__(
+        self,
+        *,
+        trusted: bool | None,
+        capture_query: bool,
+        exclude: Iterable[str],
+        user_id: Resolver | None,
+        session_id: Resolver | None,
+        route: Resolver | None,
+        send_request_id: bool,
+    ) -> None:
+        hooks: dict[str, Any] = {"user_id": user_id, "session_id": session_id, "route": route}
+        for name, value in hooks.items():
+            if value is not None and not callable(value):
+                message = (
+                    f"{name}={value!r} is no function. Fix: {name}=lambda scope: ... (it gets the scope or environ)"
+                )
+                raise TypeError(message)
+        self._trusted = trusted
+        self.capture_query = capture_query
+        patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        self._excluded = re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
+        self._user_id, self._session_id, self._route = user_id, session_id, route
+        self.send_request_id = send_request_id
+
+    def excludes(self, path: str) -> bool:
+        """Whether requests of this path are not observed."""
+        return self._excluded is not None and self._excluded.match(path) is not None
+
+    def route(self, source: Any) -> str | None:
+        """What the application says of its route."""
+        return _asked("route", self._route, source)
+
+    def context(self, source: Any, headers: Received, *, trusted: bool) -> RequestContext:
+        """Whom the request is for."""
+        user = _asked("user_id", self._user_id, source)
+        session = _asked("session_id", self._session_id, source)
+        request = None
+        if trusted:
+            user = user or headers.identifier(_headers.USER)
+            session = session or headers.identifier(_headers.SESSION)
+            request = headers.identifier(_headers.REQUEST)
+        return RequestContext(user_id=user, session_id=session, request_id=request or _new_id())
+
+    def trusts(self, installed: Any) -> bool:
+        """Whether headers are believed."""
+        if self._trusted is not None:
+            return self._trusted
+        return installed is not None and bool(installed.config.trusted_request_headers)
+
+
+class Called(NamedTuple):
+    """How a request was made."""
+
+    method: str
+    path: str
+    query: str
+
+
+class ServedRequest:
+    """A request while it is served. No method raises, whatever tracing does."""
+
+    __slots__ = ("_masked", "_name", "_observation", "context", "ended", "error", "request_id", "route", "status")
+
+    def __init__(self, context: Context, request_id: str, name: str, observation: Any, *, masked: bool = False) -> None:
+        #: What the application runs in.
+        self.context = context
+        self.request_id = request_id
+        self._name, self._observation, self._masked = name, observation, masked
+        self.ended = observation is None
+        self.status: int | None = None
+        self.route: str | None = None
+        self.error: BaseException | None = None
+
+    def end(self, *, complete: bool = True) -> None:
+        """The response is through; not `complete`: its reader has left, or the application has stopped."""
+        if not self.ended:
+            self.ended = True
+            try:
+                self._end(complete=complete)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is not the application's
+                failures.report("ending a request's observation", error)
+
+    def failed(self, error: BaseException) -> None:
+        """The application has raised: that is the end, unless the response was through before."""
+        if self.error is None:
+            self.error = error
+        self.end(complete=False)
+
+    def _end(self, *, complete: bool) -> None:
+        try:
+            level, message = self._verdict(complete=complete)
+            span = trace.get_current_span(self.context)
+            if self.route:
+                span.update_name(f"{self._name} {self.route}")
+            if self.status is not None and not self._masked:
+                # As `update` would; it takes longer for that than for the rest of the request's observation.
+                span.set_attribute(OUTPUT, f'{{"status_code": {self.status}}}')
+            elif self.status is not None:
+                self._observation.update(output={"status_code": self.status})
+            if level is not None:
+                self._observation.update(level=level, status_message=message)
+            if isinstance(self.error, Exception):
+                span.record_exception(self.error)
+        finally:
+            # An error holds its frames, and one of them may hold this.
+            self.error = None
+            self._observation.end()
+
+    def _verdict(self, *, complete: bool) -> tuple[Any, str | None]:
+        error = self.error
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+            return "WARNING", "cancelled before the response was complete"
+        if error is not None:
+            if self.status is None:
+                # Servers answer so for an application that has failed before it answered.
+                self.status = SERVER_ERROR
+            return "ERROR", _described(error)
+        if self.status is not None and self.status >= SERVER_ERROR:
+            return "ERROR", _phrase(self.status)
+        if not complete:
+            return "WARNING", "the client left before the response was complete"
+        return None, None
+
+
+def serve(called: Called, headers: Received, source: Any, options: Options) -> ServedRequest | None:
+    """Begin a request; `None` where even its context can't be made. `source` is the scope or environ."""
+    try:
+        installed = _singleton.singleton.installation
+        trusted = options.trusts(installed)
+        request = options.context(source, headers, trusted=trusted)
+        if installed is None or installed.pipeline is None or options.excludes(called.path):
+            return ServedRequest(within(request), str(request.request_id), "", None)
+        return _observed(called, headers, request, options, installed=installed, trusted=trusted)
+    except Exception as error:  # noqa: BLE001 - as above
+        failures.report("starting a request's observation", error)
+        return None
+
+
+def _observed(
+    called: Called, headers: Received, request: RequestContext, options: Options, *, installed: Any, trusted: bool
+) -> ServedRequest:
+    parent, links = origin(headers, installed, trusted=trusted)
+    token = otel_context.attach(_around(request, parent))
+    try:
+        name = _headers.method_name(called.method)
+        given: Any = {"method": _headers.shown_method(called.method), "path": _headers.shown(called.path)}
+        if options.capture_query:
+            given["query"] = _headers.shown(called.query)
+        masked = "mask" in installed.client_arguments
+        if not masked:
+            # As the SDK encodes it, in a third of the time. The application's mask gets it as it is.
+            given = json.dumps(given)
+        about = {"user_id": request.user_id, "session_id": request.session_id, "request_id": request.request_id}
+        with installed.client.start_as_current_observation(
+            name=name,
+            input=given,
+            metadata={key: value for key, value in about.items() if value is not None},
+            end_on_exit=False,
+        ) as observation:
+            inside = otel_context.get_current()
+            if links:
+                span = trace.get_current_span()
+                for link in links:
+                    span.add_link(link)
+    finally:
+        otel_context.detach(token)
+    return ServedRequest(inside, str(request.request_id), name, observation, masked=masked)
+
+
+def _around(request: RequestContext, parent: Context) -> Context:
+    """The request's values in `parent`, without marking the span there: it is not a part of this request."""
+    span = trace.get_current_span(parent)
+    if not span.get_span_context().is_valid:
+        return within(request, parent)
+    return trace.set_span_in_context(span, within(request, trace.set_span_in_context(trace.INVALID_SPAN, parent)))
+
+
+def _new_id() -> str:
+    """A UUID of version 4, from the generator that OpenTelemetry's ids are from: without a call of the system."""
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+
+
+def _asked(what: str, resolver: Resolver | None, source: Any) -> str | None:
+    if resolver is None:
+        return None
+    try:
+        answer = resolver(source)
+    except Exception as error:  # noqa: BLE001 - the request is served, with or without it
+        failures.report(f"asking {what}= of the middleware", error)
+        return None
+    return None if answer is None else str(answer)
+
+
+def _described(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an error of the application may do anything
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def with_request_id(headers: Iterable[tuple[Any, Any]], served: ServedRequest, *, text: bool) -> list[tuple[Any, Any]]:
+    """The response's headers with the request's id, unless the application has set one."""
+    pairs = list(headers)
+    name: Any = _REQUEST_ID if text else _REQUEST_ID.encode()
+    if not any(key.lower() == name for key, _ in pairs):
+        pairs.append((name, served.request_id if text else served.request_id.encode()))
+    return pairs

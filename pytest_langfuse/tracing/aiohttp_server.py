@@ -1,0 +1,100 @@
+"""`langfuse_aiohttp_middleware`: an observation for each request of an aiohttp server, which has no ASGI or WSGI."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from opentelemetry import context as otel_context
+
+from pytest_langfuse.tracing import _headers, _route
+from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing._request import GUARD, Called, Options, Resolver, ServedRequest, serve
+
+Handler = Callable[[Any], Awaitable[Any]]
+
+
+def langfuse_aiohttp_middleware(
+    *,
+    trusted: bool | None = None,
+    capture_query: bool = False,
+    exclude: Iterable[str] = (),
+    user_id: Resolver | None = None,
+    session_id: Resolver | None = None,
+    route: Resolver | None = None,
+    send_request_id: bool = False,
+) -> Callable[[Any, Handler], Awaitable[Any]]:
+    """A middleware for `aiohttp.web.Application(middlewares=[...])`; put it first.
+
+    As `LangfuseASGIMiddleware`, whose arguments these are; `user_id`, `session_id` and `route` are called with the
+    `aiohttp.web.Request`. The observation ends when the handler returns its response, or has streamed it. WebSocket
+    handshakes pass untouched.
+    """
+    options = Options(
+        trusted=trusted,
+        capture_query=capture_query,
+        exclude=exclude,
+        user_id=user_id,
+        session_id=session_id,
+        route=route,
+        send_request_id=send_request_id,
+    )
+
+    async def middleware(request: Any, handler: Handler) -> Any:
+        if GUARD in request or request.headers.get("upgrade", "").lower() == "websocket":
+            return await handler(request)
+        served = _begin(request, options)
+        if served is None:
+            return await handler(request)
+        request[GUARD] = True
+        token = otel_context.attach(served.context)
+        try:
+            response = await handler(request)
+        except GeneratorExit as error:
+            if otel_context.get_current() is served.context:
+                otel_context.detach(token)
+            served.failed(error)
+            raise
+        except BaseException as error:
+            otel_context.detach(token)
+            _raised(served, error)
+            raise
+        otel_context.detach(token)
+        served.status = getattr(response, "status", None)
+        served.end()
+        if options.send_request_id and not getattr(response, "prepared", True):
+            response.headers.setdefault("x-request-id", served.request_id)
+        return response
+
+    # What `@aiohttp.web.middleware` sets; without it aiohttp takes a function for a factory of its first versions.
+    middleware.__middleware_version__ = 1  # type: ignore[attr-defined]
+    return middleware
+
+
+def _begin(request: Any, options: Options) -> ServedRequest | None:
+    try:
+        called = Called(request.method, request.path, request.query_string if options.capture_query else "")
+        served = serve(called, _headers.of_scope(request.raw_headers), request, options)
+        if served is not None and not served.ended:
+            served.route = options.route(request) or _template(request)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
+        failures.report("reading a request", error)
+        return None
+    return served
+
+
+def _template(request: Any) -> str | None:
+    """The route, which aiohttp has found before any middleware runs; sub-applications are included."""
+    resource = getattr(getattr(request.match_info, "route", None), "resource", None)
+    canonical = getattr(resource, "canonical", None)
+    return _route.normalised(canonical) if isinstance(canonical, str) else None
+
+
+def _raised(served: ServedRequest, error: BaseException) -> None:
+    """Some of aiohttp's exceptions are responses."""
+    status = getattr(error, "status", None)
+    if isinstance(error, Exception) and isinstance(status, int) and hasattr(error, "prepared"):
+        served.status = status
+        served.end()
+    else:
+        served.failed(error)

@@ -1,0 +1,172 @@
+"""`LangfuseASGIMiddleware`: an observation for each HTTP request of an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from opentelemetry import context as otel_context
+
+from pytest_langfuse.tracing import _headers, _route
+from pytest_langfuse.tracing._failures import failures, logger
+from pytest_langfuse.tracing._request import GUARD, Called, Options, Resolver, ServedRequest, serve, with_request_id
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class LangfuseASGIMiddleware:
+    """Observe each HTTP request of `app`, and give it a request context.
+
+    The observation is named by method and route (`GET /items/{i}`), its input is `{"method", "path"}`, its output
+    `{"status_code"}`, its metadata user, session and request id. It ends with the last message of the response's body;
+    what a background task does afterwards is below it. WebSocket and lifespan pass untouched. Inside, everything has
+    the context of `get_request_context()`.
+
+    Before `init_tracing`, without keys, and for paths that match `exclude` (globs), there is only the context.
+
+    Args:
+        app: The application.
+        trusted: Believe `x-user-id`, `x-session-id`, `x-request-id`, `traceparent` and baggage of the request: only
+            behind a gateway that sets or removes them all. `None` is the setting `trusted_request_headers`. If not,
+            the caller's span is linked, the request is a trace of its own, and its id a new UUID.
+        capture_query: Show the query string too.
+        exclude: Paths, globs allowed, that are not observed.
+        user_id: What gives the user for a scope; wins over the header.
+        session_id: The same for the session.
+        route: What gives the route's template for a scope, for frameworks that are not known here.
+        send_request_id: Send the request's id back as `x-request-id`, unless the application does.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        trusted: bool | None = None,
+        capture_query: bool = False,
+        exclude: Iterable[str] = (),
+        user_id: Resolver | None = None,
+        session_id: Resolver | None = None,
+        route: Resolver | None = None,
+        send_request_id: bool = False,
+    ) -> None:
+        self.app = app
+        self._options = Options(
+            trusted=trusted,
+            capture_query=capture_query,
+            exclude=exclude,
+            user_id=user_id,
+            session_id=session_id,
+            route=route,
+            send_request_id=send_request_id,
+        )
+        self._django = _route.is_django(app)
+        self._warned = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or whatever else the server asks for."""
+        if scope["type"] != "http" or GUARD in scope:
+            await self.app(scope, receive, send)
+            return
+        served = self._begin(scope)
+        if served is None:
+            await self.app(scope, receive, send)
+            return
+        if not served.ended or self._options.send_request_id:
+            messages = _Messages(self, served, scope, receive, send)
+            receive, send = messages.receive, messages.send
+        scope[GUARD] = True
+        token = otel_context.attach(served.context)
+        try:
+            await self.app(scope, receive, send)
+        except GeneratorExit as error:
+            # The server has thrown the coroutine away, perhaps from a context where the token means nothing.
+            if otel_context.get_current() is served.context:
+                otel_context.detach(token)
+            served.failed(error)
+            raise
+        except BaseException as error:
+            otel_context.detach(token)
+            self.find_route(served, scope)
+            served.failed(error)
+            raise
+        else:
+            otel_context.detach(token)
+            self.find_route(served, scope)
+            served.end(complete=False)
+        finally:
+            # A scope may be used again: for another request it is as new.
+            scope.pop(GUARD, None)
+
+    def _begin(self, scope: Scope) -> ServedRequest | None:
+        try:
+            query = scope.get("query_string", b"").decode("utf-8", "replace") if self._options.capture_query else ""
+            called = Called(scope.get("method", ""), scope.get("path", ""), query)
+            headers = _headers.of_scope(scope.get("headers", ()))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
+            failures.report("reading a request", error)
+            return None
+        return serve(called, headers, scope, self._options)
+
+    def find_route(self, served: ServedRequest, scope: Scope) -> None:
+        """Note the route, as soon as the framework has found it."""
+        if served.ended or served.route is not None:
+            return
+        if not self._warned and getattr(scope.get("fastapi.telemetry"), "span", None) is not None:
+            self._warned = True
+            logger.warning(
+                "FastAPI makes spans of its own, which Langfuse does not get: observations of the application are torn "
+                'off the observation of their request. Fix: FastAPI(telemetry={"tracing": False}). Logged once.'
+            )
+        try:
+            served.route = self._options.route(scope) or _route.of_scope(scope)
+            if served.route is None and self._django:
+                served.route = _route.of_django(scope["path"].removeprefix(scope.get("root_path", "")))
+        except Exception as error:  # noqa: BLE001 - the name is a shorter one then
+            failures.report("finding a request's route", error)
+
+    def change_start(self, message: Message, served: ServedRequest) -> Message:
+        """The response's start as it goes out."""
+        if not self._options.send_request_id:
+            return message
+        return {**message, "headers": with_request_id(message.get("headers", ()), served, text=False)}
+
+
+class _Messages:
+    """What goes between server and application for one request."""
+
+    __slots__ = ("_middleware", "_receive", "_scope", "_send", "_served", "_trailers")
+
+    def __init__(
+        self, middleware: LangfuseASGIMiddleware, served: ServedRequest, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self._middleware, self._served, self._scope = middleware, served, scope
+        self._receive, self._send = receive, send
+        self._trailers = False
+
+    async def receive(self) -> Message:
+        """The server's next message; once the response has begun, a disconnect ends it."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and self._served.status is not None:
+            self._served.end(complete=False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; the last of the body ends the observation."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._served.status = message["status"]
+            self._trailers = bool(message.get("trailers", False))
+            # Here and not later: only inside of the framework is the whole of its state in force.
+            self._middleware.find_route(self._served, self._scope)
+            message = self._middleware.change_start(message, self._served)
+        await self._send(message)
+        if (
+            (kind == "http.response.body" and not message.get("more_body", False) and not self._trailers)
+            or kind == "http.response.pathsend"
+            or (kind == "http.response.trailers" and not message.get("more_trailers", False))
+        ):
+            self._served.end()

@@ -1,0 +1,198 @@
+"""`LangfuseWSGIMiddleware`: an observation for each request of a WSGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from pytest_langfuse.tracing import _headers, _route
+from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing._request import (
+    GUARD,
+    SERVER_ERROR,
+    Called,
+    Options,
+    Resolver,
+    ServedRequest,
+    serve,
+    with_request_id,
+)
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class LangfuseWSGIMiddleware:
+    """Observe each request of `app`, and give it a request context.
+
+    As `LangfuseASGIMiddleware`, whose arguments these are; `user_id`, `session_id` and `route` are called with the
+    environ. The observation ends with the last part of the body, or when the server closes it. The context holds while
+    the body is produced, and not between its parts.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        trusted: bool | None = None,
+        capture_query: bool = False,
+        exclude: Iterable[str] = (),
+        user_id: Resolver | None = None,
+        session_id: Resolver | None = None,
+        route: Resolver | None = None,
+        send_request_id: bool = False,
+    ) -> None:
+        self.app = app
+        self._options = Options(
+            trusted=trusted,
+            capture_query=capture_query,
+            exclude=exclude,
+            user_id=user_id,
+            session_id=session_id,
+            route=route,
+            send_request_id=send_request_id,
+        )
+        self._django = _route.is_django(app)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request."""
+        if GUARD in environ or (served := self._begin(environ)) is None:
+            return self.app(environ, start_response)
+        mount = environ.get("SCRIPT_NAME", "")
+        environ[GUARD] = True
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            _note_status(served, status, exc_info)
+            if self._options.send_request_id:
+                headers = with_request_id(headers, served, text=True)
+            return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
+
+        token = otel_context.attach(served.context)
+        try:
+            body = self.app(environ, start)
+        except BaseException as error:
+            self._find_route(served, environ, mount)
+            served.failed(error)
+            environ.pop(GUARD, None)
+            raise
+        else:
+            self._find_route(served, environ, mount)
+            left = otel_context.get_current()
+        finally:
+            otel_context.detach(token)
+        return _watched(body, served, environ, left)
+
+    def _begin(self, environ: Environ) -> ServedRequest | None:
+        try:
+            path = _headers.as_utf8(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
+            query = _headers.as_utf8(environ.get("QUERY_STRING", "")) if self._options.capture_query else ""
+            called = Called(environ.get("REQUEST_METHOD", ""), path, query)
+            headers = _headers.of_environ(environ)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
+            failures.report("reading a request", error)
+            return None
+        return serve(called, headers, environ, self._options)
+
+    def _find_route(self, served: ServedRequest, environ: Environ, mount: str) -> None:
+        if served.ended:
+            return
+        try:
+            served.route = self._options.route(environ) or _route.of_environ(environ, mount)
+            if served.route is None and self._django:
+                served.route = _route.of_django(_headers.as_utf8(environ.get("PATH_INFO", "")) or "/")
+        except Exception as error:  # noqa: BLE001 - the name is a shorter one then
+            failures.report("finding a request's route", error)
+
+
+def _note_status(served: ServedRequest, status: str, exc_info: Any) -> None:
+    code = status[:3]
+    served.status = int(code) if code.isascii() and code.isdigit() else None
+    if exc_info and (served.status is None or served.status >= SERVER_ERROR):
+        served.error = exc_info[1]
+
+
+def _watched(body: Iterable[bytes], served: ServedRequest, environ: Environ, context: Context) -> Iterable[bytes]:
+    """The body, so that its end is noticed; what is complete already, or goes to the kernel, stays as it is."""
+    if isinstance(body, (list, tuple)):
+        environ.pop(GUARD, None)
+        served.end()
+        return body
+    wrapper = environ.get("wsgi.file_wrapper")
+    if isinstance(wrapper, type) and isinstance(body, wrapper):
+        return _watched_file(body, served)
+    return (_SizedBody if hasattr(body, "__len__") else _Body)(body, served, environ, context)
+
+
+def _watched_file(body: Any, served: ServedRequest) -> Iterable[bytes]:
+    """A server recognises its own file wrapper and sends the file itself: only the closing can be watched."""
+    close = getattr(body, "close", None)
+
+    def close_watched() -> None:
+        try:
+            if close is not None:
+                close()
+        finally:
+            served.end()
+
+    same: Iterable[bytes] = body
+    try:
+        body.close = close_watched
+    except AttributeError:
+        served.end()
+    return same
+
+
+class _Body:
+    """A body whose parts are produced in the request's context, each in whatever context the last one has left."""
+
+    def __init__(self, body: Iterable[bytes], served: ServedRequest, environ: Environ, context: Context) -> None:
+        self._body, self._served, self._environ, self._context = body, served, environ, context
+        self._parts: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        token = otel_context.attach(self._context)
+        try:
+            if self._parts is None:
+                self._parts = iter(self._body)
+            part = next(self._parts)
+        except StopIteration:
+            self._served.end()
+            raise
+        except BaseException as error:
+            self._served.failed(error)
+            raise
+        finally:
+            self._context = otel_context.get_current()
+            otel_context.detach(token)
+        return part
+
+    def close(self) -> None:
+        """The server wants no more: all was sent, or its client has left."""
+        token = otel_context.attach(self._context)
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            self._served.failed(error)
+            raise
+        else:
+            # A server may skip the body of an answer to HEAD.
+            self._served.end(complete=self._environ.get("REQUEST_METHOD") == "HEAD")
+        finally:
+            otel_context.detach(token)
+            self._environ.pop(GUARD, None)
+
+
+class _SizedBody(_Body):
+    """A body that says how many parts it has; servers make a Content-Length of one."""
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type] # only bodies that have a length are wrapped in this
