@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from pytest_langfuse.tracing.context import RequestContext, get_request_context, request_context, run_with_context
     from pytest_langfuse.tracing.decorator import safe_trace
     from pytest_langfuse.tracing.health import ShutdownReport, TracingHealth
+    from pytest_langfuse.tracing.httpx_client import instrument_httpx
     from pytest_langfuse.tracing.propagation import extract_context, inject_headers
+    from pytest_langfuse.tracing.requests_client import instrument_requests
     from pytest_langfuse.tracing.wsgi import LangfuseWSGIMiddleware
 
 __all__ = [
@@ -47,6 +49,8 @@ __all__ = [
     "get_tracing_config",
     "init_tracing",
     "inject_headers",
+    "instrument_httpx",
+    "instrument_requests",
     "langfuse_aiohttp_middleware",
     "request_context",
     "run_with_context",
@@ -71,6 +75,8 @@ _HOMES = {
     "get_tracing_config": "config",
     "init_tracing": "_singleton",
     "inject_headers": "propagation",
+    "instrument_httpx": "httpx_client",
+    "instrument_requests": "requests_client",
     "langfuse_aiohttp_middleware": "aiohttp_server",
     "request_context": "context",
     "run_with_context": "context",

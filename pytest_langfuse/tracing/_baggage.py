@@ -65,8 +65,9 @@ def encoded(name: str, value: object) -> str:
 
 def without_langfuse(header: str) -> str:
     """The header without Langfuse's members; the others, well-formed or not, stay as they are."""
-    kept = [text for text in header.split(",") if not _is_langfuse(text)]
-    return ",".join(kept).strip()
+    texts = header.split(",")
+    kept = [text for text in texts if not _is_langfuse(text)]
+    return header if len(kept) == len(texts) else ",".join(kept).strip()
 
 
 def extended(header: str, texts: Iterable[str]) -> str:

@@ -147,6 +147,11 @@ class Installation:
 
         _sdk.guard_async(self._resources, guard)
 
+    def owns(self, client: object) -> bool:
+        """Whether this HTTP client serves the SDK: Langfuse's REST API, exports, uploads."""
+        ours = self.pipeline.rest_client if self.pipeline is not None else None
+        return client is ours or (self._resources is not None and client is self._resources.httpx_client)
+
     def health(self) -> TracingHealth:
         """How things are."""
         return self.pipeline.health() if self.pipeline is not None else TracingHealth()

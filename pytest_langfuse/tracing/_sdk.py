@@ -209,6 +209,10 @@ class MissingKeysSilenced(logging.Filter):
         return not str(record.msg).startswith("Authentication error: Langfuse client initialized without")
 
 
+#: The method of httpx's clients that sends one request: after authentication and event hooks, once for each redirect.
+HTTPX_HOP = "_send_single_request"
+
+
 def limit_reads(transport: httpx.HTTPTransport) -> None:
     """Make `time_limit` hold for a transport. httpcore has the hook (`network_backend=`), httpx does not pass it on."""
     pool = transport._pool

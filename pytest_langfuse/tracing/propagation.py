@@ -91,10 +91,14 @@ def outgoing(headers: Mapping[Any, Any], *, allowed: bool) -> dict[str, str | No
         _trace_context.inject(carrier, within_parent)
         result = {TRACEPARENT: carrier[TRACEPARENT], TRACESTATE: carrier.get(TRACESTATE)}
         if allowed:
-            return {**result, BAGGAGE: _with_langfuse(present) or None}
-    if present:
-        result[BAGGAGE] = _baggage.without_langfuse(present) or None
-    return result
+            result[BAGGAGE] = _with_langfuse(present) or None
+    return result if allowed else {**result, **stripped(present)}
+
+
+def stripped(present: str) -> dict[str, str | None]:
+    """The change that takes Langfuse's members out of a `baggage` header that is there."""
+    kept = _baggage.without_langfuse(present)
+    return {} if kept == present else {BAGGAGE: kept or None}
 
 
 def replace(headers: MutableMapping[Any, Any], name: str, value: str | None) -> None:

@@ -5,7 +5,9 @@ import inspect
 
 import httpx
 import pytest
-from langfuse import Langfuse
+from langfuse import Langfuse, propagate_attributes
+from opentelemetry import baggage
+from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -88,7 +90,7 @@ def test_threads_and_exit_handlers(client, monkeypatch):
 
 
 def test_queue_of_spans(client):
-    processor = singleton_module.singleton.installation.pipeline._head
+    processor = singleton_module.singleton.installation.pipeline.sampler.processor
     need(isinstance(processor, BatchSpanProcessor), "Langfuse's span processor is no BatchSpanProcessor any more.")
     batch = getattr(processor, "_batch_processor", None)
     queue = processor.queue if batch is None else batch._queue
@@ -125,6 +127,36 @@ def test_the_queue_of_the_sdk_drops_the_oldest():
         queue.appendleft(item)
 
     assert (list(queue), evicted) == ([3, 2], [1])
+
+
+def test_what_is_propagated(client):
+    with propagate_attributes(user_id="u", session_id="s", as_baggage=True):
+        found = (otel_context.get_value(_sdk.USER_KEY), otel_context.get_value(_sdk.SESSION_KEY))
+        entries = dict(baggage.get_all())
+    need(found == ("u", "s"), "langfuse keeps propagated values elsewhere in OpenTelemetry's context.")
+    need(
+        entries.items() >= {_sdk.USER_BAGGAGE: "u", _sdk.SESSION_BAGGAGE: "s"}.items(),
+        "langfuse renamed its baggage entries: its services no longer understand ours.",
+    )
+    need(all(name.startswith(_sdk.BAGGAGE_PREFIX) for name in entries), "langfuse's baggage has another prefix.")
+    with client.start_as_current_observation(name="x") as observation:
+        claim = baggage.get_baggage(_sdk.TRACE_BAGGAGE)
+    if _sdk.METADATA_IS_JSON:
+        need(claim == observation.trace_id, "langfuse 5 claims the application's root under another name.")
+
+
+def test_hop_of_httpx():
+    sent = []
+    with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as session:
+        method = getattr(session, _sdk.HTTPX_HOP, None)
+        need(method is not None, "httpx.Client._send_single_request is gone: instrument_httpx() can't look at hops.")
+        setattr(session, _sdk.HTTPX_HOP, lambda request: sent.append(request) or method(request))
+        session.get("http://127.0.0.1/")
+    need(len(sent) == 1, "httpx no longer sends each request through Client._send_single_request.")
+    need(
+        inspect.iscoroutinefunction(getattr(httpx.AsyncClient, _sdk.HTTPX_HOP)),
+        "httpx.AsyncClient._send_single_request is gone, or no coroutine function.",
+    )
 
 
 def test_time_limit_hook():

@@ -17,11 +17,24 @@ FORBIDDEN = (
     "pytest_langfuse.process", "pytest_langfuse.recording",
 )  # fmt: skip
 ALLOWED = {"langfuse", "opentelemetry", "httpx", "httpcore", "pytest_langfuse"}
+#: Where the application uses them; never at the top of a module, unless for types.
+OPTIONAL = {"requests", "aiohttp", "flask", "django"}
 
 
-def imported(path: Path) -> set[str]:
+def imported(path: Path, *, lazily: bool) -> set[str]:
+    """Names that are imported; `lazily`: inside of functions and for types only, else all others."""
+    tree = ast.parse(path.read_text())
+    lazy = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
+        if (node in lazy) != lazily:
+            continue
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -32,17 +45,19 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
 def test_a_source_file_imports_only_what_production_has(path):
-    for name in imported(path):
+    lazily = imported(path, lazily=True)
+    for name in imported(path, lazily=False) | lazily:
         assert not any(name == bad or name.startswith(f"{bad}.") for bad in FORBIDDEN), name
         top = name.split(".")[0]
-        assert top in ALLOWED or top in sys.stdlib_module_names, name
+        assert top in ALLOWED or top in sys.stdlib_module_names or (top in OPTIONAL and name in lazily), name
+    assert not any(name.split(".")[0] in OPTIONAL for name in imported(path, lazily=False))
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
 def test_private_names_of_the_sdk_are_in_one_file(path):
     if path.name == "_sdk.py":
         return
-    for name in imported(path):
+    for name in imported(path, lazily=False) | imported(path, lazily=True):
         if name.split(".")[0] in {"langfuse", "opentelemetry", "httpx", "httpcore"}:
             assert not any(part.startswith("_") for part in name.split(".")), f"{path.name} imports {name}"
 

@@ -1,0 +1,62 @@
+"""One hop of a request: its headers on the way to one address, which a redirect may copy on to another."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from pytest_langfuse.tracing import _incoming, _singleton
+from pytest_langfuse.tracing.propagation import BAGGAGE, allows, outgoing, replace, stripped
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What was done to the headers for one hop."""
+
+    allowed: bool = False
+    #: By the name of each header that was changed: what it is now, and what it was before.
+    changes: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def keep(self, headers: MutableMapping[Any, Any]) -> bool:
+        """Bring the headers back to what they were for this hop, after others changed them. Whether any had to be."""
+        wanted = {name: ours for name, (ours, _) in self.changes.items()}
+        if not self.allowed:
+            wanted |= {name: value or "" for name, value in stripped(_incoming.values(headers, BAGGAGE)).items()}
+        return _set(headers, wanted)
+
+    def undo(self, headers: MutableMapping[Any, Any]) -> None:
+        """Bring the headers back to what they were before this hop, but for those that others changed since."""
+        _set(
+            headers,
+            {name: before for name, (ours, before) in self.changes.items() if _incoming.values(headers, name) == ours},
+        )
+
+
+def start(headers: MutableMapping[Any, Any], url: str, last: Hop | None) -> Hop:
+    """Write the headers for a request to `url`, after undoing what the `last` hop of the same request did to them.
+
+    Addresses that `propagate_to` does not name get nothing, and no user or session that is there already.
+    """
+    if last is not None:
+        last.undo(headers)
+    allowed = allows(url) and not _is_langfuse(url)
+    wanted = outgoing(headers, allowed=True) if allowed else stripped(_incoming.values(headers, BAGGAGE))
+    changes = {name: (value or "", _incoming.values(headers, name)) for name, value in wanted.items()}
+    _set(headers, {name: ours for name, (ours, _) in changes.items()})
+    return Hop(allowed, changes)
+
+
+def _set(headers: MutableMapping[Any, Any], wanted: dict[str, str]) -> bool:
+    changed = {name: value for name, value in wanted.items() if _incoming.values(headers, name) != value}
+    for name, value in changed.items():
+        replace(headers, name, value or None)
+    return bool(changed)
+
+
+def _is_langfuse(url: str) -> bool:
+    """Whether the SDK itself sends this request: traces of sending traces help nobody."""
+    installed = _singleton.singleton.installation
+    return installed is not None and url.startswith(f"{httpx.URL(str(installed.config.base_url))}/api/public/")
