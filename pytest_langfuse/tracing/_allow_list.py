@@ -12,9 +12,12 @@ from collections.abc import Iterable
 
 import httpx
 
+from pytest_langfuse.tracing._failures import logger
+
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-#: Clients disagree on where the host ends when one of these is in it, so no such address matches.
-_AMBIGUOUS = re.compile(r"[\x00-\x20\x7f\\]")
+#: Clients disagree on where the host ends when one of these is in it, so no such address matches. The last three are
+#: full stops to IDNA.
+_AMBIGUOUS = re.compile("[\x00-\x20\x7f\\\\\u3002\uff0e\uff61]")
 _AUTHORITY = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//([^/?#]*)", re.IGNORECASE)
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _PATTERN = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(:(?P<port>[0-9]+))?")
@@ -31,7 +34,12 @@ class AllowList:
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self._rules = [rule for pattern in patterns if (rule := _rule(pattern)) is not None]
+        self._rules = []
+        for pattern in patterns:
+            if (rule := _rule(pattern)) is not None:
+                self._rules.append(rule)
+            else:
+                logger.warning("propagate_to has %r, which can't be a host's name: it matches none.", pattern)
 
     def __bool__(self) -> bool:
         return bool(self._rules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -16,7 +17,8 @@ FromText = Callable[[str], str | None]
 # langfuse/_client/propagation.py (4.5.1, 5.0.4) and the server's schema; 40 characters is the server's limit.
 _ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]+")
 _ENVIRONMENT_LENGTH = 40
-_HOST = re.compile(r"[a-z0-9*._-]+(:[0-9]+)?", re.IGNORECASE)
+_HOST = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[\w*-]+(\.[\w*-]+)*\.?)(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
+_HIGHEST_PORT = 65535
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 
@@ -152,8 +154,8 @@ def file_path(value: Any) -> Path:
 
 
 def hosts(value: Any) -> tuple[str, ...]:
-    """Host names or globs; in a variable separated by commas."""
-    allowed = "host names, '*' allowed, an optional port"
+    """Host names or globs (see `AllowList`); in a variable separated by commas."""
+    allowed = "host names ('*' allowed), IPv4 addresses or [IPv6] ones, each with a port if needed"
     example = "('*.internal.example.com',)"
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
@@ -161,9 +163,21 @@ def hosts(value: Any) -> tuple[str, ...]:
         raise Invalid("is not a list of hosts", allowed, example)
     names = tuple(value)
     for name in names:
-        if not isinstance(name, str) or not _HOST.fullmatch(name):
+        if not isinstance(name, str) or not _is_host(name):
             raise Invalid(f"has {name!r}, which is no host", allowed, example)
     return tuple(name.lower() for name in names)
+
+
+def _is_host(name: str) -> bool:
+    parts = _HOST.fullmatch(name)
+    if parts is None or not 0 < int(parts["port"] or 1) <= _HIGHEST_PORT:
+        return False
+    if parts["host"].startswith("["):
+        try:
+            ipaddress.IPv6Address(parts["host"][1:-1])
+        except ValueError:
+            return False
+    return True
 
 
 def as_text(value: str) -> str:
