@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.tracing.aiohttp_server import langfuse_aiohttp_middleware
     from pytest_langfuse.tracing.asgi import LangfuseASGIMiddleware
     from pytest_langfuse.tracing.breaker import CircuitBreaker, CircuitOpen
+    from pytest_langfuse.tracing.carry import carry_context
     from pytest_langfuse.tracing.config import ConfigError, TracingConfig, get_tracing_config
     from pytest_langfuse.tracing.context import RequestContext, get_request_context, request_context, run_with_context
     from pytest_langfuse.tracing.decorator import safe_trace
@@ -43,6 +44,7 @@ __all__ = [
     "ShutdownReport",
     "TracingConfig",
     "TracingHealth",
+    "carry_context",
     "extract_context",
     "get_langfuse_client",
     "get_request_context",
@@ -69,6 +71,7 @@ _HOMES = {
     "ShutdownReport": "health",
     "TracingConfig": "config",
     "TracingHealth": "health",
+    "carry_context": "carry",
     "extract_context": "propagation",
     "get_langfuse_client": "_singleton",
     "get_request_context": "context",
