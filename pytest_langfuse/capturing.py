@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pytest_langfuse.outage.blocked import Sampler
     from pytest_langfuse.outage.control import OutageControl
     from pytest_langfuse.outage.stand_in import StandIn
+    from pytest_langfuse.process.processes import Processes
     from pytest_langfuse.recording.capture import Capture
+    from pytest_langfuse.recording.combined import Combined
     from pytest_langfuse.recording.recording import Recording
     from pytest_langfuse.serving import ServedStandIn
 
@@ -26,6 +28,7 @@ FIXTURES = frozenset(
         "langfuse_api",
         "langfuse_fresh_client",
         "langfuse_outage",
+        "langfuse_process",
         "langfuse_server",
         "langfuse_spans",
         "langfuse_tracing",
@@ -55,8 +58,11 @@ class Capturing:
         self._stand_in: StandIn | None = None
         self._stack = ExitStack()
         self._of_test = ExitStack()
+        self._listening: ServedStandIn | None = None
         self._server: ServedStandIn | None = None
         self._outages: OutageControl | None = None
+        self._processes: Processes | None = None
+        self._source: Combined | None = None
         self._sampler: Sampler | None = None
         self._recording: Recording | None = None
         self._early = EarlyClients()
@@ -86,6 +92,12 @@ class Capturing:
     def recording(self) -> Recording | None:
         """The recording of the test that runs, if it is captured."""
         return self._recording
+
+    @property
+    def source(self) -> Combined:
+        """What the test that runs has made for Langfuse, also in other processes; for a captured test only."""
+        assert self._source is not None  # noqa: S101 - as above
+        return self._source
 
     def start(self) -> None:
         """Hook the SDK: for every test with `--langfuse-capture`, else for those that ask for a fixture."""
@@ -117,6 +129,7 @@ class Capturing:
 
     def begin(self, test: str) -> Recording:
         """Attribute what starts from now on to `test`."""
+        from pytest_langfuse.recording.combined import Combined  # noqa: PLC0415 - as in `start`
         from pytest_langfuse.recording.sdk import hooks  # noqa: PLC0415 - as in `start`
 
         self.start()
@@ -126,29 +139,41 @@ class Capturing:
             hooks.enable(self._early.arguments)
         hooks.revive()
         self._recording = self.capture.begin(test)
+        self._source = Combined(self._recording)
         return self._recording
 
     def end(self) -> None:
         """The test is over, its teardown included."""
         if self._recording is None:
             return
+        if self._processes is not None:
+            self._processes.close()
+            self._recording.add_remote(self._processes.source)
         self._of_test.close()
-        self._server = self._outages = None
+        self._listening = self._server = self._outages = self._processes = None
         self.capture.end(self._recording)
-        self._recording = None
+        self._recording = self._source = None
         # Prompts, media and datasets stay: a fixture of wider scope may have made them.
         self.stand_in.forget_sent()
+
+    @property
+    def listening(self) -> ServedStandIn:
+        """A Langfuse on a real socket, for other processes; the app in this one exports to it as of `server`."""
+        from pytest_langfuse.serving import ServedStandIn  # noqa: PLC0415 - as in `start`
+
+        if self._listening is None:
+            assert self._recording is not None  # noqa: S101 - called for a captured test only
+            self._listening = self._of_test.enter_context(ServedStandIn(self.stand_in))
+        return self._listening
 
     @property
     def server(self) -> ServedStandIn:
         """A Langfuse on a real socket, to which the app really exports from now on, until the test ends."""
         from pytest_langfuse.recording.forward import Forward  # noqa: PLC0415 - as in `start`
         from pytest_langfuse.recording.sdk import hooks  # noqa: PLC0415 - as in `start`
-        from pytest_langfuse.serving import ServedStandIn  # noqa: PLC0415 - as in `start`
 
         if self._server is None:
-            assert self._recording is not None  # noqa: S101 - called for a captured test only
-            self._server = self._of_test.enter_context(ServedStandIn(self.stand_in))
+            self._server = self.listening
             self._of_test.enter_context(self.capture.sent_for_real(self._server.accepted))
             self._of_test.enter_context(hooks.forwarding(Forward(self._server.base_url_for)))
         return self._server
@@ -162,6 +187,31 @@ class Capturing:
             self._outages = OutageControl(self.server)
             self._of_test.callback(self._outages.close)
         return self._outages
+
+    @property
+    def processes(self) -> Processes:
+        """The processes of this test."""
+        from pytest_langfuse.process.arrivals import Arrivals  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.process.processes import Processes  # noqa: PLC0415 - as in `start`
+
+        if self._processes is None:
+            assert self._recording is not None  # noqa: S101 - called for a captured test only
+            arrivals = Arrivals(self._recording.arrived)
+            self._of_test.enter_context(self.stand_in.exports_shown_to(arrivals.take))
+            self._processes = Processes(
+                arrivals,
+                url=lambda: self.listening.url,
+                settle=self._settle,
+                wait=self._recording.wait,
+                scores=lambda: self.stand_in.scores,
+            )
+            self.source.others.append(self._processes.source)
+        return self._processes
+
+    def _settle(self, seconds: float) -> None:
+        """Have all that processes have sent so far taken in, if that can be done in so many seconds."""
+        if self._listening is not None:
+            self._listening.settle(seconds)
 
     def begin_degraded(self, item: pytest.Item) -> None:
         """Put the fault in force under which the whole suite runs."""
@@ -194,9 +244,20 @@ class Capturing:
         details: dict[str, object] = {"fault": fault}
         if report.when == "call":
             wait = self._sampler.longest() if self._sampler is not None else None
-            details["lost"] = len(self._recording.undelivered())
+            details["lost"] = len(self._recording.undelivered()) + self._lost_by_processes()
             details["blocked"] = str(wait) if wait is not None else None
         setattr(report, ATTRIBUTE, details)
+
+    def add_output(self, report: pytest.TestReport, *, verbose: int) -> None:
+        """Give the report of a failure what the processes of the test have printed."""
+        if self._processes is not None and report.failed:
+            from pytest_langfuse.report.process_output import add_sections  # noqa: PLC0415 - as in `start`
+
+            add_sections(report, self._processes.apps, whole=verbose > 1)
+
+    def _lost_by_processes(self) -> int:
+        """Observations of which it is known that a process lost them."""
+        return sum(len(app.lost) for app in self._processes.apps if app.has_ledger) if self._processes else 0
 
     def check_outages(self) -> None:
         """Fail the test if an outage was never reached."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.outage.api_router import LangfuseRouter
     from pytest_langfuse.outage.clock import Clock
     from pytest_langfuse.outage.control import OutageControl
+    from pytest_langfuse.process.processes import Processes
     from pytest_langfuse.serving import ServedStandIn
 
 
@@ -43,9 +44,7 @@ def langfuse_spans(request: pytest.FixtureRequest) -> Observations:
     """
     from pytest_langfuse.expect.observations import Observations  # noqa: PLC0415 - imports the SDK
 
-    recording = _capturing(request).recording
-    assert recording is not None  # noqa: S101 - _capturing saw to it
-    return Observations(recording)
+    return Observations(_capturing(request).source)
 
 
 @pytest.fixture
@@ -80,6 +79,17 @@ def langfuse_outage(request: pytest.FixtureRequest) -> OutageControl:
     Langfuse did not take; `.recover()` ends it.
     """
     return _capturing(request).outages
+
+
+@pytest.fixture
+def langfuse_process(request: pytest.FixtureRequest) -> Iterator[Processes]:
+    """Applications in processes of their own: `app = langfuse_process.start("-m", "uvicorn", "shop:app")`.
+
+    Their observations arrive in `langfuse_spans`; `app.lost` names those that a process ended and never sent.
+    """
+    processes = _capturing(request).processes
+    yield processes
+    processes.close()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pytest_langfuse.fixtures import (
     langfuse_clock,
     langfuse_fresh_client,
     langfuse_outage,
+    langfuse_process,
     langfuse_server,
     langfuse_spans,
     langfuse_tracing,
@@ -31,6 +32,7 @@ __all__ = [
     "langfuse_clock",
     "langfuse_fresh_client",
     "langfuse_outage",
+    "langfuse_process",
     "langfuse_server",
     "langfuse_spans",
     "langfuse_tracing",
@@ -155,7 +157,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if capturing.recording is not None:
         from pytest_langfuse.report.section import add_section  # noqa: PLC0415 - imports the SDK
 
-        add_section(report, capturing.recording, capturing.options.show, verbose=item.config.get_verbosity())
+        add_section(report, capturing.source, capturing.options.show, verbose=item.config.get_verbosity())
+        capturing.add_output(report, verbose=item.config.get_verbosity())
         capturing.add_degradation(report, item)
         if report.when == "teardown":
             capturing.end()

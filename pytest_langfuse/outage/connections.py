@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable
 
-from pytest_langfuse.outage.listener import Listener
+from pytest_langfuse.outage.listener import Listener, readable
 
 _numbers = itertools.count(1)
 
@@ -42,6 +42,13 @@ class Connections:
         """Close all connections; requests under way get no answer."""
         for connection in self._snapshot():
             _shut(connection)
+
+    def unread(self, busy: Callable[[socket.socket], bool]) -> bool:
+        """Whether anything that clients have sent may wait to be read; `busy` knows of the connections being read."""
+        # In this order: a connection comes out of the listener's queue and is open then.
+        return self.listener.pending or any(
+            busy(connection) or readable(connection) for connection in self._snapshot() if connection.fileno() >= 0
+        )
 
     def stop(self) -> None:
         """Close everything; when it returns, no thread and no socket is left."""

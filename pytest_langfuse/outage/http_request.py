@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+from typing import Any
 
 import httpx
 
@@ -32,12 +33,36 @@ class TlsHandshake(Exception):  # noqa: N818 - as above
     """The client speaks TLS to a server that does not."""
 
 
+class _Incoming(io.RawIOBase):
+    """The bytes of a connection. `waits` is off from before the first of them is taken."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connection = connection
+        self.waits = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        # Looked at, not taken: whoever asks meanwhile finds it in the socket, or `waits` off, or both.
+        self._connection.recv(1, socket.MSG_PEEK)
+        self.waits = False
+        return self._connection.recv_into(buffer)
+
+
 class RequestReader:
     """Reads the requests of one connection, one after the other."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._stream = io.BufferedReader(connection.makefile("rb", buffering=0), 64 * 1024)
+        self._raw = _Incoming(connection)
+        self._stream = io.BufferedReader(self._raw, 64 * 1024)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the connection waits for its next request: all that came before was taken in and answered."""
+        return self._raw.waits
 
     def close(self) -> None:
         """Release the stream; the connection stays open."""
@@ -48,6 +73,7 @@ class RequestReader:
 
         Raises `BadRequest`, `TlsHandshake`, and `OSError` for a connection that broke.
         """
+        self._raw.waits = True
         line = self._first_line()
         if line is None:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -27,11 +28,14 @@ class Listener:
         self._wake, self._woken = socket.socketpair()
         self._listening: socket.socket | None = None
         self._closed = False
+        #: A connection is being taken, or was taken last and may not be known to its owner yet.
+        self.taking = False
         self.resume()
 
     def accept(self) -> socket.socket | None:
         """The next connection; `None` when the listener is closed."""
         while True:
+            self.taking = False
             with self._lock:
                 if self._closed:
                     return None
@@ -47,6 +51,7 @@ class Listener:
             if self._woken in ready:
                 self._woken.recv(1)
             elif listening is not None:
+                self.taking = True
                 try:
                     connection, _ = listening.accept()
                 except OSError:
@@ -54,6 +59,14 @@ class Listener:
                 connection.settimeout(None)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return connection
+
+    @property
+    def pending(self) -> bool:
+        """Whether a client has connected whom the owner may not know yet."""
+        with self._lock:
+            listening = self._listening
+            # Asked first: it is set before a connection leaves the queue.
+            return (listening is not None and readable(listening)) or self.taking
 
     def refuse(self) -> None:
         """Refuse connections from now on, those included that were not accepted yet."""
@@ -107,6 +120,23 @@ class ClosedPort:
     def close(self) -> None:
         """Give the port up."""
         self._socket.close()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on and that was not used by this process, for another one to listen on."""
+    with contextlib.closing(_hold(host, 0)) as held:
+        number: int = held.getsockname()[1]
+        return number
+
+
+def readable(connection: socket.socket) -> bool:
+    """Whether there is something to read, or to accept, or the end."""
+    with selectors.DefaultSelector() as selector:
+        try:
+            selector.register(connection, selectors.EVENT_READ)
+        except (ValueError, OSError):
+            return False  # closed
+        return bool(selector.select(0))
 
 
 def _hold(host: str, port: int) -> socket.socket:

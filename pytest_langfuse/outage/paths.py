@@ -47,7 +47,13 @@ def matches(paths: Collection[str] | None, path: str) -> bool:
     if paths is None:
         return True
     name = endpoint_of(path)
-    return any(wanted == name if not wanted.startswith("/") else fnmatchcase(path, wanted) for wanted in paths)
+    # Langfuse's base URL may have a path of its own.
+    _, found, rest = path.partition("/api/public/")
+    forms = (path, found + rest)
+    return any(
+        wanted == name if not wanted.startswith("/") else any(fnmatchcase(form, wanted) for form in forms)
+        for wanted in paths
+    )
 
 
 def suggestion(word: str, words: Collection[str]) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -28,6 +29,8 @@ from pytest_langfuse.outage.stand_in import StandIn
 #: handshake_failure, fatal (RFC 8446, 6.2): this server has no TLS.
 _TLS_ALERT = bytes.fromhex("15030300020228")
 _REMEMBERED = 10_000
+#: Seconds between two looks at the connections.
+_LOOK = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class LangfuseServer:
         self._closed_port_lock = threading.Lock()
         self._arrivals: deque[Arrival] = deque(maxlen=_REMEMBERED)
         self._arrived = threading.Condition()
+        self._readers: dict[socket.socket, RequestReader] = {}
         self._count = 0
 
     # -- running -----------------------------------------------------------------------------------------------
@@ -175,6 +179,22 @@ class LangfuseServer:
         with self._arrived:
             self._arrived.wait(timeout)
 
+    def settle(self, timeout: float) -> bool:
+        """Wait until all that clients have sent so far was taken in, at most `timeout` seconds.
+
+        What is left then is `False`: a request whose client has not sent the rest, or that meets a fault that lasts.
+        """
+        end = time.monotonic() + timeout
+        while self._connections is not None and self._connections.unread(self._reads):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    def _reads(self, connection: socket.socket) -> bool:
+        reader = self._readers.get(connection)
+        return reader is None or not reader.waits
+
     # -- faults ------------------------------------------------------------------------------------------------
 
     def refuse(self) -> None:
@@ -189,9 +209,9 @@ class LangfuseServer:
     # -- serving -----------------------------------------------------------------------------------------------
 
     def _serve(self, connection: socket.socket, stopping: threading.Event) -> None:
-        reader = RequestReader(connection)
+        reader = self._readers[connection] = RequestReader(connection)
         # A client that goes away is no concern of ours.
-        with contextlib.closing(reader), contextlib.suppress(OSError):
+        with contextlib.closing(reader), contextlib.suppress(OSError), self._known(connection):
             try:
                 while (request := reader.read()) is not None:
                     exchange = Exchange(connection, request, stopping)
@@ -204,6 +224,13 @@ class LangfuseServer:
             except BadRequest as error:
                 connection.sendall(error.answer())
                 drain(connection)
+
+    @contextlib.contextmanager
+    def _known(self, connection: socket.socket) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            del self._readers[connection]
 
     def _answer(self, exchange: Exchange) -> None:
         request = exchange.request

@@ -6,7 +6,7 @@ import base64
 import hmac
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -151,6 +151,18 @@ class StandIn:
             yield
         finally:
             self._prompts.restore(before)
+
+    @contextmanager
+    def exports_shown_to(self, listener: Callable[[str, bytes], None]) -> Iterator[None]:
+        """`listener` is called with each export that is accepted inside the block, before its sender has the answer.
+
+        It gets the path of the base URL that the export was sent to, and the body, decompressed.
+        """
+        self._traces.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._traces.listeners.remove(listener)
 
     def forget_sent(self) -> None:
         """Forget spans and scores, and keep prompts, media and datasets."""

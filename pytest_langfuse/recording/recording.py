@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.scores import latest
 from pytest_langfuse.recording.server_view import observe
-from pytest_langfuse.recording.source import Reason, Score, Unexported, WireBody
+from pytest_langfuse.recording.source import Reason, Score, Source, Unexported, WireBody
 from pytest_langfuse.recording.span_record import SpanRecord, from_readable_span
 from pytest_langfuse.recording.trace import link
 
@@ -103,6 +103,7 @@ class Recording:
         self._cache: dict[Entry, Observation] = {}
         self._first_score = len(capture.score_source())
         self._final_scores: Sequence[Score] | None = None
+        self._remote = 0
 
     # -- Source ------------------------------------------------------------------------------------------------
 
@@ -195,7 +196,11 @@ class Recording:
         """Exported and unended spans, counted without building observations."""
         exported = sum(1 for entry in self.entries if entry.exports)
         unended = sum(1 for entry in self.entries if entry.recording_span and entry.span_end_ns is None)
-        return Counts(exported, unended)
+        return Counts(exported + self._remote, unended)
+
+    def add_remote(self, source: Source) -> None:
+        """Count the observations that came from other processes, too."""
+        self._remote = len(source.observations())
 
     def _flush(self) -> None:
         # While it is exported for real, looking must not send: that would wait for a Langfuse which hangs.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import RLock
 from typing import Any
 
@@ -28,6 +28,7 @@ class Traces:
     def __init__(self, lock: RLock) -> None:
         self._lock = lock
         self.bodies: list[bytes] = []
+        self.listeners: list[Callable[[str, bytes], None]] = []
 
     def endpoints(self) -> list[Endpoint]:
         """What this resource answers."""
@@ -48,6 +49,8 @@ class Traces:
         _check_version(call.request.headers.get("x-langfuse-ingestion-version"))
         with self._lock:
             self.bodies.append(body)
+        for listener in list(self.listeners):
+            listener(call.prefix, body)
         # An empty ExportTraceServiceResponse, in the encoding of the request: all spans are accepted (OTLP 1.5,
         # "Full Success").
         if PROTOBUF in content_type:

@@ -1,0 +1,148 @@
+"""`langfuse_process`: starts applications for one test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pytest_langfuse.outage.listener import free_port
+from pytest_langfuse.process import command
+from pytest_langfuse.process.app import App
+from pytest_langfuse.process.arrivals import Arrivals
+from pytest_langfuse.process.command import PORT, Environment
+from pytest_langfuse.process.source import ProcessSource, Stage
+from pytest_langfuse.process.watchdog import Watchdog
+from pytest_langfuse.recording.source import Score
+
+#: Seconds in which processes that still run at the end of a test may end by themselves, all together.
+GRACE = 3.0
+#: Seconds within which what was sent to the stand-in has arrived, unless a fault holds it up.
+_SETTLING = 1.0
+
+Argument = str | os.PathLike[str]
+
+
+class Processes:
+    """Starts processes whose observations belong to the test, and takes them away again.
+
+    `url` is where their Langfuse is, asked for when one is started; what arrives there is in `arrivals`. `settle` waits
+    until all that was sent there has arrived, `wait` until more has, both at most so many seconds.
+    """
+
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        *,
+        url: Callable[[], str],
+        settle: Callable[[float], object],
+        wait: Callable[[float], None],
+        scores: Callable[[], Sequence[Score]],
+    ) -> None:
+        self.apps: list[App] = []
+        self._stage = Stage(arrivals, settle=lambda: settle(_SETTLING), wait=wait, scores=scores)
+        self.source = ProcessSource(self._stage, lambda: self.apps, everything=True)
+        self._url = url
+        self._folder: Path | None = None
+        self._watchdog = Watchdog()
+
+    def start(self, *python_args: Argument, env: Environment | None = None, cwd: Argument | None = None) -> App:
+        """Start this Python with arguments: `start("-m", "uvicorn", "shop:app", "--port", "{port}")`.
+
+        `{port}`, in arguments and in `env`, stands for a free port: `App.port`. `env` is merged over the variables of
+        this process and those that name the stand-in Langfuse; `None` takes a variable away. Raises `TypeError` for
+        what is no text, `NotADirectoryError` for `cwd`.
+        """
+        if not python_args:
+            raise TypeError('langfuse_process.start() needs arguments for Python: a script, or "-m" and a module')
+        return self._start([sys.executable, *command.checked(python_args)], env, cwd)
+
+    def start_command(self, *argv: Argument, env: Environment | None = None, cwd: Argument | None = None) -> App:
+        """Start any program: `start_command("node", "server.js")`. As `start`; no program: `FileNotFoundError`."""
+        if not argv:
+            raise TypeError("langfuse_process.start_command() needs the name of a program")
+        return self._start(command.checked(argv), env, cwd)
+
+    def free_port(self) -> int:
+        """A port of this machine that nobody listens on, and that was given to nobody else of this test run."""
+        return free_port()
+
+    def close(self) -> None:
+        """Terminate what still runs, kill what does not end by that, and leave nothing behind."""
+        end = time.monotonic() + GRACE
+        # A stack: an interrupt while one of them is waited for must not spare the others.
+        with ExitStack() as stack:
+            if self._folder is not None:
+                stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            stack.callback(self._watchdog.close)
+            for app in self.apps:
+                stack.callback(self._close, app, end)
+            for app in self.apps:
+                app.terminate()
+        self._folder = None
+
+    def _close(self, app: App, end: float) -> None:
+        if not app.closed:
+            app.close(max(0.0, end - time.monotonic()))
+            self._watchdog.forget(app.pid)
+
+    def _start(self, argv: Sequence[str], env: Environment | None, cwd: Argument | None) -> App:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="langfuse-process-"))
+        number = len(self.apps) + 1
+        prefix = f"/process-{number}"
+        ledger = self._folder / str(number)
+        ledger.mkdir()
+        variables = command.environment(self._url() + prefix, str(ledger), env)
+        label = self._label(argv)
+        port = free_port() if any(PORT in text for text in (*argv, *variables.values())) else None
+        if port is not None:
+            argv = [text.replace(PORT, str(port)) for text in argv]
+            variables = {name: text.replace(PORT, str(port)) for name, text in variables.items()}
+        command.check_program(argv, variables, cwd)
+        with _interruptible():
+            process = subprocess.Popen(  # noqa: S603 - what the test asks for
+                argv,
+                env=variables,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                # A group of its own, so that all of it can be killed, and Ctrl-C in the terminal is pytest's alone.
+                start_new_session=True,
+            )
+        app = App(process, label=label, prefix=prefix, port=port, ledger=ledger, stage=self._stage)
+        self.apps.append(app)
+        self._watchdog.watch(app.pid)
+        return app
+
+    def _label(self, argv: Sequence[str]) -> str:
+        label = command.label(argv)
+        same = sum(app.label == label or app.label.startswith(f"{label} #") for app in self.apps)
+        return f"{label} #{same + 1}" if same else label
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A process that is started inside the block can be interrupted.
+
+    A shell starts its background jobs with SIGINT ignored, and what is ignored stays so over `exec`.
+    """
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,22 @@
+"""What the processes of a failing test have printed: a section of its report for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pytest_langfuse.process.app import App
+from pytest_langfuse.process.output import last_lines
+
+if TYPE_CHECKING:
+    import pytest
+
+#: Lines that a section shows without -vv.
+_LINES = 100
+
+
+def add_sections(report: pytest.TestReport, apps: Iterable[App], *, whole: bool) -> None:
+    """Show the output of each process, and how it ended; of much of it the last lines, unless `whole`."""
+    for app in apps:
+        text = app.output if whole else last_lines(app.output, _LINES)
+        report.sections.append((f"Langfuse process `{app.label}` {app.how_it_ended}", text or "(it printed nothing)"))

@@ -1,0 +1,57 @@
+"""Scripts under test, and an environment without the developer's own settings."""
+
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_langfuse.capturing import Capturing
+from pytest_langfuse.plugin import capturing_key
+
+#: Set by the capture itself.
+OURS = {"LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY", "LANGFUSE_TIMEOUT"}
+
+HEAD = """
+import asyncio, multiprocessing, os, signal, sys, threading, time
+from langfuse import Langfuse, get_client
+
+def observe(count=10, prefix="s", client=get_client):
+    for number in range(count):
+        with client().start_as_current_observation(name=f"{prefix}{number}"):
+            pass
+
+def ready():
+    print("ready", flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("LANGFUSE_", "OTEL_")) and name not in OURS:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a script that can make observations; returns its path."""
+
+    def write(body: str, name: str = "script.py", head: str = HEAD) -> Path:
+        path = tmp_path / name
+        path.write_text(head + textwrap.dedent(body))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def capturing(request: pytest.FixtureRequest) -> Iterator[Capturing]:
+    """The capture of this run."""
+    return request.config.stash[capturing_key]
+
+
+def names(count: int = 10, prefix: str = "s") -> list[str]:
+    """What `observe` has made."""
+    return sorted(f"{prefix}{number}" for number in range(count))
