@@ -20,6 +20,7 @@ from pytest_langfuse.tracing import _headers, _singleton
 from pytest_langfuse.tracing._failures import failures
 from pytest_langfuse.tracing._headers import Received
 from pytest_langfuse.tracing._origin import origin
+from pytest_langfuse.tracing._route import normalised
 from pytest_langfuse.tracing._sdk import OUTPUT
 from pytest_langfuse.tracing.context import RequestContext, within
 
@@ -66,7 +67,8 @@ class Options:
 
     def route(self, source: Any) -> str | None:
         """What the application says of its route."""
-        return _asked("route", self._route, source)
+        template = _asked("route", self._route, source)
+        return normalised(template) if template else None
 
     def context(self, source: Any, headers: Received, *, trusted: bool) -> RequestContext:
         """Whom the request is for."""
