@@ -22,7 +22,8 @@ class Patch:
         """Put it in place."""
         if self._wrapper is None:
             self._original = self._owner.__dict__[self._name]
-            self._wrapper = functools.wraps(self._original)(self._wrap(self._original))
+            # Without the marks that others put on theirs: they take theirs off by them.
+            self._wrapper = functools.wraps(self._original, updated=())(self._wrap(self._original))
             setattr(self._owner, self._name, self._wrapper)
 
     def remove(self) -> None:

@@ -410,6 +410,18 @@ def test_what_another_library_has_wrapped_since_stays_wrapped(client, service, m
     assert [bool(parent) for parent in parents(service)] == [False, True]
 
 
+def test_the_marks_of_others_stay_theirs(monkeypatch):
+    def theirs(self, request, **kwargs):
+        raise NotImplementedError
+
+    theirs.applied = True
+    monkeypatch.setattr(requests.Session, "send", theirs)
+    with instrument_requests():
+        assert not hasattr(requests.Session.send, "applied")
+        assert requests.Session.send.__wrapped__ is theirs
+    assert requests.Session.send is theirs
+
+
 # -- which clients ---------------------------------------------------------------------------------------------------
 
 
