@@ -7,6 +7,7 @@ import fnmatch
 import json
 import random
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -99,7 +100,9 @@ class Called(NamedTuple):
 class ServedRequest:
     """A request while it is served. No method raises, whatever tracing does."""
 
-    __slots__ = ("_masked", "_name", "_observation", "context", "ended", "error", "request_id", "route", "status")
+    __slots__ = (
+        "_end_time", "_masked", "_name", "_observation", "context", "ended", "error", "request_id", "route", "status",
+    )  # fmt: skip
 
     def __init__(self, context: Context, request_id: str, name: str, observation: Any, *, masked: bool = False) -> None:
         #: What the application runs in.
@@ -110,6 +113,14 @@ class ServedRequest:
         self.status: int | None = None
         self.route: str | None = None
         self.error: BaseException | None = None
+        self._end_time: int | None = None
+
+    def sent(self) -> None:
+        """The last of the response's body has gone out. Why it is an error may only be known when the error comes."""
+        if self.status is not None and self.status >= SERVER_ERROR:
+            self._end_time = time.time_ns()
+        else:
+            self.end()
 
     def end(self, *, complete: bool = True) -> None:
         """The response is through; not `complete`: its reader has left, or the application has stopped."""
@@ -144,7 +155,7 @@ class ServedRequest:
         finally:
             # An error holds its frames, and one of them may hold this.
             self.error = None
-            self._observation.end()
+            self._observation.end(end_time=self._end_time)
 
     def _verdict(self, *, complete: bool) -> tuple[Any, str | None]:
         error = self.error
@@ -157,7 +168,7 @@ class ServedRequest:
             return "ERROR", _described(error)
         if self.status is not None and self.status >= SERVER_ERROR:
             return "ERROR", _phrase(self.status)
-        if not complete:
+        if not complete and self._end_time is None:
             return "WARNING", "the client left before the response was complete"
         return None, None
 

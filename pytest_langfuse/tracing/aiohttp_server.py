@@ -41,12 +41,13 @@ def langfuse_aiohttp_middleware(
     )
 
     async def middleware(request: Any, handler: Handler) -> Any:
-        if GUARD in request or request.headers.get("upgrade", "").lower() == "websocket":
+        if otel_context.get_value(GUARD) is request or request.headers.get("upgrade", "").lower() == "websocket":
             return await handler(request)
         served = _begin(request, options)
         if served is None:
             return await handler(request)
-        request[GUARD] = True
+        # Not in the request, where aiohttp warns of names that it has not made.
+        served.context = otel_context.set_value(GUARD, request, served.context)
         token = otel_context.attach(served.context)
         try:
             response = await handler(request)
@@ -74,12 +75,16 @@ def langfuse_aiohttp_middleware(
 def _begin(request: Any, options: Options) -> ServedRequest | None:
     try:
         called = Called(request.method, request.path, request.query_string if options.capture_query else "")
-        served = serve(called, _headers.of_scope(request.raw_headers), request, options)
-        if served is not None and not served.ended:
-            served.route = options.route(request) or _template(request)
+        headers = _headers.of_scope(request.raw_headers)
     except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
         failures.report("reading a request", error)
         return None
+    served = serve(called, headers, request, options)
+    if served is not None and not served.ended:
+        try:
+            served.route = options.route(request) or _template(request)
+        except Exception as error:  # noqa: BLE001 - the name is a shorter one then
+            failures.report("finding a request's route", error)
     return served
 
 

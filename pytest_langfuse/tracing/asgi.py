@@ -169,4 +169,4 @@ class _Messages:
             or kind == "http.response.pathsend"
             or (kind == "http.response.trailers" and not message.get("more_trailers", False))
         ):
-            self._served.end()
+            self._served.sent()

@@ -67,6 +67,8 @@ class LangfuseWSGIMiddleware:
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             _note_status(served, status, exc_info)
+            # Here already: Flask takes its request out of the environ before it returns.
+            self._find_route(served, environ, mount)
             if self._options.send_request_id:
                 headers = with_request_id(headers, served, text=True)
             return start_response(status, headers) if exc_info is None else start_response(status, headers, exc_info)
@@ -98,7 +100,7 @@ class LangfuseWSGIMiddleware:
         return serve(called, headers, environ, self._options)
 
     def _find_route(self, served: ServedRequest, environ: Environ, mount: str) -> None:
-        if served.ended:
+        if served.ended or served.route is not None:
             return
         try:
             served.route = self._options.route(environ) or _route.of_environ(environ, mount)
