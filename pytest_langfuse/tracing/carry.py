@@ -1,7 +1,8 @@
 """`carry_context`: take OpenTelemetry's context, the request's in it, to where Python does not take it.
 
 Python carries it over `await`, asyncio's tasks, task groups and `asyncio.to_thread`. It does not over
-`threading.Thread` (before 3.14), `Executor.submit` and `map`, `loop.run_in_executor`, and queues between threads.
+`threading.Thread` (unless `sys.flags.thread_inherit_context`, Python 3.14), `Executor.submit` and `map`,
+`loop.run_in_executor`, and queues between threads.
 """
 
 from __future__ import annotations

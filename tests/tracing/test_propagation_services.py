@@ -1,8 +1,10 @@
 """One trace over services on real sockets, asserted in one literal; and what it looks like when a header is missing."""
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import aiohttp
 import httpx
@@ -10,7 +12,6 @@ import pytest
 import requests
 from loopback_service import Service
 from opentelemetry import context as otel_context
-from yarl import URL
 
 from pytest_langfuse import TreeMismatch
 from pytest_langfuse.tracing import (
@@ -176,23 +177,14 @@ def test_an_error_downstream_of_an_unsampled_caller_is_seen(langfuse_tracing, la
     assert shutdown_tracing().dropped == {"sampled_out": 2}
 
 
-# The recipe of docs/propagation.md.
-async def on_request_start(session, context, params):
-    inject_headers(params.headers, url=params.url)
-
-
-async def on_request_redirect(session, context, params):
-    target = params.url.join(URL(params.response.headers["Location"]))
-    inject_headers(params.headers, url=target)
-
-
 async def test_the_recipe_for_aiohttp(fresh, keys, service):
     client = init_tracing(**keys, propagate_to=("127.0.0.1",))
-    tracing = aiohttp.TraceConfig()
-    tracing.on_request_start.append(on_request_start)
-    tracing.on_request_redirect.append(on_request_redirect)
+    page = (Path(__file__).parents[2] / "docs" / "propagation.md").read_text()
+    (recipe,) = re.findall(r"^```python\n([^`]*def traced\(\)[^`]*)^```$", page, flags=re.MULTILINE)
+    names = {}
+    exec(recipe, names)
     with request_context(user_id="u"), client.start_as_current_observation(name="a") as observation:
-        async with aiohttp.ClientSession(trace_configs=[tracing]) as session:
+        async with aiohttp.ClientSession(trace_configs=[names["traced"]()]) as session:
             url = service.chain(service.here, service.elsewhere, service.here)
             async with session.get(url, headers={"x-app": "1"}) as response:
                 assert response.status == 200
