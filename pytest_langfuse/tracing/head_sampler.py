@@ -12,6 +12,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.trace import TraceFlags
 
 
 class RecordingSampler(Sampler):
@@ -56,4 +57,4 @@ class RateSampler(TraceIdRatioBased):
 
 
 def _is_unsampled(parent: trace.SpanContext) -> bool:
-    return parent.is_valid and not parent.trace_flags.sampled
+    return not parent.trace_flags & TraceFlags.SAMPLED and parent.is_valid

@@ -223,7 +223,7 @@ def test_the_rule_is_that_of_opentelemetrys_own_sampler(trace_id, rate):
     )  # fmt: skip
     theirs = TraceIdRatioBased(rate).should_sample(None, trace_id, "x").decision.is_sampled()
 
-    assert sampler._in_rate(trace_id) == theirs
+    assert sampler._passes(SpanContext(trace_id, 1, is_remote=False, trace_flags=TraceFlags(1))) == theirs
 
 
 STEP = st.tuples(st.sampled_from(["start", "end", "fail"]), st.integers(0, 5), st.integers(0, 3))

@@ -3,17 +3,25 @@
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, assert_type
 
+import httpx
+import requests
 from langfuse import Langfuse
+from opentelemetry.context import Context
 
 from pytest_langfuse import LiteralError, Observation, Observations, Trace, TreeMismatch
 from pytest_langfuse.recording import decode_otlp
 from pytest_langfuse.tracing import (
     RequestContext,
     TracingConfig,
+    carry_context,
+    extract_context,
     get_langfuse_client,
     get_request_context,
     get_tracing_config,
     init_tracing,
+    inject_headers,
+    instrument_httpx,
+    instrument_requests,
     request_context,
     run_with_context,
     safe_trace,
@@ -92,6 +100,23 @@ async def test_decorated_functions_keep_their_types() -> None:
     async for piece in stream("why?"):
         assert_type(piece, str)
     assert_type(run_with_context({"user_id": "u-1"}, answer, "why?"), str)
+
+
+def test_propagation(scope: dict[str, Any]) -> None:
+    headers: dict[str, str] = {"accept": "*/*"}
+    assert_type(inject_headers(headers, url="http://orders"), dict[str, str])
+    assert_type(inject_headers(httpx.Headers(), url=httpx.URL("http://orders")), httpx.Headers)
+    inject_headers([("traceparent", "")])  # type: ignore[type-var]
+    assert_type(extract_context({"traceparent": "00-…"}), Context)
+    assert_type(extract_context(scope["headers"]), Context)
+    extract_context(7)  # type: ignore[arg-type]
+    with instrument_httpx(), instrument_httpx(httpx.Client()) as handle, instrument_requests(requests.Session()):
+        handle.undo()
+    instrument_httpx(requests.Session())  # type: ignore[arg-type]
+    assert_type(carry_context(answer)("why?"), str)
+    carry_context(answer)(1)  # type: ignore[arg-type]
+    with carry_context() as context:
+        assert_type(context(answer)("why?"), str)
 
 
 def fixture_values(
