@@ -45,6 +45,24 @@ def client(fresh, keys):
     assert failures.total == 0
 
 
+@pytest.fixture
+def untouched():
+    before = _methods()
+    yield
+    assert _methods() == before
+
+
+def _methods():
+    return (
+        httpx.Client._send_single_request,
+        httpx.AsyncClient._send_single_request,
+        httpcore.ConnectionPool.handle_request,
+        httpcore.AsyncConnectionPool.handle_async_request,
+        requests.Session.send,
+        HTTPAdapter.send,
+    )
+
+
 def with_httpx(method, url, **arguments):
     with httpx.Client(follow_redirects=True, trust_env=False) as client:
         return client.request(method, url, **arguments)
@@ -365,31 +383,37 @@ def contrib(owner, name):
     return acall if "async" in name else call
 
 
+@pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("earlier", [True, False])
-def test_another_instrumentation_does_not_name_its_own_span(client, service, monkeypatch, earlier):
-    undo = [] if earlier else [instrument_httpx(), instrument_requests()]
-    with monkeypatch.context() as patched:
+def test_another_instrumentation_does_not_name_its_own_span(client, service, earlier):
+    with contextlib.ExitStack() as both:
+        ours = [instrument_httpx, instrument_requests]
+        if not earlier:
+            for instrument in ours:
+                both.enter_context(instrument())
+        patched = both.enter_context(pytest.MonkeyPatch.context())
         for owner, name in (
             (httpx.HTTPTransport, "handle_request"),
             (httpx.AsyncHTTPTransport, "handle_async_request"),
             (requests.Session, "send"),
         ):
             patched.setattr(owner, name, contrib(owner, name))
-        undo += [instrument_httpx(), instrument_requests()]
+        if earlier:
+            for instrument in ours:
+                both.enter_context(instrument())
         with (
             client.start_as_current_observation(name="a") as observation,
             propagate_attributes(user_id="u", as_baggage=True),
         ):
             for send in (with_httpx, with_async_httpx, with_requests):
                 send("GET", service.chain(service.here, service.elsewhere, service.here))
-        for one in reversed(undo):
-            one.undo()
 
     assert [parent == observation.id for parent in parents(service)] == [True, False, True] * 3
     assert users(service) == [True, False, True] * 3
     assert all("langfuse" not in (got.one("baggage") or "") for got in service.got if got.host == "localhost")
 
 
+@pytest.mark.usefixtures("untouched")
 def test_what_another_library_has_wrapped_since_stays_wrapped(client, service, monkeypatch):
     calls = []
     handle = instrument_requests()
@@ -399,15 +423,19 @@ def test_what_another_library_has_wrapped_since_stays_wrapped(client, service, m
         calls.append(1)
         return ours(self, request, **kwargs)
 
-    monkeypatch.setattr(requests.Session, "send", theirs)
-    handle.undo()
-    with client.start_as_current_observation(name="a"):
-        with_requests("GET", service.here)
-        with instrument_requests():
+    with monkeypatch.context() as patched:
+        patched.setattr(requests.Session, "send", theirs)
+        handle.undo()
+        with client.start_as_current_observation(name="a"):
             with_requests("GET", service.here)
+            with instrument_requests():
+                with_requests("GET", service.here)
 
     assert len(calls) == 2
     assert [bool(parent) for parent in parents(service)] == [False, True]
+    # Ours is still there, and goes as soon as it can.
+    assert requests.Session.send is ours
+    instrument_requests().undo()
 
 
 def test_the_marks_of_others_stay_theirs(monkeypatch):
@@ -423,24 +451,6 @@ def test_the_marks_of_others_stay_theirs(monkeypatch):
 
 
 # -- which clients ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def untouched():
-    before = _methods()
-    yield
-    assert _methods() == before
-
-
-def _methods():
-    return (
-        httpx.Client._send_single_request,
-        httpx.AsyncClient._send_single_request,
-        httpcore.ConnectionPool.handle_request,
-        httpcore.AsyncConnectionPool.handle_async_request,
-        requests.Session.send,
-        HTTPAdapter.send,
-    )
 
 
 @pytest.mark.usefixtures("untouched")
