@@ -47,8 +47,6 @@ def environment(url: str, ledger: str, env: Environment | None) -> dict[str, str
     own = _checked_environment(env)
     variables = {**os.environ, **_langfuse(url)}
     variables = {name: value for name, value in {**variables, **own}.items() if value is not None}
-    # Texts are to be seen when they are printed, and not be lost with a process that is killed.
-    variables.setdefault("PYTHONUNBUFFERED", "1")
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         if name not in own:
             variables[name] = _authorization(variables)

@@ -413,3 +413,30 @@ def test_threads_that_are_refused_share_one_port(server: LangfuseServer, monkeyp
         thread.join()
     assert len(made) == 1
     assert len(set(urls)) == 1
+
+
+# -- settling ----------------------------------------------------------------------------------------------------
+
+
+def test_settles_when_all_that_was_sent_was_taken_in():
+    """A client that is gone may have left a request in a socket that nobody has read, or accepted, yet."""
+    with LangfuseServer() as server:
+        assert server.settle(0.0)
+        head = f"POST /api/public/scores HTTP/1.1\r\nHost: x\r\nContent-Length: {len(SCORE)}\r\n\r\n".encode()
+        for number in range(50):
+            with socket.create_connection(("127.0.0.1", server.port)) as client:
+                client.sendall(head + SCORE.replace(b"#", b"%d" % (number % 10)))
+            assert server.settle(10.0)
+            assert len(server.stand_in.score_log) == number + 1
+
+
+def test_does_not_settle_while_a_request_is_not_complete():
+    with LangfuseServer() as server, socket.create_connection(("127.0.0.1", server.port)) as client:
+        assert server.settle(10.0)
+        client.sendall(b"POST /api/public/scores HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+        assert not server.settle(0.05)
+        client.close()
+        assert server.settle(10.0)
+
+
+SCORE = b'{"name": "s#", "value": 1, "traceId": "aa"}'

@@ -50,8 +50,3 @@ def script(tmp_path: Path) -> Callable[..., Path]:
 def capturing(request: pytest.FixtureRequest) -> Iterator[Capturing]:
     """The capture of this run."""
     return request.config.stash[capturing_key]
-
-
-def names(count: int = 10, prefix: str = "s") -> list[str]:
-    """What `observe` has made."""
-    return sorted(f"{prefix}{number}" for number in range(count))

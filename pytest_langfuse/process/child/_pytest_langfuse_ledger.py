@@ -70,7 +70,8 @@ def _noting(original: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
             ledger.started()
 
     # As functools.wraps does; functools is not loaded yet.
-    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+    for name in ("__name__", "__qualname__", "__doc__"):
         setattr(execute, name, getattr(original, name))
+    execute.__module__ = "os"
     execute.__wrapped__ = original  # type: ignore[attr-defined] # read by inspect.signature
     return execute

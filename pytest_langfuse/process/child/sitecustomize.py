@@ -15,6 +15,10 @@ def _start() -> None:
     sys.path[:] = [entry for entry in sys.path if entry != folder]
     ledger = os.environ.get("PYTEST_LANGFUSE_LEDGER")
     if ledger:
+        # A line is to be seen when it is printed, and in one piece. (PYTHONUNBUFFERED would write it in several.)
+        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(line_buffering=True)
         sys.path.insert(0, folder)
         try:
             import _pytest_langfuse_imports as imports  # type: ignore[import-not-found]  # noqa: PLC0415 - found now
@@ -25,9 +29,8 @@ def _start() -> None:
 
 
 def _hand_over() -> None:
-    from importlib.machinery import PathFinder  # noqa: PLC0415 - after the first step
-
-    spec = PathFinder.find_spec("sitecustomize")
+    specs = (finder.find_spec("sitecustomize", None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+    spec = next((spec for spec in specs if spec is not None), None)
     if spec is not None and spec.loader is not None:
         from importlib.util import module_from_spec  # noqa: PLC0415 - a millisecond, for those who have one
 

@@ -1,0 +1,227 @@
+"""Whatever becomes of a test, its processes are gone after it, and its report shows what they printed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pytest_langfuse.process import processes as processes_module
+
+#: Ignores SIGTERM, has a worker, and tells who they are.
+STUBBORN = r"""
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.write(1, b"worker %d\n" % os.getpid())
+else:
+    os.write(1, b"main %d\n" % os.getpid())
+time.sleep(600)
+"""
+
+START = r"""
+import os, re, signal, sys, threading
+import pytest
+
+@pytest.fixture
+def app(langfuse_process):
+    app = langfuse_process.start("stubborn.py")
+    app.wait_for_output(re.compile(r"main [0-9]+\n"))
+    app.wait_for_output(re.compile(r"worker [0-9]+\n"))
+    with open("pids", "a") as file:
+        file.write(" ".join(re.findall(r"[0-9]+", app.output)) + " ")
+    return app
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # An orphan that nobody reaps is not alive.
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    end = time.monotonic() + 20
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < end, [pid for pid in pids if alive(pid)]
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setattr(processes_module, "GRACE", 0.2)
+    pytester.makepyfile(stubborn=STUBBORN)
+    pytester.makeconftest(START)
+    return pytester
+
+
+def pids(suite: pytest.Pytester, count: int = 2) -> list[int]:
+    found = [int(pid) for pid in (suite.path / "pids").read_text().split()]
+    assert len(found) == count
+    return found
+
+
+def open_files() -> set[Path]:
+    return set(Path("/dev/fd").iterdir())
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("langfuse-")]
+
+
+@pytest.mark.parametrize(
+    ("body", "arguments", "outcomes"),
+    [
+        ("pass", [], {"passed": 2}),
+        ("assert 0", [], {"failed": 2}),
+        ("assert 0", ["-x"], {"failed": 1}),
+        ("pytest.skip()", [], {"skipped": 2}),
+        ("app.kill()", [], {"passed": 2}),
+        ("os.kill(app.pid, signal.SIGKILL); app.wait()", [], {"passed": 2}),
+    ],
+)
+def test_nothing_is_left(suite, body, arguments, outcomes):
+    suite.makepyfile(f"""
+        import os, signal, pytest
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_it(app, number):
+            {body}
+    """)
+    files = open_files()
+    suite.runpytest_inprocess("-p", "no:randomly", "-p", "no:rerunfailures", *arguments).assert_outcomes(**outcomes)
+
+    wait_until_gone(pids(suite, 2 if "-x" in arguments else 4))
+    assert threads() == []
+    assert open_files() == files
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_ctrl_c(suite):
+    suite.makepyfile("""
+        def test_it(app):
+            raise KeyboardInterrupt
+    """)
+    assert suite.runpytest_subprocess().ret == pytest.ExitCode.INTERRUPTED
+    wait_until_gone(pids(suite))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_pytest_that_is_killed(suite, number):
+    """As by a CI that has run out of time, or of memory. The group of pytest is killed with it."""
+    suite.makepyfile("""
+        import time
+
+        def test_it(app):
+            open("started", "w").close()
+            time.sleep(600)
+    """)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=suite.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not (suite.path / "started").exists():
+            assert run.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        os.killpg(run.pid, number)
+        run.wait(30)
+        wait_until_gone(pids(suite))
+    finally:
+        run.kill()
+        run.wait()
+
+
+def test_the_report_of_a_failure_shows_what_was_printed(suite):
+    suite.makepyfile("""
+        def test_fails(langfuse_process):
+            app = langfuse_process.start("-c", "for n in range(150): print('line', n)")
+            app.wait()
+            langfuse_process.start("-c", "import sys; sys.exit(3)").wait()
+            assert 0
+
+        def test_passes(langfuse_process):
+            langfuse_process.start("-c", "print('not shown')").wait()
+
+        def test_fails_in_teardown(langfuse_process, request):
+            langfuse_process.start("-c", "print('shown')").wait()
+            request.addfinalizer(lambda: 1 / 0)
+    """)
+    result = suite.runpytest("-p", "no:randomly")
+    result.stdout.fnmatch_lines(
+        [
+            "*Langfuse process `python -c 'for n in range(150): print(*ended with status 0 -*",
+            "[[]… 50 more lines …[]]",
+            "line 50",
+            "line 149",
+            "*Langfuse process `python -c 'import sys; sys.exit(3)'` ended with status 3 -*",
+            "(it printed nothing)",
+        ]
+    )
+    result.stdout.fnmatch_lines(["*Langfuse process `python -c 'print(*shown*ended with status 0 -*", "shown"])
+    result.stdout.no_fnmatch_line("*not shown*")
+    result = suite.runpytest("-p", "no:randomly", "-vv", "-k", "test_fails")
+    result.stdout.fnmatch_lines(["line 0", "line 149"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["--langfuse-capture"], ["-n", "2"], ["-p", "no:cacheprovider"]], ids=str)
+def test_in_any_kind_of_run(suite, arguments, monkeypatch):
+    suite.makepyfile(
+        service="""
+        import os
+        from langfuse import get_client
+        with get_client().start_as_current_observation(name="there " + os.environ["NUMBER"]):
+            pass
+    """
+    )
+    suite.makepyfile("""
+        import pytest
+        from langfuse import get_client
+
+        @pytest.mark.parametrize("number", "1234")
+        def test_it(langfuse_process, langfuse_spans, number):
+            assert langfuse_process.start("service.py", env={"NUMBER": number}).wait(30) == 0
+            with get_client().start_as_current_observation(name="here"):
+                pass
+            assert sorted(o.name for o in langfuse_spans) == ["here", "there " + number]
+
+        def test_asked_for_late(request):
+            app = request.getfixturevalue("langfuse_process").start("service.py", env={"NUMBER": "5"})
+            app.wait(30)
+            assert [o.name for o in app.spans] == ["there 5"]
+    """)
+    if "-n" in arguments:
+        monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    result = suite.runpytest(*arguments)
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(["langfuse: 9 observations in 5 tests*"])
+
+
+def test_a_whole_suite_in_an_outage(suite):
+    suite.makepyfile(
+        service="""
+        from langfuse import get_client
+        get_client().start_observation(name="lost").end()
+    """
+    )
+    suite.makepyfile("""
+        def test_it(langfuse_process):
+            assert langfuse_process.start("service.py").wait(30) == 0
+
+        def test_another(langfuse_process):
+            langfuse_process.start_command("sleep", "0").wait()
+    """)
+    result = suite.runpytest("--langfuse-outage=http_401")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["http_401: none of 2 tests degraded, 1 observation lost"])

@@ -1,0 +1,377 @@
+"""How a process ends, and what that loses, with the plain SDK and with `init_tracing`: the ledger names it in both.
+
+The plain SDK's rows were measured with langfuse 5.0.4 and opentelemetry-sdk 1.45.2, three times each, before there was
+a ledger: ten finished observations, a Langfuse that is well, nothing sent before the end.
+"""
+
+import signal
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from observed import names
+
+from pytest_langfuse.process.app import App
+
+SET_UP = """
+def set_up():
+    if os.environ["SET_UP"] == "init_tracing":
+        from pytest_langfuse.tracing import init_tracing
+        init_tracing()
+    else:
+        get_client()
+"""
+
+#: Nothing is sent before the end by itself: what arrives was sent because the process ended.
+LATER = {"LANGFUSE_FLUSH_AT": "500", "LANGFUSE_FLUSH_INTERVAL": "600", "LANGFUSE_TIMEOUT": "5"}
+
+PLAIN, OURS = "plain", "init_tracing"
+BOTH, NEITHER = frozenset({PLAIN, OURS}), frozenset()
+ONLY_PLAIN = frozenset({PLAIN})
+
+
+@dataclass(frozen=True)
+class Row:
+    """`lost` are the set-ups that lose `prefix`'s ten observations; `kept` are prefixes of what is never lost."""
+
+    name: str
+    body: str
+    lost: frozenset[str]
+    send: signal.Signals | None = None
+    status: int = 0
+    prefix: str = "s"
+    kept: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+
+WAIT = "ready(); time.sleep(60)"
+
+ROWS = [
+    Row("normal exit", "set_up(); observe()", NEITHER),
+    Row("sys.exit(3)", "set_up(); observe(); sys.exit(3)", NEITHER, status=3),
+    Row("unhandled exception", "set_up(); observe(); raise ValueError", NEITHER, status=1),
+    Row("os._exit", "set_up(); observe(); os._exit(0)", BOTH),
+    Row("SIGTERM", f"set_up(); observe(); {WAIT}", ONLY_PLAIN, signal.SIGTERM, -signal.SIGTERM),
+    Row("SIGHUP", f"set_up(); observe(); {WAIT}", BOTH, signal.SIGHUP, -signal.SIGHUP),
+    Row("SIGKILL", f"set_up(); observe(); {WAIT}", BOTH, signal.SIGKILL, -signal.SIGKILL),
+    Row(
+        "SIGTERM with a handler calling sys.exit, with an open span",
+        f"""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))
+        set_up(); observe()
+        with get_client().start_as_current_observation(name="open"):
+            {WAIT}
+        """,
+        NEITHER,
+        signal.SIGTERM,
+        4,
+        extra=("open",),
+    ),
+    Row(
+        "SIGINT with an open span",
+        f"""
+        set_up(); observe()
+        with get_client().start_as_current_observation(name="open"):
+            {WAIT}
+        """,
+        NEITHER,
+        signal.SIGINT,
+        -signal.SIGINT,
+        extra=("open",),
+    ),
+    Row(
+        "SIGINT of asyncio.run",
+        """
+        async def main():
+            set_up(); observe(); ready()
+            await asyncio.sleep(60)
+        asyncio.run(main())
+        """,
+        NEITHER,
+        signal.SIGINT,
+        -signal.SIGINT,
+    ),
+    Row(
+        "ThreadPoolExecutor",
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        set_up()
+        with ThreadPoolExecutor() as pool: pool.submit(observe)
+        """,
+        NEITHER,
+    ),
+    Row(
+        "daemon thread",
+        """
+        set_up()
+        done = threading.Event()
+        threading.Thread(target=lambda: (observe(), done.set(), time.sleep(60)), daemon=True).start()
+        done.wait()
+        """,
+        NEITHER,
+    ),
+    Row(
+        "os.fork, the child falls off the end",
+        """
+        set_up(); observe(10, "parent ")
+        if os.fork() == 0: observe(10, "child ")
+        else: os.wait()
+        """,
+        NEITHER,
+        prefix="child ",
+        kept=("parent ",),
+    ),
+    Row(
+        "os.fork, the child calls os._exit",
+        """
+        set_up(); observe(10, "parent ")
+        if os.fork() == 0:
+            observe(10, "child ")
+            os._exit(0)
+        os.wait()
+        """,
+        BOTH,
+        prefix="child ",
+        kept=("parent ",),
+    ),
+    Row(
+        "os.fork, the child flushes and calls os._exit",
+        """
+        set_up(); observe(10, "parent ")
+        if os.fork() == 0:
+            observe(10, "child ")
+            get_client().flush()
+            os._exit(0)
+        os.wait()
+        """,
+        NEITHER,
+        prefix="child ",
+        kept=("parent ",),
+    ),
+    *(
+        Row(
+            f"multiprocessing {method}",
+            f"""
+            def work():
+                set_up(); observe(10, "child ")
+            if __name__ == "__main__":
+                set_up(); observe(10, "parent ")
+                child = multiprocessing.get_context("{method}").Process(target=work)
+                child.start(); child.join()
+                assert child.exitcode == 0
+            """,
+            NEITHER if method == "spawn" else ONLY_PLAIN,
+            prefix="child ",
+            kept=("parent ",),
+        )
+        for method in ("fork", "forkserver", "spawn")
+    ),
+    Row(
+        "multiprocessing fork, the child flushes",
+        """
+        def work():
+            observe(10, "child ")
+            get_client().flush()
+        set_up(); observe(10, "parent ")
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start(); child.join()
+        """,
+        NEITHER,
+        prefix="child ",
+        kept=("parent ",),
+    ),
+    *(
+        Row(
+            f"ProcessPoolExecutor {method}",
+            f"""
+            from concurrent.futures import ProcessPoolExecutor
+            def work():
+                set_up(); observe(10, "child ")
+            if __name__ == "__main__":
+                set_up(); observe(10, "parent ")
+                with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("{method}")) as pool:
+                    pool.submit(work).result()
+            """,
+            NEITHER if method == "spawn" else ONLY_PLAIN,
+            prefix="child ",
+            kept=("parent ",),
+        )
+        for method in ("fork", "spawn")
+    ),
+]
+
+
+def check(app: App, row_lost: bool, prefix: str = "s", others: tuple[str, ...] = (), count: int = 10) -> None:
+    """Exactly these arrived, exactly those were lost, and the ledger knows of both."""
+    expected = names(count, prefix)
+    arrived, lost = sorted(o.name for o in app.spans), sorted(o.name for o in app.lost)
+    assert lost == (expected if row_lost else []), app.output
+    assert arrived == sorted([*others, *([] if row_lost else expected)]), app.output
+    assert app.spans.unended == []
+
+
+@pytest.mark.parametrize("how", [PLAIN, OURS])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_script(langfuse_process, script: Callable[..., Path], row: Row, how: str) -> None:
+    app = langfuse_process.start("-W", "ignore", script(SET_UP + dedent(row.body)), env={**LATER, "SET_UP": how})
+    if row.send is not None:
+        app.wait_for_output("ready", timeout=30)
+        app.send_signal(row.send)
+
+    assert app.wait(30) == row.status, app.output
+    others = tuple(name for prefix in row.kept for name in names(10, prefix)) + row.extra
+    check(app, how in row.lost, row.prefix, others)
+
+
+SERVERS = """
+set_up()
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown" and os.environ.get("FLUSH"):
+                get_client().flush()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    if scope["path"] == "/":
+        observe(10, f"{os.getpid()} ")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+
+def wsgi(environ, start_response):
+    if environ["PATH_INFO"] == "/":
+        observe(10, f"{os.getpid()} ")
+    if environ["PATH_INFO"] == "/hang":
+        print("hangs", flush=True)
+        time.sleep(60)
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+"""
+
+UVICORN = ("-m", "uvicorn", "service:asgi", "--port", "{port}", "--log-level", "warning")
+GUNICORN = ("-m", "gunicorn", "service:wsgi", "-b", "127.0.0.1:{port}", "-w", "1", "--log-level", "warning")
+
+
+@dataclass(frozen=True)
+class Server:
+    """As `Row`, for a server that answers one request."""
+
+    name: str
+    command: tuple[str, ...]
+    send: signal.Signals
+    lost: frozenset[str]
+    statuses: tuple[int, ...] = (0,)
+    env: tuple[tuple[str, str], ...] = ()
+
+
+ENDS = [
+    Server("uvicorn SIGINT", UVICORN, signal.SIGINT, NEITHER, (0, -signal.SIGINT)),
+    Server("uvicorn SIGTERM", UVICORN, signal.SIGTERM, ONLY_PLAIN, (-signal.SIGTERM,)),
+    Server(
+        "uvicorn SIGTERM, flush in lifespan", UVICORN, signal.SIGTERM, NEITHER, (-signal.SIGTERM,), (("FLUSH", "1"),)
+    ),
+    Server("uvicorn --workers 2 SIGTERM", (*UVICORN, "--workers", "2"), signal.SIGTERM, ONLY_PLAIN, (0, -15)),
+    *(
+        Server(f"gunicorn {' '.join(options) or 'sync'} {number.name}", (*GUNICORN, *options), number, NEITHER)
+        for options in ((), ("--preload",), ("--worker-class", "gthread"))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+    ),
+]
+
+
+def ask(app: App, path: str = "/") -> str:
+    with urllib.request.urlopen(app.url + path, timeout=20) as response:
+        return response.read().decode()
+
+
+@pytest.fixture(params=[PLAIN, OURS])
+def how(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.name)
+def test_server(langfuse_process, script: Callable[..., Path], end: Server, how: str) -> None:
+    pytest.importorskip(end.command[1])
+    path = script(SET_UP + SERVERS, "service.py")
+    app = langfuse_process.start(*end.command, cwd=path.parent, env={**LATER, "SET_UP": how, **dict(end.env)})
+    app.wait_ready("/health", timeout=60)
+    worker = ask(app)
+    app.send_signal(end.send)
+
+    assert app.wait(30) in end.statuses, app.output
+    check(app, how in end.lost, f"{worker} ")
+
+
+def test_a_hung_worker_of_gunicorn(langfuse_process, script: Callable[..., Path], how: str) -> None:
+    """`--timeout` aborts it, and it exits by way of its exit handlers."""
+    pytest.importorskip("gunicorn")
+    path = script(SET_UP + SERVERS, "service.py")
+    app = langfuse_process.start(*GUNICORN, "--timeout", "1", cwd=path.parent, env={**LATER, "SET_UP": how})
+    app.wait_ready("/health", timeout=60)
+    worker = ask(app)
+    with pytest.raises(OSError, match=r"."):
+        ask(app, "/hang")
+    app.terminate()
+
+    assert app.wait(30) == 0, app.output
+    check(app, False, f"{worker} ")
+
+
+def test_a_worker_of_celery(langfuse_process, script: Callable[..., Path], how: str, tmp_path: Path) -> None:
+    """Its children run no exit handlers."""
+    pytest.importorskip("celery")
+    path = script(
+        SET_UP
+        + dedent(f"""
+        from celery import Celery
+        from celery.signals import worker_ready
+        app = Celery("service", broker="filesystem://")
+        app.conf.broker_transport_options = dict.fromkeys(["data_folder_in", "data_folder_out"], {str(tmp_path)!r})
+        worker_ready.connect(lambda **_: os.write(1, b"ready\\n"), weak=False)  # Celery redirects sys.stdout
+
+        @app.task
+        def work():
+            observe()
+            os.write(1, b"done\\n")
+
+        if "worker" in sys.argv:
+            set_up()
+        """),
+        "service.py",
+    )
+    worker = langfuse_process.start(
+        "-m", "celery", "-A", "service", "--quiet", "worker", "-c", "1",
+        cwd=path.parent, env={**LATER, "SET_UP": how},
+    )  # fmt: skip
+    worker.wait_for_output("ready", timeout=60)
+    producer = langfuse_process.start("-W", "ignore", "-c", "import service; service.work.delay()", cwd=path.parent)
+    assert producer.wait(30) == 0, producer.output
+    worker.wait_for_output("done", timeout=30)
+    worker.terminate()
+
+    assert worker.wait(30) == 0, worker.output
+    check(worker, how == PLAIN)
+
+
+def test_a_spool_keeps_over_sigkill_what_was_handed_to_it(
+    langfuse_process, langfuse_spans, langfuse_outage, script: Callable[..., Path], tmp_path: Path
+) -> None:
+    """`init_tracing` can't act on SIGKILL. What waits for Langfuse in its spool is sent by the next process."""
+    env = {**LATER, "LANGFUSE_SPOOL_PATH": str(tmp_path / "spool"), "SET_UP": OURS}
+    with langfuse_outage("http_503"):
+        first = langfuse_process.start(script(f"{SET_UP}set_up(); observe(); get_client().flush(); {WAIT}"), env=env)
+        first.wait_for_output("ready", timeout=30)
+        first.kill()
+        assert first.wait() == -signal.SIGKILL
+    assert sorted(o.name for o in first.lost) == names()
+
+    second = langfuse_process.start(script(f"{SET_UP}set_up()"), env=env)
+    assert second.wait(30) == 0
+    assert first.lost == []
+    assert sorted(o.name for o in langfuse_spans) == names()
+    langfuse_spans.assert_flushed()
