@@ -271,7 +271,11 @@ def test_leaving_elsewhere_than_entered_detaches_nothing(client, pool, caplog):
         assert here()[0] == "u"
     finally:
         context.__exit__(None, None, None)
-    context.__exit__(None, None, None)
+    with request_context(user_id="other"):
+        other = carry_context()
+    with other:
+        context.__exit__(None, None, None)
+        assert here()[0] == "other"
     assert here() == EMPTY
     assert "Failed to detach" not in caplog.text
 
