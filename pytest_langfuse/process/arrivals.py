@@ -5,18 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pytest_langfuse.recording.otlp import decode_records
 from pytest_langfuse.recording.span_record import SpanRecord
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arrival:
     """An export body that was accepted. `prefix` is the path of the base URL that it was sent to."""
 
     prefix: str
     body: bytes
-    records: Sequence[SpanRecord]
+
+    @cached_property
+    def records(self) -> Sequence[SpanRecord]:
+        """Its spans."""
+        return decode_records(self.body)
 
 
 class Arrivals:
@@ -32,9 +37,8 @@ class Arrivals:
 
     def take(self, prefix: str, body: bytes) -> None:
         """An export has arrived. Called before its sender has the answer."""
-        arrival = Arrival(prefix, body, decode_records(body))
         with self._lock:
-            self._all.append(arrival)
+            self._all.append(Arrival(prefix, body))
         self._announce()
 
     def since(self, first: int) -> list[Arrival]:

@@ -38,13 +38,12 @@ def label(argv: Sequence[str]) -> str:
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
 
 
-def environment(url: str, ledger: str, env: Environment | None) -> dict[str, str]:
+def environment(url: str, ledger: str, own: Mapping[str, str | None]) -> dict[str, str]:
     """The variables of a process whose Langfuse is at `url`.
 
-    Those of this process (keys are among them while it is captured), over them ours, over them `env`, in which `None`
-    takes a variable away. Raises `TypeError` for a value of `env` that is no text.
+    Those of this process (keys are among them while it is captured), over them ours, over them the test's `own`, in
+    which `None` takes a variable away.
     """
-    own = _checked_environment(env)
     variables = {**os.environ, **_langfuse(url)}
     variables = {name: value for name, value in {**variables, **own}.items() if value is not None}
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
@@ -73,7 +72,8 @@ def _langfuse(url: str) -> dict[str, str]:
     }
 
 
-def _checked_environment(env: Environment | None) -> dict[str, str | None]:
+def checked_environment(env: Environment | None) -> dict[str, str | None]:
+    """The test's own variables as text. Raises `TypeError` for a value that is none."""
     for name, value in (env or {}).items():
         if value is not None and not isinstance(value, str | os.PathLike):
             raise TypeError(

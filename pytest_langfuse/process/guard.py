@@ -1,19 +1,20 @@
-"""Kills what is left of a test's processes when pytest itself is killed. Run as a script; the standard library only.
+"""Kills what is left of a test's processes when pytest itself is killed. A script; the standard library only.
 
-Standard input brings numbers of process groups, one a line, with a `-` before those that are over. Its end means that
-pytest is gone, or done.
+Its argument is a folder that is removed then. Standard input brings numbers of process groups, one a line, with a `-`
+before those that are over. Its end means that pytest is gone, or done.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 
 
 def main() -> None:
-    """Read until the end, then kill."""
+    """Read until the end, then kill and remove."""
     groups: set[int] = set()
     for line in sys.stdin:
         number = int(line)
@@ -24,6 +25,7 @@ def main() -> None:
     for group in groups:
         with contextlib.suppress(OSError):  # gone by itself
             os.killpg(group, signal.SIGKILL)
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Processes:
         self.source = ProcessSource(self._stage, lambda: self.apps, everything=True)
         self._url = url
         self._folder: Path | None = None
-        self._watchdog = Watchdog()
+        self._watchdog: Watchdog | None = None
 
     def start(self, *python_args: Argument, env: Environment | None = None, cwd: Argument | None = None) -> App:
         """Start this Python with arguments: `start("-m", "uvicorn", "shop:app", "--port", "{port}")`.
@@ -82,31 +82,35 @@ class Processes:
         with ExitStack() as stack:
             if self._folder is not None:
                 stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            stack.callback(self._watchdog.close)
-            for app in self.apps:
+            if self._watchdog is not None:
+                stack.callback(self._watchdog.close)
+            running = [app for app in self.apps if not app.closed]
+            for app in running:
                 stack.callback(self._close, app, end)
-            for app in self.apps:
+            for app in running:
                 app.terminate()
-        self._folder = None
+        self._folder = self._watchdog = None
 
     def _close(self, app: App, end: float) -> None:
-        if not app.closed:
-            app.close(max(0.0, end - time.monotonic()))
+        app.close(max(0.0, end - time.monotonic()))
+        if self._watchdog is not None:
             self._watchdog.forget(app.pid)
 
     def _start(self, argv: Sequence[str], env: Environment | None, cwd: Argument | None) -> App:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="langfuse-process-"))
+        if self._watchdog is None:
+            self._watchdog = Watchdog(self._folder)
         number = len(self.apps) + 1
-        prefix = f"/process-{number}"
-        ledger = self._folder / str(number)
-        ledger.mkdir()
-        variables = command.environment(self._url() + prefix, str(ledger), env)
+        prefix, ledger = f"/process-{number}", self._folder / str(number)
+        ledger.mkdir(exist_ok=True)
+        own = command.checked_environment(env)
         label = self._label(argv)
-        port = free_port() if any(PORT in text for text in (*argv, *variables.values())) else None
+        port = free_port() if any(text and PORT in text for text in (*argv, *own.values())) else None
         if port is not None:
             argv = [text.replace(PORT, str(port)) for text in argv]
-            variables = {name: text.replace(PORT, str(port)) for name, text in variables.items()}
+            own = {name: text and text.replace(PORT, str(port)) for name, text in own.items()}
+        variables = command.environment(self._url() + prefix, str(ledger), own)
         command.check_program(argv, variables, cwd)
         with _interruptible():
             process = subprocess.Popen(  # noqa: S603 - what the test asks for

@@ -13,14 +13,15 @@ _GUARD = Path(__file__).with_name("guard.py")
 class Watchdog:
     """Tells the guard which process groups there are. It outlives a pytest that is killed, alone or with its group."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._guard: subprocess.Popen[bytes] | None = None
 
     def watch(self, group: int) -> None:
-        """Have `group` killed when this process is gone."""
+        """Have `group` killed, and the folder removed, when this process is gone."""
         if self._guard is None:
             self._guard = subprocess.Popen(  # noqa: S603 - this interpreter and a file of ours
-                [sys.executable, "-I", "-S", str(_GUARD)],
+                [sys.executable, "-I", "-S", str(_GUARD), str(self._folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
