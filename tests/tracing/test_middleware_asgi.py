@@ -215,6 +215,18 @@ async def test_a_stream_ends_the_observation_with_its_last_chunk(langfuse_spans)
     assert root.end_time <= late.start_time
 
 
+async def test_a_failed_response_ends_with_its_last_part_too(langfuse_spans):
+    async def app(scope, receive, send):
+        await PlainTextResponse("", status_code=503)(scope, receive, send)
+        with get_langfuse_client().start_as_current_observation(name="background"):
+            pass
+
+    await call(LangfuseASGIMiddleware(app))
+
+    langfuse_spans.assert_tree('span GET level=ERROR status_message="503 Service Unavailable"\n    span background')
+    assert langfuse_spans.one("span GET").end_time <= langfuse_spans.one("span background").start_time
+
+
 async def _nowhere(message):
     pass
 
@@ -518,8 +530,8 @@ async def test_nothing_of_a_request_stays_alive():
         for path in ("/", "/fails"):
             with pytest.raises(ValueError, match="Marker") if path == "/fails" else otel_context_unchanged():
                 await call(LangfuseASGIMiddleware(app), path)
-        del path
-        assert not [found for found in gc.get_objects() if isinstance(found, Marker)]
+        # Not isinstance, which asks lazy objects of other libraries for their class.
+        assert not [found for found in gc.get_objects() if type(found) is Marker]
     finally:
         gc.enable()
 
