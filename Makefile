@@ -30,6 +30,10 @@ demo: $(STAMP) ## run the example applications' tests with their traces captured
 	@echo 'examples/support_bot$$ pytest --langfuse-show=all -k streams_an_answer'
 	@cd examples/support_bot && $(abspath $(BIN))/python -m pytest --langfuse-show=all -k streams_an_answer
 	@echo
+	@echo 'One trace over three processes, from a web server over another to a worker:'
+	@echo 'examples/shop$$ pytest --langfuse-show=all tests/test_shop.py'
+	@cd examples/shop && $(abspath $(BIN))/python -m pytest --langfuse-show=all tests/test_shop.py
+	@echo
 	@echo 'Another application, which is green as long as Langfuse is well:'
 	@echo 'examples/naive_bot$$ pytest --langfuse-capture'
 	@cd examples/naive_bot && $(abspath $(BIN))/python -m pytest --langfuse-capture
@@ -76,4 +80,4 @@ build: $(STAMP) ## build wheel and source distribution into dist/
 	@$(BIN)/python -m hatchling build
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .matrix dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .matrix dist .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/shop/recommendations/node_modules

@@ -17,7 +17,7 @@ TARGETS = {"demo", "test", "lint", "matrix", "soak", "bench"}
 
 #: Split, so that this file does not find itself.
 FORBIDDEN = {
-    "a host of a package registry": ("pypi" + ".org", "python" + "hosted"),
+    "a host of a package registry": ("pypi" + ".org", "python" + "hosted", "npmjs" + "."),
     "a path of somebody's machine": ("/" + "root/", "/" + "home/", "/" + "work/", "/" + "Users/"),
     "a note of how the work was organised": ("DESIGN" + ".md", "STYLE" + ".md", "../" + "shared"),
 }

@@ -1,0 +1,53 @@
+// What goes with a product. Run it with `PORT=8003 npm start`.
+import { createServer } from "node:http";
+
+import { startActiveObservation } from "@langfuse/tracing";
+import { context, propagation } from "@opentelemetry/api";
+
+import { shutdownTracing } from "./tracing.js";
+
+const GOES_WITH = { mug: ["pot", "tea"], pot: ["tea", "mug"], tea: ["pot"] };
+
+const neighbours = (sku) =>
+  startActiveObservation(
+    "neighbours",
+    async (retriever) => {
+      const found = GOES_WITH[sku] ?? [];
+      retriever.update({ input: sku, output: found });
+      return found;
+    },
+    { asType: "retriever" },
+  );
+
+const recommend = (sku) =>
+  startActiveObservation(
+    "recommend",
+    async (agent) => {
+      const best = (await neighbours(sku)).slice(0, 1);
+      agent.update({ input: sku, output: best });
+      return best;
+    },
+    { asType: "agent" },
+  );
+
+const server = createServer(async (request, response) => {
+  const [, name, sku] = request.url.split("/");
+  if (name !== "recommendations") {
+    response.writeHead(name === "health" ? 200 : 404).end();
+    return;
+  }
+  // The gateway's trace; its baggage has the user and the session, which Langfuse's processor takes from there.
+  const caller = propagation.extract(context.active(), request.headers);
+  const found = await context.with(caller, () => recommend(sku));
+  response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(found));
+});
+
+process.once("SIGTERM", () => {
+  server.close(async () => {
+    await shutdownTracing();
+    process.exit(0);
+  });
+  server.closeIdleConnections();
+});
+
+server.listen(Number(process.env.PORT), "127.0.0.1");

@@ -1,0 +1,89 @@
+"""What browsers talk to. Run it with `uvicorn --factory shop.gateway:create_app`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, HTTPException, Request
+from pydantic import BaseModel, Field
+from starlette.authentication import requires
+from starlette.middleware.authentication import AuthenticationMiddleware
+
+from pytest_langfuse.tracing import LangfuseASGIMiddleware, init_tracing, instrument_httpx, shutdown_tracing
+from shop import __version__
+from shop.catalogue import search
+from shop.settings import setting
+from shop.sign_in import SignIn
+
+
+class Basket(BaseModel):
+    """The body of `POST /checkout`."""
+
+    skus: list[str] = Field(min_length=1, max_length=20)
+
+
+def create_app() -> FastAPI:
+    """The application; settings come from the environment."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        init_tracing(release=__version__)
+        try:
+            async with httpx.AsyncClient(timeout=20.0) as http:
+                # To the hosts of LANGFUSE_PROPAGATE_TO, requests carry the trace, the user and the session.
+                instrument_httpx(http)
+                app.state.http = http
+                yield
+        finally:
+            await asyncio.to_thread(shutdown_tracing)
+
+    app = FastAPI(title="Shop", version=__version__, lifespan=lifespan, telemetry={"tracing": False})
+    # Not trusted: what a browser says of users and traces is worth nothing. Who it is, the sign-in knows.
+    app.add_middleware(
+        LangfuseASGIMiddleware,
+        trusted=False,
+        user_id=lambda scope: getattr(scope["user"], "id", None),
+        session_id=lambda scope: getattr(scope["user"], "session", None),
+        exclude=["/health"],
+    )
+    # The one that is added last comes first.
+    app.add_middleware(AuthenticationMiddleware, backend=SignIn(setting("SHOP_SECRET")))
+
+    @app.get("/products")
+    def products(q: str) -> list[str]:
+        """Search the catalogue."""
+        return search(q)
+
+    @app.post("/checkout")
+    @requires("customer")
+    async def checkout(request: Request, basket: Basket) -> Any:
+        """Order what is in the basket."""
+        return await _answer(request, "POST", f"{setting('ORDERS_URL')}/orders", json=basket.model_dump())
+
+    @app.get("/products/{sku}/recommendations")
+    @requires("customer")
+    async def recommendations(request: Request, sku: str) -> Any:
+        """What goes with a product."""
+        return await _answer(request, "GET", f"{setting('RECOMMENDATIONS_URL')}/recommendations/{sku}")
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        """Whether the service is up."""
+        return {"status": "ok"}
+
+    return app
+
+
+async def _answer(request: Request, method: str, url: str, **options: Any) -> Any:
+    """What another service of the shop says."""
+    http: httpx.AsyncClient = request.app.state.http
+    try:
+        response = await http.request(method, url, **options)
+        response.raise_for_status()
+    except httpx.HTTPError as error:
+        raise HTTPException(502, "The shop has a problem, please try again.") from error
+    return response.json()

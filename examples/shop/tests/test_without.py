@@ -1,0 +1,102 @@
+"""What breaks with Langfuse's SDK alone, what a developer reads about it, and that the shop does better."""
+
+from __future__ import annotations
+
+import signal
+
+import httpx
+import pytest
+from processes import PATIENCE, Shop
+
+from pytest_langfuse import Observations
+
+BASKET = {"skus": ["mug", "tea"]}
+
+
+def check_out(shop: Shop, gateway_app: str) -> None:
+    """Order something, through that gateway."""
+    orders = shop.orders()
+    gateway = shop.gateway(gateway_app, ORDERS_URL=orders.url)
+    shop.wait_ready(orders, gateway)
+    with shop.customer(gateway, user="u-1", session="s-1") as customer:
+        assert customer.post("/checkout", json=BASKET).status_code == 200
+    # As Ctrl-C does: by that, the plain SDK too loses nothing.
+    gateway.interrupt()
+    gateway.wait(PATIENCE)
+    shop.stop(orders)
+
+
+def test_a_header_is_not_passed_on(shop: Shop, langfuse_spans: Observations) -> None:
+    check_out(shop, "shop.without.header:app")
+
+    with pytest.raises(AssertionError) as split:
+        langfuse_spans.assert_single_trace()
+    assert str(split.value).splitlines()[1:] == [
+        "  checkout: 1 observation from span checkout on",
+        "  POST /orders: 4 observations from span POST /orders on",
+    ]
+    with pytest.raises(AssertionError, match="user_id in trace POST /orders: not set on POST /orders, stock, thank"):
+        langfuse_spans.assert_propagated("user_id")
+
+
+def test_a_thread_without_context(shop: Shop, langfuse_spans: Observations) -> None:
+    orders = shop.orders("shop.without.context:app")
+    shop.wait_ready(orders)
+    assert httpx.post(f"{orders.url}/orders", json=BASKET, trust_env=False).is_success
+    shop.stop(orders)
+
+    with pytest.raises(AssertionError) as split:
+        langfuse_spans.assert_single_trace()
+    assert str(split.value).splitlines() == [
+        "3 traces, expected one (was the context lost over a thread or task?):",
+        "  order: 1 observation from span order on",
+        "  stock: 1 observation from retriever stock on",
+        "  stock: 1 observation from retriever stock on",
+    ]
+
+
+def test_the_shop_passes_on_both(shop: Shop, langfuse_spans: Observations) -> None:
+    check_out(shop, "shop.gateway:create_app")
+
+    langfuse_spans.assert_single_trace()
+    langfuse_spans.assert_propagated("user_id", value="u-1")
+    langfuse_spans.assert_contains("""
+        span "POST /checkout"
+          span "POST /orders"
+            2x retriever stock
+            ...
+    """)
+
+
+def search(shop: Shop, gateway_app: str) -> list[str]:
+    """Search for something, then deploy anew; returns the names of what was lost."""
+    gateway = shop.gateway(gateway_app)
+    shop.wait_ready(gateway)
+    assert httpx.get(f"{gateway.url}/products?q=mug", trust_env=False).json() == ["mug"]
+    shop.stop(gateway)
+    # Whoever traces: a server that was terminated says so.
+    assert gateway.returncode == -signal.SIGTERM
+    return [observation.name for observation in gateway.lost]
+
+
+def test_a_sigterm_without_shutdown(shop: Shop, langfuse_spans: Observations) -> None:
+    assert search(shop, "shop.without.shutdown:app") == ["products", "search"]
+
+    with pytest.raises(AssertionError) as lost:
+        langfuse_spans.assert_flushed()
+    message = str(lost.value).replace(" --port '{port}'", "")
+    assert message.splitlines()[:3] == [
+        "2 observations were not delivered:",
+        "  `products`: `python -m uvicorn shop.without.shutdown:app` was ended by SIGTERM before it had arrived",
+        "  `search`: `python -m uvicorn shop.without.shutdown:app` was ended by SIGTERM before it had arrived",
+    ]
+
+
+def test_the_shop_loses_nothing(shop: Shop, langfuse_spans: Observations) -> None:
+    assert search(shop, "shop.gateway:create_app") == []
+
+    langfuse_spans.assert_flushed()
+    langfuse_spans.assert_tree("""
+        span "GET /products"
+          retriever search  output=["mug"]
+    """)
