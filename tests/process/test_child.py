@@ -81,21 +81,25 @@ def test_modules_are_as_without(langfuse_process, script):
     assert app.wait() == 0, app.output
 
 
-def test_an_application_that_closes_every_file_and_changes_its_folder(langfuse_process, script):
-    """As daemons do. A ledger that held a descriptor would lose it, or write into what gets its number next."""
+def test_an_application_that_closes_every_file_and_changes_its_folder(langfuse_process, script, tmp_path):
+    """As daemons do. The ledger's descriptor is among them; its number is far above those that come next."""
     app = langfuse_process.start(
         script("""
             observe(1, "before ")
             os.chdir("/")
-            os.closerange(3, 1024)
-            files = [os.open(os.devnull, os.O_WRONLY) for _ in range(20)]
-            assert files[0] == 3
-            observe(1, "after ")
+            os.closerange(3, 5000)
+            files = [open(sys.argv[1], "a") for _ in range(100)]
+            assert [file.fileno() for file in files] == list(range(3, 103))
+            observe(1, "closed ")
+            os.closerange(3, 5000)
+            observe(1, "again ")
+            assert os.path.getsize(sys.argv[1]) == 0
             os._exit(0)
-        """)
+        """),
+        tmp_path / "other",
     )
     assert app.wait() == 0, app.output
-    assert [o.name for o in app.lost] == ["before 0", "after 0"]
+    assert [o.name for o in app.lost] == ["before 0", "closed 0", "again 0"]
 
 
 def test_an_application_without_file_descriptors_left(langfuse_process, script):
@@ -239,7 +243,7 @@ def test_what_cannot_be_noted_is_said(langfuse_process, script):
             import _pytest_langfuse_ledger
             get_client()
             _pytest_langfuse_spans = sys.modules["_pytest_langfuse_spans"]
-            _pytest_langfuse_spans.dumps = None
+            _pytest_langfuse_spans.quoted = None
             observe(1)
             os._exit(0)
         """)
@@ -271,7 +275,8 @@ client = get_client()
 with client.start_as_current_observation(name="s"):
     pass
 assert handlers == [signal.getsignal(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGCHLD")]
-print(handlers[0], handlers[2], sorted(t.name for t in threading.enumerate()), sorted(os.listdir("/dev/fd")))
+files = sorted(int(number) for number in os.listdir("/dev/fd") if int(number) < 500)
+print(handlers[0], handlers[2], sorted(t.name for t in threading.enumerate()), files)
 sys.stdout.flush()
 os.kill(os.getpid(), signal.SIGTERM)
 """

@@ -11,6 +11,7 @@ from langfuse import get_client
 from opentelemetry import propagate
 
 from pytest_langfuse import TreeMismatch
+from pytest_langfuse.outage.paths import matches
 from pytest_langfuse.process.errors import LedgerMissing, ProcessFailed, ProcessTimeout
 
 SERVER = """
@@ -154,11 +155,10 @@ def test_what_this_process_makes_stays_in_memory(langfuse_process, langfuse_span
 
 
 def test_costs_nothing_until_a_process_is_started(langfuse_process, langfuse_spans, capturing):
-    threads = threading.active_count()
     get_client().start_observation(name="own").end()
     assert [o.name for o in langfuse_spans] == ["own"]
     assert capturing._listening is None
-    assert threading.active_count() <= threads + 1  # the client's own, if this is its first test
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("langfuse-")]
     assert langfuse_process._folder is None
 
 
@@ -185,6 +185,13 @@ def test_an_outage_is_one_for_all_processes(langfuse_process, langfuse_outage, l
     app = langfuse_process.start(script("observe(2)"))
     assert app.wait() == 0
     assert app.lost == []
+
+
+def test_an_outage_of_one_path_is_one_for_all_processes():
+    """The base URL of a process has a path of its own."""
+    assert matches(["/api/public/otel/*"], "/process-1/api/public/otel/v1/traces")
+    assert matches(["/process-1/*"], "/process-1/api/public/otel/v1/traces")
+    assert not matches(["/api/public/scores"], "/process-1/api/public/otel/v1/traces")
 
 
 def test_clear_forgets_what_has_arrived_and_what_was_lost(langfuse_process, langfuse_spans, script):
@@ -261,7 +268,7 @@ def test_survives_sigkill_at_any_moment(langfuse_process, script):
             while True:
                 observe(1, f"{number} ")
                 number += 1
-                os.write(3, b"%d\\n" % number) if False else print(number)
+                print(number)
         """)
     )
     app.wait_for_output(re.compile("^200$", re.MULTILINE))

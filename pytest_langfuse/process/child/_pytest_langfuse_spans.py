@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
     from _pytest_langfuse_ledger import Ledger  # type: ignore[import-not-found, unused-ignore]
 
-#: Attributes that make an observation's type (server: `ObservationTypeMapper`).
+#: Attributes that make an observation's type, if they are there in this order (server: `ObservationTypeMapper`).
 _TYPES = ("langfuse.observation.type", "openinference.span.kind", "gen_ai.operation.name")
+
+
+_UNDECIDED = frozenset({"ended", "filtered"})
+#: A text as JSON. Names repeat.
+quoted = functools.lru_cache(128)(dumps)
 
 
 class _Now(threading.local):
@@ -28,7 +33,7 @@ class _Now(threading.local):
         #: Whether a processor that exports saw the span start which this thread is starting.
         self.seen = False
         #: The span of which this thread has noted the end last.
-        self.decided: int | str = 0
+        self.decided = 0
 
 
 _now = _Now()
@@ -60,10 +65,10 @@ def watch_spans(module: Any, ledger: Ledger) -> None:
 
     @functools.wraps(set_attributes)
     def typed(span: Any, attributes: Any) -> Any:
-        kind = attributes.get(_TYPES[0]) if isinstance(attributes, dict) else None
-        if kind is not None and kind != "span" and span.end_time is None:
-            trace_id, span_id = _ids(span)
-            ledger.write(f'["typed", "{trace_id}", "{span_id}", {dumps({_TYPES[0]: str(kind)})}]')
+        try:
+            _write_type(ledger, span, attributes)
+        except Exception as error:  # noqa: BLE001 - counted in the ledger; the application goes on
+            ledger.failed(error)
         return set_attributes(span, attributes)
 
     module.Tracer.start_span, module.Span.end, module.Span.set_attributes = started, ended, typed
@@ -141,26 +146,33 @@ def _write_start(ledger: Ledger, span: Any, args: tuple[Any, ...], kwargs: dict[
     above = f'"{parent.span_id:016x}"' if parent is not None and parent.is_valid else "null"
     ledger.write(
         f'["started", "{context.trace_id:032x}", "{context.span_id:016x}", {above}, '
-        f"{getattr(span, 'start_time', None) or 0}, {int(recording)}, {int(seen)}, {dumps(str(name))}]"
+        f"{getattr(span, 'start_time', None) or 0}, {int(recording)}, {int(seen)}, {quoted(str(name))}]"
     )
+
+
+def _write_type(ledger: Ledger, span: Any, attributes: Any) -> None:
+    kind = attributes.get(_TYPES[0]) if isinstance(attributes, dict) else None
+    if kind is not None and kind != "span" and span.end_time is None:
+        context = span.get_span_context()
+        ledger.write(
+            f'["typed", "{context.trace_id:032x}", "{context.span_id:016x}", '
+            f"{{{quoted(_TYPES[0])}: {quoted(str(kind))}}}]"
+        )
 
 
 def _write_end(ledger: Ledger, what: str, span: Any) -> None:
     try:
-        trace_id, span_id = _ids(span)
-        if what in {"ended", "filtered"} and _now.decided == span_id:
+        context = span.get_span_context()
+        if what in _UNDECIDED and _now.decided == context.span_id:
             # Within this very call a processor has taken it, or turned it down.
             return
-        _now.decided = span_id
+        _now.decided = context.span_id
         attributes = span.attributes or {}
-        types = {key: str(attributes[key]) for key in _TYPES if key in attributes}
+        kind = next((key for key in _TYPES if key in attributes), None)
+        kinds = "{}" if kind is None else f"{{{quoted(kind)}: {quoted(str(attributes[kind]))}}}"
         ledger.write(
-            f'["{what}", "{trace_id}", "{span_id}", {span.end_time or 0}, {dumps(str(span.name))}, {dumps(types)}]'
+            f'["{what}", "{context.trace_id:032x}", "{context.span_id:016x}", '
+            f"{span.end_time or 0}, {quoted(str(span.name))}, {kinds}]"
         )
     except Exception as error:  # noqa: BLE001 - counted in the ledger; the application goes on
         ledger.failed(error)
-
-
-def _ids(span: Any) -> tuple[str, str]:
-    context = span.get_span_context()
-    return f"{context.trace_id:032x}", f"{context.span_id:016x}"
