@@ -40,7 +40,8 @@ PARENT = f"00-{TRACE}-{SPAN}-01"
 @pytest.fixture
 def client(fresh, keys):
     failures.forget()
-    yield init_tracing(**keys, propagate_to=("orders.example.com",))
+    # No export is tried twice, however slow the machine is.
+    yield init_tracing(**keys, propagate_to=("orders.example.com",), timeout=60.0)
     assert failures.total == 0
 
 
@@ -310,7 +311,7 @@ def test_headers_are_read_in_every_form(client, collector, attach, headers):
     assert (get_request_context().user_id, get_request_context().session_id) == ("u@x", "s 1")
     client.start_observation(name="below").end()
     client.flush()
-    collector.wait_for(lambda: collector.accepted == ["below"])
+    collector.wait_for(lambda: collector.accepted == ["below"], timeout=60.0)
     assert b"u@x" in collector.exports[0].body
     assert bytes.fromhex(TRACE) in collector.exports[0].body
     assert bytes.fromhex(SPAN) in collector.exports[0].body
@@ -340,7 +341,7 @@ def test_reading_marks_no_observation_of_the_caller(client, collector):
     with client.start_as_current_observation(name="a"):
         extract_context(HEADERS)
     client.flush()
-    collector.wait_for(lambda: collector.accepted == ["a"])
+    collector.wait_for(lambda: collector.accepted == ["a"], timeout=60.0)
 
     assert b"u@x" not in collector.exports[0].body
 

@@ -28,7 +28,8 @@ def serve(fresh, keys, collector):
     """Serve a request with a `traceparent`; what was sent of it, and the flags that went on to the next service."""
 
     def serve(trace_id, flags, *, error=False, seconds=0.0, **settings):
-        client = init_tracing(**{**keys, "sample_rate": 0.5, **settings})
+        # No export is tried twice, however slow the machine is.
+        client = init_tracing(**{**keys, "timeout": 60.0, "sample_rate": 0.5, **settings})
         token = otel_context.attach(extract_context({"traceparent": f"00-{trace_id}-{SPAN}-{flags}"}))
         with client.start_as_current_observation(name="serve"):
             onward = inject_headers({}).get("traceparent", "")
@@ -40,7 +41,7 @@ def serve(fresh, keys, collector):
         otel_context.detach(token)
         health = tracing_health()
         assert health.ended == health.exported + health.buffered + sum(health.dropped.values())
-        report = shutdown_tracing()
+        report = shutdown_tracing(60.0)
         assert report.exported + report.buffered + sum(report.dropped.values()) == health.ended
         assert report.exported == len(collector.accepted)
         return collector.accepted, report.dropped, onward.rpartition("-")[2]
@@ -96,12 +97,12 @@ def test_only_one_of_the_flags_says_whether_it_is_sampled(serve, flags, sampled)
 
 
 def test_what_langfuse_gets_is_complete(fresh, keys, collector):
-    client = init_tracing(**keys)
+    client = init_tracing(**keys, timeout=60.0)
     token = otel_context.attach(extract_context({"traceparent": f"00-{KEPT}-{SPAN}-00"}))
     with client.start_as_current_observation(name="serve", input={"q": 1}, as_type="tool") as observation:
         observation.update(level="ERROR", status_message="failed", output="none")
     otel_context.detach(token)
-    assert shutdown_tracing().exported == 1
+    assert shutdown_tracing(60.0).exported == 1
 
     body = collector.exports[0].body
     for text in (b"failed", b"none", b"tool", bytes.fromhex(KEPT), bytes.fromhex(SPAN)):

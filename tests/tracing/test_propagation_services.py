@@ -135,7 +135,7 @@ def test_one_tree_over_three_services(langfuse_tracing, langfuse_spans, serve, c
     langfuse_spans.assert_propagated("user_id", "session_id")
     if METADATA_IS_JSON:  # version 5 of the SDK, which marks the application's root
         assert [observation.name for observation in langfuse_spans if observation.is_app_root] == ["gateway"]
-    assert shutdown_tracing().exported == 4
+    assert shutdown_tracing(60.0).exported == 4
 
 
 def test_a_service_that_is_not_on_the_list_starts_a_trace_of_its_own(langfuse_tracing, langfuse_spans, serve):
@@ -174,7 +174,7 @@ def test_an_error_downstream_of_an_unsampled_caller_is_seen(langfuse_tracing, la
         assert session.get(fine + "/y", headers={**unsampled, "traceparent": f"00-{'3' * 32}-{'4' * 16}-00"}).text
 
     langfuse_spans.assert_tree("span failing level=ERROR user_id=u")
-    assert shutdown_tracing().dropped == {"sampled_out": 2}
+    assert shutdown_tracing(60.0).dropped == {"sampled_out": 2}
 
 
 async def test_the_recipe_for_aiohttp(fresh, keys, service):
