@@ -212,7 +212,7 @@ async def test_a_stream_ends_the_observation_with_its_last_chunk(langfuse_spans)
             span background
     """)
     root, late = langfuse_spans.one("span GET"), langfuse_spans.one("span background")
-    assert root.end_time <= late.start_time
+    assert root.span.end_time <= late.span.start_time
 
 
 async def test_a_failed_response_ends_with_its_last_part_too(langfuse_spans):
@@ -224,7 +224,7 @@ async def test_a_failed_response_ends_with_its_last_part_too(langfuse_spans):
     await call(LangfuseASGIMiddleware(app))
 
     langfuse_spans.assert_tree('span GET level=ERROR status_message="503 Service Unavailable"\n    span background')
-    assert langfuse_spans.one("span GET").end_time <= langfuse_spans.one("span background").start_time
+    assert langfuse_spans.one("span GET").span.end_time <= langfuse_spans.one("span background").span.start_time
 
 
 async def _nowhere(message):
