@@ -6,6 +6,7 @@ what the server has already read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 #: A longer identifier is no identifier (characters); up to here `RequestContext` shortens what Langfuse would drop.
@@ -16,6 +17,8 @@ LONGEST_TEXT = 2_048
 MOST_HEADERS = 1_000
 #: A traceparent of a later version may be longer than today's 55 characters (W3C Trace Context, 2.2.5).
 _LONGEST_TRACEPARENT = 512
+#: What is taken from anybody: short, and without a character that means something to a log, a shell or a page.
+_PLAIN = re.compile(rb"[\w.:+/=@-]{1,128}")
 
 USER, SESSION, REQUEST, TRACEPARENT = b"x-user-id", b"x-session-id", b"x-request-id", b"traceparent"
 TRACE = frozenset({TRACEPARENT, b"tracestate", b"baggage"})
@@ -61,6 +64,11 @@ class Received:
         except UnicodeDecodeError:
             return None
         return text if text.isprintable() and text else None
+
+    def plain_identifier(self, name: bytes) -> str | None:
+        """The header as an id that may come from anybody, since it says nothing of who that is."""
+        value = self.one(name)
+        return value.decode() if value is not None and _PLAIN.fullmatch(value) else None
 
     def traceparent(self) -> str | None:
         """The header that names the caller's span, if there is exactly one of a sensible length."""

@@ -75,11 +75,11 @@ class Options:
         """Whom the request is for."""
         user = _asked("user_id", self._user_id, source)
         session = _asked("session_id", self._session_id, source)
-        request = None
+        request = headers.plain_identifier(_headers.REQUEST)
         if trusted:
             user = user or headers.identifier(_headers.USER)
             session = session or headers.identifier(_headers.SESSION)
-            request = headers.identifier(_headers.REQUEST)
+            request = request or headers.identifier(_headers.REQUEST)
         return RequestContext(user_id=user, session_id=session, request_id=request or _new_id())
 
     def trusts(self, installed: Any) -> bool:

@@ -30,9 +30,10 @@ class LangfuseASGIMiddleware:
 
     Args:
         app: The application.
-        trusted: Believe `x-user-id`, `x-session-id`, `x-request-id`, `traceparent` and baggage of the request: only
-            behind a gateway that sets or removes them all. `None` is the setting `trusted_request_headers`. If not,
-            the caller's span is linked, the request is a trace of its own, and its id a new UUID.
+        trusted: Believe `x-user-id`, `x-session-id`, `traceparent` and baggage of the request: only behind a gateway
+            that sets or removes them all. `None` is the setting `trusted_request_headers`. If not, the caller's span
+            is linked, and the request is a trace of its own. `x-request-id` is taken from anybody if it is plain
+            (128 letters, digits and `_.:+/=@-` at most); otherwise the request's id is a new UUID.
         capture_query: Show the query string too.
         exclude: Paths, globs allowed, that are not observed.
         user_id: What gives the user for a scope; wins over the header.

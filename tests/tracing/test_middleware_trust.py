@@ -95,11 +95,28 @@ async def test_untrusted_headers_are_not(langfuse_spans, serve, options):
     root = langfuse_spans.one("span GET")
     assert root.is_root
     assert root.trace_id != TRACE_ID
-    assert root.metadata["request_id"] != "r-1"
     [link] = root.span.links
     assert (link.context.trace_id, link.context.span_id) == (int(TRACE_ID, 16), int(SPAN_ID, 16))
-    sent = {value for name, value in ALL if name != "traceparent"} | {"u-b", "s-b"}
+    sent = {value for name, value in ALL if name not in {"traceparent", "x-request-id"}} | {"u-b", "s-b"}
     assert not sent & {str(value).strip('"') for value in root.span.attributes.values()}
+
+
+@both
+@pytest.mark.parametrize(
+    "value", ["r-1", "x" * 128, "3f2b8c1e-7d5a-4b6f-9c0d-1e2f3a4b5c6d", "Root=1-67891233-abc/+:@_."]
+)
+async def test_a_plain_request_id_is_taken_from_anybody(langfuse_spans, serve, value):
+    await serve([("x-request-id", value)], trusted=False)
+
+    langfuse_spans.assert_tree("* metadata.request_id=$value\nspan GET\n    span work", value=value)
+
+
+@both
+@pytest.mark.parametrize("value", ["", "x" * 129, "a b", "a;b", "<b>", "${jndi}", "é", "a\tb", "a\x7fb"])
+async def test_another_request_id_is_not(langfuse_spans, serve, value):
+    await serve([("x-request-id", value)], trusted=False)
+
+    assert re.fullmatch(r"[0-9a-f-]{36}", langfuse_spans.one("span GET").metadata["request_id"])
 
 
 @both
