@@ -472,6 +472,15 @@ def test_output_of_both_streams(langfuse_process):
     assert repr(app).endswith("ended with status 0>")
 
 
+def test_lines_are_seen_when_they_are_printed(langfuse_process):
+    """Python would keep them until there is more: its standard output is no terminal here."""
+    app = langfuse_process.start("-c", "import time; print('up'); time.sleep(60)", env={"PYTHONUNBUFFERED": None})
+    app.wait_for_output("up")
+    app.kill()
+    app.wait()
+    assert app.output == "up\n"
+
+
 def test_very_much_output_is_kept_within_bounds(langfuse_process):
     app = langfuse_process.start("-c", "for n in range(400_000): print(f'line {n:09}')")
     assert app.wait(60) == 0
