@@ -28,15 +28,19 @@ def test_one_trace_over_gateway_orders_and_worker(
     worker.wait_for_output(f"shipped {response.json()['order']}", timeout=PATIENCE)
     shop.stop(gateway, orders, worker)
 
-    langfuse_spans.assert_tree("""
+    langfuse_spans.assert_tree(
+        """
         * user_id=u-1 session_id=s-1 environment=production release=2.1.0 level=DEFAULT
-        span "POST /checkout"     output.status_code=200
-          span "POST /orders"     output.status_code=201
-            2x retriever stock
+        span "POST /checkout"     output.status_code=200 metadata.request_id=$request
+          span "POST /orders"     output.status_code=201 metadata.request_id=$request
+            2x retriever stock    metadata.request_id=$request
             generation thank      model=gpt-4o-mini-2024-07-18 usage.total=24 output.content="Thank you!"
             span ship
               tool book_courier
-    """)
+        """,
+        # What a customer can quote to the support.
+        request=response.headers["x-request-id"],
+    )
     langfuse_spans.assert_single_trace()
     langfuse_spans.assert_propagated("user_id", "session_id")
     langfuse_spans.assert_flushed()

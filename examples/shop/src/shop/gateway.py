@@ -13,7 +13,13 @@ from pydantic import BaseModel, Field
 from starlette.authentication import requires
 from starlette.middleware.authentication import AuthenticationMiddleware
 
-from pytest_langfuse.tracing import LangfuseASGIMiddleware, init_tracing, instrument_httpx, shutdown_tracing
+from pytest_langfuse.tracing import (
+    LangfuseASGIMiddleware,
+    get_request_context,
+    init_tracing,
+    instrument_httpx,
+    shutdown_tracing,
+)
 from shop import __version__
 from shop.catalogue import search
 from shop.settings import setting
@@ -49,6 +55,7 @@ def create_app() -> FastAPI:
         user_id=lambda scope: getattr(scope["user"], "id", None),
         session_id=lambda scope: getattr(scope["user"], "session", None),
         exclude=["/health"],
+        send_request_id=True,
     )
     # The one that is added last comes first.
     app.add_middleware(AuthenticationMiddleware, backend=SignIn(setting("SHOP_SECRET")))
@@ -81,8 +88,9 @@ def create_app() -> FastAPI:
 async def _answer(request: Request, method: str, url: str, **options: Any) -> Any:
     """What another service of the shop says."""
     http: httpx.AsyncClient = request.app.state.http
+    headers = {"x-request-id": get_request_context().request_id or ""}
     try:
-        response = await http.request(method, url, **options)
+        response = await http.request(method, url, headers=headers, **options)
         response.raise_for_status()
     except httpx.HTTPError as error:
         raise HTTPException(502, "The shop has a problem, please try again.") from error

@@ -34,7 +34,8 @@ def install(folder: Path) -> None:
             return
         done = _run(["npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
         if done.returncode:
-            raise NpmError(f"`npm ci` failed in {folder.name}: {done.stderr.strip()}")
+            said = [line.removeprefix("npm error ") for line in done.stderr.splitlines()]
+            raise NpmError(f"`npm ci` failed in {folder.name}: {', '.join(said[:4])}")
         installed.write_text(wanted)
     finally:
         os.close(lock)
