@@ -170,10 +170,17 @@ class Captured(Sequence[Observation]):
         if not len(self):
             self._fail(failure.NOTHING, [])
 
-    def _fail(self, summary: str, sentences: Sequence[str], *, show: Sequence[Observation] | None = None) -> NoReturn:
+    def _fail(
+        self,
+        summary: str,
+        sentences: Sequence[str],
+        *,
+        show: Sequence[Observation] | None = None,
+        told: Sequence[Unexported] = (),
+    ) -> NoReturn:
         __tracebackhide__ = True
         style = current()
-        text = failure.plain_text(summary, sentences, show, self._source, style)
+        text = failure.plain_text(summary, sentences, show, self._source, style, told)
         raise TreeMismatch(style.body(text), sentences)
 
 

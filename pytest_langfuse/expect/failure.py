@@ -44,15 +44,20 @@ def differences_first(
 
 
 def plain_text(
-    summary: str, sentences: Sequence[str], shown: Sequence[Observation] | None, source: Source, style: Style
+    summary: str,
+    sentences: Sequence[str],
+    shown: Sequence[Observation] | None,
+    source: Source,
+    style: Style,
+    told: Sequence[Unexported] = (),
 ) -> str:
-    """Summary, sentences, the captured trees if they are to be `shown`, and what was not exported."""
+    """Summary, sentences, the captured trees if they are to be `shown`, and what else was not exported than `told`."""
     parts = ["\n".join([summary, *section_lines(sentences, style)])]
     if shown:
         parts.append("\n".join(["Captured:", *_tree_lines(shown, style)]))
     captured = source.observations()
-    reasons = not_exported(captured, source.unexported(), style)
-    if not captured and not reasons and summary != NOTHING:
+    reasons = not_exported(captured, source.unexported(), style, told)
+    if not captured and not reasons and not told and summary != NOTHING:
         parts.append(NOTHING)
     return "\n\n".join([*parts, *reasons])
 
@@ -95,11 +100,18 @@ def section_lines(sentences: Sequence[str], style: Style) -> list[str]:
     return [*(f"  {sentence}" for sentence in shown), *more]
 
 
-def not_exported(captured: Iterable[Observation], unexported: Sequence[Unexported], style: Style) -> list[str]:
-    """What was recorded but not exported and why, and which observations lost their parent by that."""
+def not_exported(
+    captured: Iterable[Observation], unexported: Sequence[Unexported], style: Style, told: Sequence[Unexported] = ()
+) -> list[str]:
+    """What was recorded but not exported and why, and which observations lost their parent by that.
+
+    Of the observations that are `told` by the assertion itself, the reason is not given again.
+    """
+    known = {(item.observation.trace_id, item.observation.id) for item in told}
     reasons = Counter(
         f"`{name_in_sentence(item.observation.name)}` was recorded but not exported: {item.detail}"
         for item in unexported
+        if (item.observation.trace_id, item.observation.id) not in known
     )
     names = {item.observation.id: item.observation.name for item in unexported}
     orphans = Counter(

@@ -145,7 +145,8 @@ class Observations(Captured):
         traces = self.traces
         if len(traces) > 1:
             sentences = [_trace_and_roots(trace) for trace in traces]
-            self._fail(f"{len(traces)} traces, expected one (was the context lost over a thread or task?):", sentences)
+            why = "was the context lost over a thread or task, or a header not passed on?"
+            self._fail(f"{len(traces)} traces, expected one ({why}):", sentences)
 
     def assert_flushed(self) -> None:
         """All that ended, was sampled and passed the filters was delivered, and no process of the test lost any."""
@@ -154,7 +155,7 @@ class Observations(Captured):
         if lost:
             sentences = [f"`{name_in_sentence(item.observation.name)}`: {item.detail}" for item in lost]
             what = "observation was" if len(lost) == 1 else "observations were"
-            self._fail(f"{len(lost)} {what} not delivered:", sentences)
+            self._fail(f"{len(lost)} {what} not delivered:", sentences, told=lost)
 
     def assert_not_exported(self, *secrets: str) -> None:
         """None of the texts is in what any exporter of the process put on the wire, however it is written there.

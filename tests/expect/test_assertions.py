@@ -254,7 +254,7 @@ def test_single_trace():
         captured("span answer\n  tool a\ngeneration llm", unexported=[FILTERED]).assert_single_trace
     ) == text(
         """
-        2 traces, expected one (was the context lost over a thread or task?):
+        2 traces, expected one (was the context lost over a thread or task, or a header not passed on?):
           answer: 2 observations from span answer on
           llm: 1 observation from generation llm on
 
@@ -285,6 +285,16 @@ def test_flushed():
         """
     )
     assert failure(captured(TREE, undelivered=lost[:1]).assert_flushed).startswith("1 observation was not delivered:")
+
+
+def test_what_was_not_delivered_is_told_once():
+    lost = [Unexported(observation("generation", "llm", id=80), "dropped", "its process ended first")]
+    assert failure(captured("", undelivered=lost, unexported=lost).assert_flushed) == text(
+        """
+        1 observation was not delivered:
+          `llm`: its process ended first
+        """
+    )
 
 
 # -- not exported ------------------------------------------------------------------------------------------------------
