@@ -604,6 +604,7 @@ def test_names_that_cannot_be_printed_are_escaped() -> None:
 
 def test_colour_when_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
+    before = style.current()
     restore = style.configure(color=True)
     try:
         with pytest.raises(TreeMismatch) as error:
@@ -612,7 +613,7 @@ def test_colour_when_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
         restore()
     assert "\x1b[31m- span a model=x\x1b[0m" in str(error.value)
     assert "\x1b[32m+ span a\x1b[0m" in str(error.value)
-    assert style.current() == style.Style()
+    assert style.current() == before
 
 
 def test_no_color_wins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,11 @@ SERVER = """
 """
 
 
+@pytest.fixture(autouse=True)
+def _only_client(langfuse_fresh_client):
+    """`get_client()` means that of the test, whatever clients other tests of this process have built."""
+
+
 def get(url, **headers):
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as response:
         return response.read()

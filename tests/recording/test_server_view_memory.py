@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langfuse import Langfuse, propagate_attributes
+from langfuse._client.resource_manager import LangfuseResourceManager
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -31,9 +32,8 @@ def exporter():
 @pytest.fixture
 def client(exporter):
     provider = TracerProvider(resource=Resource({"service.version": "7", "lost": "\ud800"}))
-    # A client is kept by its key for as long as the process lives, hence one key a test.
     client = Langfuse(
-        public_key=f"pk-lf-{id(exporter)}",
+        public_key="pk-lf-1",
         secret_key="sk-lf-1",
         span_exporter=exporter,
         tracer_provider=provider,
@@ -41,6 +41,8 @@ def client(exporter):
     )
     yield client
     client.shutdown()
+    # Where two clients are, `get_client()` of another test would not know which one is meant.
+    LangfuseResourceManager._instances.pop(client._resources.public_key)
 
 
 def assert_equal_views(spans):

@@ -590,7 +590,10 @@ def test_sigterm_to_gunicorn(start, collector, options):
         command=[*command, *options],
     )
     wait_for_port(port, script)
-    seen = [request(port) for _ in range(4)]
+    seen = [request(port)]
+    # A worker of --preload that is still starting misses the signal, and gunicorn waits 30 s for it, with any SDK.
+    while len(set(seen)) < 2:
+        seen.append(request(port))
 
     assert script.send(signal.SIGTERM).wait() == 0
     assert sorted(collector.accepted) == sorted(name for pid in seen for name in names(10, f"{pid} "))
