@@ -35,8 +35,11 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def app(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A pytester folder with `app.py`; runs get no other plugin than ours unless they name it."""
+def app(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A pytester folder with `app.py`; runs get no other plugin than ours and xdist unless they name it."""
+    # All that are installed here take three seconds to import, in each process.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_langfuse.plugin,xdist.plugin")
     pytester.makepyfile(app=APP)
     pytester.syspathinsert()
     return pytester

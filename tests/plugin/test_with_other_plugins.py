@@ -34,7 +34,7 @@ def test_xdist_shows_the_trace_of_a_failing_test(app: pytest.Pytester) -> None:
 def test_a_client_built_by_a_conftest(app: pytest.Pytester) -> None:
     app.makeconftest("from app import langfuse")
     app.makepyfile(SUITE)
-    for arguments in ([], ["-n", "2"]):
+    for arguments in ([], ["-n", "1"]):
         app.runpytest_subprocess("--langfuse-capture", *arguments).assert_outcomes(passed=6)
 
 
