@@ -63,6 +63,9 @@ def wait_until_gone(pids: list[int]) -> None:
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.setattr(processes_module, "GRACE", 0.2)
+    # All plugins that are installed here take three seconds to import, in each process.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_langfuse.plugin,xdist.plugin")
     pytester.makepyfile(stubborn=STUBBORN)
     pytester.makeconftest(START)
     return pytester
