@@ -45,9 +45,10 @@ class Connections:
 
     def unread(self, busy: Callable[[socket.socket], bool]) -> bool:
         """Whether anything that clients have sent may wait to be read; `busy` knows of the connections being read."""
-        # In this order: a connection comes out of the listener's queue and is open then.
+        # In this order: a connection comes out of the listener's queue and is open then, and what comes out of a
+        # socket makes its connection busy before that.
         return self.listener.pending or any(
-            busy(connection) or readable(connection) for connection in self._snapshot() if connection.fileno() >= 0
+            readable(connection) or busy(connection) for connection in self._snapshot() if connection.fileno() >= 0
         )
 
     def stop(self) -> None:
