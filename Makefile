@@ -47,7 +47,8 @@ demo: $(STAMP) ## run the example applications' tests with their traces captured
 	@echo 'Exit status 1, on purpose: this application does not survive an outage of Langfuse, and the report says where.'
 
 test: $(STAMP) ## run all tests
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@# Three on two cores: many tests wait for a process, a signal or a timeout.
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
 	@status=0; \
