@@ -120,6 +120,8 @@ class Pipeline:
     def finish(self, *, sent: bool) -> Balance:
         """The final balance. `sent`: whether the sender has ended; otherwise it is left to end with the process."""
         kept = 0
+        if not sent:
+            self.sender.abandon()
         if self.buffer.durable:
             try:
                 kept = self.buffer.counts()[0]

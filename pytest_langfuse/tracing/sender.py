@@ -100,8 +100,15 @@ class Sender:
         with self._changed:
             self._stopping = True
             self._failed = 0
-            self._given_up = self._retry_at > now() + timeout
+            # It may have been abandoned already, by a caller that did not wait for this.
+            self._given_up = self._given_up or self._retry_at > now() + timeout
             self._not_before = self._retry_at
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Send nothing more: what is left was counted as lost, or is the spool's. A request under way may still end."""
+        with self._changed:
+            self._given_up = True
             self._changed.notify_all()
 
     def join(self, timeout: float | None = None) -> None:
@@ -160,7 +167,7 @@ class Sender:
             return
         permit = self._breaker.try_acquire()
         if permit is None:
-            self._given_up = self._stopping
+            self._given_up = self._given_up or self._stopping
             self._not_before = now() + min(max(self._breaker.retry_after, 0.01), _LOOK_AGAIN)
             with self._changed:
                 # Whoever waits for a flush has to look at the breaker.
@@ -242,7 +249,7 @@ class Sender:
         if outcome is not None:
             self._say("failed", f"Langfuse can't be reached ({outcome.reason}); spans are kept. {outcome.detail}")
         if self._stopping:
-            self._given_up = self._failed >= _LAST_TRIES
+            self._given_up = self._given_up or self._failed >= _LAST_TRIES
             pause = _LAST_PAUSE * self._failed
         else:
             pause = min(_FIRST_PAUSE * 2 ** min(self._failed - 1, 10), _LONGEST_PAUSE) * random.uniform(0.75, 1.0)  # noqa: S311 - to spread, not to hide

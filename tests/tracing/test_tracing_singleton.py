@@ -335,6 +335,21 @@ def test_what_is_left_is_sent_at_exit(collector, keys):
     assert len(collector.accepted) == 10
 
 
+def test_nothing_is_sent_after_a_shutdown_that_timed_out(collector, keys):
+    collector.reply = type(collector.reply)(hang=True)
+    init_tracing(**keys, timeout=1.0)
+    sender = singleton_module.singleton.installation.pipeline.sender
+    observe_one()
+    # A request is under way and will fail by its own timeout.
+    collector.wait_for(lambda: collector.requests)
+    report = shutdown_tracing(timeout=0.1)
+    assert (report.timed_out, report.dropped) == (True, {"shutdown": 1})
+
+    sender.join(30.0)
+    assert not sender.alive
+    assert len(collector.requests) == 1
+
+
 def test_the_deadline_holds_when_langfuse_hangs(collector, keys, caplog):
     caplog.set_level(logging.CRITICAL, "opentelemetry")
     collector.reply = type(collector.reply)(hang=True)
