@@ -55,9 +55,7 @@ def _records(scope_spans: ScopeSpans, resource: Mapping[str, Any]) -> Iterable[S
             scope_attributes=attributes,
             status=_STATUS.get(span.status.code, "UNSET"),
             status_message=span.status.message or None,
-            events=tuple(SpanEvent(event.name, _attributes(event.attributes)) for event in span.events)
-            if span.events
-            else (),
+            events=tuple(SpanEvent(event.name, _attributes(event.attributes)) for event in span.events),
             raw=span,
         )
 

@@ -7,7 +7,11 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from langfuse import Langfuse
 from loopback_langfuse import Collector
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 
 @pytest.fixture
@@ -46,6 +50,22 @@ def fresh() -> Iterator[None]:
         LangfuseResourceManager._instances.clear()
         LangfuseResourceManager._instances.update(instances)
         trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE = provider, once
+
+
+@pytest.fixture
+def client(fresh: None) -> Iterator[Langfuse]:
+    """A client of the SDK; what its spans carry is in `client.exporter`, at once and as they are."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    langfuse = Langfuse(
+        public_key="pk-lf-client", secret_key="sk", base_url="http://127.0.0.1:9", tracer_provider=provider,
+        span_exporter=InMemorySpanExporter(),
+    )  # fmt: skip
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    langfuse.exporter = exporter
+    yield langfuse
+    langfuse.shutdown()
+    provider.shutdown()
 
 
 @pytest.fixture

@@ -10,32 +10,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from langfuse import Langfuse
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from pytest_langfuse.tracing import carry_context, extract_context, get_request_context, inject_headers, request_context
 
 #: `threading.Thread` inherits the context where Python says so (3.14, free-threaded builds first).
 THREADS_INHERIT = bool(getattr(sys.flags, "thread_inherit_context", False))
-
-
-@pytest.fixture
-def client(fresh):
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    langfuse = Langfuse(
-        public_key="pk-lf-carry", secret_key="sk", base_url="http://127.0.0.1:9", tracer_provider=provider,
-        span_exporter=InMemorySpanExporter(),
-    )  # fmt: skip
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    langfuse.exporter = exporter
-    yield langfuse
-    langfuse.shutdown()
-    provider.shutdown()
 
 
 @pytest.fixture

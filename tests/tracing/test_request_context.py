@@ -6,29 +6,10 @@ import logging
 import threading
 
 import pytest
-from langfuse import Langfuse
 from opentelemetry import context as otel_context
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from pytest_langfuse.tracing import RequestContext, get_request_context, request_context, run_with_context
 from pytest_langfuse.tracing import context as context_module
-
-
-@pytest.fixture
-def client(fresh):
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    langfuse = Langfuse(
-        public_key="pk-lf-context", secret_key="sk", base_url="http://127.0.0.1:9", tracer_provider=provider,
-        span_exporter=InMemorySpanExporter(),
-    )  # fmt: skip
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    langfuse.exporter = exporter
-    yield langfuse
-    langfuse.shutdown()
-    provider.shutdown()
 
 
 @pytest.fixture(autouse=True)
