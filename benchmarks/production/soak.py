@@ -2,8 +2,8 @@
 
 The faults are those of the plugin's outage layer, all of them, one at a time, on real sockets. Every millisecond the
 ledger is checked: `ended == exported + buffered + sum(dropped.values())`. At its end Langfuse recovers, the process
-shuts down, and what the stand-in has is compared with what the ledger says. An observation may be delivered twice only
-where Langfuse had taken it and its answer came too late (slow, drip).
+shuts down, and what the stand-in has is compared with what the ledger says. An observation may be delivered once more
+only for each request with it to which the process got no answer: then nobody can know whether Langfuse has it.
 
 `python benchmarks/production/soak.py --seconds 600`
 """
@@ -37,15 +37,44 @@ from pytest_langfuse.tracing import (
     shutdown_tracing,
     tracing_health,
 )
+from pytest_langfuse.tracing.http_sink import HttpSink, Outcome, Verdict
 
 HEALTHY = "no fault"
-#: Faults in which Langfuse takes what the process takes for failed.
-AMBIGUOUS = {"slow", "drip"}
 THREADS, TASKS = 8, 8
 #: Seconds.
 TIMEOUT, PAUSE = 0.5, 0.02
 #: Longer than the breaker's pause, and than what is slow.
 PAUSE_BETWEEN = 1.2
+
+
+class Unanswered:
+    """Requests that were sent and got no answer, as the process saw it: the only reason to deliver something twice."""
+
+    def __init__(self) -> None:
+        self.fault = HEALTHY
+        #: By the id of an observation.
+        self.tries: Counter[bytes] = Counter()
+        #: By the error and the fault in force: how many requests.
+        self.reasons: Counter[str] = Counter()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch what is sent inside the block."""
+        send = HttpSink.send
+
+        def watched(sink: HttpSink, data: bytes) -> Outcome:
+            fault = self.fault
+            outcome = send(sink, data)
+            if outcome.verdict is Verdict.FAILED and not outcome.reason.startswith(("http_", "not_otlp")):
+                self.tries.update(ids(data))
+                self.reasons[f"{outcome.reason} ({fault})"] += 1
+            return outcome
+
+        HttpSink.send = watched  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            HttpSink.send = send  # type: ignore[method-assign]
 
 
 class Work:
@@ -125,14 +154,10 @@ def served() -> Iterator[LangfuseServer]:
         yield server
 
 
-def flap(server: LangfuseServer, seconds: float, rng: random.Random) -> tuple[Counter[str], list[range]]:
-    """Change how Langfuse fails, and check the ledger, for so long.
-
-    Returns how many requests met each fault, and which bodies arrived while an answer may have come too late.
-    """
+def flap(server: LangfuseServer, seconds: float, rng: random.Random, unanswered: Unanswered) -> Counter[str]:
+    """Change how Langfuse fails, and check the ledger, for so long. Returns how many requests met each fault."""
     until = time.monotonic() + seconds
     met: Counter[str] = Counter()
-    ambiguous: list[range] = []
     waiting: list[str] = []
     while time.monotonic() < until:
         if not waiting:
@@ -141,17 +166,16 @@ def flap(server: LangfuseServer, seconds: float, rng: random.Random) -> tuple[Co
             rng.shuffle(waiting)
         name = waiting.pop()
         options = {"delay": 2 * TIMEOUT} if name == "slow" else {}
-        before = len(server.stand_in.bodies)
         outage = None if name == HEALTHY else Outage.of(name, **options)
+        unanswered.fault = name
         with nullcontext() if outage is None else outage.apply(server):
             check_ledger(rng.uniform(0.2, 3.0))
         if outage is not None:
             met[name] += outage.struck
+        unanswered.fault = HEALTHY
         # The breaker's pause and a healthy moment, so that the next fault is met by requests and not by the breaker.
         check_ledger(PAUSE_BETWEEN)
-        if name in AMBIGUOUS:
-            ambiguous.append(range(before, len(server.stand_in.bodies)))
-    return met, ambiguous
+    return met
 
 
 def check_ledger(seconds: float) -> None:
@@ -165,15 +189,12 @@ def check_ledger(seconds: float) -> None:
         time.sleep(0.001)
 
 
-def arrived(stand_in: StandIn) -> dict[bytes, list[int]]:
-    """In which bodies each observation arrived, by its id."""
-    places: dict[bytes, list[int]] = {}
-    for index, body in enumerate(stand_in.bodies):
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            for scope in resource.scope_spans:
-                for span in scope.spans:
-                    places.setdefault(span.span_id, []).append(index)
-    return places
+def ids(body: bytes) -> Iterator[bytes]:
+    """The ids of the observations in an export body."""
+    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                yield span.span_id
 
 
 def main() -> int:
@@ -184,7 +205,8 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     rng = random.Random(options.seed)  # noqa: S311 - to be repeatable, not to be secret
-    with served() as server:
+    unanswered = Unanswered()
+    with served() as server, unanswered.watching():
         init_tracing(
             public_key="pk-lf-soak", secret_key="sk-lf-soak", base_url=server.url, timeout=TIMEOUT, flush_at=50,  # noqa: S106
             flush_interval=0.2, breaker_failure_threshold=5, breaker_recovery_timeout=1.0, max_buffer_spans=20_000,
@@ -194,23 +216,24 @@ def main() -> int:
         threads.append(threading.Thread(target=work.tasks))
         for thread in threads:
             thread.start()
-        met, ambiguous = flap(server, options.seconds, rng)
+        met = flap(server, options.seconds, rng, unanswered)
         work.stop.set()
         for thread in threads:
             thread.join()
         time.sleep(2.0)
         report = shutdown_tracing(60.0)
-        places = arrived(server.stand_in)
+        arrived = Counter(span for body in server.stand_in.bodies for span in ids(body))
     ended = tracing_health().ended
-    again = [copies[0] for copies in places.values() if len(copies) > 1]
-    unexplained = sum(not any(first in bodies for bodies in ambiguous) for first in again)
+    again = [span for span, copies in arrived.items() if copies > 1]
+    unexplained = sum(arrived[span] - 1 > unanswered.tries[span] for span in again)
     unaccounted = work.made - report.exported - report.buffered - sum(report.dropped.values())
-    missing = report.exported - len(places)
+    missing = report.exported - len(arrived)
     print(
         f"seed {options.seed}, {options.seconds:.0f} s; requests that met a fault: "
         f"{', '.join(f'{name} {count}' for name, count in sorted(met.items()))}\n"
         f"made {work.made}, ended {ended}, exported {report.exported}, dropped {dict(report.dropped)}\n"
-        f"the server has {len(places)}, {len(again)} of them more than once, their first answer having been too late\n"
+        f"the server has {len(arrived)}, {len(again)} of them more than once; requests without an answer: "
+        f"{', '.join(f'{reason} {count}' for reason, count in sorted(unanswered.reasons.items()))}\n"
         f"not accounted for: {unaccounted}; said to be exported but not there: {max(0, missing)}; "
         f"more than once for no reason: {unexplained}"
     )
