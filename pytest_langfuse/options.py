@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
@@ -39,14 +40,16 @@ class Options(NamedTuple):
         if show is None:
             show, source = str(config.getini("langfuse_show")), "ini option langfuse_show"
         outage = getattr(option, "langfuse_outage", None) or str(config.getini("langfuse_outage")) or None
-        json = getattr(option, "langfuse_json", None) or str(config.getini("langfuse_json")) or None
+        json, json_source = getattr(option, "langfuse_json", None), "--langfuse-json"
+        if not json:
+            json, json_source = str(config.getini("langfuse_json")), "ini option langfuse_json"
         return cls(
             # A suite in an outage is captured: nothing of it must go to the real Langfuse.
             capture=capture or outage is not None,
             show=cast("Show", one_of(show, _SHOW, source)),
             outage=outage,
             max_slowdown=_ini_seconds(config, "langfuse_max_slowdown"),
-            json=Path(json) if json else None,
+            json=_output_file(json, json_source) if json else None,
         )
 
 
@@ -115,6 +118,18 @@ def _ini_bool(config: pytest.Config, name: str) -> bool:
     if value in {"0", "false", "no", "off", ""}:
         return False
     raise pytest.UsageError(f"ini option {name}: {value!r} is not one of true, false")
+
+
+def _output_file(value: str, source: str) -> Path:
+    """A file that can be written, found out before a run of minutes. Absolute: a test may change the folder."""
+    path = Path(value).absolute()
+    if path.is_dir():
+        raise pytest.UsageError(f"{source}: {value!r} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise pytest.UsageError(f"{source}: {value!r} is in a folder that does not exist")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise pytest.UsageError(f"{source}: {value!r} can't be written")
+    return path
 
 
 def _ini_seconds(config: pytest.Config, name: str) -> float:

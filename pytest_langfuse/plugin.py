@@ -109,8 +109,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         multiply(items, parse_faults(capturing.options.outage, "--langfuse-outage"), OUTAGE_MARKER)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin the recording of a test; also of each rerun, which must not see what the attempt before it left."""
     capturing = item.config.stash[capturing_key]
     if capturing.options.capture or captures(item):
@@ -123,7 +123,6 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
             capturing.outages.begin(outage)
     elif capturing.options.outage is not None:
         capturing.begin_degraded(item)
-    return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -188,7 +187,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         options, cache = capturing.options, getattr(session.config, "cache", None)
         if options.outage is None:
             degradation.remember(cache)
-        elif degradation.settle(cache, options.json) and session.exitstatus == 0:
+        elif not degradation.settle(cache, options.json) and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from unittest.mock import patch
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -70,11 +71,8 @@ class Unanswered:
                 self.reasons[f"{outcome.reason} ({fault})"] += 1
             return outcome
 
-        HttpSink.send = watched  # type: ignore[method-assign]
-        try:
+        with patch.object(HttpSink, "send", watched):
             yield
-        finally:
-            HttpSink.send = send  # type: ignore[method-assign]
 
 
 class Work:

@@ -150,6 +150,8 @@ class Captured(Sequence[Observation]):
         For observations of other threads and processes. Fails after `timeout` seconds, saying what arrived.
         """
         __tracebackhide__ = True
+        if not _is_count(count):
+            raise ValueError(f"wait_for(count={count!r}): expected how many observations, 1 or more")
         select, end = Selector(selector, fields), _now() + timeout
         while True:
             found = select(self._source.observations())
@@ -196,3 +198,7 @@ def _summed(details: Iterable[Mapping[str, Any]]) -> dict[str, float]:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 total[key] = total.get(key, 0) + value
     return total
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -82,8 +82,12 @@ class Clock:
 
         Raises:
             ValueError: `seconds` is negative; a monotonic clock can't go back.
+            TypeError: `seconds` is no number.
         """
-        if seconds < 0:
+        __tracebackhide__ = True
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise TypeError(f"langfuse_clock.advance(seconds={seconds!r}): expected a number of seconds")
+        if not 0 <= seconds < float("inf"):
             raise ValueError(f"langfuse_clock.advance(seconds={seconds}): a clock does not go back, use seconds >= 0")
         self._frozen.tick(timedelta(seconds=seconds))
 

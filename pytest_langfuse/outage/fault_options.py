@@ -35,6 +35,7 @@ class FaultOptions:
     @classmethod
     def of(cls, owner: str, options: Mapping[str, Any]) -> FaultOptions:
         """Read keywords for `owner`. Raises `TypeError` for an unknown one or a wrong type, `ValueError` otherwise."""
+        __tracebackhide__ = True
         names = [option.name for option in fields(cls)]
         for name in options:
             if name not in names:

@@ -44,6 +44,7 @@ class LangfuseRouter(respx.MockRouter):
         tags: Sequence[str] = (),
     ) -> StoredPrompt:
         """Add a prompt for this test; see `StandIn.prompt`."""
+        __tracebackhide__ = True
         return self.stand_in.prompt(name, prompt, version=version, labels=labels, config=config, type=type, tags=tags)
 
     @property

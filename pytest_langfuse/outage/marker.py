@@ -17,55 +17,55 @@ _PARAMETER = "_langfuse_outage"
 Variant = Sequence[tuple[str, Mapping[str, Any]]]
 
 
-def variants(markers: Iterable[pytest.Mark]) -> Sequence[Variant]:
-    """One entry for each run of the test: a fault of each marker, which are in force together.
-
-    Raises `pytest.UsageError` for a marker without a fault.
-    """
-    alternatives = [[(fault, marker.kwargs) for fault in _faults(marker)] for marker in markers]
-    return list(itertools.product(*alternatives))
-
-
-def identity(variant: Variant) -> str:
-    """The id of a run: `refused`, `hang+http_503`."""
-    return "+".join(str(fault) for fault, _ in variant)
-
-
 def parametrize(metafunc: pytest.Metafunc) -> None:
-    """Run a test once under each of several faults."""
-    runs = variants(metafunc.definition.iter_markers(NAME))
+    """Run a test once under each of several faults.
+
+    Fails the collection of its module for a marker that makes no outage: before any test has run, and without a
+    traceback, which would show no line of the test.
+    """
+    definition = metafunc.definition
+    runs = _variants(definition.iter_markers(NAME), definition.nodeid)
+    for run in runs:
+        _outages(run, definition.nodeid)
     if len(runs) > 1:
         metafunc.fixturenames.append(_PARAMETER)
-        metafunc.parametrize(_PARAMETER, runs, ids=[identity(run) for run in runs])
+        metafunc.parametrize(_PARAMETER, runs, ids=["+".join(fault for fault, _ in run) for run in runs])
 
 
 def outages_of(item: pytest.Item) -> list[Outage]:
-    """The outages that the markers of a test ask for.
-
-    Raises `pytest.UsageError` for an unknown fault or option, with a suggestion.
-    """
+    """The outages that the markers of a test ask for. Fails the test if a marker makes none."""
     markers = list(item.iter_markers(NAME))
     if not markers:
         return []
     callspec = getattr(item, "callspec", None)
-    runs = variants(markers)
     if callspec is not None and _PARAMETER in callspec.params:
-        run = callspec.params[_PARAMETER]
-    elif len(runs) == 1:
-        run = runs[0]
-    else:
-        raise pytest.UsageError(f"marker {NAME}: a method of unittest.TestCase can run under one fault only")
-    return [_outage(fault, options) for fault, options in run]
+        return _outages(callspec.params[_PARAMETER], item.nodeid)
+    # Of methods of unittest.TestCase and of items of other plugins nobody asks `parametrize`.
+    runs = _variants(markers, item.nodeid)
+    if len(runs) > 1:
+        raise _refusal(
+            item.nodeid,
+            f"{NAME}: a method of unittest.TestCase can run under one fault only: write one for each, or a function",
+        )
+    return _outages(runs[0], item.nodeid)
 
 
-def _outage(fault: str, options: Mapping[str, Any]) -> Outage:
+def _variants(markers: Iterable[pytest.Mark], test: str) -> Sequence[Variant]:
+    """One entry for each run of the test: a fault of each marker, which are in force together."""
+    alternatives = []
+    for marker in markers:
+        if not marker.args:
+            raise _refusal(test, f'{NAME} needs the name of a fault, such as {NAME}("hang")')
+        alternatives.append([(fault, marker.kwargs) for fault in marker.args])
+    return list(itertools.product(*alternatives))
+
+
+def _outages(run: Variant, test: str) -> list[Outage]:
     try:
-        return Outage.of(fault, **options)
+        return [Outage.of(fault, **options) for fault, options in run]
     except (TypeError, ValueError) as error:
-        raise pytest.UsageError(f"marker {NAME}: {error}") from None
+        raise _refusal(test, str(error)) from None
 
 
-def _faults(marker: pytest.Mark) -> Sequence[str]:
-    if not marker.args:
-        raise pytest.UsageError(f'marker {NAME} needs the name of a fault, such as {NAME}("hang")')
-    return marker.args
+def _refusal(test: str, message: str) -> BaseException:
+    return pytest.fail.Exception(f"{test}: {message}", pytrace=False)

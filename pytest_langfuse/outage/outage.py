@@ -25,8 +25,6 @@ class Outage:
     """
 
     def __init__(self, *faults: tuple[Fault, FaultOptions]) -> None:
-        if not faults:
-            raise TypeError("an outage needs the name of a fault")
         self._counts = FaultCounts([PlannedFault(fault, options) for fault, options in faults])
         self._undo = ExitStack()
         self._lock = threading.Lock()
@@ -37,11 +35,15 @@ class Outage:
 
         Raises `ValueError` for an unknown fault, `TypeError` for an unknown option, both with a suggestion.
         """
+        __tracebackhide__ = True
         return cls.named(f"langfuse_outage({', '.join(map(repr, names))})", names, options)
 
     @classmethod
     def named(cls, owner: str, names: Sequence[str], options: Mapping[str, Any]) -> Self:
         """As `of`; `owner` begins the message of an error."""
+        __tracebackhide__ = True
+        if not names:
+            raise TypeError(f'{owner}: expected the name of a fault, such as "hang"')
         try:
             faults = [find_fault(name) for name in names]
         except (TypeError, ValueError) as error:

@@ -126,8 +126,11 @@ class StandIn:
     ) -> StoredPrompt:
         """Add a prompt: a text, or a list of chat messages. A version that exists is replaced.
 
-        Raises `ValueError` if `type` and `prompt` do not fit.
+        Raises `TypeError` for a prompt that is neither, `ValueError` if `type` and `prompt` do not fit.
         """
+        __tracebackhide__ = True
+        if not _is_prompt(prompt):
+            raise TypeError(f"prompt {name!r}: expected a text or a list of chat messages, got {prompt!r}")
         kind: Literal["text", "chat"] = "text" if isinstance(prompt, str) else "chat"
         if type not in {None, kind}:
             raise ValueError(f"prompt {name!r}: type={type!r} needs {_NEEDED.get(str(type), 'to be text or chat')}")
@@ -235,6 +238,10 @@ class StandIn:
 
 
 _NEEDED = {"text": "a string", "chat": "a list of messages"}
+
+
+def _is_prompt(value: object) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(part, str | Mapping) for part in value)
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ Environment = Mapping[str, str | os.PathLike[str] | None]
 
 def checked(argv: Sequence[str | os.PathLike[str]]) -> list[str]:
     """The arguments as text. Raises `TypeError` for what is none."""
+    __tracebackhide__ = True
     for argument in argv:
         if not isinstance(argument, str | os.PathLike):
             raise TypeError(
@@ -74,6 +75,7 @@ def _langfuse(url: str) -> dict[str, str]:
 
 def checked_environment(env: Environment | None) -> dict[str, str | None]:
     """The test's own variables as text. Raises `TypeError` for a value that is none."""
+    __tracebackhide__ = True
     for name, value in (env or {}).items():
         if value is not None and not isinstance(value, str | os.PathLike):
             raise TypeError(
@@ -90,6 +92,7 @@ def _authorization(variables: Mapping[str, str]) -> str:
 
 def check_program(argv: Sequence[str], variables: Mapping[str, str], cwd: str | os.PathLike[str] | None) -> None:
     """Raise `FileNotFoundError` or `NotADirectoryError` with one sentence if it can't be started."""
+    __tracebackhide__ = True
     if cwd is not None and not Path(cwd).is_dir():
         raise NotADirectoryError(f"langfuse_process: cwd={os.fspath(cwd)!r} is no folder")
     program = argv[0]

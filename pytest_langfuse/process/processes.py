@@ -61,12 +61,14 @@ class Processes:
         this process and those that name the stand-in Langfuse; `None` takes a variable away. Raises `TypeError` for
         what is no text, `NotADirectoryError` for `cwd`.
         """
+        __tracebackhide__ = True
         if not python_args:
             raise TypeError('langfuse_process.start() needs arguments for Python: a script, or "-m" and a module')
         return self._start([sys.executable, *command.checked(python_args)], env, cwd)
 
     def start_command(self, *argv: Argument, env: Environment | None = None, cwd: Argument | None = None) -> App:
         """Start any program: `start_command("node", "server.js")`. As `start`; no program: `FileNotFoundError`."""
+        __tracebackhide__ = True
         if not argv:
             raise TypeError("langfuse_process.start_command() needs the name of a program")
         return self._start(command.checked(argv), env, cwd)
@@ -97,6 +99,7 @@ class Processes:
             self._watchdog.forget(app.pid)
 
     def _start(self, argv: Sequence[str], env: Environment | None, cwd: Argument | None) -> App:
+        __tracebackhide__ = True
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="langfuse-process-"))
         if self._watchdog is None:

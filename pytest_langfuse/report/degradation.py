@@ -48,6 +48,9 @@ class Degradation:
     def __init__(self, max_slowdown: float) -> None:
         self._max_slowdown = max_slowdown
         self._runs: dict[str, Run] = {}
+        self._cached = True
+        #: Why there are no JSON lines although they were asked for.
+        self._not_written: str | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -68,19 +71,25 @@ class Degradation:
     def remember(self, cache: pytest.Cache | None) -> None:
         """Keep a healthy run for later comparison."""
         if cache is not None and self._runs:
-            healthy = dict(cache.get(_CACHE, {}))
-            healthy.update({run.test: [run.outcome, run.duration] for run in self._runs.values()})
-            cache.set(_CACHE, healthy)
+            now = {run.test: (run.outcome, run.duration) for run in self._runs.values()}
+            cache.set(_CACHE, {**_healthy(cache), **now})
 
     def settle(self, cache: pytest.Cache | None, json_lines: Path | None) -> bool:
-        """Compare with the last healthy run, append the JSON lines, and say whether any test is worse off."""
-        healthy = cache.get(_CACHE, {}) if cache is not None else {}
+        """Compare with the last healthy run, append the JSON lines, and say whether all is as it should be.
+
+        It is not if a test is worse off, or if the lines could not be written.
+        """
+        self._cached = cache is not None
+        healthy = _healthy(cache) if cache is not None else {}
         for run in self._runs.values():
             if run.test in healthy:
                 run.healthy_outcome, run.healthy_duration = healthy[run.test]
         if json_lines is not None:
-            self._write_json(json_lines)
-        return bool(self.degraded)
+            try:
+                self._write_json(json_lines)
+            except OSError as error:
+                self._not_written = f"{json_lines} could not be written: {error.strerror or error}"
+        return not self.degraded and self._not_written is None
 
     @property
     def degraded(self) -> list[Run]:
@@ -89,12 +98,15 @@ class Degradation:
 
     def write(self, terminal: TerminalReporter) -> None:
         """Print the report."""
+        if self._not_written is not None:
+            terminal.write_line(self._not_written, red=True)
         runs = list(self._under_outage())
         if not runs:
             return
         terminal.write_sep("=", "Langfuse degradation")
         if all(run.healthy_outcome is None for run in runs):
-            terminal.write_line("no healthy run to compare with: record one with pytest --langfuse-capture")
+            how = "record one with pytest --langfuse-capture" if self._cached else "pytest's cache is switched off"
+            terminal.write_line(f"no healthy run to compare with: {how}")
         for fault in dict.fromkeys(run.fault for run in runs):
             self._write_fault(terminal, str(fault), [run for run in runs if run.fault == fault])
 
@@ -108,8 +120,9 @@ class Degradation:
         worse = [(run, change) for run in runs if (change := run.changed(self._max_slowdown)) is not None]
         lost = sum(run.lost for run in runs)
         count = f"{len(worse)} of {len(runs)}" if worse else f"none of {len(runs)}"
-        noun = "observation" if lost == 1 else "observations"
-        terminal.write_line(f"{fault}: {count} tests degraded, {lost} {noun} lost")
+        tests = "test" if len(runs) == 1 else "tests"
+        observations = "observation" if lost == 1 else "observations"
+        terminal.write_line(f"{fault}: {count} {tests} degraded, {lost} {observations} lost")
         for run, change in worse:
             terminal.write_line(f"  {run.test}: {change}")
             if run.blocked is not None:
@@ -117,3 +130,19 @@ class Degradation:
 
     def _under_outage(self) -> Iterator[Run]:
         return (run for run in self._runs.values() if run.fault is not None)
+
+
+def _healthy(cache: pytest.Cache) -> dict[str, tuple[str, float]]:
+    """Outcome and duration by test. What another version may have written there is left out."""
+    cached = cache.get(_CACHE, {})
+    entries = cached.items() if isinstance(cached, dict) else ()
+    return {test: (entry[0], entry[1]) for test, entry in entries if _is_entry(entry)}
+
+
+def _is_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2  # noqa: PLR2004 - outcome and duration
+        and isinstance(entry[0], str)
+        and isinstance(entry[1], int | float)
+    )

@@ -1,6 +1,7 @@
 """`pytest --langfuse-outage`: the whole suite while Langfuse fails, and the report of what got worse."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_an_app_that_survives(app: pytest.Pytester) -> None:
     app.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=1)
     result = app.runpytest_subprocess("--langfuse-outage=refused,captive_portal")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["refused: none of 1 tests degraded, 3 observations lost"])
+    result.stdout.fnmatch_lines(["refused: none of 1 test degraded, 3 observations lost"])
 
 
 def test_under_xdist(app: pytest.Pytester) -> None:
@@ -127,3 +128,56 @@ def test_an_unknown_fault(app: pytest.Pytester, value: str) -> None:
     result = app.runpytest(f"--langfuse-outage={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--langfuse-outage: unknown fault 'hangs', did you mean 'hang'*"])
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("nowhere/lines.jsonl", "is in a folder that does not exist"),
+        (".", "is a folder; name a file in it"),
+    ],
+)
+@pytest.mark.parametrize("ini", [False, True], ids=["option", "ini"])
+def test_a_file_that_can_not_be_is_an_error_before_the_first_test(
+    app: pytest.Pytester, file: str, why: str, ini: bool
+) -> None:
+    app.makepyfile(SUITE)
+    if ini:
+        app.makeini(f"[pytest]\nlangfuse_json = {file}\n")
+    result = app.runpytest("--langfuse-outage=http_400", *([] if ini else [f"--langfuse-json={file}"]))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    source = "ini option langfuse_json" if ini else "--langfuse-json"
+    result.stderr.fnmatch_lines([f"*{source}: {file!r} {why}"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full, a disk that is full")
+def test_lines_that_could_not_be_written_are_said_to_be_missing(app: pytest.Pytester) -> None:
+    app.makepyfile("from app import answer\n\ndef test_robust():\n    answer('why?')\n")
+    result = app.runpytest("--langfuse-outage=http_400", "--langfuse-json=/dev/full")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["/dev/full could not be written: No space left on device", "http_400: none of 1 test degraded*"]
+    )
+
+
+def test_the_lines_are_where_the_run_began(app: pytest.Pytester) -> None:
+    app.makepyfile("import os\n\ndef test_moves():\n    os.chdir('/')\n")
+    app.runpytest_subprocess("--langfuse-outage=http_400", "--langfuse-json=lines.jsonl").assert_outcomes(passed=1)
+    assert (app.path / "lines.jsonl").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("cached", ["[1]", '{"test_it.py::test_robust": 3}', '{"test_it.py::test_robust": ["passed"]}'])
+def test_what_another_version_has_cached_is_no_healthy_run(app: pytest.Pytester, cached: str) -> None:
+    app.makepyfile(test_it="from app import answer\n\ndef test_robust():\n    answer('why?')\n")
+    folder = app.mkdir(".pytest_cache") / "v" / "langfuse"
+    folder.mkdir(parents=True)
+    (folder / "healthy").write_text(cached)
+    result = app.runpytest("--langfuse-outage=http_400")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["no healthy run to compare with: record one*"])
+
+
+def test_without_a_cache_it_says_so(app: pytest.Pytester) -> None:
+    app.makepyfile("from app import answer\n\ndef test_robust():\n    answer('why?')\n")
+    result = app.runpytest("--langfuse-outage=http_400", "-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(["no healthy run to compare with: pytest's cache is switched off"])

@@ -78,17 +78,36 @@ def test_an_outage_that_is_never_reached_fails_the_test(app: pytest.Pytester) ->
     app.makepyfile("""
         import pytest
 
+        from app import answer, langfuse
+
         @pytest.mark.langfuse_outage("hang")
         def test_nothing_sent(): pass
 
         @pytest.mark.langfuse_outage("hang", required=False)
         def test_optional(): pass
+
+        @pytest.mark.langfuse_outage("flapping")
+        def test_too_little(): langfuse.start_observation(name="x").end(); langfuse.flush()
+
+        def test_block(langfuse_outage):
+            with langfuse_outage("hang", after=5):
+                for _ in range(2):
+                    langfuse.start_observation(name="x").end()
+                    langfuse.flush()
     """)
     result = app.runpytest()
-    result.assert_outcomes(passed=1, failed=1)
+    result.assert_outcomes(passed=1, failed=3)
     result.stdout.fnmatch_lines(
-        ["E*AssertionError: the outage 'hang' was never reached: nothing was sent to Langfuse*"]
+        [
+            "the outage 'hang' was never reached: nothing was sent to Langfuse*",
+            "the outage 'flapping' was never reached: its schedule let the only request through*",
+            "E*AssertionError: the outage 'hang' was never reached: its schedule let each of the 2 requests through*",
+        ]
     )
+    shown = result.stdout.str()
+    # Lines of the test at most: none of ours, nor of what calls us.
+    for stranger in ("capturing.py", "control.py", "plugin.py", "contextlib.py", "another exception"):
+        assert stranger not in shown
 
 
 @pytest.mark.parametrize(
@@ -96,20 +115,44 @@ def test_an_outage_that_is_never_reached_fails_the_test(app: pytest.Pytester) ->
     [
         ('"hangs"', "*unknown fault 'hangs', did you mean 'hang'*"),
         ('"hang", afer=1', "*unknown option 'afer', did you mean 'after'*"),
-        ("", '*needs the name of a fault, such as langfuse_outage("hang")*'),
+        ('"hang", rate=2', "*rate: expected a number above 0 and at most 1, got 2"),
+        ("3", "*the name of a fault*"),
+        ("", '*needs the name of a fault, such as langfuse_outage("hang")'),
     ],
 )
-def test_a_bad_marker_is_one_clear_error(app: pytest.Pytester, arguments: str, message: str) -> None:
-    app.makepyfile(f"""
+@pytest.mark.parametrize("base", ["object", "unittest.TestCase"])
+def test_a_bad_marker_is_one_clear_error(app: pytest.Pytester, arguments: str, message: str, base: str) -> None:
+    app.makepyfile(
+        test_it=f"""
         import pytest
+        import unittest
 
-        @pytest.mark.langfuse_outage({arguments})
-        def test_it(): pass
+        class TestIt({base}):
+            @pytest.mark.langfuse_outage({arguments})
+            def test_it(self): pass
+    """
+    )
+    result = app.runpytest()
+    # A function's marker is looked at before the first test runs.
+    result.assert_outcomes(errors=1)
+    shown = result.stdout.str()
+    result.stdout.fnmatch_lines([f"test_it.py::TestIt::test_it: {message}"])
+    assert "Error: " not in shown
+    assert "marker.py" not in shown
+
+
+def test_a_method_of_unittest_runs_under_one_fault(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import pytest
+        import unittest
+
+        class TestIt(unittest.TestCase):
+            @pytest.mark.langfuse_outage("hang", "reset")
+            def test_it(self): pass
     """)
     result = app.runpytest()
-    assert result.ret != 0
-    result.stdout.fnmatch_lines([message])
-    assert "Traceback" not in result.stdout.str()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*unittest.TestCase can run under one fault only: write one for each*"])
 
 
 def test_stacked_and_scheduled(app: pytest.Pytester) -> None:

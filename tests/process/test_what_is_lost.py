@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from observed import names
+from observed import LATER, names
 
 from pytest_langfuse.process.app import App
 
@@ -24,9 +24,6 @@ def set_up():
     else:
         get_client()
 """
-
-#: Nothing is sent before the end by itself: what arrives was sent because the process ended.
-LATER = {"LANGFUSE_FLUSH_AT": "500", "LANGFUSE_FLUSH_INTERVAL": "600", "LANGFUSE_TIMEOUT": "5"}
 
 PLAIN, OURS = "plain", "init_tracing"
 BOTH, NEITHER = frozenset({PLAIN, OURS}), frozenset()

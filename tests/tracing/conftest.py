@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -9,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from langfuse import Langfuse
 from loopback_langfuse import Collector
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from pytest_langfuse.recording.sdk import fresh_globals
+from pytest_langfuse.tracing import _singleton
 
 
 @pytest.fixture
@@ -32,40 +33,21 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
-    """Langfuse, OpenTelemetry and the tracing singleton as on a fresh interpreter."""
-    from langfuse._client.resource_manager import LangfuseResourceManager
-    from opentelemetry import trace
-    from opentelemetry.util._once import Once
-
-    from pytest_langfuse.tracing import _singleton
-
-    instances = dict(LangfuseResourceManager._instances)
-    provider, once = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE
-    LangfuseResourceManager._instances.clear()
-    trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE = None, Once()
-    try:
-        with _singleton.fresh():
-            yield
-    finally:
-        LangfuseResourceManager._instances.clear()
-        LangfuseResourceManager._instances.update(instances)
-        trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE = provider, once
+    """Langfuse, OpenTelemetry and the tracing singleton as on a fresh interpreter; nothing is captured."""
+    with fresh_globals(), _singleton.fresh():
+        yield
 
 
 @pytest.fixture
-def client(fresh: None) -> Iterator[Langfuse]:
-    """A client of the SDK; what its spans carry is in `client.exporter`, at once and as they are."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    langfuse = Langfuse(
-        public_key="pk-lf-client", secret_key="sk", base_url="http://127.0.0.1:9", tracer_provider=provider,
-        span_exporter=InMemorySpanExporter(),
-    )  # fmt: skip
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    langfuse.exporter = exporter
-    yield langfuse
-    langfuse.shutdown()
-    provider.shutdown()
+def tracing(langfuse_tracing: Callable[..., Langfuse]) -> Callable[..., Langfuse]:
+    """`init_tracing` with keys, captured: what its client makes is in `langfuse_spans`."""
+    return functools.partial(langfuse_tracing, public_key="pk-lf-test", secret_key="sk-lf-test")
+
+
+@pytest.fixture
+def client(tracing: Callable[..., Langfuse]) -> Langfuse:
+    """The client of that, with default settings."""
+    return tracing()
 
 
 @pytest.fixture

@@ -99,17 +99,19 @@ def test_executors(client, pool):
     assert pool.submit(here).result() == EMPTY
 
 
-def test_what_is_observed_there_belongs_to_the_caller(client, pool):
+def test_what_is_observed_there_belongs_to_the_caller(client, pool, langfuse_spans):
     def work():
         with client.start_as_current_observation(name="work"):
             pass
 
-    with request_context(user_id="u", session_id="s"), client.start_as_current_observation(name="a") as observation:
+    with request_context(user_id="u", session_id="s"), client.start_as_current_observation(name="a"):
         pool.submit(carry_context(work)).result()
-    found, _ = client.exporter.get_finished_spans()
 
-    assert (found.name, found.parent.span_id) == ("work", int(observation.id, 16))
-    assert (found.attributes["user.id"], found.attributes["session.id"]) == ("u", "s")
+    langfuse_spans.assert_tree("""
+        * user_id=u session_id=s
+        span a
+          span work
+    """)
 
 
 def test_a_queue_between_threads(client):

@@ -17,48 +17,50 @@ def _warn_anew():
     context_module._warned.clear()
 
 
-def attributes(client, name="x"):
-    with client.start_as_current_observation(name=name):
-        pass
-    return dict(client.exporter.get_finished_spans()[-1].attributes)
+@pytest.fixture
+def observe(client, langfuse_spans):
+    """Makes an observation and returns it as Langfuse shows it."""
+
+    def observe(name="x"):
+        client.start_observation(name=name).end()
+        return langfuse_spans.all(f"span {name}")[-1]
+
+    return observe
 
 
-def test_every_value_reaches_an_observation(client):
+def test_every_value_reaches_an_observation(observe):
     with request_context(
         user_id="u", session_id="s", request_id="r", tags=["a", "b"], metadata={"tenant": "acme"}
     ) as current:
-        found = attributes(client)
+        found = observe()
         assert get_request_context() is current
 
-    assert found["user.id"] == "u"
-    assert found["session.id"] == "s"
-    assert found["langfuse.trace.tags"] == ("a", "b")
-    assert found["langfuse.trace.metadata.tenant"].strip('"') == "acme"
-    assert found["langfuse.trace.metadata.request_id"].strip('"') == "r"
-    assert "user.id" not in attributes(client)
+    assert (found.user_id, found.session_id, sorted(found.tags)) == ("u", "s", ["a", "b"])
+    assert (found.metadata["tenant"], found.metadata["request_id"]) == ("acme", "r")
+    assert observe().user_id is None
     assert get_request_context() == RequestContext()
 
 
-def test_it_also_marks_the_observation_that_is_current(client):
+def test_it_also_marks_the_observation_that_is_current(client, langfuse_spans):
     with client.start_as_current_observation(name="root"), request_context(user_id="u"):
         pass
 
-    assert client.exporter.get_finished_spans()[0].attributes["user.id"] == "u"
+    langfuse_spans.assert_tree("span root  user_id=u")
 
 
-def test_nested_contexts_add_up_and_are_restored(client):
+def test_nested_contexts_add_up_and_are_restored(observe):
     with request_context(user_id="u1", session_id="s", tags=["a"], metadata={"k": "1"}):
         with request_context(user_id="u2", tags=["b", "a"], metadata={"l": "2"}):
             assert get_request_context() == RequestContext(
                 user_id="u2", session_id="s", tags=("a", "b"), metadata={"k": "1", "l": "2"}
             )
-            inner = attributes(client)
-        outer = attributes(client)
+            inner = observe()
+        outer = observe()
         assert get_request_context() == RequestContext(user_id="u1", session_id="s", tags=("a",), metadata={"k": "1"})
 
-    assert (inner["user.id"], inner["session.id"], inner["langfuse.trace.tags"]) == ("u2", "s", ("a", "b"))
-    assert (outer["user.id"], outer["langfuse.trace.tags"]) == ("u1", ("a",))
-    assert "langfuse.trace.metadata.l" not in outer
+    assert (inner.user_id, inner.session_id, sorted(inner.tags)) == ("u2", "s", ["a", "b"])
+    assert (outer.user_id, list(outer.tags)) == ("u1", ["a"])
+    assert "l" not in outer.metadata
 
 
 def test_it_is_restored_when_the_block_raises():
@@ -77,7 +79,7 @@ def test_an_instance_can_be_entered_again_and_nested_in_itself():
         assert get_request_context().user_id is None
 
 
-async def test_async_with_and_tasks(client):
+async def test_async_with_and_tasks(observe, langfuse_spans):
     seen = {}
     shared = request_context(session_id="s")
 
@@ -86,14 +88,16 @@ async def test_async_with_and_tasks(client):
             await asyncio.sleep(0)
             child = asyncio.create_task(asyncio.sleep(0, get_request_context()))
             await asyncio.sleep(0.001)
-            seen[user] = attributes(client, user), get_request_context(), await child
+            observe(user)
+            seen[user] = get_request_context(), await child
 
     await asyncio.gather(*(work(f"u{number}") for number in range(20)))
     assert get_request_context() == RequestContext()
 
-    spans = {span.name: span.attributes["user.id"] for span in client.exporter.get_finished_spans()}
-    assert spans == {f"u{number}": f"u{number}" for number in range(20)}
-    assert all(current.user_id == user == child.user_id for user, (_, current, child) in seen.items())
+    users = {observation.name: observation.user_id for observation in langfuse_spans}
+    assert users == {f"u{number}": f"u{number}" for number in range(20)}
+    assert {observation.session_id for observation in langfuse_spans} == {"s"}
+    assert all(current.user_id == user == child.user_id for user, (current, child) in seen.items())
 
 
 def test_threads_get_it_with_a_copied_context():
@@ -176,7 +180,7 @@ def test_a_generator_is_still_a_generator():
 
 
 @pytest.mark.parametrize("name", ["user_id", "session_id", "request_id"])
-def test_a_long_id_is_cut_but_stays_one_id(client, lines, name):
+def test_a_long_id_is_cut_but_stays_one_id(lines, name):
     one, other = "x" * 300 + "1", "x" * 300 + "2"
     first = getattr(RequestContext(**{name: one}), name)
 
@@ -187,25 +191,25 @@ def test_a_long_id_is_cut_but_stays_one_id(client, lines, name):
     assert getattr(RequestContext(**{name: "y" * 200}), name) == "y" * 200
 
 
-def test_long_tags_and_metadata_arrive_cut(client, lines):
+def test_long_tags_and_metadata_arrive_cut(observe, lines):
     with request_context(
         tags=["t" * 300], metadata={"text": "m" * 300, "quoted": '"' * 150, "object": {"k": "v" * 300}}
     ):
-        found = attributes(client)
+        found = observe()
 
-    assert found["langfuse.trace.tags"] == ("t" * 199 + "…",)
+    assert list(found.tags) == ["t" * 199 + "…"]
     for key in ("text", "quoted", "object"):
-        assert 90 <= len(found[f"langfuse.trace.metadata.{key}"]) <= 200, key
+        assert 90 <= len(found.span.attributes[f"langfuse.trace.metadata.{key}"]) <= 200, key
     assert not any("Dropping" in line for line in lines())
 
 
-def test_values_that_are_no_text_become_text(client):
+def test_values_that_are_no_text_become_text(observe):
     current = RequestContext(user_id=7, session_id="", tags="solo", metadata={"n": 1, "none": None, 3: "three"})
 
     assert (current.user_id, current.session_id, current.tags) == ("7", None, ("solo",))
     assert dict(current.metadata) == {"n": 1, "3": "three"}
     with request_context(current):
-        assert attributes(client)["langfuse.trace.metadata.n"] == "1"
+        assert str(observe().metadata["n"]) == "1"
 
 
 def test_it_is_frozen_and_hashable():

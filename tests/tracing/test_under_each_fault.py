@@ -92,3 +92,22 @@ def test_what_fails_every_second_time_arrives_all_the_same(langfuse_tracing, lan
     until(lambda: tracing_health().exported == 3)
     langfuse_spans.assert_flushed()
     assert len(langfuse_server.spans) == 3
+
+
+#: What has no end of its own in these tests.
+ENDLESS = {"hang", "drip"}
+
+
+@pytest.mark.langfuse_outage(*(name for name in FAULTS if name != ON_AND_OFF))
+def test_the_deadline_of_a_shutdown_holds(langfuse_tracing, langfuse_outage, request):
+    # Without the deadline, a shutdown would take as long as a request may.
+    langfuse_tracing(**{**SETTINGS, "timeout": 120.0})
+    work()
+    until(lambda: langfuse_outage.attempts)
+    report = shutdown_tracing(timeout=0.2)
+
+    assert report.elapsed < 60
+    assert report.exported + report.buffered + sum(report.dropped.values()) == 5
+    if ENDLESS.intersection(request.node.callspec.id.split("-")):
+        assert report.timed_out
+        assert report.dropped == {"shutdown": 5}

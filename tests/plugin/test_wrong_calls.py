@@ -1,0 +1,35 @@
+"""A wrong call of a fixture is one sentence at the line of the test: no line of ours is shown."""
+
+import pytest
+
+CALLS = [
+    ("langfuse_outage", "('hangs')", "ValueError: *unknown fault 'hangs', did you mean 'hang'?*"),
+    ("langfuse_outage", "('hang', afer=1)", "TypeError: *unknown option 'afer', did you mean 'after'?*"),
+    ("langfuse_outage", "('hang', rate=3)", "ValueError: *rate: expected a number above 0 and at most 1, got 3"),
+    ("langfuse_outage", "('hang', paths='spans')", "ValueError: *paths: 'spans' is none of otlp, scores*"),
+    ("langfuse_outage", "('hang', retry_after=1)", "TypeError: *retry_after is a header of an HTTP status*"),
+    ("langfuse_outage", "()", 'TypeError: *expected the name of a fault, such as "hang"'),
+    ("langfuse_clock", ".advance(-1)", "ValueError: *a clock does not go back, use seconds >= 0"),
+    ("langfuse_clock", ".advance('1')", "TypeError: *(seconds='1'): expected a number of seconds"),
+    ("langfuse_process", ".start()", "TypeError: *needs arguments for Python*"),
+    ("langfuse_process", ".start(3)", "TypeError: *arguments are texts or paths, not 3: write '3'"),
+    ("langfuse_process", ".start('x', env={'A': 1})", "TypeError: *env*'A'* is 1; a variable is a text*"),
+    ("langfuse_process", ".start('x', cwd='nowhere')", "NotADirectoryError: *cwd='nowhere' is no folder"),
+    ("langfuse_process", ".start_command('nosuch')", "FileNotFoundError: *there is no program 'nosuch'*"),
+    ("langfuse_api", ".prompt('a', 3)", "TypeError: prompt 'a': expected a text or a list of chat messages, got 3"),
+    ("langfuse_api", ".prompt('a', 'x', type='chat')", "ValueError: prompt 'a': type='chat' needs a list of messages"),
+    (
+        "langfuse_spans",
+        ".wait_for(count=0)",
+        "ValueError: wait_for(count=0): expected how many*",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fixture", "call", "message"), CALLS, ids=lambda value: value[:30])
+def test_one_sentence_at_the_line_of_the_test(app: pytest.Pytester, fixture: str, call: str, message: str) -> None:
+    app.makepyfile(test_it=f"def test_it({fixture}):\n    {fixture}{call}\n")
+    result = app.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f">*{fixture}{call}", f"E*{message}", "test_it.py:2: *Error"])
+    assert "/pytest_langfuse/" not in result.stdout.str()

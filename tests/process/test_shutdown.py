@@ -1,0 +1,569 @@
+"""However a process with `init_tracing` ends, what it observed arrives once, and it ends as without tracing.
+
+What the plain SDK loses in the same places is in `test_what_is_lost.py`.
+"""
+
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from observed import LATER, names
+
+from pytest_langfuse.outage.server import LangfuseServer
+from pytest_langfuse.process.app import App
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
+
+TRACING = "from pytest_langfuse.tracing import *\n"
+
+Start = Callable[..., App]
+Arrived = Callable[[], list[str]]
+
+
+@pytest.fixture
+def start(langfuse_process, script: Callable[..., Path]) -> Start:
+    """Starts a script; settings of tracing are its environment's variables."""
+
+    def start(body: str, **env: str) -> App:
+        path = script(TRACING + dedent(body), f"script_{len(langfuse_process.apps)}.py")
+        return langfuse_process.start("-W", "ignore", path, env={**LATER, **env})
+
+    return start
+
+
+@pytest.fixture
+def arrived(langfuse_server: LangfuseServer) -> Arrived:
+    """Names of all that Langfuse has taken: what came twice is there twice."""
+
+    def arrived() -> list[str]:
+        assert langfuse_server.settle(10.0)
+        return sorted(observation.name for observation in langfuse_server.spans)
+
+    return arrived
+
+
+def ready(app: App, times: int = 1) -> App:
+    """Wait until it has said so."""
+    for _ in range(times):
+        app.wait_for_output("ready", timeout=30)
+    return app
+
+
+def end(app: App, number: int) -> int:
+    """The status with which a signal ends it."""
+    app.send_signal(number)
+    return app.wait(30)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what another process is about to do."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+# -- signals ---------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_runs_no_exit_handlers_and_finally_blocks_that_it_would_not_run(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        import atexit
+        atexit.register(print, "exit handler")
+        init_tracing(); observe(); ready()
+        try:
+            time.sleep(60)
+        finally:
+            print("finally")
+    """)
+
+    assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
+    assert app.output == "ready\n"
+    assert arrived() == names()
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_as_always(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        init_tracing()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        observe()
+        try:
+            ready()
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("interrupted")
+            sys.exit(5)
+    """)
+
+    assert end(ready(app), signal.SIGINT) == 5
+    assert app.output == "ready\ninterrupted\n"
+    assert arrived() == names()
+
+
+def test_sigint_with_the_default_action(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        init_tracing(); observe(); ready(); time.sleep(60)
+    """)
+
+    assert end(ready(app), signal.SIGINT) == -signal.SIGINT
+    assert arrived() == names()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_ignored_signal_stays_ignored(start: Start, arrived: Arrived, number: int, tmp_path: Path) -> None:
+    app = start(f"""
+        from pathlib import Path
+        signal.signal({number:d}, signal.SIG_IGN)
+        init_tracing(); observe(); ready()
+        while not Path({str(tmp_path / "sent")!r}).exists(): time.sleep(0.01)
+        print("went on")
+    """)
+    ready(app).send_signal(number)
+    (tmp_path / "sent").touch()
+
+    assert app.wait(30) == 0
+    assert app.output == "ready\nwent on\n"
+    assert arrived() == names()
+
+
+def test_a_handler_of_the_application_that_was_there_first_decides(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        signal.signal(signal.SIGTERM, lambda number, frame: (print("mine", number), sys.exit(7)))
+        init_tracing(); observe(); ready(); time.sleep(60)
+    """)
+
+    assert end(ready(app), signal.SIGTERM) == 7
+    assert app.output == "ready\nmine 15\n"
+    assert arrived() == names()
+
+
+def test_a_handler_of_the_application_that_comes_later_decides(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        init_tracing()
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
+        observe(); ready(); time.sleep(60)
+    """)
+
+    assert end(ready(app), signal.SIGTERM) == 7
+    assert arrived() == names()
+
+
+def test_a_server_that_ends_itself_without_exit_handlers(start: Start, arrived: Arrived) -> None:
+    """As uvicorn does: its handler starts the clean-up, then it restores the default action and signals itself."""
+    app = start("""
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+        init_tracing(); observe(); ready()
+        stop.wait()
+        observe(5, "in flight ")
+        time.sleep(0.5)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+    """)
+
+    assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
+    assert arrived() == sorted(names() + names(5, "in flight "))
+
+
+@pytest.mark.parametrize("ours", ["before", "after"])
+def test_asyncios_signal_handlers_before_and_after_ours(start: Start, arrived: Arrived, ours: str) -> None:
+    before, after = ("init_tracing()", "") if ours == "before" else ("", "init_tracing()")
+    app = start(f"""
+        async def main():
+            stop = asyncio.Event()
+            {before}
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+            {after}
+            observe(); ready()
+            await stop.wait()
+            print("stopped")
+        asyncio.run(main())
+    """)
+
+    assert end(ready(app), signal.SIGTERM) == 0
+    assert app.output == "ready\nstopped\n"
+    assert arrived() == names()
+
+
+def test_signals_can_be_left_alone(start: Start, arrived: Arrived) -> None:
+    app = start("init_tracing(); observe(); ready(); time.sleep(60)", LANGFUSE_HANDLE_SIGNALS="false")
+
+    assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
+    assert arrived() == []
+    assert sorted(observation.name for observation in app.lost) == names()
+
+
+def test_set_up_outside_of_the_main_thread_there_are_no_signal_handlers(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        thread = threading.Thread(target=lambda: (init_tracing(), observe()))
+        thread.start(); thread.join()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    """)
+
+    assert app.wait(30) == 0, app.output
+    assert arrived() == names()
+
+
+def test_handlers_are_given_back_at_shutdown(start: Start) -> None:
+    app = start("""
+        mine = lambda number, frame: None
+        signal.signal(signal.SIGTERM, mine)
+        init_tracing()
+        assert signal.getsignal(signal.SIGTERM) is not mine
+        shutdown_tracing()
+        assert signal.getsignal(signal.SIGTERM) is mine
+    """)
+
+    assert app.wait(30) == 0, app.output
+
+
+def test_handlers_that_another_thread_could_not_take_off_are_seen_through(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        for _ in range(3):
+            init_tracing()
+            thread = threading.Thread(target=shutdown_tracing)
+            thread.start(); thread.join()
+        init_tracing(); observe(); ready(); time.sleep(60)
+    """)
+
+    assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
+    assert arrived() == names()
+
+
+def test_a_signal_while_the_main_thread_is_inside_a_flush_does_not_deadlock(start: Start, arrived: Arrived) -> None:
+    """The flush holds the SDK's export lock, which is not reentrant, for as long as the export takes."""
+    app = start("""
+        init_tracing()
+        observe()
+        from pytest_langfuse.tracing import _singleton
+        exporter = _singleton.singleton.installation.pipeline.exporter
+        export = exporter.export
+        def slow(spans):
+            ready()
+            time.sleep(0.5)
+            return export(spans)
+        exporter.export = slow
+        get_langfuse_client().flush()
+        time.sleep(60)
+    """)
+
+    assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
+    assert arrived() == names()
+
+
+def test_a_signal_during_a_shutdown_waits_for_its_end(start: Start, arrived: Arrived, langfuse_outage) -> None:
+    with langfuse_outage("slow", delay=0.3) as outage:
+        app = start("init_tracing(); observe(); ready(); shutdown_tracing(); time.sleep(60)")
+        ready(app)
+        until(lambda: outage.attempts)
+
+        assert end(app, signal.SIGTERM) == -signal.SIGTERM
+    assert arrived() == names()
+
+
+def test_a_storm_of_signals_while_spans_are_made(start: Start, arrived: Arrived) -> None:
+    app = start("init_tracing(); ready()\nwhile True: observe(1)", LANGFUSE_MAX_BUFFER_SPANS="5000")
+    ready(app)
+    for _ in range(20):
+        app.terminate()
+
+    assert app.wait(30) == -signal.SIGTERM
+    assert set(arrived()) <= {"s0"}
+
+
+# -- while Langfuse is down ------------------------------------------------------------------------------------
+
+#: Without a deadline the end would take as long as a request may: longer than a test waits.
+IN_A_HURRY = {"LANGFUSE_SHUTDOWN_TIMEOUT": "0.5", "LANGFUSE_TIMEOUT": "3600"}
+DOWN = ["hang", "drip", "http_503", "refused"]
+
+
+def lost_in(fault: str) -> list[str]:
+    """What Langfuse has not taken: of what drips, only the answer is late."""
+    return [] if fault == "drip" else names()
+
+
+@pytest.mark.parametrize("fault", DOWN)
+def test_sigterm_does_not_wait_for_a_langfuse_that_is_down(start: Start, langfuse_outage, fault: str) -> None:
+    # Whether a process was refused, no server can tell.
+    with langfuse_outage(fault, required=fault != "refused") as outage:
+        app = start("init_tracing(); observe(); ready(); time.sleep(60)", **IN_A_HURRY)
+
+        assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
+        assert outage.attempts <= 4
+    assert sorted(observation.name for observation in app.lost) == lost_in(fault)
+
+
+@pytest.mark.parametrize("fault", ["hang", "drip", "http_503"])
+def test_an_exit_does_not_wait_for_a_langfuse_that_is_down_either(start: Start, langfuse_outage, fault: str) -> None:
+    with (
+        langfuse_outage(fault, required=False, paths="scores"),
+        langfuse_outage(fault, paths="otlp") as exports,
+    ):
+        app = start(
+            """
+            client = init_tracing()
+            observe()
+            client.create_score(name="s", value=1, trace_id="a" * 32)
+            """,
+            **IN_A_HURRY,
+        )
+
+        assert app.wait(30) == 0, app.output
+        assert exports.attempts <= 4
+    assert sorted(observation.name for observation in app.lost) == lost_in(fault)
+
+
+def test_an_exit_does_not_wait_for_a_prompt_that_is_being_refreshed(
+    start: Start, langfuse_outage, langfuse_server: LangfuseServer
+) -> None:
+    """The SDK's exit handler joins the thread that refreshes without a limit; ours is kept by a score meanwhile."""
+    langfuse_server.stand_in.prompt("p", "Hello")
+    with langfuse_outage("hang", paths="prompts", after=1) as outage:
+        app = start(
+            """
+            client = init_tracing()
+            client.get_prompt("p", cache_ttl_seconds=1)
+            time.sleep(2.1)
+            client.get_prompt("p", cache_ttl_seconds=1)
+            client.create_score(name="s", value=1, trace_id="a" * 32)
+            ready()
+            time.sleep(1)
+            """,
+            **IN_A_HURRY,
+        )
+        ready(app)
+        until(lambda: outage.struck)
+
+        assert app.wait(30) == 0, app.output
+
+
+# -- children --------------------------------------------------------------------------------------------------
+
+
+def test_workers_of_a_multiprocessing_pool_that_are_terminated(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        def work(number):
+            observe(1, f"task {number} ")
+        init_tracing()
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(work, range(10))
+    """)
+
+    assert app.wait(30) == 0, app.output
+    assert arrived() == sorted(f"task {number} 0" for number in range(10))
+
+
+def test_a_forked_child_goes_on_with_counts_of_its_own(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        init_tracing()
+        observe(3)
+        if os.fork() == 0:
+            observe(1, "child ")
+            os._exit(shutdown_tracing().exported)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 1
+        assert shutdown_tracing().exported == 3
+    """)
+
+    assert app.wait(30) == 0, app.output
+    assert arrived() == ["child 0", *names(3)]
+
+
+def test_a_forked_child_that_exits_and_one_that_is_terminated(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        init_tracing()
+        observe()
+        if os.fork() == 0:
+            observe(5, "exit ")
+            sys.exit()
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            observe(5, "term ")
+            os.write(writer, b"x")
+            time.sleep(60)
+        os.read(reader, 1)
+        os.kill(pid, signal.SIGTERM)
+        statuses = {os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(2)}
+        assert statuses == {0, -15}, statuses
+    """)
+
+    assert app.wait(30) == 0, app.output
+    assert arrived() == sorted(names() + names(5, "exit ") + names(5, "term "))
+
+
+def test_a_span_that_is_open_over_a_fork_is_exported_once(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        client = init_tracing()
+        with client.start_as_current_observation(name="open"):
+            pid = os.fork()
+            with client.start_as_current_observation(name="child" if pid == 0 else "parent"):
+                pass
+        if pid:
+            os.wait()
+    """)
+
+    assert app.wait(30) == 0, app.output
+    assert arrived() == ["child", "open", "parent"]
+
+
+def test_forks_while_other_threads_are_at_work(start: Start, arrived: Arrived) -> None:
+    """A lock that another thread holds at the fork stays locked in the child for ever."""
+    app = start(
+        """
+        init_tracing()
+        stop = threading.Event()
+        def busy():
+            while not stop.is_set():
+                observe(1, "busy ")
+                get_langfuse_client().flush()
+        threads = [threading.Thread(target=busy) for _ in range(4)]
+        for thread in threads: thread.start()
+        for number in range(20):
+            if os.fork() == 0:
+                observe(1, "child ")
+                os._exit(0 if shutdown_tracing(20).exported == 1 else 1)
+        statuses = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(20)]
+        stop.set()
+        for thread in threads: thread.join()
+        assert statuses == [0] * 20, statuses
+        """,
+        LANGFUSE_MAX_BUFFER_SPANS="5000",
+    )
+
+    assert app.wait(60) == 0, app.output
+    assert arrived().count("child 0") == 20
+
+
+def test_forks_with_a_spool(start: Start, arrived: Arrived, tmp_path: Path) -> None:
+    app = start(
+        """
+        init_tracing()
+        for number in range(5):
+            observe(1, f"parent {number} ")
+            if os.fork() == 0:
+                observe(1, f"child {number} ")
+                sys.exit()
+            get_langfuse_client().flush()
+        for _ in range(5): os.wait()
+        """,
+        LANGFUSE_SPOOL_PATH=str(tmp_path / "spool"),
+    )
+
+    assert app.wait(30) == 0, app.output
+    assert arrived() == sorted(f"{who} {number} 0" for who in ("child", "parent") for number in range(5))
+
+
+# -- servers ---------------------------------------------------------------------------------------------------
+
+
+def ask(app: App) -> str:
+    """The number of the process that has answered, and made ten observations."""
+    with urllib.request.urlopen(app.url, timeout=20) as response:
+        return response.read().decode()
+
+
+def made_by(workers: Sequence[str]) -> list[str]:
+    """What these made."""
+    return sorted(name for worker in workers for name in names(10, f"{worker} "))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_to_uvicorn_with_tracing_set_up_by_the_lifespan(
+    langfuse_process, script: Callable[..., Path], arrived: Arrived, workers: int
+) -> None:
+    pytest.importorskip("uvicorn")
+    path = script(
+        TRACING
+        + dedent("""
+        async def app(scope, receive, send):
+            if scope["type"] == "lifespan":
+                while True:
+                    message = await receive()
+                    if message["type"] == "lifespan.startup":
+                        init_tracing()
+                    await send({"type": message["type"] + ".complete"})
+                    if message["type"] == "lifespan.shutdown":
+                        return
+            if scope["path"] == "/":
+                observe(10, f"{os.getpid()} ")
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+        """),
+        "service.py",
+    )
+    command = ["-m", "uvicorn", "service:app", "--port", "{port}", "--workers", str(workers), "--log-level", "warning"]
+    app = langfuse_process.start(*command, cwd=path.parent, env=LATER)
+    app.wait_ready("/health", timeout=60)
+    seen = [ask(app) for _ in range(4)]
+
+    assert end(app, signal.SIGTERM) in ({-signal.SIGTERM} if workers == 1 else {0, -signal.SIGTERM}), app.output
+    assert arrived() == made_by(seen)
+
+
+def test_sigterm_to_gunicorn_with_workers_of_a_preloaded_application(
+    langfuse_process, script: Callable[..., Path], arrived: Arrived
+) -> None:
+    pytest.importorskip("gunicorn")
+    path = script(
+        TRACING
+        + dedent("""
+        init_tracing()
+        def app(environ, start_response):
+            if environ["PATH_INFO"] == "/":
+                observe(10, f"{os.getpid()} ")
+            start_response("200 OK", [])
+            return [str(os.getpid()).encode()]
+        """),
+        "service.py",
+    )
+    command = ["-m", "gunicorn", "service:app", "-b", "127.0.0.1:{port}", "-w", "2", "--preload"]
+    app = langfuse_process.start(*command, cwd=path.parent, env=LATER)
+    app.wait_ready("/health", timeout=60)
+    seen = [ask(app)]
+    # A worker of --preload that is still starting misses the signal, and gunicorn waits 30 s for it, with any SDK.
+    while len(set(seen)) < 2:
+        seen.append(ask(app))
+
+    assert end(app, signal.SIGTERM) == 0
+    assert arrived() == made_by(seen)
+
+
+def test_the_children_of_a_celery_worker(
+    langfuse_process, script: Callable[..., Path], arrived: Arrived, tmp_path: Path
+) -> None:
+    """They have no signal handlers and run no exit handlers and no finalizers."""
+    pytest.importorskip("celery")
+    path = script(
+        TRACING
+        + dedent(f"""
+        from celery import Celery
+        from celery.signals import worker_ready
+        app = Celery("service", broker="filesystem://")
+        app.conf.broker_transport_options = dict.fromkeys(["data_folder_in", "data_folder_out"], {str(tmp_path)!r})
+        init_tracing()
+        worker_ready.connect(lambda **_: os.write(1, b"ready\\n"), weak=False)  # Celery redirects sys.stdout
+
+        @app.task
+        def work(number):
+            observe(1, f"task {{number}} ")
+        """),
+        "service.py",
+    )
+    worker = langfuse_process.start(
+        "-m", "celery", "-A", "service", "--quiet", "worker", "-c", "2", cwd=path.parent, env=LATER
+    )
+    ready(worker)
+    produce = "import service; [service.work.delay(number) for number in range(10)]"
+    producer = langfuse_process.start("-W", "ignore", "-c", produce, cwd=path.parent)
+    assert producer.wait(30) == 0, producer.output
+    until(lambda: not list(tmp_path.glob("*.msg")))
+
+    assert end(worker, signal.SIGTERM) == 0
+    assert arrived() == sorted(f"task {number} 0" for number in range(10))
