@@ -38,7 +38,7 @@ from pytest_langfuse.tracing import (
     shutdown_tracing,
     tracing_health,
 )
-from pytest_langfuse.tracing.http_sink import HttpSink, Outcome, Verdict
+from pytest_langfuse.tracing.delivery.http_sink import HttpSink, Outcome, Verdict
 
 HEALTHY = "no fault"
 THREADS, TASKS = 8, 8

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
         shutdown_tracing,
         tracing_health,
     )
-    from pytest_langfuse.tracing.aiohttp_server import langfuse_aiohttp_middleware
-    from pytest_langfuse.tracing.asgi import LangfuseASGIMiddleware
-    from pytest_langfuse.tracing.breaker import CircuitBreaker, CircuitOpen
-    from pytest_langfuse.tracing.carry import carry_context
     from pytest_langfuse.tracing.config import ConfigError, TracingConfig, get_tracing_config
     from pytest_langfuse.tracing.context import RequestContext, get_request_context, request_context, run_with_context
     from pytest_langfuse.tracing.decorator import safe_trace
-    from pytest_langfuse.tracing.health import ShutdownReport, TracingHealth
-    from pytest_langfuse.tracing.httpx_client import instrument_httpx
-    from pytest_langfuse.tracing.propagation import extract_context, inject_headers
-    from pytest_langfuse.tracing.requests_client import instrument_requests
-    from pytest_langfuse.tracing.wsgi import LangfuseWSGIMiddleware
+    from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
+    from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
+    from pytest_langfuse.tracing.propagation.carry import carry_context
+    from pytest_langfuse.tracing.propagation.headers import extract_context, inject_headers
+    from pytest_langfuse.tracing.propagation.httpx_client import instrument_httpx
+    from pytest_langfuse.tracing.propagation.requests_client import instrument_requests
+    from pytest_langfuse.tracing.web.aiohttp_server import langfuse_aiohttp_middleware
+    from pytest_langfuse.tracing.web.asgi import LangfuseASGIMiddleware
+    from pytest_langfuse.tracing.web.wsgi import LangfuseWSGIMiddleware
 
 __all__ = [
     "CircuitBreaker",
@@ -62,25 +62,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CircuitBreaker": "breaker",
-    "CircuitOpen": "breaker",
+    "CircuitBreaker": "delivery.breaker",
+    "CircuitOpen": "delivery.breaker",
     "ConfigError": "config",
-    "LangfuseASGIMiddleware": "asgi",
-    "LangfuseWSGIMiddleware": "wsgi",
+    "LangfuseASGIMiddleware": "web.asgi",
+    "LangfuseWSGIMiddleware": "web.wsgi",
     "RequestContext": "context",
-    "ShutdownReport": "health",
+    "ShutdownReport": "delivery.health",
     "TracingConfig": "config",
-    "TracingHealth": "health",
-    "carry_context": "carry",
-    "extract_context": "propagation",
+    "TracingHealth": "delivery.health",
+    "carry_context": "propagation.carry",
+    "extract_context": "propagation.headers",
     "get_langfuse_client": "_singleton",
     "get_request_context": "context",
     "get_tracing_config": "config",
     "init_tracing": "_singleton",
-    "inject_headers": "propagation",
-    "instrument_httpx": "httpx_client",
-    "instrument_requests": "requests_client",
-    "langfuse_aiohttp_middleware": "aiohttp_server",
+    "inject_headers": "propagation.headers",
+    "instrument_httpx": "propagation.httpx_client",
+    "instrument_requests": "propagation.requests_client",
+    "langfuse_aiohttp_middleware": "web.aiohttp_server",
     "request_context": "context",
     "run_with_context": "context",
     "safe_trace": "decorator",

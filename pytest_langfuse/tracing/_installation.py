@@ -16,15 +16,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from pytest_langfuse.tracing import _sdk
 from pytest_langfuse.tracing._clock import now
 from pytest_langfuse.tracing._failures import logger
-from pytest_langfuse.tracing._parents import parents
 from pytest_langfuse.tracing._second_clients import SecondClients
-from pytest_langfuse.tracing._standby import Standby
-from pytest_langfuse.tracing.breaker import CircuitBreaker
 from pytest_langfuse.tracing.client import GuardedLangfuse
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig, differences
-from pytest_langfuse.tracing.health import ShutdownReport, TracingHealth
-from pytest_langfuse.tracing.pipeline import Pipeline
-from pytest_langfuse.tracing.transport import AsyncBoundedTransport
+from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
+from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
+from pytest_langfuse.tracing.delivery.pipeline import Pipeline
+from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport
+from pytest_langfuse.tracing.propagation.parents import parents
+from pytest_langfuse.tracing.shutdown.standby import Standby
 
 #: Arguments of `Langfuse` that are no setting of ours and are handed on as they are.
 CLIENT_ARGUMENTS = ("additional_headers", "mask", "mask_otel_spans", "should_export_span")

@@ -27,8 +27,8 @@ from langfuse._utils.environment import get_common_release_envs
 from langfuse._version import __version__ as _langfuse_version
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from pytest_langfuse.tracing._time_limit import LimitedBackend
 from pytest_langfuse.tracing.config import TracingConfig
+from pytest_langfuse.tracing.delivery.time_limit import LimitedBackend
 
 if TYPE_CHECKING:
     from langfuse import Langfuse

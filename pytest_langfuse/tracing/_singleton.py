@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.tracing._failures import failures, logger
 from pytest_langfuse.tracing._installation import CLIENT_ARGUMENTS, Installation
-from pytest_langfuse.tracing._process_exit import ChildExit
-from pytest_langfuse.tracing._signals import Signals
 from pytest_langfuse.tracing.config import TracingConfig, differences, get_tracing_config, given_settings
-from pytest_langfuse.tracing.health import ShutdownReport, TracingHealth
-from pytest_langfuse.tracing.metrics import register
-from pytest_langfuse.tracing.provider import gates_after_fork
+from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
+from pytest_langfuse.tracing.delivery.metrics import register
+from pytest_langfuse.tracing.delivery.provider import gates_after_fork
+from pytest_langfuse.tracing.shutdown.children import ChildExit
+from pytest_langfuse.tracing.shutdown.signals import Signals
 
 if TYPE_CHECKING:
     from langfuse import Langfuse

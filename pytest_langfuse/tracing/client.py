@@ -8,7 +8,7 @@ from langfuse import Langfuse
 from langfuse.api import Prompt_Chat, Prompt_Text
 from langfuse.model import ChatPromptClient, TextPromptClient
 
-from pytest_langfuse.tracing.breaker import CircuitBreaker
+from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
 
 
 class GuardedLangfuse(Langfuse):

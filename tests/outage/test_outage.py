@@ -233,7 +233,7 @@ def test_arrivals_tell_the_fault(server: LangfuseServer, client: httpx.Client) -
             "langfuse_outage('hnag'): unknown fault 'hnag', did you mean 'hang'? (faults: refused",
         ),
         ([3], {}, TypeError, "langfuse_outage(3): expected the name of a fault, got 3"),
-        ([], {}, TypeError, "an outage needs the name of a fault"),
+        ([], {}, TypeError, "langfuse_outage(): expected the name of a fault"),
         (["hang"], {"afer": 1}, TypeError, "langfuse_outage('hang'): unknown option 'afer', did you mean 'after'?"),
         (["hang"], {"xyzzy": 1}, TypeError, "unknown option 'xyzzy' (options: after, times, delay, rate, seed, "),
         (["hang"], {"after": "1"}, TypeError, "langfuse_outage('hang'): after: expected a whole number, got '1'"),

@@ -17,9 +17,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from pytest_langfuse.tracing import _singleton as singleton_module
 from pytest_langfuse.tracing import init_tracing, shutdown_tracing, tracing_health
-from pytest_langfuse.tracing import sender as sender_module
-from pytest_langfuse.tracing.http_sink import LONGEST_RETRY_AFTER, Outcome, Verdict, judge
-from pytest_langfuse.tracing.otlp import LARGEST_BODY
+from pytest_langfuse.tracing.delivery import sender as sender_module
+from pytest_langfuse.tracing.delivery.http_sink import LONGEST_RETRY_AFTER, Outcome, Verdict, judge
+from pytest_langfuse.tracing.delivery.otlp import LARGEST_BODY
 
 pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
 
@@ -571,7 +571,7 @@ def test_metrics_follow_the_ledger(collector, keys):
     reader = InMemoryMetricReader()
     provider = MeterProvider(metric_readers=[reader])
     before = metrics._internal._METER_PROVIDER
-    from pytest_langfuse.tracing import metrics as ours
+    from pytest_langfuse.tracing.delivery import metrics as ours
 
     meter = provider.get_meter("test")
     original, ours.get_meter = ours.get_meter, lambda name: meter
@@ -625,7 +625,7 @@ def test_a_spool_that_can_not_be_is_an_error_of_the_setting(keys, tmp_path, monk
     def broken(*args, **kwargs):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr("pytest_langfuse.tracing.pipeline.Spool", broken)
+    monkeypatch.setattr("pytest_langfuse.tracing.delivery.pipeline.Spool", broken)
     with pytest.raises(ValueError, match=r"spool_path='.*' can't be used \(disk I/O error\).*LANGFUSE_SPOOL_PATH"):
         init_tracing(**keys, spool_path=tmp_path / "spool")
 

@@ -473,7 +473,7 @@ async def test_a_failure_of_tracing_does_not_reach_the_application(langfuse_span
     assert "Tracing failed while starting a request's observation" in caplog.text
     with monkeypatch.context() as patched:
         patched.setattr(trace.Span, "update_name", broken)
-        patched.setattr("pytest_langfuse.tracing._request.ServedRequest._verdict", broken)
+        patched.setattr("pytest_langfuse.tracing.web.request.ServedRequest._verdict", broken)
         assert (await call(app))[1]["body"] == b"fine"
     assert "Tracing failed while ending a request's observation" in caplog.text
     langfuse_spans.assert_tree("span GET !output")

@@ -18,7 +18,6 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import HTTPDigestAuth
 
 from pytest_langfuse.tracing import (
-    _hop,
     init_tracing,
     inject_headers,
     instrument_httpx,
@@ -27,6 +26,7 @@ from pytest_langfuse.tracing import (
     shutdown_tracing,
 )
 from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing.propagation import hops
 
 OURS = ("traceparent", "tracestate", "baggage")
 
@@ -339,7 +339,7 @@ def test_what_goes_wrong_does_not_reach_the_application(fresh, keys, service, se
 
     client = init_tracing(**keys, propagate_to=("127.0.0.1",))
     failures.forget()
-    monkeypatch.setattr(_hop, "start", broken)
+    monkeypatch.setattr(hops, "start", broken)
     with client.start_as_current_observation(name="a"):
         assert send("GET", service.here).status_code == 200
     assert any("Tracing failed while adding headers to a request" in line for line in lines())
@@ -519,7 +519,7 @@ def test_another_object_is_refused():
 
 
 def test_requests_is_needed_only_where_it_is_used(monkeypatch):
-    from pytest_langfuse.tracing import requests_client
+    from pytest_langfuse.tracing.propagation import requests_client
 
     requests_client._instrumented.cache_clear()
     monkeypatch.setitem(sys.modules, "requests", None)

@@ -499,9 +499,9 @@ def test_other_baggage_is_read_as_opentelemetry_reads_it(entries):
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200).map(str.strip).filter(bool))
 @settings(max_examples=200, deadline=None)
 def test_every_user_arrives_as_it_was(user):
-    from pytest_langfuse.tracing import _baggage
+    from pytest_langfuse.tracing.propagation import w3c_baggage
 
-    context = extract_context({"baggage": _baggage.encoded("langfuse_user_id", user)})
+    context = extract_context({"baggage": w3c_baggage.encoded("langfuse_user_id", user)})
     token = otel_context.attach(context)
     try:
         assert get_request_context().user_id == user

@@ -11,7 +11,7 @@ from urllib3.util import parse_url
 from yarl import URL
 
 from pytest_langfuse.tracing import ConfigError, TracingConfig
-from pytest_langfuse.tracing._allow_list import AllowList, allow_list
+from pytest_langfuse.tracing.propagation.allow_list import AllowList, allow_list
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_is_no_host_is_refused(host):
 
 
 def test_long_addresses_are_not_remembered():
-    from pytest_langfuse.tracing._allow_list import _origin
+    from pytest_langfuse.tracing.propagation.allow_list import _origin
 
     _origin.cache_clear()
     assert AllowList(["a.example"]).allows("http://a.example/" + "x" * 100_000)

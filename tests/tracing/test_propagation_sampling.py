@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import StatusCode, TraceFlags
 
 from pytest_langfuse.tracing import extract_context, init_tracing, inject_headers, shutdown_tracing, tracing_health
-from pytest_langfuse.tracing.head_sampler import RateSampler, RecordingSampler
-from pytest_langfuse.tracing.ledger import Ledger
-from pytest_langfuse.tracing.tail_sampler import TailSampler
+from pytest_langfuse.tracing.delivery.head_sampler import RateSampler, RecordingSampler
+from pytest_langfuse.tracing.delivery.ledger import Ledger
+from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 
 #: The lower half of the trace id decides: the first is kept at a rate of 0.5, the second is not.
 KEPT, DROPPED = f"{'1' * 16}{'2' * 16}", f"{'1' * 16}{'e' * 16}"

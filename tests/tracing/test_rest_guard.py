@@ -15,8 +15,8 @@ from loopback_langfuse import TRACES, Reply
 
 from pytest_langfuse.tracing import CircuitBreaker, CircuitOpen, get_langfuse_client, init_tracing, tracing_health
 from pytest_langfuse.tracing import _singleton as singleton_module
-from pytest_langfuse.tracing import transport as transport_module
-from pytest_langfuse.tracing.transport import BoundedTransport, CircuitOpenError, Connections, proxy_for
+from pytest_langfuse.tracing.delivery import transport as transport_module
+from pytest_langfuse.tracing.delivery.transport import BoundedTransport, CircuitOpenError, Connections, proxy_for
 
 pytestmark = pytest.mark.usefixtures("fresh")
 

@@ -16,8 +16,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, Trace
 
 from pytest_langfuse.tracing import _singleton as singleton_module
 from pytest_langfuse.tracing import shutdown_tracing, tracing_health
-from pytest_langfuse.tracing.ledger import Ledger
-from pytest_langfuse.tracing.tail_sampler import TailSampler
+from pytest_langfuse.tracing.delivery.ledger import Ledger
+from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 
 KEPT_AT_HALF, DROPPED_AT_HALF = (1 << 62), (1 << 63) + 1
 
@@ -170,7 +170,7 @@ def test_a_remote_parent_changes_nothing():
 
 
 def test_never_ended_spans_are_bounded(monkeypatch):
-    monkeypatch.setattr("pytest_langfuse.tracing.tail_sampler.MOST_TRACES", 100)
+    monkeypatch.setattr("pytest_langfuse.tracing.delivery.tail_sampler.MOST_TRACES", 100)
     it = Sampled()
     for number in range(1000):
         root = it.root(DROPPED_AT_HALF + number)
@@ -194,7 +194,7 @@ def test_waiting_spans_are_bounded():
 
 
 def test_decisions_are_forgotten_in_the_end(monkeypatch):
-    monkeypatch.setattr("pytest_langfuse.tracing.tail_sampler.MOST_TRACES", 10)
+    monkeypatch.setattr("pytest_langfuse.tracing.delivery.tail_sampler.MOST_TRACES", 10)
     it = Sampled()
     for number in range(100):
         root = it.root(DROPPED_AT_HALF + number)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytest_langfuse.tracing._file_lock import FileLock
-from pytest_langfuse.tracing.buffer import MemoryBuffer
-from pytest_langfuse.tracing.otlp import Body
-from pytest_langfuse.tracing.spool import Spool
+from pytest_langfuse.tracing.delivery.buffer import MemoryBuffer
+from pytest_langfuse.tracing.delivery.file_lock import FileLock
+from pytest_langfuse.tracing.delivery.otlp import Body
+from pytest_langfuse.tracing.delivery.spool import Spool
 
 MANY = 1 << 40
 
@@ -320,7 +320,7 @@ def test_sigkill_in_the_middle_of_writing_loses_nothing_that_was_written(tmp_pat
 def test_a_lock_goes_with_its_process(tmp_path):
     script = textwrap.dedent(f"""
         from pathlib import Path
-        from pytest_langfuse.tracing._file_lock import FileLock
+        from pytest_langfuse.tracing.delivery.file_lock import FileLock
         lock = FileLock.acquire(Path({str(tmp_path / "lock")!r}))
         print("held" if lock else "free", flush=True)
         input()

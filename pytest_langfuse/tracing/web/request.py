@@ -17,13 +17,14 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from pytest_langfuse.tracing import _headers, _singleton
+from pytest_langfuse.tracing import _singleton
 from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._headers import Received
-from pytest_langfuse.tracing._origin import origin
-from pytest_langfuse.tracing._route import normalised
 from pytest_langfuse.tracing._sdk import OUTPUT
 from pytest_langfuse.tracing.context import RequestContext, within
+from pytest_langfuse.tracing.web import received
+from pytest_langfuse.tracing.web.origin import origin
+from pytest_langfuse.tracing.web.received import Received
+from pytest_langfuse.tracing.web.routes import normalised
 
 #: In a scope or an environ that one of the middlewares is observing already.
 GUARD = "pytest_langfuse.tracing"
@@ -75,11 +76,11 @@ class Options:
         """Whom the request is for."""
         user = _asked("user_id", self._user_id, source)
         session = _asked("session_id", self._session_id, source)
-        request = headers.plain_identifier(_headers.REQUEST)
+        request = headers.plain_identifier(received.REQUEST)
         if trusted:
-            user = user or headers.identifier(_headers.USER)
-            session = session or headers.identifier(_headers.SESSION)
-            request = request or headers.identifier(_headers.REQUEST)
+            user = user or headers.identifier(received.USER)
+            session = session or headers.identifier(received.SESSION)
+            request = request or headers.identifier(received.REQUEST)
         return RequestContext(user_id=user, session_id=session, request_id=request or _new_id())
 
     def trusts(self, installed: Any) -> bool:
@@ -193,10 +194,10 @@ def _observed(
     parent, links = origin(headers, installed, trusted=trusted)
     token = otel_context.attach(_around(request, parent))
     try:
-        name = _headers.method_name(called.method)
-        given: Any = {"method": _headers.shown_method(called.method), "path": _headers.shown(called.path)}
+        name = received.method_name(called.method)
+        given: Any = {"method": received.shown_method(called.method), "path": received.shown(called.path)}
         if options.capture_query:
-            given["query"] = _headers.shown(called.query)
+            given["query"] = received.shown(called.query)
         masked = "mask" in installed.client_arguments
         if not masked:
             # As the SDK encodes it, in a third of the time. The application's mask gets it as it is.

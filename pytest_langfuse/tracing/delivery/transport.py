@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx
 
 from pytest_langfuse.tracing._sdk import limit_reads
-from pytest_langfuse.tracing._time_limit import time_limit
-from pytest_langfuse.tracing.breaker import CircuitBreaker, CircuitOpen
+from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
+from pytest_langfuse.tracing.delivery.time_limit import time_limit
 
 #: Request extension of a call that has its permit already.
 PERMITTED = {"pytest_langfuse.permitted": True}

@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pytest_langfuse.tracing._failures import failures
 from pytest_langfuse.tracing._sdk import SDK_VERSION
-from pytest_langfuse.tracing.buffer import Buffer
-from pytest_langfuse.tracing.ledger import Ledger
-from pytest_langfuse.tracing.otlp import encode
-from pytest_langfuse.tracing.sender import Sender
+from pytest_langfuse.tracing.delivery.buffer import Buffer
+from pytest_langfuse.tracing.delivery.ledger import Ledger
+from pytest_langfuse.tracing.delivery.otlp import encode
+from pytest_langfuse.tracing.delivery.sender import Sender
 
 #: langfuse/_client/span_processor.py (4.5.1, 5.0.4).
 TRACES_PATH = "/api/public/otel/v1/traces"

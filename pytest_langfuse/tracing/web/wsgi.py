@@ -8,9 +8,9 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from pytest_langfuse.tracing import _headers, _route
 from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._request import (
+from pytest_langfuse.tracing.web import received, routes
+from pytest_langfuse.tracing.web.request import (
     GUARD,
     SERVER_ERROR,
     Called,
@@ -56,7 +56,7 @@ class LangfuseWSGIMiddleware:
             route=route,
             send_request_id=send_request_id,
         )
-        self._django = _route.is_django(app)
+        self._django = routes.is_django(app)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve a request."""
@@ -90,10 +90,10 @@ class LangfuseWSGIMiddleware:
 
     def _begin(self, environ: Environ) -> ServedRequest | None:
         try:
-            path = _headers.as_utf8(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
-            query = _headers.as_utf8(environ.get("QUERY_STRING", "")) if self._options.capture_query else ""
+            path = received.as_utf8(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
+            query = received.as_utf8(environ.get("QUERY_STRING", "")) if self._options.capture_query else ""
             called = Called(environ.get("REQUEST_METHOD", ""), path, query)
-            headers = _headers.of_environ(environ)
+            headers = received.of_environ(environ)
         except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
             failures.report("reading a request", error)
             return None
@@ -103,9 +103,9 @@ class LangfuseWSGIMiddleware:
         if served.ended or served.route is not None:
             return
         try:
-            served.route = self._options.route(environ) or _route.of_environ(environ, mount)
+            served.route = self._options.route(environ) or routes.of_environ(environ, mount)
             if served.route is None and self._django:
-                served.route = _route.of_django(_headers.as_utf8(environ.get("PATH_INFO", "")) or "/")
+                served.route = routes.of_django(received.as_utf8(environ.get("PATH_INFO", "")) or "/")
         except Exception as error:  # noqa: BLE001 - the name is a shorter one then
             failures.report("finding a request's route", error)
 

@@ -15,20 +15,20 @@ from opentelemetry.sdk.trace.sampling import Sampler
 from pytest_langfuse.tracing import _sdk
 from pytest_langfuse.tracing._clock import now
 from pytest_langfuse.tracing._failures import failures, logger
-from pytest_langfuse.tracing.breaker import CircuitBreaker, State
-from pytest_langfuse.tracing.buffer import Buffer, MemoryBuffer
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig
-from pytest_langfuse.tracing.exporter import TRACES_PATH, StoreForwardExporter, headers
-from pytest_langfuse.tracing.head_sampler import RateSampler, RecordingSampler
-from pytest_langfuse.tracing.health import TracingHealth
-from pytest_langfuse.tracing.http_sink import HttpSink
-from pytest_langfuse.tracing.ledger import Balance, Ledger
-from pytest_langfuse.tracing.provider import PipelineProvider, install_provider
-from pytest_langfuse.tracing.sender import Sender
-from pytest_langfuse.tracing.spool import Spool
-from pytest_langfuse.tracing.stamp import Stamp
-from pytest_langfuse.tracing.tail_sampler import TailSampler
-from pytest_langfuse.tracing.transport import BoundedTransport, Connections
+from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, State
+from pytest_langfuse.tracing.delivery.buffer import Buffer, MemoryBuffer
+from pytest_langfuse.tracing.delivery.exporter import TRACES_PATH, StoreForwardExporter, headers
+from pytest_langfuse.tracing.delivery.head_sampler import RateSampler, RecordingSampler
+from pytest_langfuse.tracing.delivery.health import TracingHealth
+from pytest_langfuse.tracing.delivery.http_sink import HttpSink
+from pytest_langfuse.tracing.delivery.ledger import Balance, Ledger
+from pytest_langfuse.tracing.delivery.provider import PipelineProvider, install_provider
+from pytest_langfuse.tracing.delivery.sender import Sender
+from pytest_langfuse.tracing.delivery.spool import Spool
+from pytest_langfuse.tracing.delivery.stamp import Stamp
+from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
+from pytest_langfuse.tracing.delivery.transport import BoundedTransport, Connections
 
 _HURRY_STEP = 0.02
 _HURRY_SECONDS = 60.0

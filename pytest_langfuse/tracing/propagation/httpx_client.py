@@ -8,10 +8,11 @@ from typing import Any
 import httpcore
 import httpx
 
-from pytest_langfuse.tracing import _hop, _singleton
+from pytest_langfuse.tracing import _singleton
 from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._patch import Instrumentation, Instrumented, Patch
 from pytest_langfuse.tracing._sdk import HTTPX_HOP
+from pytest_langfuse.tracing.propagation import hops
+from pytest_langfuse.tracing.propagation.patch import Instrumentation, Instrumented, Patch
 
 _EXTENSION = "pytest_langfuse.hop"
 
@@ -34,7 +35,7 @@ def _before(client: httpx.Client | httpx.AsyncClient, request: httpx.Request) ->
         installed = _singleton.singleton.installation
         if _instrumented.covers(client) and not (installed is not None and installed.owns(client)):
             last = request.extensions.get(_EXTENSION)
-            hop = _hop.start(request.headers, str(request.url), last)
+            hop = hops.start(request.headers, str(request.url), last)
             # A new dict: older httpx keeps the one that the application handed in.
             request.extensions = {**request.extensions, _EXTENSION: hop}
     except Exception as error:  # noqa: BLE001 - whatever it is, the request goes out
@@ -61,7 +62,7 @@ def _last_word(request: httpcore.Request) -> None:
     """Undo what an instrumentation of httpx's transports wrote: it names its own span, which Langfuse never gets."""
     try:
         hop = request.extensions.get(_EXTENSION)
-        if isinstance(hop, _hop.Hop) and hop.keep(headers := httpx.Headers(request.headers)):
+        if isinstance(hop, hops.Hop) and hop.keep(headers := httpx.Headers(request.headers)):
             request.headers = headers.raw
     except Exception as error:  # noqa: BLE001 - as above
         failures.report("adding headers to a request", error)

@@ -8,12 +8,12 @@ import threading
 
 from pytest_langfuse.tracing._clock import now
 from pytest_langfuse.tracing._failures import failures, logger
-from pytest_langfuse.tracing.breaker import CircuitBreaker
-from pytest_langfuse.tracing.buffer import Batch, Buffer
-from pytest_langfuse.tracing.http_sink import Outcome, Sink, Verdict
-from pytest_langfuse.tracing.ledger import Ledger
-from pytest_langfuse.tracing.otlp import LARGEST_BODY, halves
-from pytest_langfuse.tracing.spool import Spool
+from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
+from pytest_langfuse.tracing.delivery.buffer import Batch, Buffer
+from pytest_langfuse.tracing.delivery.http_sink import Outcome, Sink, Verdict
+from pytest_langfuse.tracing.delivery.ledger import Ledger
+from pytest_langfuse.tracing.delivery.otlp import LARGEST_BODY, halves
+from pytest_langfuse.tracing.delivery.spool import Spool
 
 #: So many spans at most in one request, however small they are.
 MOST_SPANS = 2048

@@ -75,6 +75,7 @@ class LimitedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        """Connect to a host."""
         left = _left(timeout, httpcore.ConnectTimeout)
         return _LimitedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
 
@@ -84,8 +85,10 @@ class LimitedBackend(httpcore.NetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        """Connect to a socket of this machine."""
         left = _left(timeout, httpcore.ConnectTimeout)
         return _LimitedStream(self._backend.connect_unix_socket(path, left, socket_options))
 
     def sleep(self, seconds: float) -> None:
+        """Wait between tries to connect."""
         self._backend.sleep(seconds)

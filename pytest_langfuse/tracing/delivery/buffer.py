@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pytest_langfuse.tracing.otlp import Body, without_oldest
+from pytest_langfuse.tracing.delivery.otlp import Body, without_oldest
 
 
 @dataclass(slots=True, eq=False)

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_langfuse.tracing._failures import failures, logger
-from pytest_langfuse.tracing._file_lock import FileLock
-from pytest_langfuse.tracing.buffer import Batch
-from pytest_langfuse.tracing.otlp import Body, without_oldest
+from pytest_langfuse.tracing.delivery.buffer import Batch
+from pytest_langfuse.tracing.delivery.file_lock import FileLock
+from pytest_langfuse.tracing.delivery.otlp import Body, without_oldest
 
 #: So many processes may share one `spool_path`.
 MOST_FILES = 256

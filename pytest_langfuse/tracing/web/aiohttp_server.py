@@ -7,9 +7,9 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from pytest_langfuse.tracing import _headers, _route
 from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._request import GUARD, Called, Options, Resolver, ServedRequest, serve
+from pytest_langfuse.tracing.web import received, routes
+from pytest_langfuse.tracing.web.request import GUARD, Called, Options, Resolver, ServedRequest, serve
 
 Handler = Callable[[Any], Awaitable[Any]]
 
@@ -75,7 +75,7 @@ def langfuse_aiohttp_middleware(
 def _begin(request: Any, options: Options) -> ServedRequest | None:
     try:
         called = Called(request.method, request.path, request.query_string if options.capture_query else "")
-        headers = _headers.of_scope(request.raw_headers)
+        headers = received.of_scope(request.raw_headers)
     except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
         failures.report("reading a request", error)
         return None
@@ -92,7 +92,7 @@ def _template(request: Any) -> str | None:
     """The route, which aiohttp has found before any middleware runs; sub-applications are included."""
     resource = getattr(getattr(request.match_info, "route", None), "resource", None)
     canonical = getattr(resource, "canonical", None)
-    return _route.normalised(canonical) if isinstance(canonical, str) else None
+    return routes.normalised(canonical) if isinstance(canonical, str) else None
 
 
 def _raised(served: ServedRequest, error: BaseException) -> None:

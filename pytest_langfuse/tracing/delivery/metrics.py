@@ -10,7 +10,7 @@ from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation, get_meter
 
-from pytest_langfuse.tracing.health import TracingHealth
+from pytest_langfuse.tracing.delivery.health import TracingHealth
 
 _COMPONENT = {
     "otel.component.type": "langfuse_store_forward_exporter",

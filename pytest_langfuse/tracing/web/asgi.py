@@ -7,9 +7,9 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from pytest_langfuse.tracing import _headers, _route
 from pytest_langfuse.tracing._failures import failures, logger
-from pytest_langfuse.tracing._request import GUARD, Called, Options, Resolver, ServedRequest, serve, with_request_id
+from pytest_langfuse.tracing.web import received, routes
+from pytest_langfuse.tracing.web.request import GUARD, Called, Options, Resolver, ServedRequest, serve, with_request_id
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -64,7 +64,7 @@ class LangfuseASGIMiddleware:
             route=route,
             send_request_id=send_request_id,
         )
-        self._django = _route.is_django(app)
+        self._django = routes.is_django(app)
         self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +106,7 @@ class LangfuseASGIMiddleware:
         try:
             query = scope.get("query_string", b"").decode("utf-8", "replace") if self._options.capture_query else ""
             called = Called(scope.get("method", ""), scope.get("path", ""), query)
-            headers = _headers.of_scope(scope.get("headers", ()))
+            headers = received.of_scope(scope.get("headers", ()))
         except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
             failures.report("reading a request", error)
             return None
@@ -123,9 +123,9 @@ class LangfuseASGIMiddleware:
                 'off the observation of their request. Fix: FastAPI(telemetry={"tracing": False}). Logged once.'
             )
         try:
-            served.route = self._options.route(scope) or _route.of_scope(scope)
+            served.route = self._options.route(scope) or routes.of_scope(scope)
             if served.route is None and self._django:
-                served.route = _route.of_django(scope["path"].removeprefix(scope.get("root_path", "")))
+                served.route = routes.of_django(scope["path"].removeprefix(scope.get("root_path", "")))
         except Exception as error:  # noqa: BLE001 - the name is a shorter one then
             failures.report("finding a request's route", error)
 

@@ -10,7 +10,7 @@ from typing import Any
 #: A mapping, or pairs of name and value; messages of a queue without headers often have `None`.
 Incoming = Mapping[Any, Any] | Iterable[Any] | None
 
-#: So many headers are looked at; servers take about a hundred.
+#: So many headers are looked at, and none of a request with more is believed; servers take about a hundred.
 MOST_HEADERS = 1_000
 
 #: Characters of a header, all of its lines taken together (W3C Trace Context 3.3.1.1, W3C Baggage 3.3).

@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
-from pytest_langfuse.tracing._parents import parents
 from pytest_langfuse.tracing._sdk import ENVIRONMENT, RELEASE
+from pytest_langfuse.tracing.propagation.parents import parents
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

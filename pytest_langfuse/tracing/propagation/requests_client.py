@@ -7,10 +7,10 @@ from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from pytest_langfuse.tracing import _hop, _incoming
 from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._patch import Instrumentation, Instrumented, Patch
-from pytest_langfuse.tracing.propagation import NAMES
+from pytest_langfuse.tracing.propagation import hops, incoming
+from pytest_langfuse.tracing.propagation.headers import NAMES
+from pytest_langfuse.tracing.propagation.patch import Instrumentation, Instrumented, Patch
 
 if TYPE_CHECKING:
     import requests
@@ -30,11 +30,11 @@ class _Marked(str):
     """The value of a header that we wrote. requests copies headers for the next hop, but not their values."""
 
     __slots__ = ("hop",)
-    hop: _hop.Hop
+    hop: hops.Hop
 
 
 #: Of the request that is being sent here; `None` if it is not instrumented.
-_current: ContextVar[_hop.Hop | None] = ContextVar("pytest_langfuse.requests_hop", default=None)
+_current: ContextVar[hops.Hop | None] = ContextVar("pytest_langfuse.requests_hop", default=None)
 
 
 @functools.cache
@@ -75,12 +75,12 @@ def _adapter(original: Any) -> Any:
     return send
 
 
-def _before(session: requests.Session, request: requests.PreparedRequest) -> _hop.Hop | None:
+def _before(session: requests.Session, request: requests.PreparedRequest) -> hops.Hop | None:
     try:
         if not _instrumented().covers(session):
             return None
         last = next((value.hop for value in request.headers.values() if isinstance(value, _Marked)), None)
-        hop = _hop.start(request.headers, str(request.url), last)
+        hop = hops.start(request.headers, str(request.url), last)
         _mark(request.headers, hop)
     except Exception as error:  # noqa: BLE001 - as above
         failures.report("adding headers to a request", error)
@@ -88,8 +88,8 @@ def _before(session: requests.Session, request: requests.PreparedRequest) -> _ho
     return hop
 
 
-def _mark(headers: MutableMapping[str, Any], hop: _hop.Hop) -> None:
+def _mark(headers: MutableMapping[str, Any], hop: hops.Hop) -> None:
     for name in NAMES:
-        if name in hop.changes and (value := _incoming.values(headers, name)):
+        if name in hop.changes and (value := incoming.values(headers, name)):
             headers[name] = marked = _Marked(value)
             marked.hop = hop

@@ -12,10 +12,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pytest_langfuse.tracing import _headers
-from pytest_langfuse.tracing._headers import Received
 from pytest_langfuse.tracing._sdk import BAGGAGE_PREFIX
-from pytest_langfuse.tracing.propagation import extract_context
+from pytest_langfuse.tracing.propagation.headers import extract_context
+from pytest_langfuse.tracing.web import received
+from pytest_langfuse.tracing.web.received import Received
 
 _trace_context = TraceContextTextMapPropagator()
 
@@ -38,7 +38,7 @@ def origin(headers: Received, installed: Any, *, trusted: bool) -> tuple[Context
     if not headers.pairs:
         return current, links
     if trusted:
-        sent = [pair for pair in headers.pairs if pair[0] in _headers.TRACE]
+        sent = [pair for pair in headers.pairs if pair[0] in received.TRACE]
         return (Context({**current, **extract_context(sent)}) if sent else current), links
     if (value := headers.traceparent()) is not None:
         extracted = _trace_context.extract({"traceparent": value}, Context())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
-from pytest_langfuse.tracing.ledger import Ledger
+from pytest_langfuse.tracing.delivery.ledger import Ledger
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from pytest_langfuse.tracing.propagation.incoming import MOST_HEADERS
+
 #: A longer identifier is no identifier (characters); up to here `RequestContext` shortens what Langfuse would drop.
 LONGEST_ID = 1_024
 #: So much of a path or a query is shown (characters).
 LONGEST_TEXT = 2_048
-#: More headers than any client needs: none of such a request is believed.
-MOST_HEADERS = 1_000
 #: A traceparent of a later version may be longer than today's 55 characters (W3C Trace Context, 2.2.5).
 _LONGEST_TRACEPARENT = 512
 #: What is taken from anybody: short, and without a character that means something to a log, a shell or a page.

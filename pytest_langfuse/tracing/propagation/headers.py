@@ -15,10 +15,8 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pytest_langfuse.tracing import _baggage, _incoming, _singleton
-from pytest_langfuse.tracing._allow_list import allow_list
+from pytest_langfuse.tracing import _singleton
 from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._parents import parents
 from pytest_langfuse.tracing._sdk import (
     BAGGAGE_PREFIX,
     SESSION_BAGGAGE,
@@ -28,13 +26,16 @@ from pytest_langfuse.tracing._sdk import (
     USER_KEY,
 )
 from pytest_langfuse.tracing.context import LONGEST, RequestContext, get_request_context, within
+from pytest_langfuse.tracing.propagation import incoming, w3c_baggage
+from pytest_langfuse.tracing.propagation.allow_list import allow_list
+from pytest_langfuse.tracing.propagation.parents import parents
 
 Headers = TypeVar("Headers", bound=MutableMapping[Any, Any])
 
 TRACEPARENT, TRACESTATE, BAGGAGE = NAMES = ("traceparent", "tracestate", "baggage")
 
 _trace_context = TraceContextTextMapPropagator()
-_w3c_baggage = W3CBaggagePropagator()
+_baggage_propagator = W3CBaggagePropagator()
 
 
 def inject_headers(headers: Headers, *, url: object = None) -> Headers:
@@ -56,7 +57,7 @@ def inject_headers(headers: Headers, *, url: object = None) -> Headers:
     return headers
 
 
-def extract_context(headers: _incoming.Incoming) -> Context:
+def extract_context(headers: incoming.Incoming) -> Context:
     """OpenTelemetry's context from the headers of a request or message; attach it and start observations in it.
 
     They belong to the sender's trace, and have the user and session of its `baggage`, which are also those of
@@ -68,7 +69,7 @@ def extract_context(headers: _incoming.Incoming) -> Context:
     never raises.
     """
     try:
-        return _extracted(_incoming.read(headers))
+        return _extracted(incoming.read(headers))
     except Exception as error:  # noqa: BLE001 - whatever it is, the request is served
         failures.report("reading headers of a request", error)
         return Context()
@@ -83,7 +84,7 @@ def allows(url: object) -> bool:
 def outgoing(headers: Mapping[Any, Any], *, allowed: bool) -> dict[str, str | None]:
     """Headers to set, or, with `None`, to remove."""
     span = trace.get_current_span()
-    present = _incoming.values(headers, BAGGAGE)
+    present = incoming.values(headers, BAGGAGE)
     result: dict[str, str | None] = {}
     if span.get_span_context().is_valid:
         carrier: dict[str, str] = {}
@@ -97,13 +98,13 @@ def outgoing(headers: Mapping[Any, Any], *, allowed: bool) -> dict[str, str | No
 
 def stripped(present: str) -> dict[str, str | None]:
     """The change that takes Langfuse's members out of a `baggage` header that is there."""
-    kept = _baggage.without_langfuse(present)
+    kept = w3c_baggage.without_langfuse(present)
     return {} if kept == present else {BAGGAGE: kept or None}
 
 
 def replace(headers: MutableMapping[Any, Any], name: str, value: str | None) -> None:
     """Set or remove a header, whatever case its name is written in there."""
-    for key in [key for key in headers.keys() if _incoming.name_of(key) == name]:  # noqa: SIM118 - as in `_incoming`
+    for key in [key for key in headers.keys() if incoming.name_of(key) == name]:  # noqa: SIM118 - as in `incoming`
         if key in headers:
             del headers[key]
     if value is not None:
@@ -112,7 +113,7 @@ def replace(headers: MutableMapping[Any, Any], name: str, value: str | None) -> 
 
 def _with_langfuse(present: str) -> str:
     """The members that are there, then Langfuse's, then what else the application has in its baggage."""
-    kept = _baggage.without_langfuse(present)
+    kept = w3c_baggage.without_langfuse(present)
     entries = baggage.get_all()
     ours = {name: value for name, value in entries.items() if name.lower().startswith(BAGGAGE_PREFIX)}
     request = get_request_context()
@@ -123,20 +124,20 @@ def _with_langfuse(present: str) -> str:
         # Langfuse's own `propagate_attributes` may have been called further inside.
         if found := otel_context.get_value(key) or value:
             ours[name] = found
-    names = {member.name for member in _baggage.members(kept)}
+    names = {member.name for member in w3c_baggage.members(kept)}
     others = {name: value for name, value in entries.items() if name not in ours and name not in names}
-    return _baggage.extended(kept, (_baggage.encoded(name, value) for name, value in {**ours, **others}.items()))
+    return w3c_baggage.extended(kept, (w3c_baggage.encoded(name, value) for name, value in {**ours, **others}.items()))
 
 
 def _extracted(carrier: dict[str, list[str]]) -> Context:
     context = _trace_context.extract(carrier, Context())
-    members = _baggage.members(",".join(carrier.get(BAGGAGE, ())))
+    members = w3c_baggage.members(",".join(carrier.get(BAGGAGE, ())))
     others = ",".join(member.text for member in members if not member.is_langfuse)
-    context = _w3c_baggage.extract({BAGGAGE: others}, context)
+    context = _baggage_propagator.extract({BAGGAGE: others}, context)
     values = {
         member.name: value
         for member in members
-        if member.is_langfuse and (value := _baggage.decoded(member.value)) is not None
+        if member.is_langfuse and (value := w3c_baggage.decoded(member.value)) is not None
     }
     request = RequestContext(user_id=values.get(USER_BAGGAGE), session_id=values.get(SESSION_BAGGAGE))
     values[USER_BAGGAGE], values[SESSION_BAGGAGE] = request.user_id or "", request.session_id or ""

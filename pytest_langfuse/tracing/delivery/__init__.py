@@ -1,0 +1,1 @@
+"""What becomes of a span from its end to Langfuse's yes, and what is known of it meanwhile."""

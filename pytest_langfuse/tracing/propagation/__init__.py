@@ -1,0 +1,1 @@
+"""One trace over several services, threads and queues."""

@@ -1,0 +1,1 @@
+"""Requests that the application serves: an observation and a context for each."""
