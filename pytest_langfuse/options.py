@@ -16,12 +16,19 @@ Show = Literal["failed", "all", "none"]
 _SHOW = ("failed", "all", "none")
 
 
+class Given(NamedTuple):
+    """A value, and the option or ini name that it comes from, as messages call it."""
+
+    value: str
+    source: str
+
+
 class Options(NamedTuple):
     """What the command line and the ini file say; the command line wins."""
 
     capture: bool
     show: Show
-    outage: str | None
+    outage: Given | None
     max_slowdown: float
     json: Path | None
 
@@ -33,23 +40,15 @@ class Options(NamedTuple):
             pytest.UsageError: a value that is none of those allowed, or an ini name that is none of ours.
         """
         _check_ini_names(config)
-        option = config.known_args_namespace
-        capture = bool(getattr(option, "langfuse_capture", False)) or _ini_bool(config, "langfuse_capture")
-        show = getattr(option, "langfuse_show", None)
-        source = "--langfuse-show"
-        if show is None:
-            show, source = str(config.getini("langfuse_show")), "ini option langfuse_show"
-        outage = getattr(option, "langfuse_outage", None) or str(config.getini("langfuse_outage")) or None
-        json, json_source = getattr(option, "langfuse_json", None), "--langfuse-json"
-        if not json:
-            json, json_source = str(config.getini("langfuse_json")), "ini option langfuse_json"
+        option = bool(getattr(config.known_args_namespace, "langfuse_capture", False))
+        show, outage, json = (_given(config, name) for name in ("show", "outage", "json"))
         return cls(
             # A suite in an outage is captured: nothing of it must go to the real Langfuse.
-            capture=capture or outage is not None,
-            show=cast("Show", one_of(show, _SHOW, source)),
-            outage=outage,
+            capture=option or _ini_bool(config, "langfuse_capture") or bool(outage.value),
+            show=cast("Show", one_of(show.value, _SHOW, show.source)),
+            outage=outage if outage.value else None,
             max_slowdown=_ini_seconds(config, "langfuse_max_slowdown"),
-            json=_output_file(json, json_source) if json else None,
+            json=_output_file(json) if json.value else None,
         )
 
 
@@ -120,8 +119,16 @@ def _ini_bool(config: pytest.Config, name: str) -> bool:
     raise pytest.UsageError(f"ini option {name}: {value!r} is not one of true, false")
 
 
-def _output_file(value: str, source: str) -> Path:
+def _given(config: pytest.Config, name: str) -> Given:
+    value = getattr(config.known_args_namespace, f"langfuse_{name}", None)
+    if value:
+        return Given(value, f"--langfuse-{name}")
+    return Given(str(config.getini(f"langfuse_{name}")), f"ini option langfuse_{name}")
+
+
+def _output_file(given: Given) -> Path:
     """A file that can be written, found out before a run of minutes. Absolute: a test may change the folder."""
+    value, source = given
     path = Path(value).absolute()
     if path.is_dir():
         raise pytest.UsageError(f"{source}: {value!r} is a folder; name a file in it")

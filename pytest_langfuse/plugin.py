@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +47,7 @@ MARKERS = (
 capturing_key = pytest.StashKey[Capturing]()
 summary_key: pytest.StashKey[Summary] = pytest.StashKey()
 degradation_key: pytest.StashKey[Degradation] = pytest.StashKey()
+faults_key: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 styled_key = pytest.StashKey[bool]()
 
 
@@ -75,18 +76,20 @@ def pytest_configure(config: pytest.Config) -> None:
     """Prepare a run whose plugin was loaded too late for the hook above (`-p`, `pytest_plugins`)."""
     capturing = _prepare(config)
     config.addinivalue_line("markers", MARKERS)
+    faults: Sequence[str] = ()
+    if capturing.options.outage is not None:
+        from pytest_langfuse.outage.suite import parse_faults  # noqa: PLC0415 - imports httpx
+
+        config.stash[faults_key] = faults = parse_faults(*capturing.options.outage)
     if capturing.options.capture and not hasattr(config, "workerinput"):
         from pytest_langfuse.report.degradation import Degradation  # noqa: PLC0415 - two milliseconds
 
         config.stash[degradation_key] = degradation = Degradation(capturing.options.max_slowdown)
         config.pluginmanager.register(degradation, "langfuse_degradation")
-        if capturing.options.outage is not None:
-            from pytest_langfuse.outage.suite import parse_faults  # noqa: PLC0415 - imports httpx
+        if len(faults) > 1:
             from pytest_langfuse.report.progress import Progress  # noqa: PLC0415 - as above
 
-            faults = parse_faults(capturing.options.outage, "--langfuse-outage")
-            if len(faults) > 1:
-                config.pluginmanager.register(Progress(config, faults), "langfuse_progress")
+            config.pluginmanager.register(Progress(config, faults), "langfuse_progress")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -103,10 +106,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     capturing = config.stash[capturing_key]
     if any(captures(item) for item in items):
         capturing.start()
-    if capturing.options.outage is not None:
-        from pytest_langfuse.outage.suite import multiply, parse_faults  # noqa: PLC0415 - imports httpx
+    if (faults := config.stash.get(faults_key, None)) is not None:
+        from pytest_langfuse.outage.suite import multiply  # noqa: PLC0415 - imports httpx
 
-        multiply(items, parse_faults(capturing.options.outage, "--langfuse-outage"), OUTAGE_MARKER)
+        multiply(items, faults, OUTAGE_MARKER)
 
 
 @pytest.hookimpl(tryfirst=True)

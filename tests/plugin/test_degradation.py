@@ -123,11 +123,15 @@ def test_a_test_with_an_outage_of_its_own_runs_as_it_is(app: pytest.Pytester) ->
 
 
 @pytest.mark.parametrize("value", ["hangs", "hang,hangs"])
-def test_an_unknown_fault(app: pytest.Pytester, value: str) -> None:
+@pytest.mark.parametrize("ini", [False, True], ids=["option", "ini"])
+def test_an_unknown_fault(app: pytest.Pytester, value: str, ini: bool) -> None:
     app.makepyfile(SUITE)
-    result = app.runpytest(f"--langfuse-outage={value}")
+    if ini:
+        app.makeini(f"[pytest]\nlangfuse_outage = {value}\n")
+    result = app.runpytest(*([] if ini else [f"--langfuse-outage={value}"]))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--langfuse-outage: unknown fault 'hangs', did you mean 'hang'*"])
+    source = "ini option langfuse_outage" if ini else "--langfuse-outage"
+    result.stderr.fnmatch_lines([f"*{source}: unknown fault 'hangs', did you mean 'hang'*"])
 
 
 @pytest.mark.parametrize(
