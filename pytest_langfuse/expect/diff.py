@@ -122,12 +122,18 @@ class Diff:
         surplus = [one for one in repeated.surplus if id(one) not in match_of and not lacks]
         found = len(repeated.here) + len(repeated.displaced) + len(moved) + len(surplus)
         enough = line.low <= found and (line.high is None or found <= line.high)
-        self._row(" " if enough else "-", depth, line.text(self._width))
+        plain = line.text(self._width).removeprefix(f"{line.count_text} ")
+        apart = sum(not match.whole for match in repeated.here)
         if not enough:
+            self._row("-", depth, line.text(self._width))
             if found:
-                plain = line.text(self._width).removeprefix(f"{line.count_text} ")
                 self._row("+", depth, f"{found}x {plain}")
             self.sentences.append(_count_sentence(line, found))
+        elif not apart or line.high != line.low:
+            self._row(" ", depth, line.text(self._width))
+        elif found > apart:
+            # Those that are not as expected have lines of their own.
+            self._row(" ", depth, plain if found == apart + 1 else f"{found - apart}x {plain}")
         if any(match.whole for match in repeated.here) or not (found or line.low):
             self._show_as_written(line, depth + 1)
         elif not found:

@@ -311,7 +311,7 @@ def test_one_of_several_alike_differs() -> None:
         1 difference (- expected, + captured):
 
           span a
-            3x tool t model=x
+            2x tool t model=x
         -   tool t model=x
         +   tool t model=y
 
@@ -343,6 +343,25 @@ def test_one_of_any_number_differs(order: str) -> None:
     )
 
 
+def test_all_of_several_differ() -> None:
+    check(
+        failure(captured("span a\n  tool t model=y\n  tool t model=z"), "span a\n  2x tool t model=x"),
+        """
+        2 differences (- expected, + captured):
+
+          span a
+        -   tool t model=x
+        +   tool t model=y
+        -   tool t model=x
+        +   tool t model=z
+
+        Differences:
+          t: model is 'y', expected 'x'
+          t: model is 'z', expected 'x'
+        """,
+    )
+
+
 def test_one_of_several_has_something_below_it() -> None:
     check(
         failure(captured("span a\n  tool t\n  tool u\n    span x"), "span a\n  2x tool *"),
@@ -350,7 +369,7 @@ def test_one_of_several_has_something_below_it() -> None:
         1 difference (- expected, + captured):
 
           span a
-            2x tool *
+            tool *
             tool u
         +     span x
 
