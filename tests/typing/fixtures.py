@@ -1,0 +1,53 @@
+"""Fixtures as annotated tests use them. Nothing runs it; mypy reads it, and reports a `type: ignore` not needed."""
+
+import re
+import signal
+from contextlib import AbstractContextManager
+from typing import assert_type
+
+from pytest_langfuse import Observation, Observations
+from pytest_langfuse.outage.clock import Clock
+from pytest_langfuse.outage.control import OutageControl
+from pytest_langfuse.outage.langfuse_router import LangfuseRouter
+from pytest_langfuse.outage.outage import Outage
+from pytest_langfuse.process.app import App
+from pytest_langfuse.process.processes import Processes
+from pytest_langfuse.recording.source import Score
+from pytest_langfuse.serving import ServedStandIn
+
+
+def test_processes(langfuse_process: Processes) -> None:
+    app = langfuse_process.start("-m", "uvicorn", "shop:app", "--port", "{port}", env={"A": "1", "B": None}, cwd=".")
+    assert_type(app, App)
+    assert_type(langfuse_process.start_command("node", "server.js"), App)
+    assert_type(langfuse_process.free_port(), int)
+    app.wait_ready("/health", timeout=1.0)
+    assert_type(app.wait_for_output(re.compile("ready")), str)
+    assert_type(app.spans, Observations)
+    assert_type(app.lost, list[Observation])
+    assert_type(app.output, str)
+    assert_type(app.returncode, int | None)
+    app.terminate()
+    app.send_signal(signal.SIGHUP)
+    assert_type(app.wait(timeout=5.0), int)
+    langfuse_process.start(3)  # type: ignore[arg-type]
+    langfuse_process.start("x", env={"A": 1})  # type: ignore[dict-item]
+    app.wait_ready()  # type: ignore[call-arg]
+
+
+def test_outages(langfuse_outage: OutageControl, langfuse_server: ServedStandIn, langfuse_clock: Clock) -> None:
+    assert_type(langfuse_outage("hang", paths="otlp"), AbstractContextManager[Outage])
+    with langfuse_outage("http_503", "reset", retry_after=1) as outage:
+        assert_type(outage.attempts, int)
+    assert_type(langfuse_outage.refused, int)
+    langfuse_outage.recover()
+    langfuse_clock.advance(seconds=300)
+    langfuse_clock.advance("300")  # type: ignore[arg-type]
+    assert_type(langfuse_server.url, str)
+    assert_type(langfuse_server.spans, Observations)
+    assert_type(langfuse_server.scores, list[Score])
+
+
+def test_api(langfuse_api: LangfuseRouter) -> None:
+    assert_type(langfuse_api.prompt("greeting", "Hello {{name}}").version, int)
+    langfuse_api.prompt("greeting", 3)  # type: ignore[arg-type]
