@@ -21,6 +21,7 @@ from pytest_langfuse.outage.server import Arrival, LangfuseServer
 from pytest_langfuse.outage.stand_in import StandIn
 from pytest_langfuse.recording.otlp import DecodeError, decode_records
 
+_HIGHEST_PORT = 65535
 _OPTIONS = ("after", "times", "delay", "rate", "seed", "retry_after", "paths")
 
 
@@ -64,6 +65,12 @@ def _outage(options: argparse.Namespace) -> Outage | None:
     return outage
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, a whole number from 0 to {_HIGHEST_PORT}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         usage="%(prog)s [--port PORT] [--json] [--fault FAULT [--after N] [--times N] …] (see --help)",
@@ -74,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    parser.add_argument("--port", type=_port, default=0, help="port to listen on (default: a free one)")
     parser.add_argument("--public-key", metavar="KEY", help="refuse requests with other keys")
     parser.add_argument("--secret-key", metavar="KEY", help="refuse requests with other keys")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")

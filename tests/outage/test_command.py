@@ -120,6 +120,8 @@ def test_help_lists_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
         (["--fault", "hang", "--paths", "otpl"], "--fault hang: paths: 'otpl' is none of otlp, scores"),
         (["--fault", "hang", "--rate", "7"], "--fault hang: rate: expected a number above 0 and at most 1, got 7.0"),
         (["--fault", "hang", "--after", "x"], "argument --after: invalid int value: 'x'"),
+        (["--port", "99999"], "argument --port: '99999' is no port, a whole number from 0 to 65535"),
+        (["--port=-1"], "argument --port: '-1' is no port"),
         (["--fault", "refused", "--after", "1"], "refused is met before a request arrives"),
         (["--fault", "hang", "--fault", "dns_error"], "dns_error is met before a request arrives"),
         (["--public-key", "pk"], "--public-key and --secret-key belong together"),
