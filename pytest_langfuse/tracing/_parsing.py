@@ -158,6 +158,7 @@ def hosts(value: Any) -> tuple[str, ...]:
     allowed = "host names ('*' allowed), IPv4 addresses or [IPv6] ones, each with a port if needed"
     example = "('*.internal.example.com',)"
     if isinstance(value, str):
+        example = "'*.internal.example.com,orders'"
         value = [part.strip() for part in value.split(",") if part.strip()]
     if not isinstance(value, Iterable) or isinstance(value, bytes | dict):
         raise Invalid("is not a list of hosts", allowed, example)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,9 @@ PRESETS = {
     "staging": Preset(flush_interval=5.0, flush_at=25, sample_rate=0.5),
     "production": Preset(flush_interval=10.0, flush_at=100, sample_rate=0.1),
 }
+
+#: A secret key, and what stands before the host in an address.
+_SECRET = re.compile(r"\bsk-[\w-]+|(?<=://)[^/\s]*(?=@)")
 
 # The type says what a reader of a finished config gets; `None` stands for "not given" until `__post_init__`.
 _PRESET: Any = None
@@ -139,8 +143,8 @@ class Setting(NamedTuple):
     secret: bool = False
 
     def show(self, value: object) -> str:
-        """The value as it may stand in a message."""
-        return "***" if self.secret and value is not None else repr(value)
+        """The value as it may stand in a message: also a secret that was put in the wrong place is masked."""
+        return "***" if self.secret and value is not None else _SECRET.sub("***", repr(value))
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -227,6 +231,7 @@ def get_tracing_config(**overrides: Any) -> TracingConfig:
                 fix = f"set {first}={invalid.example}" + ("" if variable == first else f", which wins over {variable}")
                 errors.append(_sentence(f"{variable}={setting.show(raw)}", invalid, fix))
             break
+    errors += _sdk_variables()
     values.setdefault("base_url", DEFAULT_BASE_URL)
     try:
         config = TracingConfig(**values)
@@ -257,6 +262,16 @@ def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}?" if close else f"settings are: {', '.join(SETTINGS)}."
     return f"unknown setting {name!r}, {hint}"
+
+
+def _sdk_variables() -> list[str]:
+    """What the SDK reads itself and would answer with a bare `ValueError` (langfuse 5.0.4, resource_manager.py)."""
+    name = "LANGFUSE_MEDIA_UPLOAD_THREAD_COUNT"
+    try:
+        parsing.integer(0, example="1")(os.environ.get(name, "1"))
+    except Invalid as invalid:
+        return [_sentence(f"{name}={os.environ[name]!r}", invalid, f"set {name}={invalid.example}, or unset it")]
+    return []
 
 
 def _candidates(setting: Setting) -> list[tuple[str, str]]:

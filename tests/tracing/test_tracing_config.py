@@ -175,6 +175,9 @@ BAD = {
 }
 
 
+MASKED = {"sk-lf-secret": "'***'", "https://u:p@x": "'https://***@x'"}
+
+
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in BAD.items() for value in values])
 @pytest.mark.parametrize("build", [TracingConfig, get_tracing_config])
 def test_a_bad_argument_is_named_with_its_value_what_is_allowed_and_the_fix(build, field, value):
@@ -182,7 +185,7 @@ def test_a_bad_argument_is_named_with_its_value_what_is_allowed_and_the_fix(buil
         build(**{field: value})
 
     message = str(error.value)
-    shown = "***" if field == "secret_key" else repr(value)
+    shown = "***" if field == "secret_key" else MASKED.get(str(value), repr(value))
     assert message.startswith(f"{field}={shown} ")
     assert " Allowed: " in message
     assert " Fix: " in message
@@ -240,6 +243,38 @@ def test_a_secret_is_never_shown(monkeypatch, secret):
 
     assert secret not in shown
     assert "***" in shown
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "shown"),
+    [
+        ("LANGFUSE_PUBLIC_KEY", "sk-lf-hunter2", "LANGFUSE_PUBLIC_KEY='***' looks like a secret key"),
+        ("LANGFUSE_BASE_URL", "https://me:hunter2@host", "LANGFUSE_BASE_URL='https://***@host' has more than host"),
+        ("LANGFUSE_BASE_URL", "https://host/?key=sk-lf-hunter2", "LANGFUSE_BASE_URL='https://host/?key=***' has more"),
+        ("LANGFUSE_TRACING_ENVIRONMENT", "sk-lf-HUNTER2", "LANGFUSE_TRACING_ENVIRONMENT='***' is not an environment"),
+    ],
+)
+def test_nor_is_one_in_the_wrong_place(monkeypatch, variable, text, shown):
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigError) as error:
+        get_tracing_config()
+    assert str(error.value).startswith(shown)
+    with pytest.raises(ConfigError) as error:
+        get_tracing_config(**{VARIABLES[variable][1]: text})
+    assert "hunter2" not in str(error.value).lower()
+
+
+@pytest.mark.parametrize("text", ["", "two", "-1"])
+def test_a_number_that_only_the_sdk_reads(monkeypatch, text):
+    monkeypatch.setenv("LANGFUSE_MEDIA_UPLOAD_THREAD_COUNT", text)
+    with pytest.raises(ConfigError, match=rf"^LANGFUSE_MEDIA_UPLOAD_THREAD_COUNT='{text}' is .* Fix: set LANGFUSE_"):
+        get_tracing_config()
+
+
+def test_hosts_of_a_variable_are_shown_as_it_takes_them(monkeypatch):
+    monkeypatch.setenv("LANGFUSE_PROPAGATE_TO", "a b")
+    with pytest.raises(ConfigError, match=r"Fix: set LANGFUSE_PROPAGATE_TO='\*.internal.example.com,orders'"):
+        get_tracing_config()
 
 
 def test_keys_that_are_the_same():

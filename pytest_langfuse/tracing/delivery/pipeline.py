@@ -41,7 +41,9 @@ class Pipeline:
         self, config: TracingConfig, release: str | None, additional_headers: Mapping[str, str] | None
     ) -> None:
         if config.export != "http":
-            message = f"export={config.export!r} is not available. Allowed: 'http'. Fix: leave export out."
+            message = (
+                f"export={config.export!r} is not available. Allowed: 'http'. Fix: leave export (LANGFUSE_EXPORT) out."
+            )
             raise ConfigError(message)
         self._config, self._release = config, release
         self.ledger = Ledger()
