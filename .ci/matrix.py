@@ -139,7 +139,9 @@ def check(combination: Combination, python: str) -> bool:
     if problem := install(combination, python):
         print(f"{combination}: can't be installed\n{problem}", flush=True)
         return False
-    done = run([combination.interpreter, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider"])
+    done = run(
+        [combination.interpreter, "-m", "pytest", "-n", "3", "--dist", "worksteal", "-q", "-p", "no:cacheprovider"]
+    )
     closing = done.stdout.strip().splitlines()[-1:] or [done.stderr[-500:]]
     print(f"{combination} ({versions(combination)}): {closing[0].strip('= ')}", flush=True)
     if done.returncode:
