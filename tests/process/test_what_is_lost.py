@@ -5,6 +5,7 @@ a ledger: ten finished observations, a Langfuse that is well, nothing sent befor
 """
 
 import signal
+import sys
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ class Row:
 
 
 WAIT = "ready(); time.sleep(60)"
+
+#: Children of `multiprocessing` that run the exit handlers that were registered in them.
+RUN_EXIT_HANDLERS = {"spawn", "forkserver"} if sys.version_info >= (3, 13) else {"spawn"}
 
 ROWS = [
     Row("normal exit", "set_up(); observe()", NEITHER),
@@ -160,7 +164,7 @@ ROWS = [
                 child.start(); child.join()
                 assert child.exitcode == 0
             """,
-            NEITHER if method == "spawn" else ONLY_PLAIN,
+            ONLY_PLAIN if method not in RUN_EXIT_HANDLERS else NEITHER,
             prefix="child ",
             kept=("parent ",),
         )
