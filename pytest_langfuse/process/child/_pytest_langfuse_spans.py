@@ -41,7 +41,8 @@ _now = _Now()
 
 def watch_spans(module: Any, ledger: Ledger) -> None:
     """`opentelemetry.sdk.trace` was imported."""
-    start_span, end, set_attributes = module.Tracer.start_span, module.Span.end, module.Span.set_attributes
+    start_span, end = module.Tracer.start_span, module.Span.end
+    set_attribute, set_attributes = module.Span.set_attribute, module.Span.set_attributes
 
     @functools.wraps(start_span)
     def started(tracer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -63,15 +64,26 @@ def watch_spans(module: Any, ledger: Ledger) -> None:
         finally:
             _write_end(ledger, "ended", span)
 
-    @functools.wraps(set_attributes)
-    def typed(span: Any, attributes: Any) -> Any:
+    def note_type(span: Any, attributes: Any) -> None:
         try:
             _write_type(ledger, span, attributes)
         except Exception as error:  # noqa: BLE001 - counted in the ledger; the application goes on
             ledger.failed(error)
+
+    @functools.wraps(set_attributes)
+    def typed(span: Any, attributes: Any) -> Any:
+        note_type(span, attributes)
         return set_attributes(span, attributes)
 
-    module.Tracer.start_span, module.Span.end, module.Span.set_attributes = started, ended, typed
+    # Langfuse 4 sets it singly, which is a way of its own as of opentelemetry-sdk 1.45.
+    @functools.wraps(set_attribute)
+    def typed_singly(span: Any, key: str, value: Any) -> Any:
+        if key == _TYPES[0]:
+            note_type(span, {key: value})
+        return set_attribute(span, key, value)
+
+    module.Tracer.start_span, module.Span.end = started, ended
+    module.Span.set_attribute, module.Span.set_attributes = typed_singly, typed
 
 
 def watch_processors(module: Any, ledger: Ledger) -> None:
