@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.tracing._failures import failures, logger
@@ -35,6 +35,8 @@ class Singleton:
         self._signals: Signals | None = None
         self._child_exit: ChildExit | None = None
         self._forking: Installation | None = None
+        #: Set when the last shutdown has ended.
+        self._under_way: threading.Event | None = None
         self.installation: Installation | None = None
         self.last_report = ShutdownReport()
         self.last_health = TracingHealth()
@@ -90,11 +92,13 @@ class Singleton:
             if self._child_exit is not None:
                 self._child_exit.stop()
             signals, self._signals = self._signals, None
-        self.last_report = installed.shut_down(timeout)
-        self.last_health = installed.health()
-        if signals is not None:
-            # Not before: a signal that comes during the shutdown waits for its end.
-            signals.uninstall()
+            under_way = self._under_way = threading.Event()
+        try:
+            with signals.uninstalled_after() if signals is not None else nullcontext():
+                self.last_report = installed.shut_down(timeout)
+                self.last_health = installed.health()
+        finally:
+            under_way.set()
         return self.last_report
 
     def health(self) -> TracingHealth:
@@ -106,6 +110,9 @@ class Singleton:
         if (installed := self.installation) is not None:
             timeout = installed.config.shutdown_timeout
             self.shut_down(timeout - min(_INTERPRETER, timeout / 10))
+        elif self._under_way is not None:
+            # Another thread's: it has a deadline of its own.
+            self._under_way.wait()
 
     def before_fork(self) -> None:
         """What must not be open over a fork is closed."""
@@ -122,7 +129,7 @@ class Singleton:
     def after_fork(self) -> None:
         """In a forked child: a lock that another thread held at the fork would stay locked for ever."""
         self._lock = threading.RLock()
-        self._forking = None
+        self._forking = self._under_way = None
         failures.forget()
         gates_after_fork()
         if self.installation is not None:

@@ -134,12 +134,12 @@ def test_an_ignored_signal_stays_ignored(start: Start, arrived: Arrived, number:
 
 def test_a_handler_of_the_application_that_was_there_first_decides(start: Start, arrived: Arrived) -> None:
     app = start("""
-        signal.signal(signal.SIGTERM, lambda number, frame: (print("mine", number), sys.exit(7)))
+        signal.signal(signal.SIGTERM, lambda number, frame: (os.write(1, b"mine\\n"), sys.exit(7)))
         init_tracing(); observe(); ready(); time.sleep(60)
     """)
 
     assert end(ready(app), signal.SIGTERM) == 7
-    assert app.output == "ready\nmine 15\n"
+    assert app.output == "ready\nmine\n"
     assert arrived() == names()
 
 
@@ -264,6 +264,91 @@ def test_a_signal_during_a_shutdown_waits_for_its_end(start: Start, arrived: Arr
         until(lambda: outage.attempts)
 
         assert end(app, signal.SIGTERM) == -signal.SIGTERM
+    assert arrived() == names()
+
+
+@pytest.mark.parametrize(
+    ("handler", "status", "output"),
+    [("", -signal.SIGTERM, "ready\n"), ('lambda *_: os.write(1, b"mine\\n")', 0, "ready\nmine\n")],
+    ids=["default", "handled"],
+)
+def test_a_signal_at_interpreter_exit_waits_for_the_shutdown(
+    start: Start, arrived: Arrived, langfuse_outage, handler: str, status: int, output: str
+) -> None:
+    """Then no thread can be started any more (Python 3.12)."""
+    with langfuse_outage("slow", delay=0.5) as outage:
+        app = start(f"""
+            if {bool(handler)}: signal.signal(signal.SIGTERM, {handler or None})
+            init_tracing(); observe(); ready()
+        """)
+        ready(app)
+        until(lambda: outage.attempts)
+
+        assert end(app, signal.SIGTERM) == status
+    assert app.output == output
+    assert arrived() == names()
+
+
+def test_a_signal_during_a_shutdown_in_another_thread_waits_for_its_end(
+    start: Start, arrived: Arrived, langfuse_outage
+) -> None:
+    with langfuse_outage("slow", delay=0.5) as outage:
+        app = start("""
+            init_tracing(); observe(); ready()
+            threading.Thread(target=shutdown_tracing).start()
+            time.sleep(60)
+        """)
+        ready(app)
+        until(lambda: outage.attempts)
+
+        assert end(app, signal.SIGTERM) == -signal.SIGTERM
+    assert arrived() == names()
+
+
+#: Where the main thread is when the signal comes: in the application, below something of ours.
+BELOW = {
+    "safe_trace": "safe_trace(work)()",
+    "a generator": "next(safe_trace(steps)())",
+    "request_context": "with request_context(user_id='u'): work()",
+    "run_with_context": "run_with_context({'user_id': 'u'}, work)",
+    "carry_context": "carry_context(work)()",
+    "WSGI": "list(LangfuseWSGIMiddleware(wsgi)({'REQUEST_METHOD': 'GET', 'PATH_INFO': '/'}, lambda *_: None))",
+    "ASGI": "asyncio.run(LangfuseASGIMiddleware(asgi)({'type': 'http', 'method': 'GET', 'path': '/'}, None, None))",
+    "httpx": "instrument_httpx(); httpx.Client(transport=httpx.MockTransport(work)).get('http://orders')",
+    "a prompt": "threading.Timer(0.5, ready).start(); get_langfuse_client().get_prompt('p', fallback='Hi')",
+}
+
+
+@pytest.mark.parametrize("where", BELOW)
+def test_the_application_below_ours_does_not_hold_a_signal_up(
+    start: Start, arrived: Arrived, langfuse_outage, where: str
+) -> None:
+    with langfuse_outage("hang", paths="prompts", required=where == "a prompt"):
+        app = start(
+            f"""
+            import httpx
+
+            def work(*_):
+                ready()
+                time.sleep(60)
+
+            def steps():
+                work()
+                yield
+
+            def wsgi(environ, start_response):
+                work()
+
+            async def asgi(scope, receive, send):
+                work()
+
+            init_tracing(); observe()
+            {BELOW[where]}
+            """,
+            LANGFUSE_TIMEOUT="3600",
+        )
+
+        assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
     assert arrived() == names()
 
 

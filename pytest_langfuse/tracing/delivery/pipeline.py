@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import httpx
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -99,7 +100,10 @@ class Pipeline:
         """From now on send what ends at once: the process is about to end, and may do so without notice."""
         if not self._hurrying:
             self._hurrying = True
-            threading.Thread(target=self._hurry, name="langfuse-tracing-hurry", daemon=True).start()
+            thread = threading.Thread(target=self._hurry, name="langfuse-tracing-hurry", daemon=True)
+            # At the interpreter's end there are no new threads (Python 3.12), and the shutdown at exit does the same.
+            with suppress(RuntimeError):
+                thread.start()
 
     def _hurry(self) -> None:
         until = now() + _HURRY_SECONDS

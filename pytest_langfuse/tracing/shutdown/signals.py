@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -24,7 +25,12 @@ _AGAIN = 0.02
 #: Code of these modules may hold a lock that a shutdown needs. Those that call the application are not among them:
 #: they are below it on the stack for as long as it runs.
 _LOCKING = (
-    "pytest_langfuse.tracing.",
+    "pytest_langfuse.tracing._failures",
+    "pytest_langfuse.tracing._installation",
+    "pytest_langfuse.tracing._sdk",
+    "pytest_langfuse.tracing._singleton",
+    "pytest_langfuse.tracing.delivery.",
+    "pytest_langfuse.tracing.shutdown.",
     "opentelemetry.sdk._shared_internal",
     "opentelemetry.sdk.trace.export",
     "langfuse._client.resource_manager",
@@ -32,9 +38,12 @@ _LOCKING = (
     "langfuse._utils.prompt_cache",
     "logging",
 )
-_CALLING = frozenset(
-    f"pytest_langfuse.tracing.{name}" for name in ("decorator", "context", "_steps", "asgi", "wsgi", "outbound")
-)
+#: Functions in them that wait for the network, which may take as long as a request may, and hold none meanwhile.
+_WAITING = {
+    ("pytest_langfuse.tracing.delivery.transport", "handle_request"),
+    ("pytest_langfuse.tracing.delivery.transport", "_send"),
+    *(("pytest_langfuse.tracing.delivery.time_limit", name) for name in ("read", "write", "connect_tcp", "start_tls")),
+}
 
 
 class Signals:
@@ -42,6 +51,9 @@ class Signals:
 
     def __init__(self, *, shut_down: Callable[[], object], hurry: Callable[[], object]) -> None:
         self._shut_down, self._hurry = shut_down, hurry
+        #: A shutdown is under way in the main thread, where handlers run: signals are left until its end.
+        self._deferring = False
+        self._deferred: list[int] = []
         self._previous: dict[int, Callable[[int, FrameType | None], object] | signal.Handlers] = {}
 
     def install(self) -> None:
@@ -57,7 +69,22 @@ class Signals:
             self._previous[number] = previous if callable(previous) else signal.SIG_DFL
             signal.signal(number, self._handle)
 
-    def uninstall(self) -> None:
+    @contextmanager
+    def uninstalled_after(self) -> Iterator[None]:
+        """A shutdown: what signals come during it are delivered at its end, when they find what was there before us.
+
+        A handler that raises in the midst of it, or needs a thread when none can be started any more, would end it.
+        """
+        self._deferring = threading.current_thread() is threading.main_thread()
+        try:
+            yield
+        finally:
+            self._deferring = False
+            self._uninstall()
+            for number in self._deferred:
+                os.kill(os.getpid(), number)
+
+    def _uninstall(self) -> None:
         """Give them back, where nobody has taken them since."""
         if threading.current_thread() is not threading.main_thread():
             return
@@ -66,20 +93,30 @@ class Signals:
                 signal.signal(number, previous)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._deferring:
+            self._deferred.append(number)
+            return
         previous = self._previous.get(number, signal.SIG_DFL)
         if callable(previous) and not isinstance(previous, signal.Handlers):
             self._hurry()
             previous(number, frame)
             return
         if _holds_a_lock(frame):
-            # The interrupted code goes on when this handler returns; what it holds is free a moment later.
-            again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
+            self._handle_again(number)
             return
         self._shut_down()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+    def _handle_again(self, number: int) -> None:
+        """The interrupted code goes on when the handler returns; what it holds is free a moment later."""
+        again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+        again.daemon = True
+        try:
+            again.start()
+        except RuntimeError:
+            # At the interpreter's end there are no new threads (Python 3.12); the shutdown at exit is about to come.
+            self._deferred.append(number)
 
 
 def _behind(handler: Any, number: int) -> Any:
@@ -92,7 +129,7 @@ def _behind(handler: Any, number: int) -> Any:
 def _holds_a_lock(frame: FrameType | None) -> bool:
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if name.startswith(_LOCKING) and name not in _CALLING:
+        if name.startswith(_LOCKING) and (name, frame.f_code.co_name) not in _WAITING:
             return True
         frame = frame.f_back
     return False
