@@ -618,37 +618,3 @@ def test_sigterm_to_gunicorn_with_workers_of_a_preloaded_application(
 
     assert end(app, signal.SIGTERM) == 0
     assert arrived() == made_by(seen)
-
-
-def test_the_children_of_a_celery_worker(
-    langfuse_process, script: Callable[..., Path], arrived: Arrived, tmp_path: Path
-) -> None:
-    """They have no signal handlers and run no exit handlers and no finalizers."""
-    pytest.importorskip("celery")
-    path = script(
-        TRACING
-        + dedent(f"""
-        from celery import Celery
-        from celery.signals import worker_ready
-        app = Celery("service", broker="filesystem://")
-        app.conf.broker_transport_options = dict.fromkeys(["data_folder_in", "data_folder_out"], {str(tmp_path)!r})
-        init_tracing()
-        worker_ready.connect(lambda **_: os.write(1, b"ready\\n"), weak=False)  # Celery redirects sys.stdout
-
-        @app.task
-        def work(number):
-            observe(1, f"task {{number}} ")
-        """),
-        "service.py",
-    )
-    worker = langfuse_process.start(
-        "-m", "celery", "-A", "service", "--quiet", "worker", "-c", "2", cwd=path.parent, env=LATER
-    )
-    ready(worker)
-    produce = "import service; [service.work.delay(number) for number in range(10)]"
-    producer = langfuse_process.start("-W", "ignore", "-c", produce, cwd=path.parent)
-    assert producer.wait(30) == 0, producer.output
-    until(lambda: not list(tmp_path.glob("*.msg")))
-
-    assert end(worker, signal.SIGTERM) == 0
-    assert arrived() == sorted(f"task {number} 0" for number in range(10))

@@ -12,7 +12,8 @@ import os
 import ssl
 import threading
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -75,6 +76,27 @@ class Connections(httpx.BaseTransport):
         self._transports = {}
 
 
+@contextmanager
+def _permitted(breaker: CircuitBreaker, request: httpx.Request) -> Iterator[Callable[[httpx.Response], httpx.Response]]:
+    """A call that the breaker lets through, inside the block; what is yielded tells it of the response."""
+    permit = breaker.try_acquire()
+    if permit is None:
+        raise CircuitOpenError(breaker.retry_after, request)
+
+    def judged(response: httpx.Response) -> httpx.Response:
+        (breaker.failure if response.status_code in _FAILURES else breaker.success)(permit)
+        return response
+
+    try:
+        yield judged
+    except Exception:
+        breaker.failure(permit)
+        raise
+    except BaseException:
+        breaker.release(permit)
+        raise
+
+
 class BoundedTransport(httpx.BaseTransport):
     """A request takes at most its read timeout as a whole. For Langfuse's `host`, `breaker` decides whether it is made.
 
@@ -96,22 +118,8 @@ class BoundedTransport(httpx.BaseTransport):
             return self.inner.handle_request(request)
         if PERMITTED.keys() <= request.extensions.keys():
             return self._send(request)
-        permit = self._breaker.try_acquire()
-        if permit is None:
-            raise CircuitOpenError(self._breaker.retry_after, request)
-        try:
-            response = self._send(request)
-        except Exception:
-            self._breaker.failure(permit)
-            raise
-        except BaseException:
-            self._breaker.release(permit)
-            raise
-        if response.status_code in _FAILURES:
-            self._breaker.failure(permit)
-        else:
-            self._breaker.success(permit)
-        return response
+        with _permitted(self._breaker, request) as judged:
+            return judged(self._send(request))
 
     def _send(self, request: httpx.Request) -> httpx.Response:
         with time_limit(_limit(request)):
@@ -139,22 +147,8 @@ class AsyncBoundedTransport(httpx.AsyncBaseTransport):
         """Send it, and read the response to its end."""
         if request.url.host != self._host:
             return await self._transport.handle_async_request(request)
-        permit = self._breaker.try_acquire()
-        if permit is None:
-            raise CircuitOpenError(self._breaker.retry_after, request)
-        try:
-            response = await self._send(request)
-        except Exception:
-            self._breaker.failure(permit)
-            raise
-        except BaseException:
-            self._breaker.release(permit)
-            raise
-        if response.status_code in _FAILURES:
-            self._breaker.failure(permit)
-        else:
-            self._breaker.success(permit)
-        return response
+        with _permitted(self._breaker, request) as judged:
+            return judged(await self._send(request))
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         try:
