@@ -258,7 +258,7 @@ def test_a_signal_while_the_main_thread_is_inside_a_flush_does_not_deadlock(star
 
 
 def test_a_signal_during_a_shutdown_waits_for_its_end(start: Start, arrived: Arrived, langfuse_outage) -> None:
-    with langfuse_outage("slow", delay=0.3) as outage:
+    with langfuse_outage("slow", delay=2.0) as outage:
         app = start("init_tracing(); observe(); ready(); shutdown_tracing(); time.sleep(60)")
         ready(app)
         until(lambda: outage.attempts)
@@ -276,7 +276,7 @@ def test_a_signal_at_interpreter_exit_waits_for_the_shutdown(
     start: Start, arrived: Arrived, langfuse_outage, handler: str, status: int, output: str
 ) -> None:
     """Then no thread can be started any more (Python 3.12)."""
-    with langfuse_outage("slow", delay=0.5) as outage:
+    with langfuse_outage("slow", delay=2.0) as outage:
         app = start(f"""
             if {bool(handler)}: signal.signal(signal.SIGTERM, {handler or None})
             init_tracing(); observe(); ready()
@@ -292,7 +292,7 @@ def test_a_signal_at_interpreter_exit_waits_for_the_shutdown(
 def test_a_signal_during_a_shutdown_in_another_thread_waits_for_its_end(
     start: Start, arrived: Arrived, langfuse_outage
 ) -> None:
-    with langfuse_outage("slow", delay=0.5) as outage:
+    with langfuse_outage("slow", delay=2.0) as outage:
         app = start("""
             init_tracing(); observe(); ready()
             threading.Thread(target=shutdown_tracing).start()
