@@ -121,7 +121,7 @@ def _ini_bool(config: pytest.Config, name: str) -> bool:
 
 def _given(config: pytest.Config, name: str) -> Given:
     value = getattr(config.known_args_namespace, f"langfuse_{name}", None)
-    if value:
+    if value is not None:
         return Given(value, f"--langfuse-{name}")
     return Given(str(config.getini(f"langfuse_{name}")), f"ini option langfuse_{name}")
 
