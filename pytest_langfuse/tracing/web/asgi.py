@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from opentelemetry import context as otel_context
 
 from pytest_langfuse.tracing._failures import failures, logger
 from pytest_langfuse.tracing.web import received, routes
-from pytest_langfuse.tracing.web.request import GUARD, Called, Options, Resolver, ServedRequest, serve, with_request_id
+from pytest_langfuse.tracing.web.middleware import Middleware
+from pytest_langfuse.tracing.web.request import GUARD, Called, ServedRequest, serve, with_request_id
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,7 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class LangfuseASGIMiddleware:
+class LangfuseASGIMiddleware(Middleware[Application]):
     """Observe each HTTP request of `app`, and give it a request context.
 
     The observation is named by method and route (`GET /items/{i}`), its input is `{"method", "path"}`, its output
@@ -42,30 +43,8 @@ class LangfuseASGIMiddleware:
         send_request_id: Send the request's id back as `x-request-id`, unless the application does.
     """
 
-    def __init__(
-        self,
-        app: Application,
-        *,
-        trusted: bool | None = None,
-        capture_query: bool = False,
-        exclude: Iterable[str] = (),
-        user_id: Resolver | None = None,
-        session_id: Resolver | None = None,
-        route: Resolver | None = None,
-        send_request_id: bool = False,
-    ) -> None:
-        self.app = app
-        self._options = Options(
-            trusted=trusted,
-            capture_query=capture_query,
-            exclude=exclude,
-            user_id=user_id,
-            session_id=session_id,
-            route=route,
-            send_request_id=send_request_id,
-        )
-        self._django = routes.is_django(app)
-        self._warned = False
+    #: Whether FastAPI's own spans were warned of.
+    _warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or whatever else the server asks for."""

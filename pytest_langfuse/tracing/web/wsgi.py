@@ -10,53 +10,21 @@ from opentelemetry.context import Context
 
 from pytest_langfuse.tracing._failures import failures
 from pytest_langfuse.tracing.web import received, routes
-from pytest_langfuse.tracing.web.request import (
-    GUARD,
-    SERVER_ERROR,
-    Called,
-    Options,
-    Resolver,
-    ServedRequest,
-    serve,
-    with_request_id,
-)
+from pytest_langfuse.tracing.web.middleware import Middleware
+from pytest_langfuse.tracing.web.request import GUARD, SERVER_ERROR, Called, ServedRequest, serve, with_request_id
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
-class LangfuseWSGIMiddleware:
+class LangfuseWSGIMiddleware(Middleware[Application]):
     """Observe each request of `app`, and give it a request context.
 
     As `LangfuseASGIMiddleware`, whose arguments these are; `user_id`, `session_id` and `route` are called with the
     environ. The observation ends with the last part of the body, or when the server closes it. The context holds while
     the body is produced, and not between its parts.
     """
-
-    def __init__(
-        self,
-        app: Application,
-        *,
-        trusted: bool | None = None,
-        capture_query: bool = False,
-        exclude: Iterable[str] = (),
-        user_id: Resolver | None = None,
-        session_id: Resolver | None = None,
-        route: Resolver | None = None,
-        send_request_id: bool = False,
-    ) -> None:
-        self.app = app
-        self._options = Options(
-            trusted=trusted,
-            capture_query=capture_query,
-            exclude=exclude,
-            user_id=user_id,
-            session_id=session_id,
-            route=route,
-            send_request_id=send_request_id,
-        )
-        self._django = routes.is_django(app)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve a request."""
