@@ -6,19 +6,19 @@ What the plain SDK loses in the same places is in `test_what_is_lost.py`.
 import os
 import signal
 import time
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from observed import LATER, names
+from observed import LATER, SERVICE, ask, names
 
 from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.process.app import App
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
 
+OURS = {**LATER, "SET_UP": "init_tracing"}
 TRACING = "from pytest_langfuse.tracing import *\n"
 
 Start = Callable[..., App]
@@ -47,10 +47,9 @@ def arrived(langfuse_server: LangfuseServer) -> Arrived:
     return arrived
 
 
-def ready(app: App, times: int = 1) -> App:
+def ready(app: App) -> App:
     """Wait until it has said so."""
-    for _ in range(times):
-        app.wait_for_output("ready", timeout=30)
+    app.wait_for_output("ready", timeout=30)
     return app
 
 
@@ -548,12 +547,6 @@ def test_forks_with_a_spool(start: Start, arrived: Arrived, tmp_path: Path) -> N
 # -- servers ---------------------------------------------------------------------------------------------------
 
 
-def ask(app: App) -> str:
-    """The number of the process that has answered, and made ten observations."""
-    with urllib.request.urlopen(app.url, timeout=20) as response:
-        return response.read().decode()
-
-
 def made_by(workers: Sequence[str]) -> list[str]:
     """What these made."""
     return sorted(name for worker in workers for name in names(10, f"{worker} "))
@@ -564,27 +557,9 @@ def test_sigterm_to_uvicorn_with_tracing_set_up_by_the_lifespan(
     langfuse_process, script: Callable[..., Path], arrived: Arrived, workers: int
 ) -> None:
     pytest.importorskip("uvicorn")
-    path = script(
-        TRACING
-        + dedent("""
-        async def app(scope, receive, send):
-            if scope["type"] == "lifespan":
-                while True:
-                    message = await receive()
-                    if message["type"] == "lifespan.startup":
-                        init_tracing()
-                    await send({"type": message["type"] + ".complete"})
-                    if message["type"] == "lifespan.shutdown":
-                        return
-            if scope["path"] == "/":
-                observe(10, f"{os.getpid()} ")
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
-        """),
-        "service.py",
-    )
-    command = ["-m", "uvicorn", "service:app", "--port", "{port}", "--workers", str(workers), "--log-level", "warning"]
-    app = langfuse_process.start(*command, cwd=path.parent, env=LATER)
+    path = script(SERVICE, "service.py")
+    command = ["-m", "uvicorn", "service:asgi", "--port", "{port}", "--workers", str(workers), "--log-level", "warning"]
+    app = langfuse_process.start(*command, cwd=path.parent, env={**OURS, "SET_UP_AT": "lifespan"})
     app.wait_ready("/health", timeout=60)
     seen = [ask(app) for _ in range(4)]
 
@@ -596,20 +571,9 @@ def test_sigterm_to_gunicorn_with_workers_of_a_preloaded_application(
     langfuse_process, script: Callable[..., Path], arrived: Arrived
 ) -> None:
     pytest.importorskip("gunicorn")
-    path = script(
-        TRACING
-        + dedent("""
-        init_tracing()
-        def app(environ, start_response):
-            if environ["PATH_INFO"] == "/":
-                observe(10, f"{os.getpid()} ")
-            start_response("200 OK", [])
-            return [str(os.getpid()).encode()]
-        """),
-        "service.py",
-    )
-    command = ["-m", "gunicorn", "service:app", "-b", "127.0.0.1:{port}", "-w", "2", "--preload"]
-    app = langfuse_process.start(*command, cwd=path.parent, env=LATER)
+    path = script(SERVICE, "service.py")
+    command = ["-m", "gunicorn", "service:wsgi", "-b", "127.0.0.1:{port}", "-w", "2", "--preload"]
+    app = langfuse_process.start(*command, cwd=path.parent, env=OURS)
     app.wait_ready("/health", timeout=60)
     seen = [ask(app)]
     # A worker of --preload that is still starting misses the signal, and gunicorn waits 30 s for it, with any SDK.

@@ -6,25 +6,15 @@ a ledger: ten finished observations, a Langfuse that is well, nothing sent befor
 
 import signal
 import sys
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from observed import LATER, names
+from observed import LATER, SERVICE, SET_UP, ask, names
 
 from pytest_langfuse.process.app import App
-
-SET_UP = """
-def set_up():
-    if os.environ["SET_UP"] == "init_tracing":
-        from pytest_langfuse.tracing import init_tracing
-        init_tracing()
-    else:
-        get_client()
-"""
 
 PLAIN, OURS = "plain", "init_tracing"
 BOTH, NEITHER = frozenset({PLAIN, OURS}), frozenset()
@@ -227,33 +217,6 @@ def test_script(langfuse_process, script: Callable[..., Path], row: Row, how: st
     check(app, how in row.lost, row.prefix, others)
 
 
-SERVERS = """
-set_up()
-
-async def asgi(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown" and os.environ.get("FLUSH"):
-                get_client().flush()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
-    if scope["path"] == "/":
-        observe(10, f"{os.getpid()} ")
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
-
-def wsgi(environ, start_response):
-    if environ["PATH_INFO"] == "/":
-        observe(10, f"{os.getpid()} ")
-    if environ["PATH_INFO"] == "/hang":
-        print("hangs", flush=True)
-        time.sleep(60)
-    start_response("200 OK", [])
-    return [str(os.getpid()).encode()]
-"""
-
 UVICORN = ("-m", "uvicorn", "service:asgi", "--port", "{port}", "--log-level", "warning")
 GUNICORN = ("-m", "gunicorn", "service:wsgi", "-b", "127.0.0.1:{port}", "-w", "1", "--log-level", "warning")
 
@@ -285,11 +248,6 @@ ENDS = [
 ]
 
 
-def ask(app: App, path: str = "/") -> str:
-    with urllib.request.urlopen(app.url + path, timeout=20) as response:
-        return response.read().decode()
-
-
 @pytest.fixture(params=[PLAIN, OURS])
 def how(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -298,7 +256,7 @@ def how(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.name)
 def test_server(langfuse_process, script: Callable[..., Path], end: Server, how: str) -> None:
     pytest.importorskip(end.command[1])
-    path = script(SET_UP + SERVERS, "service.py")
+    path = script(SERVICE, "service.py")
     app = langfuse_process.start(*end.command, cwd=path.parent, env={**LATER, "SET_UP": how, **dict(end.env)})
     app.wait_ready("/health", timeout=60)
     worker = ask(app)
@@ -311,7 +269,7 @@ def test_server(langfuse_process, script: Callable[..., Path], end: Server, how:
 def test_a_hung_worker_of_gunicorn(langfuse_process, script: Callable[..., Path], how: str) -> None:
     """`--timeout` aborts it, and it exits by way of its exit handlers."""
     pytest.importorskip("gunicorn")
-    path = script(SET_UP + SERVERS, "service.py")
+    path = script(SERVICE, "service.py")
     app = langfuse_process.start(*GUNICORN, "--timeout", "1", cwd=path.parent, env={**LATER, "SET_UP": how})
     app.wait_ready("/health", timeout=60)
     worker = ask(app)
