@@ -20,8 +20,8 @@ from measure import Table, surroundings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_langfuse import Observation, Observations, TreeMismatch
-from pytest_langfuse.expect.static_source import StaticSource
 from pytest_langfuse.recording import SpanRecord
+from pytest_langfuse.recording.sources.static import StaticSource
 
 #: Observations of one trace: a request with three steps, of which each has two calls.
 _TRACE = 10

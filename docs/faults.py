@@ -32,7 +32,7 @@ from pytest_langfuse.outage.faults import FAULTS, ClientFault
 from pytest_langfuse.outage.faults.connection import UNKNOWN_HOST
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server import LangfuseServer
-from pytest_langfuse.recording.otlp import decode_records
+from pytest_langfuse.recording.otlp.decode import decode_records
 
 PAGE = Path(__file__).with_name("faults.md")
 CATALOGUE = Path(__file__).with_name("outages.md")

@@ -10,13 +10,13 @@ import pytest
 if TYPE_CHECKING:
     from langfuse import Langfuse
 
-    from pytest_langfuse.capturing import Capturing
     from pytest_langfuse.expect.observations import Observations
-    from pytest_langfuse.outage.api_router import LangfuseRouter
     from pytest_langfuse.outage.clock import Clock
-    from pytest_langfuse.outage.control import OutageControl
+    from pytest_langfuse.outage.outage_control import OutageControl
     from pytest_langfuse.process.processes import Processes
     from pytest_langfuse.serving import ServedStandIn
+    from pytest_langfuse.session import Capturing
+    from pytest_langfuse.standin.api_router import LangfuseRouter
 
 
 class ClientFactory(Protocol):
@@ -53,8 +53,8 @@ def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
 
     `langfuse_api.prompt("greeting", "Hello {{name}}")` adds a prompt. Needs the extra: `pytest-langfuse[respx]`.
     """
-    from pytest_langfuse.outage.api_router import build_router  # noqa: PLC0415 - imports the SDK
     from pytest_langfuse.recording.sdk import asked_first, base_handler  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.standin.api_router import build_router  # noqa: PLC0415 - imports the SDK
 
     with build_router(_capturing(request).stand_in) as router, asked_first(router.handler):
         # During an outage test this is the way over the socket, on which requests meet the fault.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_langfuse.capturing import OUTAGE_MARKER, Capturing, captures
 from pytest_langfuse.fixtures import (
     langfuse_api,
     langfuse_clock,
@@ -20,6 +19,7 @@ from pytest_langfuse.fixtures import (
     langfuse_tracing,
 )
 from pytest_langfuse.options import Options, add_options
+from pytest_langfuse.session import OUTAGE_MARKER, Capturing, captures
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -143,7 +143,7 @@ def _style(config: pytest.Config) -> None:
     if config.stash.get(styled_key, False):
         return
     config.stash[styled_key] = True
-    from pytest_langfuse.expect import style  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.expect.text import style  # noqa: PLC0415 - imports the SDK
 
     # A worker of xdist has no terminal; its texts are printed by the controller.
     terminal = config.pluginmanager.has_plugin("terminalreporter")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pytest_langfuse.expect.observations import Observations
-from pytest_langfuse.outage.received import Received
-from pytest_langfuse.outage.server import LangfuseServer
-from pytest_langfuse.outage.stand_in import StandIn
-from pytest_langfuse.recording.recording import Key
-from pytest_langfuse.recording.source import Score
+from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.recording.sources.live import Key
+from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse.standin.received import Received
+from pytest_langfuse.standin.stand_in import StandIn
 
 
 class ServedStandIn(LangfuseServer):

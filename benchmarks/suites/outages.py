@@ -4,8 +4,8 @@ import pytest
 from langfuse import get_client, observe
 
 from pytest_langfuse import Observations
-from pytest_langfuse.outage.control import OutageControl
 from pytest_langfuse.outage.faults import FAULTS
+from pytest_langfuse.outage.outage_control import OutageControl
 
 
 @observe()

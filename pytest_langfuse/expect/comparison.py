@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_langfuse.expect.align import Alignment
-from pytest_langfuse.expect.diff import Diff
-from pytest_langfuse.expect.expected import Expected
-from pytest_langfuse.expect.match import Matcher, Order
-from pytest_langfuse.expect.style import Style
+from pytest_langfuse.expect.literal.expected import Expected
+from pytest_langfuse.expect.matching.align import Alignment
+from pytest_langfuse.expect.matching.match import Matcher, Order
+from pytest_langfuse.expect.text.diff import Diff
+from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording.observation import Observation
 
 

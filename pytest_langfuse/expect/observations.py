@@ -7,23 +7,23 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pytest_langfuse.expect import failure
-from pytest_langfuse.expect.api_view import fetch_trace
-from pytest_langfuse.expect.captured import Captured
-from pytest_langfuse.expect.collector import SIZE, undisturbed
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.errors import LiteralError, TreeMismatch
-from pytest_langfuse.expect.files import decompressed, read_source
-from pytest_langfuse.expect.literal import parse
-from pytest_langfuse.expect.match import Order
-from pytest_langfuse.expect.name import name_in_sentence
+from pytest_langfuse.expect.literal.name import name_in_sentence
+from pytest_langfuse.expect.literal.parse import parse
+from pytest_langfuse.expect.matching.match import Order
 from pytest_langfuse.expect.propagation import gaps, propagated_key, trace_label
-from pytest_langfuse.expect.render import render
-from pytest_langfuse.expect.static_source import StaticSource
-from pytest_langfuse.expect.style import current
+from pytest_langfuse.expect.sequence import Captured
+from pytest_langfuse.expect.text import failure
+from pytest_langfuse.expect.text.render import render
+from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.expect.wire_search import Needle, find, masked
-from pytest_langfuse.recording.otlp import decode_otlp
-from pytest_langfuse.recording.source import WireBody
+from pytest_langfuse.recording.gc_pause import SIZE, undisturbed
+from pytest_langfuse.recording.otlp.decode import decode_otlp
+from pytest_langfuse.recording.sources.api import fetch_trace
+from pytest_langfuse.recording.sources.files import decompressed, read_source
+from pytest_langfuse.recording.sources.source import WireBody
+from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.recording.trace import Trace
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_langfuse.expect.errors import LiteralError
-from pytest_langfuse.expect.key import Key, unknown_field
-from pytest_langfuse.expect.name import name_in_sentence
-from pytest_langfuse.expect.values import ABSENT, cut_value, is_set, same, sentence_text
+from pytest_langfuse.expect.literal.key import Key, unknown_field
+from pytest_langfuse.expect.literal.name import name_in_sentence
+from pytest_langfuse.expect.literal.values import ABSENT, cut_value, is_set, same, sentence_text
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.trace import Trace
 

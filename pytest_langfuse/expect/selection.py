@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pytest_langfuse.expect.condition import Condition
 from pytest_langfuse.expect.errors import LiteralError
-from pytest_langfuse.expect.expected import Expected
-from pytest_langfuse.expect.key import Key, unknown_field
-from pytest_langfuse.expect.literal import parse
-from pytest_langfuse.expect.name import name_in_sentence
-from pytest_langfuse.expect.values import literal_text
+from pytest_langfuse.expect.literal.condition import Condition
+from pytest_langfuse.expect.literal.expected import Expected
+from pytest_langfuse.expect.literal.key import Key, unknown_field
+from pytest_langfuse.expect.literal.name import name_in_sentence
+from pytest_langfuse.expect.literal.parse import parse
+from pytest_langfuse.expect.literal.values import literal_text
 from pytest_langfuse.recording.observation import TYPES, Observation
 
 #: pytest shows no frame of this module: a bad literal is the test's, not ours.

@@ -46,6 +46,7 @@ REAL_TIME_MODULES = (
     "pytest_langfuse.outage",
     "pytest_langfuse.process",
     "pytest_langfuse.recording",
+    "pytest_langfuse.standin",
     "queue",
     "requests",
     "sched",

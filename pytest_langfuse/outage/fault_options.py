@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pytest_langfuse.outage.paths import parse_paths, suggestion
+from pytest_langfuse.standin.paths import parse_paths, suggestion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_langfuse.outage.active_faults import FaultCounts, PlannedFault
 from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.outage.faults import Fault, find_fault
 from pytest_langfuse.outage.faults.connection import UNKNOWN_HOST, dns_error, refused
-from pytest_langfuse.outage.in_force import FaultCounts, PlannedFault
 
 if TYPE_CHECKING:
-    from pytest_langfuse.outage.server import LangfuseServer
+    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
 
 
 class Outage:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from pytest_langfuse.outage.faults import FAULTS
-from pytest_langfuse.outage.paths import suggestion
+from pytest_langfuse.standin.paths import suggestion
 
 #: The fault under which an item runs.
 FAULT = pytest.StashKey[str]()

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytest_langfuse.expect.observations import Observations
-from pytest_langfuse.process.command import PORT
-from pytest_langfuse.process.errors import ProcessFailed, ProcessTimeout
-from pytest_langfuse.process.ledger import Ledger
+from pytest_langfuse.process.exceptions import ProcessFailed, ProcessTimeout
+from pytest_langfuse.process.launch import PORT
+from pytest_langfuse.process.ledger_reader import Ledger
 from pytest_langfuse.process.output import Output, last_lines
+from pytest_langfuse.process.process_source import ProcessSource, Stage
 from pytest_langfuse.process.readiness import check_url, why_not_ready
-from pytest_langfuse.process.source import ProcessSource, Stage
 from pytest_langfuse.recording.observation import Observation
 
 #: Seconds between two looks at a process.

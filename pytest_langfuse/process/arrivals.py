@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pytest_langfuse.recording.otlp import decode_records
+from pytest_langfuse.recording.otlp.decode import decode_records
 from pytest_langfuse.recording.span_record import SpanRecord
 
 

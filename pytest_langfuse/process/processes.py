@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pytest_langfuse.outage.listener import free_port
-from pytest_langfuse.process import command
+from pytest_langfuse.process import launch
 from pytest_langfuse.process.app import App
 from pytest_langfuse.process.arrivals import Arrivals
-from pytest_langfuse.process.command import PORT, Environment
-from pytest_langfuse.process.source import ProcessSource, Stage
+from pytest_langfuse.process.launch import PORT, Environment
+from pytest_langfuse.process.process_source import ProcessSource, Stage
 from pytest_langfuse.process.watchdog import Watchdog
-from pytest_langfuse.recording.source import Score
+from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse.standin.http.listener import free_port
 
 #: Seconds in which processes that still run at the end of a test may end by themselves, all together.
 GRACE = 3.0
@@ -64,14 +64,14 @@ class Processes:
         __tracebackhide__ = True
         if not python_args:
             raise TypeError('langfuse_process.start() needs arguments for Python: a script, or "-m" and a module')
-        return self._start([sys.executable, *command.checked(python_args)], env, cwd)
+        return self._start([sys.executable, *launch.checked(python_args)], env, cwd)
 
     def start_command(self, *argv: Argument, env: Environment | None = None, cwd: Argument | None = None) -> App:
         """Start any program: `start_command("node", "server.js")`. As `start`; no program: `FileNotFoundError`."""
         __tracebackhide__ = True
         if not argv:
             raise TypeError("langfuse_process.start_command() needs the name of a program")
-        return self._start(command.checked(argv), env, cwd)
+        return self._start(launch.checked(argv), env, cwd)
 
     def free_port(self) -> int:
         """A port of this machine that nobody listens on, and that was given to nobody else of this test run."""
@@ -107,14 +107,14 @@ class Processes:
         number = len(self.apps) + 1
         prefix, ledger = f"/process-{number}", self._folder / str(number)
         ledger.mkdir(exist_ok=True)
-        own = command.checked_environment(env)
+        own = launch.checked_environment(env)
         label = self._label(argv)
         port = free_port() if any(text and PORT in text for text in (*argv, *own.values())) else None
         if port is not None:
             argv = [text.replace(PORT, str(port)) for text in argv]
             own = {name: text and text.replace(PORT, str(port)) for name, text in own.items()}
-        variables = command.environment(self._url() + prefix, str(ledger), own)
-        command.check_program(argv, variables, cwd)
+        variables = launch.environment(self._url() + prefix, str(ledger), own)
+        launch.check_program(argv, variables, cwd)
         with _interruptible():
             process = subprocess.Popen(  # noqa: S603 - what the test asks for
                 argv,
@@ -133,7 +133,7 @@ class Processes:
         return app
 
     def _label(self, argv: Sequence[str]) -> str:
-        label = command.label(argv)
+        label = launch.label(argv)
         same = sum(app.label == label or app.label.startswith(f"{label} #") for app in self.apps)
         return f"{label} #{same + 1}" if same else label
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
-    from pytest_langfuse.recording.otlp import decode_otlp, decode_records
-    from pytest_langfuse.recording.otlp_errors import DecodeError
+    from pytest_langfuse.recording.otlp.decode import decode_otlp, decode_records
+    from pytest_langfuse.recording.otlp.decode_error import DecodeError
     from pytest_langfuse.recording.server_view import observe
     from pytest_langfuse.recording.span_record import SpanRecord, from_readable_span
     from pytest_langfuse.recording.trace import Trace, build_traces, link
@@ -31,13 +31,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DecodeError": "pytest_langfuse.recording.otlp_errors",
+    "DecodeError": "pytest_langfuse.recording.otlp.decode_error",
     "Observation": "pytest_langfuse.recording.observation",
     "SpanRecord": "pytest_langfuse.recording.span_record",
     "Trace": "pytest_langfuse.recording.trace",
     "build_traces": "pytest_langfuse.recording.trace",
-    "decode_otlp": "pytest_langfuse.recording.otlp",
-    "decode_records": "pytest_langfuse.recording.otlp",
+    "decode_otlp": "pytest_langfuse.recording.otlp.decode",
+    "decode_records": "pytest_langfuse.recording.otlp.decode",
     "from_readable_span": "pytest_langfuse.recording.span_record",
     "link": "pytest_langfuse.recording.trace",
     "observe": "pytest_langfuse.recording.server_view",

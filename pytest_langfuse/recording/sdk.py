@@ -39,10 +39,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
-from pytest_langfuse.recording.capture import Capture
-from pytest_langfuse.recording.forward import Forward
-from pytest_langfuse.recording.recording import Rejection
-from pytest_langfuse.recording.rest import Router, adopt_client, async_client, sync_client
+from pytest_langfuse.recording.http.forward import Forward
+from pytest_langfuse.recording.http.in_process import Router, adopt_client, async_client, sync_client
+from pytest_langfuse.recording.recorder import Capture
+from pytest_langfuse.recording.sources.live import Rejection
 
 _SUPPRESSED = otel_context._SUPPRESS_INSTRUMENTATION_KEY
 _DEFAULT_QUEUE_SIZE = 2048

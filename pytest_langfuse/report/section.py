@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_langfuse.expect.render import render
-from pytest_langfuse.expect.values import WIDTH
+from pytest_langfuse.expect.literal.values import WIDTH
+from pytest_langfuse.expect.text.render import render
 from pytest_langfuse.report.summary import SECTION
 
 if TYPE_CHECKING:
     import pytest
 
     from pytest_langfuse.options import Show
-    from pytest_langfuse.recording.source import Source
+    from pytest_langfuse.recording.sources.source import Source
 
 #: Lines of a trace that a section shows without -vv.
 _LINES = 200

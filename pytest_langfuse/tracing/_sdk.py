@@ -1,7 +1,7 @@
 """Private names of langfuse, OpenTelemetry and httpx that production tracing can't do without: all of them are here.
 
 Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.33.1, 1.36.0 and 1.45.1, httpx 0.27 and 0.28.
-`tests/tracing/test_tracing_sdk_names.py` fails with a sentence of its own for each name that a later release drops.
+`tests/tracing/test_sdk_names.py` fails with a sentence of its own for each name that a later release drops.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ from textwrap import dedent
 from urllib.parse import quote
 
 import pytest
-from forest import captured, forest, observation, of
 
 from pytest_langfuse import LiteralError, Observations, TreeMismatch
-from pytest_langfuse.expect.static_source import StaticSource
-from pytest_langfuse.recording.source import Score, Unexported, WireBody
+from pytest_langfuse.recording.sources.source import Score, Unexported, WireBody
+from pytest_langfuse.recording.sources.static import StaticSource
+from tests.helpers.forest import captured, forest, observation, of
 
 TREE = """
     * user_id=u-1

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from pytest_langfuse import LiteralError
-from pytest_langfuse.expect.key import FIELDS
-from pytest_langfuse.expect.literal import parse
+from pytest_langfuse.expect.literal.key import FIELDS
+from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.recording.observation import TYPES
+from tests.helpers.paths import DOCS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "assertions.md").read_text()
+PAGE = (DOCS / "assertions.md").read_text()
 CODE = re.findall(r"^```python\n# (\S+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 

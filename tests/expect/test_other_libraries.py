@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from dirty_equals import Contains, IsApprox, IsPartialDict, IsPositive, IsStr
-from forest import captured, forest, of
 from inline_snapshot import snapshot
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "nested.otlp.bin"
+from tests.helpers.forest import captured, forest, of
+from tests.helpers.paths import GOLDEN
+
+GOLDEN = GOLDEN / "nested.otlp.bin"
 TREE = """
     * user_id=u-1
     span answer

@@ -18,11 +18,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from pytest_langfuse.outage.exchange import Exchange
 from pytest_langfuse.outage.faults import FAULTS, ClientFault, ServerFault
 from pytest_langfuse.outage.outage import Outage
-from pytest_langfuse.outage.received import Received
-from pytest_langfuse.outage.server import LangfuseServer
+from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.standin.http.exchange import Exchange
+from pytest_langfuse.standin.received import Received
 
 HEALTH = "/api/public/health"
 TRACES = "/api/public/otel/v1/traces"

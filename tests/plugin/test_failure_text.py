@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_langfuse.expect import style
+from pytest_langfuse.expect.text import style
 
 FAILING = '''
     from app import answer
@@ -146,4 +146,4 @@ def test_a_bad_literal_is_one_line(app: pytest.Pytester, literal: str, message: 
     """)
     result = app.runpytest()
     result.stdout.fnmatch_lines([f"E       pytest_langfuse.LiteralError: {message}"])
-    assert "expect/literal.py" not in result.stdout.str()
+    assert "expect/literal/parse.py" not in result.stdout.str()

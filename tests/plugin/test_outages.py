@@ -106,7 +106,7 @@ def test_an_outage_that_is_never_reached_fails_the_test(app: pytest.Pytester) ->
     )
     shown = result.stdout.str()
     # Lines of the test at most: none of ours, nor of what calls us.
-    for stranger in ("capturing.py", "control.py", "plugin.py", "contextlib.py", "another exception"):
+    for stranger in ("session.py", "control.py", "plugin.py", "contextlib.py", "another exception"):
         assert stranger not in shown
 
 

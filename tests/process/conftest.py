@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_langfuse.capturing import Capturing
 from pytest_langfuse.plugin import capturing_key
+from pytest_langfuse.session import Capturing
 
 #: Set by the capture itself.
 OURS = {"LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY", "LANGFUSE_TIMEOUT"}

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from observed import names
 
-from pytest_langfuse.process.errors import LedgerMissing
-from pytest_langfuse.process.ledger import Ledger
+from pytest_langfuse.process.exceptions import LedgerMissing
+from pytest_langfuse.process.ledger_reader import Ledger
+from tests.helpers.observed import names
+from tests.helpers.paths import ROOT
 
-CHILD = Path(__file__).parents[2] / "pytest_langfuse" / "process" / "child"
+CHILD = ROOT / "pytest_langfuse" / "process" / "child"
 
 
 def test_nothing_is_imported_that_the_application_does_not_import(tmp_path):

@@ -11,8 +11,8 @@ from langfuse import get_client
 from opentelemetry import propagate
 
 from pytest_langfuse import TreeMismatch
-from pytest_langfuse.outage.paths import matches
-from pytest_langfuse.process.errors import LedgerMissing, ProcessFailed, ProcessTimeout
+from pytest_langfuse.process.exceptions import LedgerMissing, ProcessFailed, ProcessTimeout
+from pytest_langfuse.standin.paths import matches
 
 SERVER = """
     from http.server import BaseHTTPRequestHandler, HTTPServer

@@ -11,10 +11,10 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from observed import LATER, SERVICE, ask, names
 
-from pytest_langfuse.outage.server import LangfuseServer
+from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
 from pytest_langfuse.process.app import App
+from tests.helpers.observed import LATER, SERVICE, ask, names
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from observed import LATER, SERVICE, SET_UP, ask, names
 
 from pytest_langfuse.process.app import App
+from tests.helpers.observed import LATER, SERVICE, SET_UP, ask, names
 
 PLAIN, OURS = "plain", "init_tracing"
 BOTH, NEITHER = frozenset({PLAIN, OURS}), frozenset()

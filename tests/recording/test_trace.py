@@ -7,9 +7,9 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spans import TRACE_ID, record, seen
 
 from pytest_langfuse.recording import build_traces, link, observe
+from tests.helpers.spans import TRACE_ID, record, seen
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND

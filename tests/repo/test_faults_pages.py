@@ -12,8 +12,7 @@ import pytest
 
 from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.outage.faults import FAULTS
-
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.helpers.paths import DOCS
 
 
 @pytest.fixture

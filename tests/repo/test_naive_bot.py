@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "examples" / "naive_bot"
+from tests.helpers.paths import ROOT
+
+FOLDER = ROOT / "examples" / "naive_bot"
 
 
 def run(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

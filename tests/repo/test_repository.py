@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.paths import ROOT
+
 #: Commands that other people's scripts rely on.
 TARGETS = {"demo", "test", "lint", "matrix", "soak", "bench"}
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "examples" / "shop"
+from tests.helpers.paths import ROOT
+
+FOLDER = ROOT / "examples" / "shop"
 
 
 def test_its_tests_pass(tmp_path: Path):

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from langfuse import Langfuse
-from loopback_langfuse import Collector
 
 from pytest_langfuse.recording.sdk import fresh_globals
 from pytest_langfuse.tracing import _singleton
+from tests.helpers.loopback_langfuse import Collector
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pytest_langfuse.outage.faults import connection as connection
 from pytest_langfuse.outage.faults import disguise as disguise
 from pytest_langfuse.outage.faults import pace as pace
 from pytest_langfuse.outage.faults import status as status
-from pytest_langfuse.outage.faults.catalogue import FAULTS, ClientFault, Fault, ServerFault, Strike, find_fault
+from pytest_langfuse.outage.faults.fault import FAULTS, ClientFault, Fault, ServerFault, Strike, find_fault
 
 __all__ = ["FAULTS", "ClientFault", "Fault", "ServerFault", "Strike", "find_fault"]
 

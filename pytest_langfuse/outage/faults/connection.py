@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_langfuse.outage.faults.catalogue import Strike, at_client, at_server
+from pytest_langfuse.outage.faults.fault import Strike, at_client, at_server
 
 if TYPE_CHECKING:
-    from pytest_langfuse.outage.server import LangfuseServer
+    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
 
 #: A name that no resolver knows (RFC 6761, 6.4).
 UNKNOWN_HOST = "langfuse.invalid"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from pytest_langfuse.outage.faults.catalogue import Strike, at_server
+from pytest_langfuse.outage.faults.fault import Strike, at_server
 from pytest_langfuse.outage.faults.partial import reject_some
 
 #: Where `redirect` leads to; the server answers it with a page to sign in.

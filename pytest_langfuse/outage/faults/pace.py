@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_langfuse.outage.faults.catalogue import Strike, at_server
+from pytest_langfuse.outage.faults.fault import Strike, at_server
 from pytest_langfuse.outage.faults.status import http_502
 
 

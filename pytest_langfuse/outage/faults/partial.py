@@ -12,10 +12,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from pytest_langfuse.outage.endpoints.call import Call, Refusal
-from pytest_langfuse.outage.endpoints.traces import PROTOBUF
-from pytest_langfuse.outage.faults.catalogue import Answer
-from pytest_langfuse.outage.paths import endpoint_of
+from pytest_langfuse.outage.faults.fault import Answer
+from pytest_langfuse.standin.endpoints.call import Call, Refusal
+from pytest_langfuse.standin.endpoints.traces import PROTOBUF
+from pytest_langfuse.standin.paths import endpoint_of
 
 _ABOUT_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _REASON = "quota exceeded: some spans were rejected"

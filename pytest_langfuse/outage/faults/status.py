@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from pytest_langfuse.outage.faults.catalogue import Strike, at_server
+from pytest_langfuse.outage.faults.fault import Strike, at_server
 
 _HTML = "text/html; charset=utf-8"
 

@@ -1,0 +1,1 @@
+"""The tree literal: read line by line."""

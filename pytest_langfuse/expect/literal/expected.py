@@ -1,0 +1,91 @@
+"""What a literal expects: a forest of expected observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_langfuse.expect.literal.condition import Condition
+from pytest_langfuse.expect.literal.name import Name
+from pytest_langfuse.expect.literal.values import WIDTH
+from pytest_langfuse.recording.observation import Observation
+
+ANY_TYPE: Final = "any"
+
+
+@dataclass(slots=True, eq=False)
+class Expected:
+    """One line of a literal, with what is below it. The root of a literal is an `Expected` that stands for no line.
+
+    `low` and `high` are how often it must appear (`high=None`: no limit). `gaps` are the places of `...` lines among
+    the children: `2` is a gap before `children[2]`.
+    """
+
+    type: str
+    name: Name
+    own: tuple[Condition, ...] = ()
+    inherited: tuple[Condition, ...] = ()
+    low: int = 1
+    high: int | None = 1
+    line: int = 0
+    #: Place among the children of `parent`.
+    place: int = 0
+    parent: Expected | None = None
+    children: Sequence[Expected] = ()
+    gaps: AbstractSet[int] = frozenset()
+    #: The conditions of `*` lines and the places where they stand among the children, for showing the literal again.
+    stars: tuple[tuple[int, str], ...] = ()
+    count_text: str = ""
+
+    @property
+    def once(self) -> bool:
+        """Whether it must appear exactly once."""
+        return self.low == 1 and self.high == 1
+
+    @property
+    def label(self) -> str:
+        """`generation llm`, for sentences."""
+        return f"{self.type} {self.name.text}"
+
+    def written_before(self, index: int) -> list[str]:
+        """The `*` and `...` lines that stand before a child (or behind the last one)."""
+        stars = [f"* {text}" for place, text in self.stars if place == index]
+        return [*stars, "..."] if index in self.gaps else stars
+
+    def fits(self, observation: Observation) -> bool:
+        """Whether `observation` is what the line says; what is below it does not count."""
+        if self.type not in (ANY_TYPE, observation.type) or not self.name.matches(observation.name):
+            return False
+        return all(condition.holds(observation) for condition in self.own) and all(
+            condition.holds(observation) for condition in self.inherited
+        )
+
+    def failing(self, observation: Observation) -> list[Condition]:
+        """The conditions that `observation` does not meet."""
+        return [condition for condition in (*self.own, *self.inherited) if not condition.holds(observation)]
+
+    # -- text --------------------------------------------------------------------------------------------------
+
+    def text(self, width: int | None = WIDTH) -> str:
+        """The line as written, values longer than `width` cut."""
+        words = [condition.expected_text(None, width) for condition in self.own]
+        return " ".join([*([self.count_text] if self.count_text else []), self.type, self.name.written, *words])
+
+    def expected_line(self, observation: Observation, width: int | None) -> str:
+        """The line as written, with the inherited conditions that `observation` does not meet."""
+        conditions = [*self.own, *(condition for condition in self.inherited if not condition.holds(observation))]
+        words = [condition.expected_text(observation, width) for condition in conditions]
+        return " ".join([self.type, self.name.written, *words])
+
+    def captured_line(self, observation: Observation, captured_name: str, width: int | None) -> str:
+        """`observation` in the words of the line: where it meets a condition, the condition, else its value."""
+        words: list[str] = []
+        for condition in (*self.own, *self.inherited):
+            if not condition.holds(observation):
+                words.append(condition.captured_text(observation, width) or "")
+            elif condition in self.own:
+                words.append(condition.expected_text(observation, width))
+        kind = self.type if self.type == ANY_TYPE else observation.type
+        return " ".join([kind, captured_name, *filter(None, words)])

@@ -1,0 +1,185 @@
+"""The tree literal: its grammar, read line by line.
+
+    # one observation a line, what is indented is below it
+    * user_id=u-1                       inherited by all lines after it, as deep as it or deeper, in its block
+    span answer                         TYPE NAME
+      2x tool "look up"                 a count: 2x, 1+x (one or more), 0+x; names with spaces are quoted
+      any GET*                          any type; globs in names
+      generation llm model=gpt-4o usage.total<=200 output~"doc" input? !metadata.debug "raw.attribute"=1 tags=$tags
+      ...                               here may be further siblings
+
+Lines are numbered from 1 at the first character of the string, so what follows `\"\"\"` on its line is line 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from pytest_langfuse.expect.literal.condition import Condition
+from pytest_langfuse.expect.literal.condition_reader import ConditionReader
+from pytest_langfuse.expect.literal.expected import ANY_TYPE, Expected
+from pytest_langfuse.expect.literal.key import FIELDS
+from pytest_langfuse.expect.literal.line import Line
+from pytest_langfuse.expect.literal.name import BARE_NAME, Name
+from pytest_langfuse.recording.observation import TYPES
+from pytest_langfuse.suggest import did_you_mean
+
+#: pytest shows no frame of this module: a bad literal is the test's, not ours.
+__tracebackhide__ = True
+
+_COUNT: Final = re.compile(r"(\d+)(\+?)x(?=[ \t]|$)", re.ASCII)
+_ALMOST_COUNT: Final = re.compile(r"x?\d+[+x-]*\d*x?", re.ASCII)
+_INDENT: Final = re.compile(r"[ \t]*")
+_GAP: Final = re.compile(r"(?:\.\.\.|…)(?=[ \t]|$)")
+_STAR: Final = re.compile(r"\*(?=[ \t]|$)")
+_KEY_AND_SIGN: Final = re.compile(r"!?[^\W\d][\w.-]*(?:[=!<>~:]|$)")
+
+
+def parse(literal: str, values: Mapping[str, Any] | None = None) -> Expected:
+    """The root of what `literal` expects; it stands for no line itself.
+
+    `values` are what the `$name` placeholders stand for. Raises `LiteralError` for anything that the grammar does not
+    know, for a placeholder without a value and for a value without a placeholder.
+    """
+    if not isinstance(literal, str):
+        # For callers without a type checker.
+        raise TypeError(f"a tree literal is a str, not {type(literal).__name__}")
+    return _Parser(values or {}).parse(literal)
+
+
+class _Block:
+    """Lines of one indentation below one line."""
+
+    __slots__ = ("children", "children_of", "indent", "inherited", "last")
+
+    def __init__(self, indent: str, children_of: Expected, inherited: tuple[Condition, ...]) -> None:
+        self.indent = indent
+        self.children_of = children_of
+        self.children: list[Expected] = []
+        children_of.children = self.children
+        self.inherited = inherited
+        #: The line before: an observation, which can have children, or what cannot (`*`, `...`).
+        self.last: Expected | str | None = None
+
+
+class _Parser:
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._conditions = ConditionReader(values)
+        self._names: dict[str, Name] = {}
+        self._blocks: list[_Block] = []
+        self._root = Expected(ANY_TYPE, Name("*"))
+
+    def parse(self, literal: str) -> Expected:
+        """Read all lines."""
+        lines = literal.split("\n")
+        for number, raw in enumerate(lines, 1):
+            text = raw.rstrip(" \t\r")
+            match = _INDENT.match(text)
+            start = match.end() if match is not None else 0
+            if start < len(text) and text[start] != "#":
+                follows = lines[number] if number < len(lines) else ""
+                self._line(Line(text, number, start, follows), text[:start])
+        self._conditions.check_all_used()
+        return self._root
+
+    def _line(self, line: Line, indent: str) -> None:
+        block = self._block(line, indent)
+        if line.take(_GAP):
+            if not line.at_end():
+                line.fail(f"unexpected {line.rest_of_word()!r} behind '...'")
+            block.children_of.gaps |= {len(block.children)}
+            block.last = "..."
+        elif line.take(_STAR):
+            self._star(line, block)
+            block.last = "*"
+        else:
+            block.last = expected = self._observation(line, block)
+            expected.place = len(block.children)
+            block.children.append(expected)
+
+    def _block(self, line: Line, indent: str) -> _Block:
+        """The block that a line of this indentation belongs to; a deeper one than before opens a block."""
+        blocks = self._blocks
+        if not blocks:
+            blocks.append(_Block(indent, self._root, ()))
+            return blocks[0]
+        while len(blocks) > 1 and len(blocks[-1].indent) > len(indent):
+            blocks.pop()
+        block = blocks[-1]
+        if indent == block.indent:
+            return block
+        if not indent.startswith(block.indent):
+            if len(indent) < len(block.indent):
+                line.fail("inconsistent indentation", ": it is indented less than the first line")
+            line.fail("inconsistent indentation", ": tabs and spaces are mixed in another way than above")
+        if block.last is None or isinstance(block.last, str):
+            line.fail("inconsistent indentation", f": nothing can be below a '{block.last}' line")
+        if block.last.children or block.last.gaps or block.last.stars:
+            line.fail("inconsistent indentation", ": it matches no line above")
+        blocks.append(_Block(indent, block.last, block.inherited))
+        return blocks[-1]
+
+    def _star(self, line: Line, block: _Block) -> None:
+        conditions = self._conditions.read(line)
+        if not conditions:
+            line.fail("missing condition behind '*'", ", such as * user_id=u-1")
+        block.inherited = (*_inherited(block, conditions), *conditions)
+        text = " ".join(condition.text for condition in conditions)
+        block.children_of.stars += ((len(block.children), text),)
+
+    def _observation(self, line: Line, block: _Block) -> Expected:
+        low = 1
+        high: int | None = 1
+        count_text = ""
+        if count := line.take(_COUNT):
+            low = int(count[1])
+            high, count_text = None if count[2] else low, count[0]
+            if line.at_end():
+                line.fail(f"missing type and name behind {count_text!r}")
+        kind = line.word()
+        if kind != ANY_TYPE and kind not in TYPES:
+            self._unknown_type(line, kind)
+        name = self._name(line, kind)
+        own = self._conditions.read(line)
+        inherited = _inherited(block, own)
+        return Expected(
+            kind, name, own, inherited, low, high, line.number, parent=block.children_of, count_text=count_text
+        )
+
+    @staticmethod
+    def _unknown_type(line: Line, kind: str) -> NoReturn:
+        if _ALMOST_COUNT.fullmatch(kind):
+            line.fail(f"unknown count {kind!r}", ", counts are 2x, 1+x and 0+x")
+        hint = did_you_mean(kind, (ANY_TYPE, *TYPES), what="types")
+        line.fail(f"unknown type {kind!r}", hint)
+
+    def _name(self, line: Line, kind: str) -> Name:
+        if line.at_end():
+            line.fail(f"missing name behind {kind!r}", ", any name is *")
+        if line.peek() in ('"', "'"):
+            start = line.position
+            name = line.quoted()
+            written = line.text[start : line.position]
+            if line.peek() not in ("", " ", "\t"):
+                line.fail(f"unexpected {line.rest_of_word()!r}", " right behind a name, put a space between them")
+            return self._names.setdefault(written, Name(name, written=written))
+        word = line.word()
+        if (known := self._names.get(word)) is not None:
+            return known
+        if BARE_NAME.fullmatch(word):
+            if word[-1] == "?" and word[:-1].split(".")[0] in FIELDS:
+                line.fail(f"missing name before {word!r}", ", any name is *")
+            return self._names.setdefault(word, Name(word))
+        if _KEY_AND_SIGN.match(word):
+            line.fail(f"missing name before {word!r}", ", any name is *, and a name with an operator in it is quoted")
+        return line.fail(f"bad name {word!r}", ", quote it")
+
+
+def _inherited(block: _Block, own: Sequence[Condition]) -> tuple[Condition, ...]:
+    """What the block's `*` lines say, but for what `own` conditions replace."""
+    if not (own and block.inherited):
+        return block.inherited
+    kept = tuple(old for old in block.inherited if not any(new.replaces(old) for new in own))
+    return block.inherited if len(kept) == len(block.inherited) else kept

@@ -1,0 +1,229 @@
+"""Which captured sibling is which line of a literal, when their order does not count."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from pytest_langfuse.expect.literal.expected import Expected
+from pytest_langfuse.expect.literal.values import number_in
+from pytest_langfuse.recording.observation import Observation
+
+_FREE: Final = -1
+#: Questions asked before a search among many siblings that are alike ends. Lines that differ in names or in `=`
+#: conditions never get near it; it bounds what thousands of lines of one name with regular expressions can cost.
+_PATIENCE: Final = 1_000_000
+#: A string that long is no number that a bare word could mean.
+_LONGEST_NUMBER: Final = 32
+
+Asking = Generator[tuple[Expected, Observation], bool, bool]
+
+
+class Assignment:
+    """A maximum matching (augmenting paths) of lines that must be there to captured siblings.
+
+    `optional` lines take any number of siblings. `owner[i]` is the index of the line that the `i`-th sibling was
+    assigned to: `-1` for none, and from `len(lines)` on for one of the `optional` lines. `found[j]` is the reverse,
+    for the lines that must be there.
+    """
+
+    def __init__(
+        self, lines: Sequence[Expected], optional: Sequence[Expected], captured: Sequence[Observation]
+    ) -> None:
+        self.lines = lines
+        self.captured = captured
+        self.owner = [_FREE] * len(captured)
+        self.found = [_FREE] * len(lines)
+        self._candidates = _Candidates(captured)
+        self._optional = optional
+        self._named: dict[str | None, list[tuple[int, Expected]]] = {}
+        self._asked = 0
+
+    def complete(self, needs_line: Callable[[Observation], bool]) -> Asking:
+        """Assign; the answer is whether each line, and each sibling that `needs_line`, got its own.
+
+        First every line finds a sibling, then every sibling that is left and needs one a line. Neither step takes
+        back what the other achieved, so both are as good as they can be (Mendelsohn and Dulmage 1958).
+        """
+        yield from self._assign_in_order()
+        for index in range(len(self.lines)):
+            if self.found[index] == _FREE and not (yield from self._find_sibling(index)):
+                return False
+        for place, observation in enumerate(self.captured):
+            needed = self.owner[place] == _FREE and needs_line(observation)
+            if needed and not (yield from self._find_line(place, needs_line)):
+                return False
+        return True
+
+    def most(self) -> Asking:
+        """Assign as much as there can be; the answer says nothing."""
+        yield from self._assign_in_order()
+        for index in range(len(self.lines)):
+            if self.found[index] == _FREE:
+                yield from self._find_sibling(index)
+        for place in range(len(self.captured) if self._optional else 0):
+            if self.owner[place] == _FREE:
+                yield from self._find_line(place, lambda _observation: True)
+        return True
+
+    def _assign_in_order(self) -> Asking:
+        """Most trees come as they are written, or nearly so: try the first line of a name with its first sibling."""
+        ordinals: defaultdict[str | None, int] = defaultdict(int)
+        for index, line in enumerate(self.lines):
+            name = line.name.exact
+            ordinal = ordinals[name]
+            ordinals[name] += 1
+            alike = self._candidates.named(name)
+            if ordinal < len(alike):
+                place = alike[ordinal]
+                if self.owner[place] == _FREE and (yield line, self.captured[place]):
+                    self._pair(index, place)
+        return True
+
+    def _pair(self, index: int, place: int) -> None:
+        self.found[index] = place
+        self.owner[place] = index
+
+    def _find_sibling(self, start: int) -> Asking:
+        """Find a sibling for the line, by making other lines change theirs where needed."""
+        lines = [start]
+        by: dict[int, int] = {}
+        rest: dict[int, dict[int, None]] = {}
+        for index in lines:
+            line = self.lines[index]
+            candidates = self._candidates.of(line)
+            # Lines with the same candidates share what is left of them: a sibling is looked at once in a search.
+            left = rest.get(id(candidates))
+            if left is None:
+                left = rest[id(candidates)] = dict.fromkeys(candidates)
+            for place in tuple(left):
+                if place in by:
+                    del left[place]
+                    continue
+                self._asked += 1
+                if self._asked > _PATIENCE:
+                    return False
+                if not (yield line, self.captured[place]):
+                    continue
+                del left[place]
+                by[place] = index
+                if self.owner[place] != _FREE:
+                    lines.append(self.owner[place])
+                    continue
+                self._change(place, start, by)
+                return True
+        return False
+
+    def _change(self, place: int, start: int, by: Mapping[int, int]) -> None:
+        """Give the sibling to the line that wants it, that line's own to the one before it on the path, and so on."""
+        while True:
+            index = by[place]
+            before = self.found[index]
+            self._pair(index, place)
+            if index == start:
+                return
+            place = before
+
+    def _find_line(self, start: int, needs_line: Callable[[Observation], bool]) -> Asking:
+        """Find a line for the sibling: an optional one, or one whose sibling finds another or needs none."""
+        places = [start]
+        by: dict[int, int] = {}
+        for place in places:
+            for index, line in self._lines_of(self.captured[place].name):
+                if index in by:
+                    continue
+                self._asked += 1
+                if self._asked > _PATIENCE:
+                    return False
+                if not (yield line, self.captured[place]):
+                    continue
+                by[index] = place
+                other = self.found[index] if index < len(self.lines) else _FREE
+                if other != _FREE and needs_line(self.captured[other]):
+                    places.append(other)
+                    continue
+                if other != _FREE:
+                    self.owner[other] = _FREE
+                self._move(index, place, start, by)
+                return True
+        return False
+
+    def _lines_of(self, name: str) -> Iterator[tuple[int, Expected]]:
+        """Lines that may be of that name, with their indexes; optional ones first, which take whatever comes."""
+        if not self._named:
+            for index, line in (*enumerate(self._optional, len(self.lines)), *enumerate(self.lines)):
+                self._named.setdefault(line.name.exact, []).append((index, line))
+        yield from self._named.get(None, ())
+        yield from self._named.get(name, ())
+
+    def _move(self, index: int, place: int, start: int, by: Mapping[int, int]) -> None:
+        """Give the line to the sibling, the sibling's line to the one before it on the path, and so on."""
+        while True:
+            before = self.owner[place]
+            self.owner[place] = index
+            if index < len(self.lines):
+                self.found[index] = place
+            if place == start:
+                return
+            index, place = before, by[before]
+
+
+class _Candidates:
+    """The captured siblings that can be what a line says, found by name and by the values of `=` conditions."""
+
+    def __init__(self, captured: Sequence[Observation]) -> None:
+        self._captured = captured
+        self._all = range(len(captured))
+        self._named: dict[str, list[int]] = {}
+        self._valued: dict[tuple[str, tuple[str, ...]], dict[Any, list[int]]] = {}
+        for place, observation in enumerate(captured):
+            self._named.setdefault(observation.name, []).append(place)
+
+    def named(self, name: str | None) -> Sequence[int]:
+        """Siblings of that name; all for a glob."""
+        return self._all if name is None else self._named.get(name, ())
+
+    def of(self, line: Expected) -> Sequence[int]:
+        """Siblings that meet the line's name and own plain `=` conditions, and perhaps others."""
+        name = line.name.exact
+        if name is None:
+            return self._all
+        conditions = [
+            condition
+            for condition in line.own
+            if condition.operator == "=" and not condition.placeholder and not condition.key.raw_attribute
+            and condition.value is not None
+        ]  # fmt: skip
+        if not conditions:
+            return self.named(name)
+        index = (name, tuple(condition.key.text for condition in conditions))
+        if index not in self._valued:
+            valued: dict[Any, list[int]] = {}
+            for place in self.named(name):
+                observation = self._captured[place]
+                values = tuple(_frozen(condition.key.read(observation)) for condition in conditions)
+                valued.setdefault(values, []).append(place)
+            self._valued[index] = valued
+        return self._valued[index].get(tuple(_frozen(condition.value) for condition in conditions), ())
+
+
+def _frozen(value: Any) -> Any:
+    """A hashable stand-in: equal for JSON values that are equal, and perhaps for others."""
+    kind = type(value)
+    if kind is str:
+        # A bare word may mean a number or its text.
+        return value if len(value) > _LONGEST_NUMBER else _hashable_number(number_in(value))
+    if kind is dict:
+        return frozenset([(key, _frozen(item)) for key, item in value.items()])
+    if kind is list or kind is tuple:
+        return tuple([_frozen(item) for item in value])
+    return value if kind is int else _hashable_number(value)
+
+
+def _hashable_number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        value = float(value)
+    return "NaN" if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,170 @@
+"""Whether captured observations are what a literal expects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pytest_langfuse.expect.literal.expected import Expected
+from pytest_langfuse.expect.matching.assignment import Assignment
+from pytest_langfuse.recording.observation import Observation
+
+#: `start`: siblings in the order in which they started; `any`: in any order.
+Order = Literal["start", "any"]
+
+#: A question whether one observation, with all below it, is what a line expects; the answer is sent back.
+Question = tuple[Expected, Observation]
+Asking = Generator[Question, bool, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place among siblings that `one` observation must take or `many` can, none too.
+
+    `expected` is `None` for a `...` line.
+    """
+
+    expected: Expected | None
+    kind: Literal["one", "many"]
+
+
+def slots_of(parent: Expected) -> list[Slot]:
+    """The places that the lines below `parent` make, in their order."""
+    slots: list[Slot] = []
+    for index, child in enumerate(parent.children):
+        if index in parent.gaps:
+            slots.append(Slot(None, "many"))
+        slots.extend([Slot(child, "one")] * child.low)
+        if child.high is None:
+            slots.append(Slot(child, "many"))
+    if len(parent.children) in parent.gaps:
+        slots.append(Slot(None, "many"))
+    return slots
+
+
+def required(parent: Expected) -> list[Expected]:
+    """The lines below `parent`, each as often as it must appear."""
+    return [line for line in parent.children for _ in range(line.low)]
+
+
+def optional(parent: Expected) -> list[Expected]:
+    """The lines below `parent` that may appear any number of times more."""
+    return [line for line in parent.children if line.high is None]
+
+
+def counted(parent: Expected) -> list[Expected]:
+    """The lines below `parent` that say exactly how many there are (`2x`), so that `...` takes none of them."""
+    return [line for line in parent.children if line.count_text and line.high is not None]
+
+
+class Matcher:
+    """Answers whether observations match, and remembers the answers.
+
+    With `contained`, observations may have more children than the literal says, in any order. Takes no recursion, so
+    that the depth of a tree is limited by memory only, and linear time unless siblings are many and ambiguous.
+    """
+
+    def __init__(self, order: Order, *, contained: bool = False) -> None:
+        self.ordered: Final = order == "start" and not contained
+        self.contained: Final = contained
+        self._answers: dict[tuple[int, int], bool] = {}
+
+    def forest(self, root: Expected, captured: Sequence[Observation]) -> bool:
+        """Whether `captured`, which have no parent, are what is below the root of a literal."""
+        return self._answer(self._siblings(root, captured))
+
+    def whole(self, expected: Expected, captured: Observation) -> bool:
+        """Whether `captured` is what a line expects, with all below it."""
+        return self._answer(_ask(expected, captured))
+
+    def assignment(
+        self, lines: Sequence[Expected], optional: Sequence[Expected], captured: Sequence[Observation]
+    ) -> Assignment:
+        """As many whole matches of `captured` to `lines` and `optional` lines as there can be, in any order."""
+        assignment = Assignment(lines, optional, captured)
+        self._answer(assignment.most())
+        return assignment
+
+    def _needs_line(self, parent: Expected) -> Callable[[Observation], bool]:
+        """Which children must be one of the lines below `parent`: all, or with `...` those that a count speaks of."""
+        if not (self.contained or parent.gaps):
+            return lambda _observation: True
+        lines = counted(parent)
+        return lambda observation: any(line.fits(observation) for line in lines)
+
+    def _answer(self, first: Asking) -> bool:
+        """Run `first` and all that it asks, each question being answered by a generator of its own."""
+        answers = self._answers
+        stack: list[tuple[Asking, tuple[int, int] | None]] = [(first, None)]
+        reply: bool | None = None
+        while True:
+            asking, key = stack[-1]
+            try:
+                expected, captured = asking.send(reply)  # type: ignore[arg-type] # the first reply is None, by protocol
+            except StopIteration as end:
+                reply = bool(end.value)
+                stack.pop()
+                if key is not None:
+                    answers[key] = reply
+                if not stack:
+                    return reply
+                continue
+            key = (id(expected), id(captured))
+            reply = answers.get(key)
+            if reply is None:
+                if not expected.fits(captured):
+                    reply = answers[key] = False
+                else:
+                    stack.append((self._siblings(expected, captured.children), key))
+
+    def _siblings(self, parent: Expected, captured: Sequence[Observation]) -> Asking:
+        lines = parent.children
+        if not self.ordered:
+            assignment = Assignment(required(parent), optional(parent), captured)
+            if len(assignment.lines) > len(captured):
+                return False
+            return (yield from assignment.complete(self._needs_line(parent)))
+        if not parent.gaps and all(line.once for line in lines):
+            if len(lines) != len(captured):
+                return False
+            for pair in zip(lines, captured, strict=True):
+                if not (yield pair):
+                    return False
+            return True
+        return (yield from _in_order(parent, captured))
+
+
+def _ask(expected: Expected, captured: Observation) -> Asking:
+    return (yield expected, captured)
+
+
+def _in_order(parent: Expected, captured: Sequence[Observation]) -> Asking:
+    """Walk `captured` with the set of all places where an attempt to fill the slots in order may stand."""
+    slots = slots_of(parent)
+    exact = counted(parent)
+    reached = _with_skips({0}, slots)
+    for observation in captured:
+        following: set[int] = set()
+        for place in sorted(reached - {len(slots)}):
+            slot = slots[place]
+            if slot.expected is None:
+                taken = not any(line.fits(observation) for line in exact)
+            else:
+                taken = yield slot.expected, observation
+            if taken:
+                following.add(place if slot.kind == "many" else place + 1)
+        if not following:
+            return False
+        reached = _with_skips(following, slots)
+    return len(slots) in reached
+
+
+def _with_skips(places: set[int], slots: Sequence[Slot]) -> set[int]:
+    """Add the places behind slots that may stay empty."""
+    for start in tuple(places):
+        place = start
+        while place < len(slots) and slots[place].kind == "many":
+            place += 1
+            places.add(place)
+    return places

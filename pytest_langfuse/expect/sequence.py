@@ -1,0 +1,204 @@
+"""What was captured: a sequence of observations to select from and to wait for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, overload
+
+from pytest_langfuse.expect.errors import TreeMismatch
+from pytest_langfuse.expect.literal.name import Name, name_in_sentence
+from pytest_langfuse.expect.propagation import trace_label
+from pytest_langfuse.expect.selection import Selector
+from pytest_langfuse.expect.text import failure
+from pytest_langfuse.expect.text.style import current
+from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.source import Reason, Score, Source, Unexported
+from pytest_langfuse.recording.trace import Trace, build_traces
+
+#: The longest that `wait_for` sleeps without looking, in seconds: some ways to end tell nobody.
+_NAP = 0.25
+
+
+class Captured(Sequence[Observation]):
+    """Exported observations in the order in which they started, and what became of the others."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source.observations())
+
+    def __iter__(self) -> Iterator[Observation]:
+        return iter(self._source.observations())
+
+    @overload
+    def __getitem__(self, index: int) -> Observation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Observation]: ...
+    def __getitem__(self, index: int | slice) -> Observation | Sequence[Observation]:
+        return self._source.observations()[index]
+
+    def __repr__(self) -> str:
+        names = [name_in_sentence(observation.name) for observation in self._source.observations()[:4]]
+        shown = ", ".join([*names[:3], *(["…"] if len(names) > 3 else [])])  # noqa: PLR2004 - three names
+        return f"<{type(self).__name__} ({len(self)}): {shown}>" if names else f"<{type(self).__name__}: none>"
+
+    # -- selection -----------------------------------------------------------------------------------------------
+
+    def one(self, selector: str = "any *", /, **fields: Any) -> Observation:
+        """The one observation that `selector` names: a line of a literal, such as `"generation llm model=gpt-4o"`.
+
+        `fields` are further conditions, compared by `==`. Fails unless there is exactly one.
+        """
+        __tracebackhide__ = True
+        select, captured = Selector(selector, fields), self._source.observations()
+        found = select(captured)
+        if len(found) == 1:
+            return found[0]
+        if not captured:
+            self._need_any()
+        if found:
+            return self._fail(f"{len(found)} observations are `{select.text}`, expected one.", [], show=captured)
+        closest = select.closest(captured, current().width)
+        return self._fail(f"no observation is `{select.text}`{':' if closest else '.'}", closest, show=captured)
+
+    def all(self, selector: str = "any *", /, **fields: Any) -> list[Observation]:
+        """All observations that `selector` and `fields` name, perhaps none; see `one`."""
+        return Selector(selector, fields)(self._source.observations())
+
+    def trace(self, name: str, /) -> Trace:
+        """The one trace of that name, in which globs are allowed. Fails unless there is exactly one."""
+        __tracebackhide__ = True
+        traces, wanted = self.traces, Name(name)
+        found = [trace for trace in traces if wanted.matches(trace.name or "")]
+        if len(found) == 1:
+            return found[0]
+        if not traces:
+            self._need_any()
+        what = f"{len(found)} traces are" if found else "no trace is"
+        return self._fail(
+            f"{what} named {name!r}{', expected one' if found else ''}; the traces are:",
+            [trace_label(trace) for trace in traces],
+        )
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The traces, in the order in which they started."""
+        return build_traces(self._source.observations())
+
+    @property
+    def scores(self) -> list[Score]:
+        """The scores that the application sent."""
+        return list(self._source.scores())
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """The usage of all observations, summed by key."""
+        return _summed(observation.usage for observation in self)
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """The cost of all observations in USD, summed by key; texts that are no numbers count nothing."""
+        return _summed(observation.cost for observation in self)
+
+    @property
+    def unexported(self) -> list[Unexported]:
+        """What was recorded but not exported, each with the reason."""
+        return list(self._source.unexported())
+
+    @property
+    def filtered(self) -> list[Observation]:
+        """What `should_export_span`, or Langfuse's default filter, kept from being exported."""
+        return self._unexported("filtered")
+
+    @property
+    def unended(self) -> list[Observation]:
+        """What has not ended."""
+        return self._unexported("unended")
+
+    @property
+    def sampled_out(self) -> list[Observation]:
+        """What the sampler turned down."""
+        return self._unexported("sampled_out")
+
+    @property
+    def late(self) -> list[Observation]:
+        """What ended after the test in which it started."""
+        return list(self._source.late())
+
+    def _unexported(self, reason: Reason) -> list[Observation]:
+        return [item.observation for item in self._source.unexported() if item.reason == reason]
+
+    # -- over time -----------------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Forget everything so far."""
+        self._source.clear()
+
+    def wait_for(
+        self,
+        selector: str = "any *",
+        /,
+        *,
+        count: int = 1,
+        timeout: float = 5.0,
+        **fields: Any,
+    ) -> list[Observation]:
+        """Wait until at least `count` observations that `selector` and `fields` name were exported; returns them all.
+
+        For observations of other threads and processes. Fails after `timeout` seconds, saying what arrived.
+        """
+        __tracebackhide__ = True
+        if not _is_count(count):
+            raise ValueError(f"wait_for(count={count!r}): expected how many observations, 1 or more")
+        select, end = Selector(selector, fields), _now() + timeout
+        while True:
+            found = select(self._source.observations())
+            left = end - _now()
+            if len(found) >= count:
+                return found
+            if left <= 0:
+                break
+            self._source.wait(min(left, _NAP))
+        captured = self._source.observations()
+        what = f"{len(found)} of {count}" if count > 1 else "no"
+        return self._fail(f"waited {timeout:g} s, {what} `{select.text}` arrived.", [], show=captured)
+
+    # -- failing -------------------------------------------------------------------------------------------------
+
+    def _need_any(self) -> None:
+        __tracebackhide__ = True
+        if not len(self):
+            self._fail(failure.NOTHING, [])
+
+    def _fail(
+        self,
+        summary: str,
+        sentences: Sequence[str],
+        *,
+        show: Sequence[Observation] | None = None,
+        told: Sequence[Unexported] = (),
+    ) -> NoReturn:
+        __tracebackhide__ = True
+        style = current()
+        text = failure.plain_text(summary, sentences, show, self._source, style, told)
+        raise TreeMismatch(style.body(text), sentences)
+
+
+def _now() -> float:
+    """Seconds of a clock that freezegun leaves alone: a frozen one would make a wait endless."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic()
+
+
+def _summed(details: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for one in details:
+        for key, value in one.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                total[key] = total.get(key, 0) + value
+    return total
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -1,0 +1,1 @@
+"""Literals, failures and differences as text."""

@@ -1,0 +1,90 @@
+"""Captured observations as a literal that matches them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from pytest_langfuse.expect.literal.name import name_text
+from pytest_langfuse.expect.literal.values import compact, cut, cut_value, is_set, literal_text
+from pytest_langfuse.recording.observation import Observation
+
+#: What a literal shows of an observation, in this order. Left out is what differs from run to run or from machine to
+#: machine: ids, times, versions (also the prompt's), release and environment.
+_KEYS: Final = (
+    "level",
+    "status_message",
+    "model",
+    "model_parameters",
+    "prompt_name",
+    "input",
+    "output",
+    "usage",
+    "cost",
+    "metadata",
+    "user_id",
+    "session_id",
+    "tags",
+)
+#: What is propagated to all observations of a trace, and stands in a `*` line where all have it.
+_PROPAGATED: Final = ("user_id", "session_id", "tags", "metadata")
+#: Characters of a line in a failure text that stands for an observation which no line speaks of.
+_SUMMARY: Final = 120
+
+
+def render(observations: Sequence[Observation], width: int | None = None) -> str:
+    """The literal; with `width`, values longer than that are cut, so that it is for reading only.
+
+    `observations` are linked and in the order in which they started.
+    """
+    shared = _shared(observations)
+    lines = [f"* {_condition(key, observations[0], width)}" for key in shared]
+    for observation, depth in _in_depth(observations):
+        lines.append("  " * depth + _line(observation, shared, width))
+    return "\n".join(lines)
+
+
+def summary_line(observation: Observation, width: int | None) -> str:
+    """One observation, without what is below it, on a line of a readable length unless `width` is `None`."""
+    line = _line(observation, (), width)
+    return line if width is None else cut(line, _SUMMARY)
+
+
+def _in_depth(observations: Sequence[Observation]) -> Iterator[tuple[Observation, int]]:
+    stack = [(observation, 0) for observation in reversed(observations) if observation.parent is None]
+    while stack:
+        observation, depth = stack.pop()
+        yield observation, depth
+        stack += [(child, depth + 1) for child in reversed(observation.children)]
+
+
+def _line(observation: Observation, without: Sequence[str], width: int | None) -> str:
+    words = [observation.type, name_text(observation.name)]
+    words += [
+        _condition(key, observation, width) for key in _KEYS if key not in without and _is_shown(key, observation)
+    ]
+    return " ".join(words)
+
+
+def _is_shown(key: str, observation: Observation) -> bool:
+    value = getattr(observation, key)
+    return is_set(value) and not (key == "level" and value == "DEFAULT")
+
+
+def _condition(key: str, observation: Observation, width: int | None) -> str:
+    value = getattr(observation, key)
+    return f"{key}={literal_text(value) if width is None else cut_value(value, width, literal_text)}"
+
+
+def _shared(observations: Sequence[Observation]) -> list[str]:
+    """The propagated keys of which all of several observations have the same value."""
+    if len(observations) < 2:  # noqa: PLR2004 - nothing is shared by one
+        return []
+    return [key for key in _PROPAGATED if _all_equal(observations, key, compact)]
+
+
+def _all_equal(observations: Sequence[Observation], key: str, text: Callable[[Any], str]) -> bool:
+    if not is_set(getattr(observations[0], key)):
+        return False
+    first = text(getattr(observations[0], key))
+    return all(text(getattr(observation, key)) == first for observation in observations)

@@ -1,0 +1,245 @@
+"""HTTP clients whose requests are answered in this process: no socket, no TLS context.
+
+A client that Langfuse builds for its REST API gets a `RestTransport`. It asks a `Router` who answers; the router's
+handler can be swapped at any time, so one client serves a whole session. Where the router has no handler, or the
+handler returns `None`, the request goes where it would have gone without us.
+
+Building an `httpx.Client` costs 20 ms, nearly all of it for the TLS context, so the client that really sends is built
+when the first request passes through, which under capture is never.
+
+The only file of the harness with private names of httpx (`_transport`, `_mounts`, `_transport_for_url`; read from
+httpx 0.27 and 0.28). `tests/recording/http/test_in_process.py` fails when one of them goes.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, cast, runtime_checkable
+
+import httpx
+
+#: Answers a request, or returns `None` to let it pass through.
+Handler = Callable[[httpx.Request], httpx.Response | None]
+
+
+@runtime_checkable
+class AsyncHandler(Protocol):
+    """A handler with a way of its own to answer an `httpx.AsyncClient` (respx: side effects that are coroutines)."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response | None:
+        """Answer a synchronous client."""
+
+    def answer_async(self, request: httpx.Request) -> Awaitable[httpx.Response | None]:
+        """Answer an asynchronous client."""
+
+
+class Router:
+    """Who answers the clients that were built with it.
+
+    `front` is asked before all others and hands on to `base` what it has no answer for; `None`: nobody, requests pass
+    through.
+    """
+
+    def __init__(self, handler: Handler | None = None) -> None:
+        self.base = handler
+        self.front: Handler | None = None
+
+    @property
+    def handler(self) -> Handler | None:
+        """Whom to ask. What is set is the base."""
+        return self.base if self.front is None else self.front
+
+    @handler.setter
+    def handler(self, handler: Handler | None) -> None:
+        self.base = handler
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """A transport around another, which it can be put around anew."""
+
+    inner: httpx.BaseTransport
+
+    def around(self, inner: httpx.BaseTransport) -> httpx.BaseTransport:
+        """The same layer around another transport."""
+
+
+class RestTransport(httpx.BaseTransport):
+    """Answers from the router's handler; otherwise sends through `original`, which is called to get the real client.
+
+    Closing it closes only a client that it built itself (`owned`).
+    """
+
+    def __init__(self, router: Router, original: Callable[[], httpx.Client], *, owned: bool) -> None:
+        self._router = router
+        self._original = original
+        self._owned = owned
+        self._client: httpx.Client | None = None
+        self._lock = threading.Lock()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer or pass through. What the handler raises (`httpx.ConnectError`, …) reaches the caller."""
+        handler = self._router.handler
+        if handler is not None:
+            request.read()
+            response = handler(request)
+            if response is not None:
+                return response
+        with self._lock:
+            if self._client is None:
+                self._client = self._original()
+        return _original_transport(self._client, request).handle_request(request)
+
+    def close(self) -> None:
+        """Release the connections of a client that was built here."""
+        with self._lock:
+            client, self._client = self._client, None
+        if self._owned and client is not None:
+            client.close()
+
+
+class AsyncRestTransport(httpx.AsyncBaseTransport):
+    """`RestTransport` for an `httpx.AsyncClient`."""
+
+    def __init__(self, router: Router, original: Callable[[], httpx.AsyncClient], *, owned: bool) -> None:
+        self._router = router
+        self._original = original
+        self._owned = owned
+        self._client: httpx.AsyncClient | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer or pass through. What the handler raises (`httpx.ConnectError`, …) reaches the caller."""
+        handler = self._router.handler
+        if handler is not None:
+            await request.aread()
+            response = await handler.answer_async(request) if isinstance(handler, AsyncHandler) else handler(request)
+            if response is not None:
+                return response
+        # No lock: there is no await between the look and the assignment.
+        if self._client is None:
+            self._client = self._original()
+        return await _original_async_transport(self._client, request).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Release the connections of a client that was built here."""
+        client, self._client = self._client, None
+        if self._owned and client is not None:
+            await client.aclose()
+
+
+def sync_client(
+    original: httpx.Client | None, *, timeout: float | None, headers: Mapping[str, str] | None, router: Router
+) -> httpx.Client:
+    """Build a client for Langfuse's REST API, or a twin of the app's own `original`, that asks `router`.
+
+    `timeout` (seconds; `None` waits for ever) and `headers` are for a client that the SDK would have built, as the SDK
+    would have (`LangfuseResourceManager._init_api_clients`, langfuse 4.5 and 5.0). The twin shares headers, cookies,
+    auth, event hooks and timeout with `original`, and `original` itself is left as it is: the app may use it for more
+    than Langfuse. An `original` that answers in process already (`httpx.MockTransport`, `httpx.WSGITransport`) is the
+    app's own stand-in and is returned as it is.
+    """
+    if original is None:
+
+        def build() -> httpx.Client:
+            return httpx.Client(timeout=timeout, headers=headers)
+
+        client = httpx.Client(transport=RestTransport(router, build, owned=True), timeout=timeout, headers=headers)
+        _route_all(client)
+        return client
+    if isinstance(original._transport, (httpx.MockTransport, httpx.WSGITransport)):  # noqa: SLF001 - see the module
+        return original
+    twin = copy.copy(original)
+    layer = original._transport  # noqa: SLF001
+    if isinstance(layer, Layer):
+        # What the layer does (a breaker, a limit) it goes on doing; only what is below it is answered here.
+        inner = layer.inner
+        twin._transport = layer.around(RestTransport(router, lambda: httpx.Client(transport=inner), owned=False))  # noqa: SLF001
+    else:
+        twin._transport = RestTransport(router, lambda: original, owned=False)  # noqa: SLF001
+    twin._mounts = {}  # noqa: SLF001
+    _route_all(twin)
+    return twin
+
+
+def async_client(
+    original: httpx.AsyncClient | None, *, timeout: float | None, headers: Mapping[str, str] | None, router: Router
+) -> httpx.AsyncClient:
+    """`sync_client` for the asynchronous API; redirects are followed, as `AsyncLangfuseAPI` does by default."""
+    if original is None:
+
+        def build() -> httpx.AsyncClient:
+            return httpx.AsyncClient(timeout=timeout, headers=headers, follow_redirects=True)
+
+        client = httpx.AsyncClient(
+            transport=AsyncRestTransport(router, build, owned=True),
+            timeout=timeout,
+            headers=headers,
+            follow_redirects=True,
+        )
+        _route_all(client)
+        return client
+    if isinstance(original._transport, (httpx.MockTransport, httpx.ASGITransport)):  # noqa: SLF001
+        return original
+    twin = copy.copy(original)
+    twin._transport = AsyncRestTransport(router, lambda: original, owned=False)  # noqa: SLF001
+    twin._mounts = {}  # noqa: SLF001
+    _route_all(twin)
+    return twin
+
+
+def adopt_client(
+    client: httpx.Client | httpx.AsyncClient, router: Router, *, host: str | None = None
+) -> Callable[[], None]:
+    """Make a client that exists already ask `router`, in place. Returns what undoes it.
+
+    With `host`, only requests to that host are asked for: a client that the app shares between Langfuse and others
+    keeps its way to the others.
+    """
+    in_process = (httpx.MockTransport, httpx.WSGITransport, httpx.ASGITransport)
+    if isinstance(client._transport, in_process):  # noqa: SLF001
+        return lambda: None
+    before = copy.copy(client)
+    transport: RestTransport | AsyncRestTransport
+    if isinstance(client, httpx.AsyncClient):
+        transport = AsyncRestTransport(router, lambda: cast("httpx.AsyncClient", before), owned=False)
+    else:
+        transport = RestTransport(router, lambda: cast("httpx.Client", before), owned=False)
+
+    def transport_for_url(url: httpx.URL) -> object:
+        if host is None or url.host == host:
+            return transport
+        return before._transport_for_url(url)  # noqa: SLF001
+
+    client._transport_for_url = transport_for_url  # type: ignore[method-assign, assignment]  # noqa: SLF001
+
+    def undo() -> None:
+        client.__dict__.pop("_transport_for_url", None)
+
+    return undo
+
+
+def _route_all(client: httpx.Client | httpx.AsyncClient) -> None:
+    """Let nothing come between `client` and its transport.
+
+    `respx.mock(using="httpx")` replaces `Client._transport_for_url` on the class, for every client of the process; an
+    attribute of the object is found first.
+    """
+    # Looked up with each request: the breaker of the production module is put around it later.
+    client._transport_for_url = lambda url: client._transport  # type: ignore[method-assign, assignment]  # noqa: ARG005, SLF001
+
+
+def _original_transport(client: httpx.Client, request: httpx.Request) -> httpx.BaseTransport:
+    if client.is_closed:
+        # As httpx says it: the app closed the client that it had given to Langfuse.
+        message = "Cannot send a request, as the client has been closed."
+        raise RuntimeError(message)
+    return client._transport_for_url(request.url)  # noqa: SLF001 - a mount or a proxy may apply
+
+
+def _original_async_transport(client: httpx.AsyncClient, request: httpx.Request) -> httpx.AsyncBaseTransport:
+    if client.is_closed:
+        message = "Cannot send a request, as the client has been closed."
+        raise RuntimeError(message)
+    return client._transport_for_url(request.url)  # noqa: SLF001

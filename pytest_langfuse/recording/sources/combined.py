@@ -1,0 +1,73 @@
+"""The observations of a test: its own, and those of other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.source import Score, Source, Unexported, WireBody
+from pytest_langfuse.recording.trace import link
+
+
+class Combined:
+    """A `Source` over `own` and over each of `others`, linked with one another, each span once.
+
+    As long as there are no others, it is `own`. Scores of all of them are in `own`: one stand-in takes them all.
+    """
+
+    def __init__(self, own: Source) -> None:
+        self.own = own
+        self.others: list[Source] = []
+        self._parts: list[Sequence[Observation]] = []
+        self._linked: list[Observation] = []
+
+    def observations(self) -> Sequence[Observation]:
+        """Exported observations, linked, in the order in which they started."""
+        if not self.others:
+            return self.own.observations()
+        parts = [source.observations() for source in (self.own, *self.others)]
+        if len(parts) != len(self._parts) or any(new is not old for new, old in zip(parts, self._parts, strict=True)):
+            # While export is for real, what this process sends arrives where that of the others does.
+            seen = {_key(observation) for observation in self.own.late()}
+            found: dict[tuple[str, str], Observation] = {}
+            for observation in (one for part in parts for one in part):
+                if (key := _key(observation)) not in seen:
+                    found.setdefault(key, observation)
+            self._parts, self._linked = parts, link(found.values())
+        return self._linked
+
+    def unexported(self) -> Sequence[Unexported]:
+        """What was recorded but not exported: this process's first."""
+        if not self.others:
+            return self.own.unexported()
+        return [item for source in (self.own, *self.others) for item in source.unexported()]
+
+    def late(self) -> Sequence[Observation]:
+        """Observations that ended after the test in which they started."""
+        return self.own.late()
+
+    def scores(self) -> Sequence[Score]:
+        """Scores sent so far, by any of the processes."""
+        return self.own.scores()
+
+    def wire(self) -> Iterable[WireBody]:
+        """The bytes of every exporter of every process."""
+        return (body for source in (self.own, *self.others) for body in source.wire())
+
+    def undelivered(self) -> Sequence[Unexported]:
+        """What ended and no receiver accepted, and what a process lost."""
+        return [item for source in (self.own, *self.others) for item in source.undelivered()]
+
+    def clear(self) -> None:
+        """Forget everything so far."""
+        for source in (self.own, *self.others):
+            source.clear()
+        self._parts = []
+
+    def wait(self, timeout: float) -> None:
+        """Return when something new may have arrived, at the latest after `timeout` seconds."""
+        self.own.wait(timeout)
+
+
+def _key(observation: Observation) -> tuple[str, str]:
+    return observation.trace_id, observation.id

@@ -1,0 +1,64 @@
+"""Observations that are all there from the start: from a file, an export body, the API, or a test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.source import Score, Unexported, WireBody
+from pytest_langfuse.recording.trace import link
+
+
+class StaticSource:
+    """A `Source` of given observations, which it links. All that came of them is what is given, too."""
+
+    def __init__(
+        self,
+        observations: Iterable[Observation] = (),
+        *,
+        unexported: Sequence[Unexported] = (),
+        late: Sequence[Observation] = (),
+        scores: Sequence[Score] = (),
+        wire: Sequence[WireBody] = (),
+        undelivered: Sequence[Unexported] = (),
+    ) -> None:
+        self._observations = link(observations)
+        self._unexported = unexported
+        self._late = late
+        self._scores = scores
+        self._wire = wire
+        self._undelivered = undelivered
+
+    def observations(self) -> Sequence[Observation]:
+        """As given, in the order in which they started."""
+        return self._observations
+
+    def unexported(self) -> Sequence[Unexported]:
+        """As given."""
+        return self._unexported
+
+    def late(self) -> Sequence[Observation]:
+        """As given."""
+        return self._late
+
+    def scores(self) -> Sequence[Score]:
+        """As given."""
+        return self._scores
+
+    def wire(self) -> Iterable[WireBody]:
+        """As given."""
+        return self._wire
+
+    def undelivered(self) -> Sequence[Unexported]:
+        """As given."""
+        return self._undelivered
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._observations = []
+        self._unexported = self._late = self._scores = self._wire = self._undelivered = ()
+
+    def wait(self, timeout: float) -> None:
+        """Sleep: nothing more will come."""
+        time.sleep(timeout)

@@ -1,0 +1,34 @@
+"""Who is asked, and whether it is well: health, readiness, the project of the keys."""
+
+from __future__ import annotations
+
+import httpx
+
+from pytest_langfuse.standin.endpoints.call import Call, Endpoint
+
+#: The server release whose answers are reproduced.
+SERVER_VERSION = "4.16.0"
+PROJECT_ID = "pytest-langfuse"
+
+
+def endpoints() -> list[Endpoint]:
+    """What this resource answers."""
+    return [
+        Endpoint("GET", "/health", _health, authenticated=False),
+        Endpoint("GET", "/ready", _health, authenticated=False),
+        Endpoint("GET", "/projects", _projects),
+    ]
+
+
+def _health(_call: Call) -> httpx.Response:
+    return httpx.Response(200, json={"status": "OK", "version": SERVER_VERSION})
+
+
+def _projects(_call: Call) -> httpx.Response:
+    project = {
+        "id": PROJECT_ID,
+        "name": "pytest-langfuse",
+        "organization": {"id": "pytest-langfuse-org", "name": "pytest-langfuse"},
+        "metadata": {},
+    }
+    return httpx.Response(200, json={"data": [project]})

@@ -1,0 +1,138 @@
+"""A `respx.MockRouter` in front of the stand-in: a test's routes first, everything else is answered as usual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+import respx
+from respx.models import AllMockedAssertionError, Call, CallList, PassThrough
+
+from pytest_langfuse.recording.http.in_process import AsyncHandler, Handler
+from pytest_langfuse.standin.endpoints.prompts import StoredPrompt
+from pytest_langfuse.standin.stand_in import StandIn
+
+
+class LangfuseRouter(respx.MockRouter):
+    """Routes for Langfuse's API.
+
+    A route that is given without a host (`langfuse_api.post("/api/public/scores")`) holds for every Langfuse. A request
+    without a route, and one whose route passes through (`route.pass_through()`), is answered by the stand-in. All of
+    them are in `calls`. It patches nothing: other `respx` routers of the test neither see Langfuse's requests nor have
+    to know of them.
+    """
+
+    def __init__(self, stand_in: StandIn, *, assert_all_called: bool = False) -> None:
+        super().__init__(assert_all_called=assert_all_called, assert_all_mocked=True, using=None)
+        self.stand_in = stand_in
+        #: Who answers what has no route; asked for with each request, since an outage may begin in between.
+        self.base_handler: Callable[[], Handler | None] = lambda: stand_in
+        self._stack = ExitStack()
+
+    def prompt(
+        self,
+        name: str,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        version: int = 1,
+        labels: Sequence[str] = ("production", "latest"),
+        config: Any = None,
+        type: Literal["text", "chat"] | None = None,  # noqa: A002 - the SDK's own word
+        tags: Sequence[str] = (),
+    ) -> StoredPrompt:
+        """Add a prompt for this test; see `StandIn.prompt`."""
+        __tracebackhide__ = True
+        return self.stand_in.prompt(name, prompt, version=version, labels=labels, config=config, type=type, tags=tags)
+
+    @property
+    def handler(self) -> RouterHandler:
+        """What answers requests, of synchronous and asynchronous clients."""
+        return RouterHandler(self)
+
+    def start(self) -> None:
+        """Begin a test."""
+        self._stack.enter_context(self.stand_in.prompts_restored())
+        super().start()
+
+    def stop(self, clear: bool = True, reset: bool = True, quiet: bool = False) -> None:  # noqa: FBT001, FBT002 - respx
+        """End a test: routes, calls and prompts are as before. Fails if `assert_all_called` and a route was not."""
+        with self._stack:
+            super().stop(clear=clear, reset=reset, quiet=quiet)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self.stop(quiet=exc_type is not None)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """Let the stand-in answer. During an outage, raises what httpx raises."""
+        handler = self.base_handler()
+        return (handler(request) if handler is not None else None) or self.stand_in(request)
+
+    async def answer_async(self, request: httpx.Request) -> httpx.Response:
+        """As `answer`, for an asynchronous client."""
+        handler = self.base_handler()
+        if isinstance(handler, AsyncHandler):
+            return await handler.answer_async(request) or self.stand_in(request)
+        return self.answer(request)
+
+    def note(self, request: httpx.Request, response: httpx.Response, passed: PassThrough | None) -> httpx.Response:
+        """Have the call in `calls`; `passed` is that of a route which passes through."""
+        if passed is None:
+            self.record(request, response=response)
+            return response
+        # respx recorded the call as one without a response.
+        for calls in (self.calls, passed.origin.calls):
+            _complete(calls, request, response)
+        return response
+
+
+class RouterHandler:
+    """A `recording.rest.AsyncHandler` over the router."""
+
+    def __init__(self, router: LangfuseRouter) -> None:
+        self._router = router
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer a synchronous client. An exception that a route has as `side_effect` is raised."""
+        passed: PassThrough | None = None
+        try:
+            return _response(self._router.resolve(request).response)
+        except AllMockedAssertionError:
+            pass
+        except PassThrough as by_route:
+            passed = by_route
+        return self._router.note(request, self._router.answer(request), passed)
+
+    async def answer_async(self, request: httpx.Request) -> httpx.Response:
+        """Answer an asynchronous client; a side effect may be a coroutine function."""
+        passed: PassThrough | None = None
+        try:
+            return _response((await self._router.aresolve(request)).response)
+        except AllMockedAssertionError:
+            pass
+        except PassThrough as by_route:
+            passed = by_route
+        return self._router.note(request, await self._router.answer_async(request), passed)
+
+
+def _response(resolved: object) -> httpx.Response:
+    assert isinstance(resolved, httpx.Response)  # noqa: S101 - respx has checked it
+    return resolved
+
+
+def _complete(calls: CallList, request: httpx.Request, response: httpx.Response) -> None:
+    for index in range(len(calls) - 1, -1, -1):
+        if calls[index].request is request:
+            calls[index] = Call(request=request, optional_response=response)
+            return

@@ -1,0 +1,288 @@
+"""A Langfuse that lives in this process: answers the REST and OTLP requests of the SDKs, and can be looked into."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import unquote
+
+import httpx
+
+from pytest_langfuse.recording.sources.score import latest
+from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse.standin.endpoints import project
+from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Refusal
+from pytest_langfuse.standin.endpoints.datasets import Datasets
+from pytest_langfuse.standin.endpoints.media import STORE_PATH, MediaAssets, StoredMedia
+from pytest_langfuse.standin.endpoints.prompts import Prompts, StoredPrompt
+from pytest_langfuse.standin.endpoints.scores import Scores
+from pytest_langfuse.standin.endpoints.traces import Traces
+
+_API = "/api/public"
+#: Requests that `StandIn.requests` remembers: enough to look at, not enough to fill the memory of a long session.
+_REMEMBERED = 1000
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request that was answered. `path` includes the query; secrets in `headers` are redacted."""
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str]
+
+
+class StandIn:
+    """Answers as Langfuse does: `stand_in(request) -> response`. No sockets; thread-safe.
+
+    With `public_key` and `secret_key`, other keys are refused (401); without, everybody is let in. Prompts are there
+    when a test made them (`prompt`) or the app did, over the API. What no SDK needs is answered with a 404 that names
+    the endpoint.
+    """
+
+    def __init__(self, *, public_key: str | None = None, secret_key: str | None = None) -> None:
+        self._lock = threading.RLock()
+        self._credentials: bytes | None = None
+        if public_key is not None or secret_key is not None:
+            self._credentials = base64.b64encode(f"{public_key or ''}:{secret_key or ''}".encode())
+        self._scores = Scores(self._lock)
+        self._prompts = Prompts(self._lock)
+        self._media = MediaAssets(self._lock)
+        self._datasets = Datasets(self._lock, self._media.reference)
+        self._traces = Traces(self._lock)
+        self._requests: deque[Answered] = deque(maxlen=_REMEMBERED)
+        self._api = _Table(
+            [
+                *project.endpoints(),
+                *self._scores.endpoints(),
+                *self._prompts.endpoints(),
+                *self._media.endpoints(),
+                *self._datasets.endpoints(),
+                *self._traces.endpoints(),
+            ]
+        )
+        self._store = _Table(self._media.store_endpoints())
+
+    # -- what is there -----------------------------------------------------------------------------------------
+
+    @property
+    def scores(self) -> list[Score]:
+        """Scores as Langfuse shows them: one of each id, the last one sent."""
+        with self._lock:
+            return latest(self._scores.log)
+
+    @property
+    def score_log(self) -> Sequence[Score]:
+        """Every score that was accepted, in order of arrival; grows until `reset`."""
+        with self._lock:
+            return list(self._scores.log)
+
+    @property
+    def prompts(self) -> list[StoredPrompt]:
+        """All versions of all prompts."""
+        return list(self._prompts)
+
+    @property
+    def media(self) -> list[StoredMedia]:
+        """All media assets, also those whose upload did not arrive (`content is None`)."""
+        return list(self._media)
+
+    @property
+    def datasets(self) -> list[dict[str, Any]]:
+        """All datasets, as the API shows them."""
+        with self._lock:
+            return list(self._datasets.datasets.values())
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """OTLP export bodies that were accepted, decompressed (see `recording.decode_otlp`)."""
+        with self._lock:
+            return list(self._traces.bodies)
+
+    @property
+    def requests(self) -> list[Answered]:
+        """The last requests that were answered, oldest first."""
+        with self._lock:
+            return list(self._requests)
+
+    def prompt(
+        self,
+        name: str,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        version: int = 1,
+        labels: Sequence[str] = ("production", "latest"),
+        config: Any = None,
+        type: Literal["text", "chat"] | None = None,  # noqa: A002 - the SDK's own word
+        tags: Sequence[str] = (),
+    ) -> StoredPrompt:
+        """Add a prompt: a text, or a list of chat messages. A version that exists is replaced.
+
+        Raises `TypeError` for a prompt that is neither, `ValueError` if `type` and `prompt` do not fit.
+        """
+        __tracebackhide__ = True
+        if not _is_prompt(prompt):
+            raise TypeError(f"prompt {name!r}: expected a text or a list of chat messages, got {prompt!r}")
+        kind: Literal["text", "chat"] = "text" if isinstance(prompt, str) else "chat"
+        if type not in {None, kind}:
+            raise ValueError(f"prompt {name!r}: type={type!r} needs {_NEEDED.get(str(type), 'to be text or chat')}")
+        content = prompt if isinstance(prompt, str) else [_message(message) for message in prompt]
+        stored = StoredPrompt(
+            name=name,
+            version=version,
+            prompt=content,
+            type=kind,
+            labels=tuple(labels),
+            tags=tuple(tags),
+            config={} if config is None else config,
+        )
+        return self._prompts.add(stored)
+
+    @contextmanager
+    def prompts_restored(self) -> Iterator[None]:
+        """Prompts that are added, changed or deleted inside the block are as before after it."""
+        before = self._prompts.snapshot()
+        try:
+            yield
+        finally:
+            self._prompts.restore(before)
+
+    @contextmanager
+    def exports_shown_to(self, listener: Callable[[str, bytes], None]) -> Iterator[None]:
+        """`listener` is called with each export that is accepted inside the block, before its sender has the answer.
+
+        It gets the path of the base URL that the export was sent to, and the body, decompressed.
+        """
+        self._traces.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._traces.listeners.remove(listener)
+
+    def forget_sent(self) -> None:
+        """Forget spans and scores, and keep prompts, media and datasets."""
+        with self._lock:
+            self._scores.log.clear()
+            self._traces.bodies.clear()
+
+    def reset(self) -> None:
+        """Forget everything that was sent or added."""
+        self.forget_sent()
+        with self._lock:
+            self._prompts.clear()
+            self._media.clear()
+            self._datasets.clear()
+            self._requests.clear()
+
+    # -- answering ---------------------------------------------------------------------------------------------
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request whose body was read."""
+        try:
+            response = self._answer(request)
+        except Refusal as refusal:
+            response = refusal.answer()
+        response.request = request
+        headers = {
+            name: "[redacted]" if name.lower() in _SECRET_HEADERS else value for name, value in request.headers.items()
+        }
+        path = request.url.raw_path.decode("ascii", "replace")
+        with self._lock:
+            self._requests.append(Answered(request.method, path, response.status_code, headers))
+        return response
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.raw_path.split(b"?", 1)[0].decode("ascii", "replace")
+        # A base URL may have a path of its own (Langfuse behind a reverse proxy).
+        for mount, table in ((_API, self._api), (STORE_PATH, self._store)):
+            prefix, found, rest = path.partition(f"{mount}/")
+            if not found:
+                continue
+            endpoint, segments = table.find(request.method, rest)
+            if endpoint is None:
+                if table.knows(rest):
+                    raise Refusal(405, "Method not allowed", "MethodNotAllowedError")
+                break
+            if endpoint.authenticated:
+                self._check_credentials(request)
+            call = Call(request, prefix, segments)
+            if endpoint.limit is not None and len(request.content) > endpoint.limit:
+                return _too_large(endpoint.limit)
+            return endpoint.answer(call)
+        raise Refusal(
+            404,
+            f"The stand-in Langfuse has no endpoint {request.method} {path}; "
+            f"a route of langfuse_api can answer it: langfuse_api.route(method={request.method!r}, path={path!r})",
+            "LangfuseNotFoundError",
+        )
+
+    def _check_credentials(self, request: httpx.Request) -> None:
+        if self._credentials is None:
+            return
+        header = request.headers.get("authorization")
+        if not header:
+            raise Refusal(401, "No authorization header")
+        scheme, _, credentials = header.partition(" ")
+        if scheme != "Basic":
+            raise Refusal(401, "Invalid authorization header")
+        if not hmac.compare_digest(credentials.encode(), self._credentials):
+            raise Refusal(401, "Invalid credentials. Confirm that you've configured the correct host.")
+
+
+_NEEDED = {"text": "a string", "chat": "a list of messages"}
+
+
+def _is_prompt(value: object) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(part, str | Mapping) for part in value)
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat message or a placeholder, with the type that the server adds."""
+    kind = "placeholder" if "name" in message and "role" not in message else "chatmessage"
+    return {"type": kind, **message}
+
+
+def _too_large(limit: int) -> httpx.Response:
+    # The answer of Next.js, in which Langfuse runs.
+    return httpx.Response(413, text=f"Body exceeded {limit / 1024 / 1024:g}mb limit")
+
+
+class _Table:
+    """Endpoints by the shape of their path."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = [(endpoint, endpoint.path.strip("/").split("/")) for endpoint in endpoints]
+
+    def find(self, method: str, path: str) -> tuple[Endpoint | None, dict[str, str]]:
+        """The endpoint for `method` and `path`, and what its `{…}` stand for."""
+        segments = path.rstrip("/").split("/")
+        for endpoint, pattern in self._endpoints:
+            if endpoint.method == method and (values := _match(pattern, segments)) is not None:
+                return endpoint, values
+        return None, {}
+
+    def knows(self, path: str) -> bool:
+        """Whether the path exists under another method."""
+        segments = path.rstrip("/").split("/")
+        return any(_match(pattern, segments) is not None for _, pattern in self._endpoints)
+
+
+def _match(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
+    if len(pattern) != len(segments):
+        return None
+    values: dict[str, str] = {}
+    for expected, segment in zip(pattern, segments, strict=True):
+        if expected.startswith("{"):
+            # Names of prompts and datasets may contain slashes: split first, decode then.
+            values[expected[1:-1]] = unquote(segment)
+        elif expected != segment:
+            return None
+    return values

@@ -1,0 +1,171 @@
+"""The matcher against a slow one that tries everything."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations, takewhile
+
+from dirty_equals import IsPartialDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_langfuse.expect.comparison import compare
+from pytest_langfuse.expect.literal.parse import parse
+from pytest_langfuse.expect.matching.match import Matcher
+from pytest_langfuse.expect.text.style import Style
+from pytest_langfuse.recording import link
+from tests.helpers.forest import observation
+
+NAMES = ("a", "b")
+PATTERNS = ("a", "b", "*")
+CONDITIONS = ("", " model=x", " model=y", " model?", " !model")
+COUNTS = ("", "", "", "1x ", "2x ", "1+x ", "0+x ", "0x ")
+
+captured_trees = st.recursive(
+    st.builds(lambda name, model: (name, model, ()), st.sampled_from(NAMES), st.sampled_from((None, "x", "y"))),
+    lambda below: st.builds(
+        lambda name, model, children: (name, model, tuple(children)),
+        st.sampled_from(NAMES),
+        st.sampled_from((None, "x", "y")),
+        st.lists(below, max_size=4),
+    ),
+    max_leaves=5,
+)
+lines = st.builds(
+    lambda count, name, condition: f"{count}any {name}{condition}",
+    st.sampled_from(COUNTS),
+    st.sampled_from(PATTERNS),
+    st.sampled_from(CONDITIONS),
+)
+expected_trees = st.recursive(
+    lines.map(lambda line: (line, ())),
+    lambda below: st.tuples(lines, st.lists(st.one_of(below, st.just(("...", ()))), max_size=4).map(tuple)),
+    max_leaves=5,
+)
+levels = st.lists(st.one_of(expected_trees, st.just(("...", ()))), max_size=4)
+
+
+@st.composite
+def likely_levels(draw, trees):
+    """Lines that may well match: those of the captured siblings, said in other ways, or left to `...`."""
+    level = []
+    for name, model, below in trees:
+        count = draw(st.sampled_from(COUNTS))
+        pattern = draw(st.sampled_from((name, name, name, "*")))
+        condition = draw(st.sampled_from(("", "", f" model={model}" if model else " !model")))
+        line = draw(st.sampled_from(("...", f"{count}any {pattern}{condition}", f"any {pattern}{condition}")))
+        level.append((line, draw(likely_levels(below)) if line != "..." else ()))
+    return draw(st.permutations(level)) if draw(st.booleans()) else level
+
+
+@st.composite
+def pairs(draw):
+    trees = draw(st.lists(captured_trees, max_size=3))
+    return (draw(levels) if draw(st.booleans()) else draw(likely_levels(trees))), trees
+
+
+def written(level, depth=0):
+    text = ""
+    for line, below in level:
+        text += f"{'  ' * depth}{line}\n{written(below, depth + 1)}"
+    return text
+
+
+def observations(trees, parent=None, made=None):
+    made = [] if made is None else made
+    for name, model, below in trees:
+        own = observation("span", name, id=len(made) + 1, parent=parent, model=model)
+        made.append(own)
+        observations(below, own, made)
+    return made
+
+
+class Slow:
+    """Tries every way in which captured siblings can be given to lines."""
+
+    def __init__(self, order, *, contained):
+        self.ordered = order == "start" and not contained
+        self.contained = contained
+
+    def forest(self, parent, children):
+        return self._in_order(parent, 0, children) if self.ordered else self._any_order(parent, 0, children)
+
+    def _in_order(self, parent, index, children):
+        starts = [0]
+        if index in parent.gaps:
+            free = list(takewhile(lambda child: not exactly(parent, child), children))
+            starts = range(len(free) + 1)
+        if index == len(parent.children):
+            return any(start == len(children) for start in starts)
+        line = parent.children[index]
+        return any(
+            self._all_fit(line, children[start:end]) and self._in_order(parent, index + 1, children[end:])
+            for start in starts
+            for end in range(start, len(children) + 1)
+            if enough(line, end - start)
+        )
+
+    def _any_order(self, parent, index, rest):
+        if index == len(parent.children):
+            return not rest or ((self.contained or bool(parent.gaps)) and not any(exactly(parent, one) for one in rest))
+        line = parent.children[index]
+        return any(
+            self._all_fit(line, chosen) and self._any_order(parent, index + 1, without(rest, chosen))
+            for taken in range(len(rest) + 1)
+            if enough(line, taken)
+            for chosen in combinations(rest, taken)
+        )
+
+    def _all_fit(self, line, chosen):
+        return all(line.fits(child) and self.forest(line, child.children) for child in chosen)
+
+
+def enough(line, number):
+    return line.low <= number and (line.high is None or number <= line.high)
+
+
+def exactly(parent, child):
+    """Whether a line says exactly how many there are of a child, so that `...` takes none."""
+    return any(line.count_text and line.high is not None and line.fits(child) for line in parent.children)
+
+
+def without(rest, chosen):
+    return [child for child in rest if not any(child is one for one in chosen)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(pairs(), st.sampled_from(("start", "any", "contained")))
+def test_same_answer_as_trying_everything(pair, mode):
+    level, trees = pair
+    literal = written(level)
+    root, captured = parse(literal), link(observations(trees))
+    contained, order = mode == "contained", "start" if mode == "start" else "any"
+    roots = [one for one in captured if one.parent is None]
+    expected = Slow(order, contained=contained).forest(root, captured if contained else roots)
+    diff = compare(root, captured, Style(), order=order, contained=contained)
+    assert (diff is None) == expected, literal
+    assert Matcher(order, contained=contained).forest(root, captured if contained else roots) == expected, literal
+    assert diff is None or diff.sentences
+
+
+def test_siblings_in_any_order_are_told_apart_by_matchers_and_raw_attributes():
+    top = observation("span", "a")
+    below = [
+        observation("span", "b", id=2 + number, parent=top, input=number, attributes={"raw": f'{{"n": [{number}]}}'})
+        for number in range(4)
+    ]
+    link([top, *below])
+    lines = "".join(f'  span b input=$n{number} "raw"={{"n":[{number}]}}\n' for number in (3, 1, 2, 0))
+    values = {f"n{number}": IsPartialDict() | number for number in range(4)}
+    root = parse(f"span a\n{lines}", values)
+    assert Matcher("any").forest(root, [top])
+    assert not Matcher("start").forest(root, [top])
+
+
+def test_permutations_of_siblings_match_in_any_order_only():
+    root = parse("span a\n  span b model=x\n  span b model=y\n  span b")
+    for models in permutations(("x", "y", "z")):
+        top = observation("span", "a")
+        below = [observation("span", "b", id=2 + i, parent=top, model=model) for i, model in enumerate(models)]
+        captured = link([top, *below])
+        assert compare(root, captured, Style(), order="any") is None
+        assert (compare(root, captured, Style()) is None) == (models == ("x", "y", "z"))

@@ -1,0 +1,681 @@
+"""What failing tree assertions say, to the letter."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from pytest_langfuse import Observations, TreeMismatch
+from pytest_langfuse.expect.observations import explain_equality
+from pytest_langfuse.expect.text import style
+from pytest_langfuse.recording.sources.source import Unexported
+from tests.helpers.forest import captured, observation, of
+
+LITERAL = """
+    * user_id=u-1
+    span answer
+      retriever search   output~"doc"
+      generation llm     model=gpt-4o input="why?" usage.total<=200
+"""
+CAPTURED = """
+    * user_id=u-1
+    span answer
+      retriever search output=["doc 1"]
+      generation llm model=gpt-4o input="why?" usage={"total":120}
+"""
+HINT = (
+    "Nothing was captured. Was the instrumented code called in this test, is tracing switched on "
+    "(LANGFUSE_TRACING_ENABLED, LANGFUSE_SAMPLE_RATE), and did the observations end?"
+)
+
+
+def failure(observations: Observations, literal: str, *, contains: bool = False, **options: object) -> str:
+    check = observations.assert_contains if contains else observations.assert_tree
+    with pytest.raises(TreeMismatch) as error:
+        check(literal, **options)
+    text = str(error.value)
+    differences = text.partition("Differences:\n")[2].partition("\n\n")[0]
+    assert [f"  {sentence}" for sentence in error.value.differences] == differences.splitlines()
+    return text
+
+
+def check(text: str, expected: str) -> None:
+    assert text == dedent(expected).strip("\n")
+
+
+def test_the_literal_matches() -> None:
+    captured(CAPTURED).assert_tree(LITERAL)
+
+
+def test_another_value() -> None:
+    check(
+        failure(captured(CAPTURED.replace("gpt-4o", "gpt-4o-mini")), LITERAL),
+        """
+        1 difference (- expected, + captured):
+
+          * user_id=u-1
+          span answer
+            retriever search output~"doc"
+        -   generation llm model=gpt-4o input="why?" usage.total<=200
+        +   generation llm model=gpt-4o-mini input="why?" usage.total<=200
+
+        Differences:
+          llm: model is 'gpt-4o-mini', expected 'gpt-4o'
+        """,
+    )
+
+
+def test_another_parent_and_other_values_of_one_observation() -> None:
+    moved = """
+        * user_id=u-1
+        span answer
+          retriever search output=["doc 1"]
+            generation llm model=gpt-4o-mini input="why?" usage={"total":320}
+    """
+    check(
+        failure(captured(moved), LITERAL),
+        """
+        3 differences (- expected, + captured):
+
+          * user_id=u-1
+          span answer
+            retriever search output~"doc"
+        +     generation llm model=gpt-4o-mini input="why?" usage.total=320
+        -   generation llm model=gpt-4o input="why?" usage.total<=200
+
+        Differences:
+          llm: parent is search, expected answer
+          llm: model is 'gpt-4o-mini', expected 'gpt-4o'
+          llm: usage.total is 320, expected <= 200
+        """,
+    )
+
+
+def test_an_inherited_condition() -> None:
+    lacking = """
+        span answer user_id=u-1
+          retriever search output=["doc 1"]
+          generation llm model=gpt-4o input="why?" usage={"total":120} user_id=u-1
+    """
+    check(
+        failure(captured(lacking), LITERAL),
+        """
+        1 difference (- expected, + captured):
+
+          * user_id=u-1
+          span answer
+        -   retriever search output~"doc" user_id=u-1
+        +   retriever search output~"doc"
+            generation llm model=gpt-4o input="why?" usage.total<=200
+
+        Differences:
+          search: user_id is not set, expected 'u-1'
+        """,
+    )
+
+
+def test_another_order() -> None:
+    other = """
+        * user_id=u-1
+        span answer
+          generation llm model=gpt-4o input="why?" usage={"total":120}
+          retriever search output=["doc 1"]
+    """
+    captured(other).assert_tree(LITERAL, order="any")
+    check(
+        failure(captured(other), LITERAL),
+        """
+        1 difference (- expected, + captured):
+
+          * user_id=u-1
+          span answer
+        +   generation llm model=gpt-4o input="why?" usage.total<=200
+            retriever search output~"doc"
+        -   generation llm model=gpt-4o input="why?" usage.total<=200
+
+        Differences:
+          llm: starts before search, expected after it
+        """,
+    )
+
+
+def test_started_too_late() -> None:
+    check(
+        failure(
+            captured("span a\n  tool b\n  tool c\n  tool d\n  tool x"), "span a\n  tool x\n  tool b\n  tool c\n  tool d"
+        ),
+        """
+        1 difference (- expected, + captured):
+
+          span a
+        -   tool x
+            tool b
+            tool c
+            tool d
+        +   tool x
+
+        Differences:
+          x: starts after b, expected before it
+        """,
+    )
+
+
+def test_another_type_and_a_root_of_its_own() -> None:
+    split = """
+        * user_id=u-1
+        span answer
+          span search output=["doc 1"]
+        generation llm model=gpt-4o input="why?" usage={"total":120}
+    """
+    check(
+        failure(captured(split), LITERAL),
+        """
+        2 differences (- expected, + captured):
+
+          * user_id=u-1
+          span answer
+        -   retriever search output~"doc"
+        +   span search output~"doc"
+        -   generation llm model=gpt-4o input="why?" usage.total<=200
+        + generation llm model=gpt-4o input="why?" usage.total<=200
+
+        Differences:
+          search: type is span, expected retriever
+          llm: parent is none (it is a root), expected answer
+        """,
+    )
+
+
+def test_a_root_that_has_a_parent() -> None:
+    assert failure(captured("span a\n  tool b"), "span a\ntool b").endswith(
+        "Differences:\n  b: parent is a, expected none (a root)"
+    )
+
+
+def test_missing_and_unexpected() -> None:
+    check(
+        failure(captured("span answer\n  tool lookup input=1"), "span answer\n  retriever search\n    tool read"),
+        """
+        3 differences (- expected, + captured):
+
+          span answer
+        -   retriever search
+        -     tool read
+        +   tool lookup input=1
+
+        Differences:
+          retriever search is missing
+          tool read is missing
+          tool lookup is unexpected
+        """,
+    )
+
+
+def test_a_renamed_parent_is_one_difference() -> None:
+    check(
+        failure(captured(CAPTURED.replace("span answer", "span reply")), LITERAL),
+        """
+        1 difference (- expected, + captured):
+
+          * user_id=u-1
+        - span answer
+        + span reply
+            retriever search output~"doc"
+            generation llm model=gpt-4o input="why?" usage.total<=200
+
+        Differences:
+          reply: name is 'reply', expected 'answer'
+        """,
+    )
+
+
+def test_a_wrapper_that_nobody_expected() -> None:
+    check(
+        failure(captured("span a\n  chain w\n    tool b\n      tool c"), "span a\n  tool b\n    tool c"),
+        """
+        2 differences (- expected, + captured):
+
+          span a
+        -   tool b
+        +   chain w
+        +     tool b
+                tool c
+
+        Differences:
+          chain w is unexpected
+          b: parent is w, expected a
+        """,
+    )
+
+
+def test_a_wrapper_that_is_missing() -> None:
+    check(
+        failure(captured("span a\n  tool b\n    tool c"), "span a\n  chain w\n    tool b\n      tool c"),
+        """
+        2 differences (- expected, + captured):
+
+          span a
+        -   chain w
+        -     tool b
+        +   tool b
+              tool c
+
+        Differences:
+          chain w is missing
+          b: parent is a, expected w
+        """,
+    )
+
+
+def test_parents_of_one_name_are_numbered() -> None:
+    text = failure(
+        captured("span request\n  tool x\n  tool y\nspan request"), "span request\n  tool x\nspan request\n  tool y"
+    )
+    assert text.endswith("Differences:\n  y: parent is request (1 of 2), expected request (2 of 2)")
+
+
+def test_counts() -> None:
+    check(
+        failure(
+            captured("span a\n  3x tool t\n    span x\n  tool u"),
+            "span a\n  2x tool t\n    span x\n  0x tool u\n  1+x tool v\n  0+x any w*",
+        ),
+        """
+        3 differences (- expected, + captured):
+
+          span a
+        -   2x tool t
+        +   3x tool t
+              span x
+        -   0x tool u
+        +   1x tool u
+        -   1+x tool v
+            0+x any w*
+
+        Differences:
+          t: appears 3 times, expected 2
+          u: appears 1 time, expected 0
+          tool v is missing
+        """,
+    )
+    assert failure(captured("span a\n  2x tool t"), "span a\n  3+x tool t").endswith(
+        "Differences:\n  t: appears 2 times, expected at least 3"
+    )
+
+
+def test_one_of_several_alike_differs() -> None:
+    check(
+        failure(captured("span a\n  2x tool t model=x\n  tool t model=y"), "span a\n  3x tool t model=x"),
+        """
+        1 difference (- expected, + captured):
+
+          span a
+            2x tool t model=x
+        -   tool t model=x
+        +   tool t model=y
+
+        Differences:
+          t: model is 'y', expected 'x'
+        """,
+    )
+
+
+@pytest.mark.parametrize("order", ["start", "any"])
+def test_one_of_any_number_differs(order: str) -> None:
+    check(
+        failure(
+            captured("span a\n  generation x model=m\n  generation y model=n\n  generation z model=m"),
+            "span a\n  0+x generation * model=m",
+            order=order,
+        ),
+        """
+        1 difference (- expected, + captured):
+
+          span a
+            0+x generation * model=m
+        -   generation * model=m
+        +   generation y model=n
+
+        Differences:
+          y: model is 'n', expected 'm'
+        """,
+    )
+
+
+def test_all_of_several_differ() -> None:
+    check(
+        failure(captured("span a\n  tool t model=y\n  tool t model=z"), "span a\n  2x tool t model=x"),
+        """
+        2 differences (- expected, + captured):
+
+          span a
+        -   tool t model=x
+        +   tool t model=y
+        -   tool t model=x
+        +   tool t model=z
+
+        Differences:
+          t: model is 'y', expected 'x'
+          t: model is 'z', expected 'x'
+        """,
+    )
+
+
+def test_one_of_several_has_something_below_it() -> None:
+    check(
+        failure(captured("span a\n  tool t\n  tool u\n    span x"), "span a\n  2x tool *"),
+        """
+        1 difference (- expected, + captured):
+
+          span a
+            tool *
+            tool u
+        +     span x
+
+        Differences:
+          span x is unexpected
+        """,
+    )
+
+
+def test_contained_trees_show_the_closest() -> None:
+    check(
+        failure(
+            captured("span a\n  span b\n    span c\n      generation llm model=x\n  tool d"),
+            "span b\n  generation llm model=y",
+            contains=True,
+        ),
+        """
+        2 differences (- expected, + captured):
+
+          span b
+        -   generation llm model=y
+            span c
+        +     generation llm model=x
+
+        Differences:
+          llm: parent is c, expected b
+          llm: model is 'x', expected 'y'
+        """,
+    )
+
+
+def test_contained_trees_that_are_nowhere() -> None:
+    check(
+        failure(captured("span a\n  span c\n    generation llm"), "span d\n  generation llm", contains=True),
+        """
+        2 differences (- expected, + captured):
+
+        - span d
+        -   generation llm
+          span c
+        +   generation llm
+
+        Differences:
+          span d is missing
+          llm: parent is c, expected d
+        """,
+    )
+
+
+def test_contained_counts() -> None:
+    text = failure(captured("span a\n  tool t\n  span b\n    2x tool t"), "2x tool t\n0x span b", contains=True)
+    assert text.endswith("Differences:\n  t: appears 3 times, expected 2\n  b: appears 1 time, expected 0")
+
+
+def test_nothing_captured() -> None:
+    check(
+        failure(of([]), "span answer\n  generation llm"),
+        f"""
+        nothing was captured (- expected, + captured):
+
+        - span answer
+        -   generation llm
+
+        Differences:
+          span answer is missing
+          generation llm is missing
+
+        {HINT}
+        """,
+    )
+
+
+def test_nothing_expected() -> None:
+    assert failure(captured("span a"), "").endswith("Differences:\n  span a is unexpected")
+
+
+def test_what_was_not_exported_and_why() -> None:
+    http = observation("span", "GET /x", id=90)
+    unexported = [
+        *[Unexported(http, "filtered", "default span filter")] * 3,
+        Unexported(observation("generation", "stream", id=91), "unended", "it never ended"),
+    ]
+    llm = observation("generation", "llm", id=2, parent_id=http.id)
+    other = observation("generation", "other", id=3, parent_id="feed" * 4)
+    check(
+        failure(of([llm, other], unexported=unexported), 'span "GET /x"\n  generation llm\ngeneration other'),
+        """
+        2 differences (- expected, + captured):
+
+        - span "GET /x"
+        -   generation llm
+        + generation llm
+          generation other
+
+        Differences:
+          span GET /x is missing
+          llm: parent is not captured, expected GET /x
+
+        Not exported:
+          `GET /x` was recorded but not exported: default span filter (3 times)
+          `stream` was recorded but not exported: it never ended
+          `llm` stands as a root: its parent `GET /x` was not exported
+          `other` stands as a root: its parent was not captured
+        """,
+    )
+    assert HINT not in failure(of([], unexported=unexported), "span a")
+
+
+# -- long values and long trees ----------------------------------------------------------------------------------------
+
+LONG_A, LONG_B = "x" * 300 + "A" + "y" * 300, "x" * 300 + "B" + "y" * 300
+CUT_A, CUT_B = f"…{'x' * 20}A{'y' * 39}…", f"…{'x' * 20}B{'y' * 39}…"
+
+
+def test_long_texts_are_cut_around_the_first_difference() -> None:
+    check(
+        failure(
+            of([observation("generation", "llm", input=LONG_A)]), f'generation llm input="{LONG_B}" model="{LONG_A}"'
+        ),
+        f"""
+        2 differences (- expected, + captured):
+
+        - generation llm input="{CUT_B}" model="{"x" * 60}…"
+        + generation llm input="{CUT_A}"
+
+        Differences:
+          llm: input is '{CUT_A}', expected '{CUT_B}'
+          llm: model is not set, expected '{"x" * 60}…'
+        """,
+    )
+
+
+def test_long_json_is_cut_around_the_first_difference() -> None:
+    same = [{"role": "system", "content": "s" * 200}]
+    llm = observation("generation", "llm", input={"n": 1, "messages": [*same, {"role": "user"}, 1]})
+    text = failure(of([llm]), "generation llm input=$given", given={"messages": [*same, {"role": "tool"}, 2], "n": 1})
+    assert text.endswith(
+        'Differences:\n  llm: input.messages is …:"system"},{"role":"user"},1], expected …:"system"},{"role":"tool"},2]'
+    )
+
+
+def test_nothing_is_cut_when_verbose() -> None:
+    restore = style.configure(verbose=2)
+    try:
+        text = failure(of([observation("generation", "llm", input=LONG_A)]), f'generation llm input="{LONG_B}"')
+    finally:
+        restore()
+    check(
+        text,
+        f"""
+        1 difference (- expected, + captured):
+
+        - generation llm input="{LONG_B}"
+        + generation llm input="{LONG_A}"
+
+        Differences:
+          llm: input is '{LONG_A}', expected '{LONG_B}'
+        """,
+    )
+
+
+def test_equal_lines_far_from_a_difference_are_folded() -> None:
+    tree = "span root\n" + "".join(f"  tool t{index}\n    span s\n" for index in range(30))
+    changed = tree.replace("tool t15", "tool t15 model=x")
+    check(
+        failure(captured(tree), changed),
+        """
+        1 difference (- expected, + captured):
+
+          span root
+            # 28 equal lines
+            tool t14
+              span s
+        -   tool t15 model=x
+        +   tool t15
+              span s
+            tool t16
+            # 27 equal lines
+
+        Differences:
+          t15: model is not set, expected 'x'
+        """,
+    )
+    restore = style.configure(verbose=2)
+    try:
+        assert "equal lines" not in failure(captured(tree), changed)
+    finally:
+        restore()
+
+
+def test_parents_of_a_difference_are_shown() -> None:
+    chain = "\n".join(f"{'  ' * depth}span s{depth}" for depth in range(30))
+    check(
+        failure(captured(chain), chain + " model=x"),
+        "\n".join(
+            [
+                "1 difference (- expected, + captured):",
+                "",
+                "  span s0",
+                "    # 8 equal lines",
+                *(f"  {'  ' * depth}span s{depth}" for depth in range(9, 29)),
+                f"- {'  ' * 29}span s29 model=x",
+                f"+ {'  ' * 29}span s29",
+                "",
+                "Differences:",
+                "  s29: model is not set, expected 'x'",
+            ]
+        ),
+    )
+
+
+def test_very_many_differences_are_counted_unless_verbose() -> None:
+    many = "span root\n" + "".join(f"  tool t{index}\n" for index in range(1200))
+    text = failure_of_many(many)
+    assert "  # 201 more lines (-vv shows all)\n" in text
+    assert text.endswith("  tool t499 is unexpected\n  … 700 more (-vv shows all)")
+    restore = style.configure(verbose=2)
+    try:
+        assert failure_of_many(many).endswith("  tool t1199 is unexpected")
+    finally:
+        restore()
+
+
+def failure_of_many(many: str) -> str:
+    with pytest.raises(TreeMismatch) as error:
+        captured(many).assert_tree("span root")
+    assert len(error.value.differences) == 1200
+    return str(error.value)
+
+
+def test_names_that_cannot_be_printed_are_escaped() -> None:
+    text = failure(of([observation("span", "a\nb\x1b[31m"), observation("tool", "c d", id=2)]), "tool 'c d' model=x")
+    check(
+        text,
+        """
+        2 differences (- expected, + captured):
+
+        + span "a\\nb\\u001b[[]31m"
+        - tool 'c d' model=x
+        + tool 'c d'
+
+        Differences:
+          span "a\\nb\\u001b[31m" is unexpected
+          c d: model is not set, expected 'x'
+        """,
+    )
+
+
+# -- style -------------------------------------------------------------------------------------------------------------
+
+
+def test_colour_when_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    before = style.current()
+    restore = style.configure(color=True)
+    try:
+        with pytest.raises(TreeMismatch) as error:
+            captured("span a").assert_tree("span a model=x")
+    finally:
+        restore()
+    assert "\x1b[31m- span a model=x\x1b[0m" in str(error.value)
+    assert "\x1b[32m+ span a\x1b[0m" in str(error.value)
+    assert style.current() == before
+
+
+def test_no_color_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    restore = style.configure(color=True, verbose=1)
+    try:
+        assert style.current() == style.Style(color=False, verbose=1)
+    finally:
+        restore()
+
+
+# -- == ----------------------------------------------------------------------------------------------------------------
+
+
+def test_equality_with_a_literal() -> None:
+    observations = captured(CAPTURED)
+    assert observations == LITERAL
+    assert LITERAL == observations  # noqa: SIM300 - the other way round, too
+    assert observations != LITERAL.replace("why?", "how?")
+    assert (observations == LITERAL.replace("why?", "how?")) is False
+    assert observations == list(observations)
+    assert observations != list(observations)[:2]
+    assert observations != 3
+
+
+def test_explanation_says_the_differences_first() -> None:
+    observations = captured(CAPTURED)
+    literal = LITERAL.replace("why?", "how?")
+    expected = dedent(
+        """
+        1 difference:
+          llm: input is 'why?', expected 'how?'
+
+        - expected, + captured:
+          * user_id=u-1
+          span answer
+            retriever search output~"doc"
+        -   generation llm model=gpt-4o input="how?" usage.total<=200
+        +   generation llm model=gpt-4o input="why?" usage.total<=200
+        """
+    ).strip()
+    assert explain_equality(observations, literal) == expected.splitlines()
+    assert explain_equality(literal, observations) == expected.splitlines()
+    assert explain_equality(observations, LITERAL) is None
+    assert explain_equality(observations, 3) is None
+    assert explain_equality("a", "b") is None

@@ -1,0 +1,59 @@
+"""What arrived at the stand-in, with all that can be asked of observations."""
+
+import httpx
+
+from pytest_langfuse.standin.received import Received
+from pytest_langfuse.standin.stand_in import StandIn
+
+
+def send(stand_in: StandIn, *spans: dict[str, object]) -> None:
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "ab" * 16, **span} for span in spans]}]}]}
+    url = "http://langfuse.invalid/api/public/otel/v1/traces"
+    assert stand_in(httpx.Request("POST", url, json=body)).status_code == 200
+
+
+CHILD = {"spanId": "02" * 8, "parentSpanId": "01" * 8, "name": "child", "startTimeUnixNano": "2"}
+ROOT = {"spanId": "01" * 8, "name": "root", "startTimeUnixNano": "1"}
+LATER = {"spanId": "03" * 8, "parentSpanId": "01" * 8, "name": "later", "startTimeUnixNano": "3"}
+
+
+def test_one_tree_out_of_several_bodies(stand_in: StandIn) -> None:
+    received = Received(stand_in)
+    send(stand_in, CHILD)
+    assert [observation.name for observation in received.observations()] == ["child"]
+    send(stand_in, ROOT)
+    send(stand_in, LATER)
+    root, child, later = received.observations()
+    assert (root.name, child.parent, later.parent) == ("root", root, root)
+    assert root.children == [child, later]
+    assert received.observations()[0] is root  # decoded once
+
+
+def test_nothing_stays_after_clear_or_reset(stand_in: StandIn) -> None:
+    received = Received(stand_in)
+    stand_in.prompt("kept", "x")
+    send(stand_in, ROOT)
+    received.observations()
+    received.clear()
+    assert (received.observations(), received.scores(), list(received.wire())) == ([], [], [])
+    assert [prompt.name for prompt in stand_in.prompts] == ["kept"]
+    send(stand_in, CHILD)
+    assert [observation.name for observation in received.observations()] == ["child"]
+    stand_in.reset()
+    send(stand_in, LATER)
+    assert [observation.name for observation in received.observations()] == ["later"]
+
+
+def test_what_a_server_cannot_know(stand_in: StandIn) -> None:
+    received = Received(stand_in)
+    assert (received.unexported(), received.undelivered(), received.late()) == ((), (), ())
+    received.wait(3600)  # there is nothing to wait for
+
+
+def test_the_bytes_and_the_waiting(stand_in: StandIn) -> None:
+    waited: list[float] = []
+    received = Received(stand_in, waited.append)
+    send(stand_in, ROOT)
+    assert [body.body for body in received.wire()] == stand_in.bodies
+    received.wait(2.5)
+    assert waited == [2.5]

@@ -1,0 +1,111 @@
+"""The production module brings no test tools into production, and costs nothing until it is used."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytest_langfuse.tracing
+
+FOLDER = Path(pytest_langfuse.tracing.__file__).parent
+FORBIDDEN = (
+    "pytest", "_pytest", "respx", "freezegun", "pluggy",
+    "pytest_langfuse.plugin", "pytest_langfuse.fixtures", "pytest_langfuse.options", "pytest_langfuse.session",
+    "pytest_langfuse.expect", "pytest_langfuse.rules", "pytest_langfuse.report", "pytest_langfuse.outage",
+    "pytest_langfuse.process", "pytest_langfuse.recording",
+)  # fmt: skip
+ALLOWED = {"langfuse", "opentelemetry", "httpx", "httpcore", "pytest_langfuse"}
+#: Where the application uses them; never at the top of a module, unless for types.
+OPTIONAL = {"requests", "aiohttp", "flask", "django"}
+
+
+def imported(path: Path, *, lazily: bool) -> set[str]:
+    """Names that are imported; `lazily`: inside of functions and for types only, else all others."""
+    tree = ast.parse(path.read_text())
+    lazy = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    names = set()
+    for node in ast.walk(tree):
+        if (node in lazy) != lazily:
+            continue
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno}: a relative import hides what is imported"
+            names.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
+def test_a_source_file_imports_only_what_production_has(path):
+    lazily = imported(path, lazily=True)
+    for name in imported(path, lazily=False) | lazily:
+        assert not any(name == bad or name.startswith(f"{bad}.") for bad in FORBIDDEN), name
+        top = name.split(".")[0]
+        assert top in ALLOWED or top in sys.stdlib_module_names or (top in OPTIONAL and name in lazily), name
+    assert not any(name.split(".")[0] in OPTIONAL for name in imported(path, lazily=False))
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
+def test_private_names_of_the_sdk_are_in_one_file(path):
+    if path.name == "_sdk.py":
+        return
+    for name in imported(path, lazily=False) | imported(path, lazily=True):
+        if name.split(".")[0] in {"langfuse", "opentelemetry", "httpx", "httpcore"}:
+            assert not any(part.startswith("_") for part in name.split(".")), f"{path.name} imports {name}"
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_every_module_loads_where_no_test_tool_can_be_imported():
+    modules = [f"pytest_langfuse.tracing.{path.stem}" for path in FOLDER.glob("*.py") if path.stem != "__init__"]
+    done = run(f"""
+import importlib, sys
+
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if any(name == bad or name.startswith(bad + ".") for bad in {FORBIDDEN!r}):
+            raise ImportError("imported " + name)
+
+sys.meta_path.insert(0, Nothing())
+for module in {modules!r}:
+    importlib.import_module(module)
+import pytest_langfuse.tracing as tracing
+for name in tracing.__all__:
+    getattr(tracing, name)
+client = tracing.init_tracing(public_key="pk", secret_key="sk", base_url="http://127.0.0.1:9", handle_signals=False)
+with tracing.request_context(user_id="u"):
+    tracing.safe_trace(lambda: None)()
+tracing.shutdown_tracing(0.1)
+""")
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_it_imports_neither_langfuse_nor_opentelemetry():
+    done = run("""
+import sys
+import pytest_langfuse.tracing
+heavy = [m for m in sys.modules if m.split(".")[0] in {"langfuse", "opentelemetry", "httpx", "pydantic", "pytest"}]
+assert not heavy, heavy
+pytest_langfuse.tracing.get_tracing_config()
+heavy = [m for m in sys.modules if m.split(".")[0] in {"langfuse", "opentelemetry", "httpx", "pydantic", "pytest"}]
+assert not heavy, heavy
+""")
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_exported():
+    for name in pytest_langfuse.tracing.__all__:
+        assert getattr(pytest_langfuse.tracing, name).__name__ == name
+    assert dir(pytest_langfuse.tracing) == sorted(pytest_langfuse.tracing.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'init_trcing'"):
+        _ = pytest_langfuse.tracing.init_trcing
