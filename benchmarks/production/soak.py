@@ -26,7 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from pytest_langfuse.outage.faults import FAULTS
 from pytest_langfuse.outage.outage import Outage
-from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.recording.http.forward import Forward
 from pytest_langfuse.recording.recorder import Capture
 from pytest_langfuse.recording.sdk import hooked, hooks

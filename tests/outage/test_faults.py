@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from pytest_langfuse.outage.faults import FAULTS, ClientFault, ServerFault
 from pytest_langfuse.outage.outage import Outage
-from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.standin.http.exchange import Exchange
 from pytest_langfuse.standin.received import Received
 

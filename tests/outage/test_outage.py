@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_langfuse.outage.fault_options import FaultOptions, Schedule
 from pytest_langfuse.outage.outage import Outage
-from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.standin.paths import ENDPOINTS, endpoint_of, matches, parse_paths
 
 PROJECTS = "/api/public/projects"

@@ -380,7 +380,7 @@ def test_a_mask_that_raises_is_named(app: pytest.Pytester) -> None:
 
 
 def test_tests_that_ask_for_nothing_go_their_own_way(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+    from pytest_langfuse.outage.server import LangfuseServer
 
     app.makepyfile("""
         from app import answer, langfuse

@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.process.app import App
 from tests.helpers.observed import LATER, SERVICE, ask, names
 

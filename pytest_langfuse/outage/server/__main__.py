@@ -2,4 +2,5 @@
 
 from pytest_langfuse.outage.server.command import main
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -16,7 +16,7 @@ from pytest_langfuse.outage.server.command import main
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "pytest_langfuse.outage.server.langfuse_server", *arguments]
+    command = [sys.executable, "-m", "pytest_langfuse.outage.server", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process

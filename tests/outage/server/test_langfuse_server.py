@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.standin.http.listener import ClosedPort
 from pytest_langfuse.standin.received import Received
 from pytest_langfuse.standin.stand_in import StandIn

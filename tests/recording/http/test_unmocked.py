@@ -9,7 +9,7 @@ import pytest
 import respx
 
 from pytest_langfuse.outage.outage import Outage
-from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.recording.http.unmocked import AsyncDirectTransport, DirectTransport
 from pytest_langfuse.standin.http.exchange import Exchange
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytest_langfuse.recording import DecodeError, decode_otlp, decode_records, otlp
+from pytest_langfuse.recording import DecodeError, decode_otlp, decode_records
 from tests.helpers.vectors import NAMES, OBSERVATION, body, differences, view
 
 PROTOBUF = gzip.decompress(body("nested"))
@@ -252,7 +252,7 @@ class TestErrors:
         assert fails(gzip.compress(PROTOBUF) + b"rest").startswith("the gzip body is damaged after ")
 
     def test_a_bomb(self, monkeypatch):
-        monkeypatch.setattr(otlp, "MAX_DECODED_BYTES", 1000)
+        monkeypatch.setattr(decode, "MAX_DECODED_BYTES", 1000)
         data = gzip.compress(bytes(100_000))
         assert fails(data) == (
             f"the gzip body of {len(data)} bytes decompresses to more than 1000 bytes; such a body is no trace export "
