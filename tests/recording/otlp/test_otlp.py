@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_langfuse.recording import DecodeError, decode_otlp, decode_records
+from pytest_langfuse.recording.otlp import decode
 from tests.helpers.vectors import NAMES, OBSERVATION, body, differences, view
 
 PROTOBUF = gzip.decompress(body("nested"))
