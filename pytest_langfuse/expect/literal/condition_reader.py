@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 
 from pytest_langfuse.expect.errors import LiteralError
@@ -14,7 +13,7 @@ from pytest_langfuse.expect.literal.key import FIELDS, Key, unknown_field
 from pytest_langfuse.expect.literal.line import Line
 from pytest_langfuse.expect.literal.values import quoted
 from pytest_langfuse.recording.observation import TYPES
-from pytest_langfuse.suggest import did_you_mean
+from pytest_langfuse.suggest import closest, did_you_mean
 
 #: pytest shows no frame of this module: a bad literal is the test's, not ours.
 __tracebackhide__ = True
@@ -120,7 +119,7 @@ class ConditionReader:
             line.fail(f"unexpected operator {sign[0]!r}", ", a key belongs before it")
         if word in (ANY_TYPE, *TYPES):
             line.fail(f"unexpected {word!r}", ", one observation a line")
-        close = next(iter(get_close_matches(word, FIELDS, n=1)), None)
+        close = closest(word, FIELDS)
         before = line.text[: line.position].split()
         name = f"{before[-1]} {word}" if len(before) > 1 and before[-2] in (*TYPES, ANY_TYPE) else None
         if close and (close == word or not name):
