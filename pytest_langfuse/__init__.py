@@ -6,34 +6,71 @@ neither `langfuse` nor `opentelemetry` nor `httpx`.
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from pytest_langfuse.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pytest_langfuse.expect.errors import LiteralError, TreeMismatch
     from pytest_langfuse.expect.observations import Observations
+    from pytest_langfuse.outage.clock import Clock
+    from pytest_langfuse.outage.outage import Outage
+    from pytest_langfuse.outage.outage_control import OutageControl
+    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+    from pytest_langfuse.process.app import App
+    from pytest_langfuse.process.exceptions import LedgerMissing, ProcessFailed, ProcessTimeout
+    from pytest_langfuse.process.processes import Processes
     from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.recording.sources.source import Score, Unexported
     from pytest_langfuse.recording.trace import Trace
+    from pytest_langfuse.standin.langfuse_router import LangfuseRouter
 
-__all__ = ["LiteralError", "Observation", "Observations", "Trace", "TreeMismatch"]
+__all__ = [
+    "App",
+    "Clock",
+    "LangfuseRouter",
+    "LangfuseServer",
+    "LedgerMissing",
+    "LiteralError",
+    "Observation",
+    "Observations",
+    "Outage",
+    "OutageControl",
+    "ProcessFailed",
+    "ProcessTimeout",
+    "Processes",
+    "Score",
+    "Trace",
+    "TreeMismatch",
+    "Unexported",
+]
 
-_HOMES = {
-    "LiteralError": "pytest_langfuse.expect.errors",
-    "Observation": "pytest_langfuse.recording.observation",
-    "Observations": "pytest_langfuse.expect.observations",
-    "Trace": "pytest_langfuse.recording.trace",
-    "TreeMismatch": "pytest_langfuse.expect.errors",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    value: object = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Type checkers read the imports above, and so report a name that is not exported.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "App": "pytest_langfuse.process.app",
+            "Clock": "pytest_langfuse.outage.clock",
+            "LangfuseRouter": "pytest_langfuse.standin.langfuse_router",
+            "LangfuseServer": "pytest_langfuse.outage.server.langfuse_server",
+            "LedgerMissing": "pytest_langfuse.process.exceptions",
+            "LiteralError": "pytest_langfuse.expect.errors",
+            "Observation": "pytest_langfuse.recording.observation",
+            "Observations": "pytest_langfuse.expect.observations",
+            "Outage": "pytest_langfuse.outage.outage",
+            "OutageControl": "pytest_langfuse.outage.outage_control",
+            "ProcessFailed": "pytest_langfuse.process.exceptions",
+            "ProcessTimeout": "pytest_langfuse.process.exceptions",
+            "Processes": "pytest_langfuse.process.processes",
+            "Score": "pytest_langfuse.recording.sources.source",
+            "Trace": "pytest_langfuse.recording.trace",
+            "TreeMismatch": "pytest_langfuse.expect.errors",
+            "Unexported": "pytest_langfuse.recording.sources.source",
+        },
+        extras={"LangfuseRouter": "respx"},
+    )
+    if find_spec("respx") is None:
+        # `from pytest_langfuse import *` works without the extra.
+        __all__.remove("LangfuseRouter")  # noqa: PYI056 - hidden from type checkers

@@ -18,6 +18,7 @@ from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.render import render
 from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.expect.wire_search import Needle, find, masked
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.gc_pause import SIZE, undisturbed
 from pytest_langfuse.recording.otlp.decode import decode_otlp
 from pytest_langfuse.recording.sources.api import fetch_trace
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _SNAPSHOTS = ("inline_snapshot", "syrupy")
 
 
+@exported_by("pytest_langfuse")
 class Observations(Captured):
     """What Langfuse shows: exported observations in the order in which they started, with assertions.
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pytest_langfuse.lazy import exported_by
+
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
@@ -67,6 +69,7 @@ REAL_TIME_MODULES = (
 )
 
 
+@exported_by("pytest_langfuse")
 class Clock:
     """The frozen clock of a test. It stands still but for `advance`."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.active_faults import FaultCounts, PlannedFault
 from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.outage.faults import Fault, find_fault
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
 
 
+@exported_by("pytest_langfuse")
 class Outage:
     """One or more faults. `with outage.apply(server):` puts them in force.
 

@@ -6,10 +6,12 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Any
 
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
 
 
+@exported_by("pytest_langfuse")
 class OutageControl:
     """Starts and ends outages, and counts what was tried during them.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytest_langfuse.expect.observations import Observations
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.process.exceptions import ProcessFailed, ProcessTimeout
 from pytest_langfuse.process.launch import PORT
 from pytest_langfuse.process.ledger_reader import Ledger
@@ -31,6 +32,7 @@ _LINES = 40
 _Found = TypeVar("_Found")
 
 
+@exported_by("pytest_langfuse")
 class App:
     """A process that `langfuse_process` has started. Times are seconds.
 

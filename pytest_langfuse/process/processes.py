@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.process import launch
 from pytest_langfuse.process.app import App
 from pytest_langfuse.process.arrivals import Arrivals
@@ -31,6 +32,7 @@ _SETTLING = 1.0
 Argument = str | os.PathLike[str]
 
 
+@exported_by("pytest_langfuse")
 class Processes:
     """Starts processes whose observations belong to the test, and takes them away again.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.span_record import SpanRecord
 
 #: Observation types in the spelling of our API; the server writes them in capitals.
@@ -24,6 +25,7 @@ TYPES = (
 )
 
 
+@exported_by("pytest_langfuse")
 @dataclass(slots=True, eq=False, kw_only=True)
 class Observation:
     """One observation as Langfuse shows it.

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.observation import Observation
 
 _GRAVITY: Final = ("ERROR", "WARNING", "DEFAULT")
 
 
+@exported_by("pytest_langfuse")
 @dataclass(slots=True, eq=False, kw_only=True)
 class Trace:
     """One trace as Langfuse shows it.

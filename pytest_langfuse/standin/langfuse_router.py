@@ -11,11 +11,13 @@ import httpx
 import respx
 from respx.models import AllMockedAssertionError, Call, CallList, PassThrough
 
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.http.in_process import AsyncHandler, Handler
 from pytest_langfuse.standin.endpoints.prompts import StoredPrompt
 from pytest_langfuse.standin.stand_in import StandIn
 
 
+@exported_by("pytest_langfuse")
 class LangfuseRouter(respx.MockRouter):
     """Routes for Langfuse's API.
 

@@ -2,8 +2,7 @@
 
 from typing import Any, assert_type
 
-from pytest_langfuse import Observation, Observations, Trace
-from pytest_langfuse.recording.sources.source import Score, Unexported
+from pytest_langfuse import Observation, Observations, Score, Trace, Unexported
 
 
 class Anything:

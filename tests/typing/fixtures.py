@@ -5,15 +5,18 @@ import signal
 from contextlib import AbstractContextManager
 from typing import assert_type
 
-from pytest_langfuse import Observation, Observations
-from pytest_langfuse.outage.clock import Clock
-from pytest_langfuse.outage.outage import Outage
-from pytest_langfuse.outage.outage_control import OutageControl
-from pytest_langfuse.process.app import App
-from pytest_langfuse.process.processes import Processes
-from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse import (
+    App,
+    Clock,
+    LangfuseRouter,
+    Observation,
+    Observations,
+    Outage,
+    OutageControl,
+    Processes,
+    Score,
+)
 from pytest_langfuse.serving import ServedStandIn
-from pytest_langfuse.standin.langfuse_router import LangfuseRouter
 
 
 def test_processes(langfuse_process: Processes) -> None:

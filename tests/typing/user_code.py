@@ -8,6 +8,7 @@ import requests
 from langfuse import Langfuse
 from opentelemetry.context import Context
 
+import pytest_langfuse
 from pytest_langfuse import LiteralError, Observation, Observations, Trace, TreeMismatch
 from pytest_langfuse.recording import decode_otlp
 from pytest_langfuse.tracing import (
@@ -60,6 +61,10 @@ def test_one_trace_object_everywhere(client: Langfuse, body: bytes) -> None:
 
 def test_errors() -> tuple[type[AssertionError], type[ValueError]]:
     return TreeMismatch, LiteralError
+
+
+def test_a_name_that_is_not_exported() -> None:
+    assert pytest_langfuse.Observatoin  # type: ignore[attr-defined]
 
 
 def test_tracing() -> None:

@@ -17,6 +17,7 @@ from typing import Self
 
 import httpx
 
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.active_faults import InForce
 from pytest_langfuse.outage.faults import Strike
 from pytest_langfuse.outage.faults.disguise import SIGN_IN_PATH, sign_in_page
@@ -47,6 +48,7 @@ class Arrival:
     fault: str | None = None
 
 
+@exported_by("pytest_langfuse")
 class LangfuseServer:
     """A Langfuse on loopback: `with LangfuseServer() as server: ... server.url`.
 

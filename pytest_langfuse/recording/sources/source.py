@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.observation import Observation
 
 #: Why an observation that the code made is not among those that Langfuse got.
 Reason = Literal["filtered", "sampled_out", "other_project", "unended", "dropped"]
 
 
+@exported_by("pytest_langfuse")
 @dataclass(frozen=True, slots=True)
 class Unexported:
     """A span that was recorded but not exported. `detail` completes "`NAME` was recorded but not exported: …"."""
@@ -29,6 +31,7 @@ class WireBody:
     body: bytes
 
 
+@exported_by("pytest_langfuse")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """A score that the app sent (`POST /api/public/scores`)."""
