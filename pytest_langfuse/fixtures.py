@@ -27,7 +27,7 @@ class ClientFactory(Protocol):
 
 
 def _capturing(request: pytest.FixtureRequest) -> Capturing:
-    from pytest_langfuse.plugin import capturing_key  # noqa: PLC0415 - the plugin imports this module
+    from pytest_langfuse.plugin import capturing_key
 
     capturing = request.config.stash[capturing_key]
     if capturing.recording is None:
@@ -42,7 +42,7 @@ def langfuse_spans(request: pytest.FixtureRequest) -> Observations:
 
     Example: `langfuse_spans.assert_tree("span answer")`. See `pytest_langfuse.Observations`.
     """
-    from pytest_langfuse.expect.observations import Observations  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.expect.observations import Observations
 
     return Observations(_capturing(request).source)
 
@@ -53,8 +53,8 @@ def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
 
     `langfuse_api.prompt("greeting", "Hello {{name}}")` adds a prompt. Needs the extra: `pytest-langfuse[respx]`.
     """
-    from pytest_langfuse.recording.sdk import asked_first, base_handler  # noqa: PLC0415 - imports the SDK
-    from pytest_langfuse.standin.api_router import build_router  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.recording.sdk import asked_first, base_handler
+    from pytest_langfuse.standin.api_router import build_router
 
     with build_router(_capturing(request).stand_in) as router, asked_first(router.handler):
         # During an outage test this is the way over the socket, on which requests meet the fault.
@@ -98,7 +98,7 @@ def langfuse_clock() -> Iterator[Clock]:
 
     The timers of the SDK, of HTTP clients, asyncio and threads go on in real time.
     """
-    from pytest_langfuse.outage.clock import frozen_clock  # noqa: PLC0415 - freezegun is only for those who ask
+    from pytest_langfuse.outage.clock import frozen_clock
 
     with frozen_clock() as clock:
         yield clock
@@ -111,9 +111,9 @@ def langfuse_fresh_client(request: pytest.FixtureRequest) -> Iterator[ClientFact
     Restored afterwards; clients that the test built are shut down, no processor or thread stays behind.
     The value builds a client: `langfuse_fresh_client(environment="staging")` is `Langfuse(environment="staging")`.
     """
-    from langfuse import Langfuse  # noqa: PLC0415 - only when asked for
+    from langfuse import Langfuse
 
-    from pytest_langfuse.recording.sdk import fresh_globals  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.recording.sdk import fresh_globals
 
     _capturing(request)
 
@@ -130,9 +130,9 @@ def langfuse_tracing(request: pytest.FixtureRequest) -> Iterator[ClientFactory]:
 
     `langfuse_tracing(environment="staging")` installs it, as `init_tracing(...)` of the code under test does.
     """
-    from pytest_langfuse.recording.sdk import fresh_globals  # noqa: PLC0415 - imports the SDK
-    from pytest_langfuse.tracing import init_tracing  # noqa: PLC0415 - imports the SDK
-    from pytest_langfuse.tracing._singleton import fresh  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.recording.sdk import fresh_globals
+    from pytest_langfuse.tracing import init_tracing
+    from pytest_langfuse.tracing._singleton import fresh
 
     _capturing(request)
     with fresh_globals(), fresh():

@@ -103,7 +103,7 @@ def one_of(value: str, allowed: Sequence[str], source: str) -> str:
 
 def _hint(value: str, allowed: Sequence[str]) -> str:
     # Imported here: it takes several milliseconds, which a run without mistakes does not pay.
-    import difflib  # noqa: PLC0415
+    import difflib
 
     near = difflib.get_close_matches(value, allowed, n=1)
     return f", did you mean {near[0]!r}?" if near else ""

@@ -78,16 +78,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKERS)
     faults: Sequence[str] = ()
     if capturing.options.outage is not None:
-        from pytest_langfuse.outage.suite import parse_faults  # noqa: PLC0415 - imports httpx
+        from pytest_langfuse.outage.suite import parse_faults
 
         config.stash[faults_key] = faults = parse_faults(*capturing.options.outage)
     if capturing.options.capture and not hasattr(config, "workerinput"):
-        from pytest_langfuse.report.degradation import Degradation  # noqa: PLC0415 - two milliseconds
+        from pytest_langfuse.report.degradation import Degradation
 
         config.stash[degradation_key] = degradation = Degradation(capturing.options.max_slowdown)
         config.pluginmanager.register(degradation, "langfuse_degradation")
         if len(faults) > 1:
-            from pytest_langfuse.report.progress import Progress  # noqa: PLC0415 - as above
+            from pytest_langfuse.report.progress import Progress
 
             config.pluginmanager.register(Progress(config, faults), "langfuse_progress")
 
@@ -95,7 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test once under each fault of its marker."""
     if metafunc.definition.get_closest_marker(OUTAGE_MARKER) is not None:
-        from pytest_langfuse.outage.marker import parametrize  # noqa: PLC0415 - imports httpx
+        from pytest_langfuse.outage.marker import parametrize
 
         parametrize(metafunc)
 
@@ -107,7 +107,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if any(captures(item) for item in items):
         capturing.start()
     if (faults := config.stash.get(faults_key, None)) is not None:
-        from pytest_langfuse.outage.suite import multiply  # noqa: PLC0415 - imports httpx
+        from pytest_langfuse.outage.suite import multiply
 
         multiply(items, faults, OUTAGE_MARKER)
 
@@ -120,7 +120,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         capturing.begin(item.nodeid)
         _style(item.config)
     if item.get_closest_marker(OUTAGE_MARKER) is not None:
-        from pytest_langfuse.outage.marker import outages_of  # noqa: PLC0415 - imports httpx
+        from pytest_langfuse.outage.marker import outages_of
 
         for outage in outages_of(item):
             capturing.outages.begin(outage)
@@ -143,7 +143,7 @@ def _style(config: pytest.Config) -> None:
     if config.stash.get(styled_key, False):
         return
     config.stash[styled_key] = True
-    from pytest_langfuse.expect.text import style  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.expect.text import style
 
     # A worker of xdist has no terminal; its texts are printed by the controller.
     terminal = config.pluginmanager.has_plugin("terminalreporter")
@@ -157,7 +157,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     capturing = item.config.stash[capturing_key]
     if capturing.recording is not None:
-        from pytest_langfuse.report.section import add_section  # noqa: PLC0415 - imports the SDK
+        from pytest_langfuse.report.section import add_section
 
         add_section(report, capturing.source, capturing.options.show, verbose=item.config.get_verbosity())
         capturing.add_output(report, verbose=item.config.get_verbosity())
@@ -171,7 +171,7 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     """Explain `assert langfuse_spans == "literal"`."""
     if "pytest_langfuse.expect.observations" not in sys.modules or op != "==":
         return None
-    from pytest_langfuse.expect.observations import explain_equality  # noqa: PLC0415 - imports the SDK
+    from pytest_langfuse.expect.observations import explain_equality
 
     return explain_equality(left, right)
 
@@ -211,6 +211,6 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 
 
 def _summary(config: pytest.Config) -> Summary:
-    from pytest_langfuse.report.summary import Summary  # noqa: PLC0415 - nothing is loaded that is not used
+    from pytest_langfuse.report.summary import Summary
 
     return config.stash.setdefault(summary_key, Summary())

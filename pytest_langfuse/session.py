@@ -104,9 +104,9 @@ class Capturing:
         if self.started:
             return
         # Imported here: a run that captures nothing must not pay for the SDK's import (about 300 ms).
-        from pytest_langfuse.recording.recorder import Capture  # noqa: PLC0415
-        from pytest_langfuse.recording.sdk import hooked, hooks  # noqa: PLC0415
-        from pytest_langfuse.standin.stand_in import StandIn  # noqa: PLC0415
+        from pytest_langfuse.recording.recorder import Capture
+        from pytest_langfuse.recording.sdk import hooked, hooks
+        from pytest_langfuse.standin.stand_in import StandIn
 
         stand_in = StandIn()
         capture = Capture(
@@ -129,8 +129,8 @@ class Capturing:
 
     def begin(self, test: str) -> Recording:
         """Attribute what starts from now on to `test`."""
-        from pytest_langfuse.recording.sdk import hooks  # noqa: PLC0415 - as in `start`
-        from pytest_langfuse.recording.sources.combined import Combined  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.recording.sdk import hooks
+        from pytest_langfuse.recording.sources.combined import Combined
 
         self.start()
         self.end()
@@ -159,7 +159,7 @@ class Capturing:
     @property
     def listening(self) -> ServedStandIn:
         """A Langfuse on a real socket, for other processes; the app in this one exports to it as of `server`."""
-        from pytest_langfuse.serving import ServedStandIn  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.serving import ServedStandIn
 
         if self._listening is None:
             assert self._recording is not None  # noqa: S101 - called for a captured test only
@@ -169,8 +169,8 @@ class Capturing:
     @property
     def server(self) -> ServedStandIn:
         """A Langfuse on a real socket, to which the app really exports from now on, until the test ends."""
-        from pytest_langfuse.recording.http.forward import Forward  # noqa: PLC0415 - as in `start`
-        from pytest_langfuse.recording.sdk import hooks  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.recording.http.forward import Forward
+        from pytest_langfuse.recording.sdk import hooks
 
         if self._server is None:
             self._server = self.listening
@@ -181,7 +181,7 @@ class Capturing:
     @property
     def outages(self) -> OutageControl:
         """The outages of this test."""
-        from pytest_langfuse.outage.outage_control import OutageControl  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.outage.outage_control import OutageControl
 
         if self._outages is None:
             self._outages = OutageControl(self.server)
@@ -191,8 +191,8 @@ class Capturing:
     @property
     def processes(self) -> Processes:
         """The processes of this test."""
-        from pytest_langfuse.process.arrivals import Arrivals  # noqa: PLC0415 - as in `start`
-        from pytest_langfuse.process.processes import Processes  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.process.arrivals import Arrivals
+        from pytest_langfuse.process.processes import Processes
 
         if self._processes is None:
             assert self._recording is not None  # noqa: S101 - called for a captured test only
@@ -215,8 +215,8 @@ class Capturing:
 
     def begin_degraded(self, item: pytest.Item) -> None:
         """Put the fault in force under which the whole suite runs."""
-        from pytest_langfuse.outage.outage import Outage  # noqa: PLC0415 - as in `start`
-        from pytest_langfuse.outage.suite import FAULT  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.outage.outage import Outage
+        from pytest_langfuse.outage.suite import FAULT
 
         if (fault := item.stash.get(FAULT, None)) is not None:
             # A test that sends nothing is no worse off: it need not reach the outage.
@@ -228,15 +228,15 @@ class Capturing:
         if self.options.outage is None:
             yield
             return
-        from pytest_langfuse.recording.blocking_sampler import Sampler  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.recording.blocking_sampler import Sampler
 
         with Sampler() as self._sampler:
             yield
 
     def add_degradation(self, report: pytest.TestReport, item: pytest.Item) -> None:
         """Give the report of a run in an outage what the degradation report says of it."""
-        from pytest_langfuse.outage.suite import FAULT  # noqa: PLC0415 - as in `start`
-        from pytest_langfuse.report.degradation import ATTRIBUTE  # noqa: PLC0415 - as in `start`
+        from pytest_langfuse.outage.suite import FAULT
+        from pytest_langfuse.report.degradation import ATTRIBUTE
 
         fault = item.stash.get(FAULT, None)
         if fault is None or self._recording is None:
@@ -251,7 +251,7 @@ class Capturing:
     def add_output(self, report: pytest.TestReport, *, verbose: int) -> None:
         """Give the report of a failure what the processes of the test have printed."""
         if self._processes is not None and report.failed:
-            from pytest_langfuse.report.process_output import add_sections  # noqa: PLC0415 - as in `start`
+            from pytest_langfuse.report.process_output import add_sections
 
             add_sections(report, self._processes.apps, whole=verbose > 1)
 
@@ -272,7 +272,7 @@ def environment(*, everywhere: bool) -> Iterator[None]:
     `LANGFUSE_TIMEOUT=1` keeps an outage test short (a client keeps the timeout that it was built with); the keys let
     a client be built where no secrets are. With `everywhere`, subprocesses must not reach the real Langfuse either.
     """
-    from pytest_langfuse.recording import placeholder  # noqa: PLC0415 - as in `Capturing.start`
+    from pytest_langfuse.recording import placeholder
 
     values = {"LANGFUSE_TIMEOUT": "1"}
     if "LANGFUSE_PUBLIC_KEY" not in os.environ and "LANGFUSE_SECRET_KEY" not in os.environ:

@@ -100,7 +100,7 @@ class Clock:
 def frozen_clock() -> Iterator[Clock]:
     """Freeze the clock of the app at the present time, inside the block."""
     # Imported here: only a test that moves the clock pays for it.
-    from freezegun import api, freeze_time  # noqa: PLC0415
+    from freezegun import api, freeze_time
 
     # The SDK builds its pydantic models on first use, and may find freezegun's classes in their annotations then.
     _known_to_pydantic(api.FakeDatetime, api.real_datetime)

@@ -19,7 +19,7 @@ def build_router(stand_in: StandIn, *, assert_all_called: bool = False) -> Langf
     plugin that imports httpx into every run.
     """
     try:
-        from pytest_langfuse.standin.langfuse_router import LangfuseRouter  # noqa: PLC0415 - the extra
+        from pytest_langfuse.standin.langfuse_router import LangfuseRouter
     except ModuleNotFoundError as error:
         if error.name != "respx":
             raise

@@ -74,7 +74,7 @@ class _Then:
 
 def start(folder: str, ledger_folder: str, url: str | None) -> None:
     """Keep a ledger in `ledger_folder`, and send to `url` what would leave this machine. `folder` is in `sys.path`."""
-    import _pytest_langfuse_ledger  # noqa: PLC0415 - found now
+    import _pytest_langfuse_ledger
 
     ledger = _pytest_langfuse_ledger.start(ledger_folder)
     hooks = {name: _later(folder, *place, ledger, ledger) for name, place in _SPANS.items()}

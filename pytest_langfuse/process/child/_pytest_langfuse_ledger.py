@@ -51,8 +51,8 @@ class Ledger:
         file = os.open(f"{self._folder}/{process}", _FLAGS, 0o600)
         try:
             # Not where there are none; and not before the application needs them.
-            import fcntl  # noqa: PLC0415
-            import resource  # noqa: PLC0415
+            import fcntl
+            import resource
 
             allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             allowed = _HIGHEST_DESCRIPTOR if allowed < 0 else min(allowed, _HIGHEST_DESCRIPTOR)

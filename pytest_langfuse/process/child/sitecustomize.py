@@ -21,7 +21,7 @@ def _start() -> None:
             reconfigure(line_buffering=True)
         sys.path.insert(0, folder)
         try:
-            import _pytest_langfuse_imports as imports  # type: ignore[import-not-found]  # noqa: PLC0415 - found now
+            import _pytest_langfuse_imports as imports  # type: ignore[import-not-found]
 
             imports.start(folder, ledger, os.environ.get("PYTEST_LANGFUSE_URL"))
         finally:
@@ -32,7 +32,7 @@ def _hand_over() -> None:
     specs = (finder.find_spec("sitecustomize", None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
     spec = next((spec for spec in specs if spec is not None), None)
     if spec is not None and spec.loader is not None:
-        from importlib.util import module_from_spec  # noqa: PLC0415 - a millisecond, for those who have one
+        from importlib.util import module_from_spec  # a millisecond, for those who have one
 
         sys.modules["sitecustomize"] = module = module_from_spec(spec)
         spec.loader.exec_module(module)

@@ -30,8 +30,8 @@ def decode_otlp(body: bytes, *, encoding: str | None = None) -> list[Observation
     compressed: gzip is detected, `encoding` takes a `Content-Encoding` (`gzip`, `deflate`, `identity`).
     Raises `DecodeError`, a `ValueError`, which says what the bytes look like instead.
     """
-    from pytest_langfuse.recording.server_view import observe  # noqa: PLC0415 - decoding alone needs no view
-    from pytest_langfuse.recording.trace import link  # noqa: PLC0415
+    from pytest_langfuse.recording.server_view import observe  # decoding alone needs no view
+    from pytest_langfuse.recording.trace import link
 
     return link([observe(record) for record in decode_records(body, encoding=encoding)])
 
@@ -44,7 +44,7 @@ def decode_records(body: bytes, *, encoding: str | None = None) -> list[SpanReco
         raise DecodeError(message)
     failure: DecodeError | None = None
     if data.startswith(_PROTOBUF_FIRST_BYTE):
-        from pytest_langfuse.recording.otlp.from_protobuf import records_from_protobuf  # noqa: PLC0415 - optional import cost
+        from pytest_langfuse.recording.otlp.from_protobuf import records_from_protobuf
 
         try:
             return records_from_protobuf(data)
@@ -52,7 +52,7 @@ def decode_records(body: bytes, *, encoding: str | None = None) -> list[SpanReco
             # A line feed begins protobuf here, but may begin JSON as well.
             failure = error
     if data[:_SNIFFED].lstrip().removeprefix(b"\xef\xbb\xbf").startswith(_JSON_STARTS):
-        from pytest_langfuse.recording.otlp.from_json import records_from_json  # noqa: PLC0415
+        from pytest_langfuse.recording.otlp.from_json import records_from_json
 
         return records_from_json(data)
     raise failure or garbage(data)

@@ -37,7 +37,7 @@ def fetch_trace(client: Langfuse, trace_id: str) -> list[Observation]:
 
 
 def _by_trace(trace_api: Any, trace_id: str) -> list[Observation]:
-    from langfuse.api.core import ApiError  # noqa: PLC0415 - only here
+    from langfuse.api.core import ApiError
 
     try:
         trace = trace_api.get(trace_id)

@@ -139,7 +139,7 @@ class Recording:
 
     def wire(self) -> Iterable[WireBody]:
         """What each exporter put on the wire: one body an exporter, masked as that exporter saw it."""
-        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - only here
+        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
         self._flush()
         by_exporter: dict[str, list[ReadableSpan]] = {}

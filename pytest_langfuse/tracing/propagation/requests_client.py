@@ -40,7 +40,7 @@ _current: ContextVar[hops.Hop | None] = ContextVar("pytest_langfuse.requests_hop
 @functools.cache
 def _instrumented() -> Instrumented:
     try:
-        import requests  # noqa: PLC0415 - optional
+        import requests
     except ModuleNotFoundError as error:
         message = "instrument_requests() needs requests. Fix: pip install requests"
         raise ModuleNotFoundError(message, name=error.name) from None

@@ -37,7 +37,7 @@ class ChildExit:
         self._connect()
 
     def _finalize(self) -> None:
-        from multiprocessing.util import Finalize  # noqa: PLC0415 - not imported for those who do not use it
+        from multiprocessing.util import Finalize  # not imported for those who do not use it
 
         self._finalizers.append(Finalize(None, self._at_exit, exitpriority=_PRIORITY))
 
