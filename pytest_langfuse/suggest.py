@@ -8,7 +8,7 @@ from collections.abc import Iterable
 def closest(word: str, words: Iterable[str]) -> str | None:
     """Return the one of `words` that is most like `word`, ignoring case, or `None` if none is similar."""
     # Imported here: it takes several milliseconds, and only a message about a mistake needs it.
-    from difflib import get_close_matches  # noqa: PLC0415
+    from difflib import get_close_matches
 
     by_folded = {known.casefold(): known for known in words}
     close = get_close_matches(word.casefold(), by_folded, n=1)
