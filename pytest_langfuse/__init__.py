@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pytest_langfuse.process.exceptions import LedgerMissing, ProcessFailed, ProcessTimeout
     from pytest_langfuse.process.processes import Processes
     from pytest_langfuse.recording.observation import Observation
-    from pytest_langfuse.recording.sources.source import Score, Unexported
+    from pytest_langfuse.recording.sources.score import Score
+    from pytest_langfuse.recording.sources.source import Unexported
     from pytest_langfuse.recording.trace import Trace
     from pytest_langfuse.standin.langfuse_router import LangfuseRouter
 
@@ -64,7 +65,7 @@ if not TYPE_CHECKING:
             "ProcessFailed": "pytest_langfuse.process.exceptions",
             "ProcessTimeout": "pytest_langfuse.process.exceptions",
             "Processes": "pytest_langfuse.process.processes",
-            "Score": "pytest_langfuse.recording.sources.source",
+            "Score": "pytest_langfuse.recording.sources.score",
             "Trace": "pytest_langfuse.recording.trace",
             "TreeMismatch": "pytest_langfuse.expect.errors",
             "Unexported": "pytest_langfuse.recording.sources.source",

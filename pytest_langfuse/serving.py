@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from pytest_langfuse.expect.observations import Observations
 from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
-from pytest_langfuse.recording.sources.live import Key
-from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse.recording.recorded_span import SpanKey
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.standin.received import Received
 from pytest_langfuse.standin.stand_in import StandIn
 
@@ -29,7 +29,7 @@ class ServedStandIn(LangfuseServer):
         """The scores that have arrived."""
         return self.stand_in.scores
 
-    def accepted(self) -> Collection[Key]:
+    def accepted(self) -> Collection[SpanKey]:
         """The spans that were accepted, by trace id and span id."""
         received = self._received.observations()
         return {(int(observation.trace_id, 16), int(observation.id, 16)) for observation in received}

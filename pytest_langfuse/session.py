@@ -15,10 +15,10 @@ from pytest_langfuse.recording.early_clients import EarlyClients
 if TYPE_CHECKING:
     from pytest_langfuse.outage.outage_control import OutageControl
     from pytest_langfuse.process.processes import Processes
-    from pytest_langfuse.recording.blocking_sampler import Sampler
-    from pytest_langfuse.recording.recorder import Capture
-    from pytest_langfuse.recording.sources.combined import Combined
-    from pytest_langfuse.recording.sources.live import Recording
+    from pytest_langfuse.recording.blocking_sampler import BlockingSampler
+    from pytest_langfuse.recording.recorder import Recorder
+    from pytest_langfuse.recording.sources.combined import CombinedSource
+    from pytest_langfuse.recording.sources.live import LiveSource
     from pytest_langfuse.serving import ServedStandIn
     from pytest_langfuse.standin.stand_in import StandIn
 
@@ -54,7 +54,7 @@ class Capturing:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._capture: Capture | None = None
+        self._capture: Recorder | None = None
         self._stand_in: StandIn | None = None
         self._stack = ExitStack()
         self._of_test = ExitStack()
@@ -62,9 +62,9 @@ class Capturing:
         self._server: ServedStandIn | None = None
         self._outages: OutageControl | None = None
         self._processes: Processes | None = None
-        self._source: Combined | None = None
-        self._sampler: Sampler | None = None
-        self._recording: Recording | None = None
+        self._source: CombinedSource | None = None
+        self._sampler: BlockingSampler | None = None
+        self._recording: LiveSource | None = None
         self._early = EarlyClients()
         if options.capture:
             self.start()
@@ -77,7 +77,7 @@ class Capturing:
         return self._capture is not None
 
     @property
-    def capture(self) -> Capture:
+    def capture(self) -> Recorder:
         """The capture; started by `start`."""
         assert self._capture is not None  # noqa: S101 - a caller that forgot `start` is a defect of this plugin
         return self._capture
@@ -89,12 +89,12 @@ class Capturing:
         return self._stand_in
 
     @property
-    def recording(self) -> Recording | None:
+    def recording(self) -> LiveSource | None:
         """The recording of the test that runs, if it is captured."""
         return self._recording
 
     @property
-    def source(self) -> Combined:
+    def source(self) -> CombinedSource:
         """What the test that runs has made for Langfuse, also in other processes; for a captured test only."""
         assert self._source is not None  # noqa: S101 - as above
         return self._source
@@ -104,12 +104,12 @@ class Capturing:
         if self.started:
             return
         # Imported here: a run that captures nothing must not pay for the SDK's import (about 300 ms).
-        from pytest_langfuse.recording.recorder import Capture
+        from pytest_langfuse.recording.recorder import Recorder
         from pytest_langfuse.recording.sdk import hooked, hooks
         from pytest_langfuse.standin.stand_in import StandIn
 
         stand_in = StandIn()
-        capture = Capture(
+        capture = Recorder(
             everything=self.options.capture,
             flush=hooks.flush,
             flush_scores=hooks.flush_scores,
@@ -127,10 +127,10 @@ class Capturing:
         self._stack.close()
         self._capture = None
 
-    def begin(self, test: str) -> Recording:
+    def begin(self, test: str) -> LiveSource:
         """Attribute what starts from now on to `test`."""
         from pytest_langfuse.recording.sdk import hooks
-        from pytest_langfuse.recording.sources.combined import Combined
+        from pytest_langfuse.recording.sources.combined import CombinedSource
 
         self.start()
         self.end()
@@ -139,7 +139,7 @@ class Capturing:
             hooks.enable(self._early.arguments)
         hooks.revive()
         self._recording = self.capture.begin(test)
-        self._source = Combined(self._recording)
+        self._source = CombinedSource(self._recording)
         return self._recording
 
     def end(self) -> None:
@@ -228,9 +228,9 @@ class Capturing:
         if self.options.outage is None:
             yield
             return
-        from pytest_langfuse.recording.blocking_sampler import Sampler
+        from pytest_langfuse.recording.blocking_sampler import BlockingSampler
 
-        with Sampler() as self._sampler:
+        with BlockingSampler() as self._sampler:
             yield
 
     def add_degradation(self, report: pytest.TestReport, item: pytest.Item) -> None:

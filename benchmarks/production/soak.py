@@ -28,7 +28,7 @@ from pytest_langfuse.outage.faults import FAULTS
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.recording.http.forward import Forward
-from pytest_langfuse.recording.recorder import Capture
+from pytest_langfuse.recording.recorder import Recorder
 from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.standin.stand_in import StandIn
 from pytest_langfuse.tracing import (
@@ -137,16 +137,16 @@ class Work:
 def served() -> Iterator[LangfuseServer]:
     """A stand-in on a real socket, to which all requests to Langfuse go; one for each, by the fault that it meets."""
     stand_in = StandIn()
-    capture = Capture(
+    recorder = Recorder(
         everything=True,
         flush=hooks.flush,
         flush_scores=hooks.flush_scores,
         score_source=lambda: stand_in.score_log,
     )
     with (
-        hooked(capture, stand_in),
+        hooked(recorder, stand_in),
         LangfuseServer(stand_in) as server,
-        capture.sent_for_real(lambda: ()),
+        recorder.sent_for_real(lambda: ()),
         hooks.forwarding(Forward(server.base_url_for)),
     ):
         yield server

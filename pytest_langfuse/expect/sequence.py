@@ -13,7 +13,9 @@ from pytest_langfuse.expect.selection import Selector
 from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.recording.sources.source import Reason, Score, Source, Unexported
+from pytest_langfuse.recording.recorded_span import Reason
+from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.sources.source import Source, Unexported
 from pytest_langfuse.recording.trace import Trace, build_traces
 
 #: The longest that `wait_for` sleeps without looking, in seconds: some ways to end tell nobody.

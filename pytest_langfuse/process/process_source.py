@@ -10,7 +10,8 @@ from pytest_langfuse.process.arrivals import Arrival, Arrivals
 from pytest_langfuse.process.ledger_reader import Key, Noted
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.server_view import observe
-from pytest_langfuse.recording.sources.source import Score, Unexported, WireBody
+from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
 
 if TYPE_CHECKING:

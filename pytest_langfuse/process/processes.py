@@ -21,7 +21,7 @@ from pytest_langfuse.process.arrivals import Arrivals
 from pytest_langfuse.process.launch import PORT, Environment
 from pytest_langfuse.process.process_source import ProcessSource, Stage
 from pytest_langfuse.process.watchdog import Watchdog
-from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.standin.http.listener import free_port
 
 #: Seconds in which processes that still run at the end of a test may end by themselves, all together.

@@ -33,7 +33,7 @@ class Wait(NamedTuple):
         return f"blocked {self.seconds:.1f} s at {self.path}:{self.line} in {self.function}, calling {self.call}"
 
 
-class Sampler:
+class BlockingSampler:
     """Samples all threads inside a `with` block. The threads of the SDK itself don't count: nobody waits for them."""
 
     def __init__(self) -> None:

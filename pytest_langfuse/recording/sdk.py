@@ -41,18 +41,18 @@ from opentelemetry.util._once import Once
 
 from pytest_langfuse.recording.http.forward import Forward
 from pytest_langfuse.recording.http.in_process import Router, adopt_client, async_client, sync_client
-from pytest_langfuse.recording.recorder import Capture
-from pytest_langfuse.recording.sources.live import Rejection
+from pytest_langfuse.recording.recorded_span import Rejection
+from pytest_langfuse.recording.recorder import Recorder
 
 _SUPPRESSED = otel_context._SUPPRESS_INSTRUMENTATION_KEY
 _DEFAULT_QUEUE_SIZE = 2048
 
 
 class Hooks:
-    """The patches, installed once for however many captures are stacked (a pytester run inside a captured test)."""
+    """The patches, installed once for however many recorders are stacked (a pytester run inside a captured test)."""
 
     def __init__(self) -> None:
-        self.captures: list[Capture] = []
+        self.recorders: list[Recorder] = []
         self.router = Router()
         # Weak: a fixture of the app that builds a client per test must not pile up here.
         self.processors: weakref.WeakSet[LangfuseSpanProcessor] = weakref.WeakSet()
@@ -69,9 +69,9 @@ class Hooks:
         self._undo: list[Callable[[], None]] = []
 
     @property
-    def capture(self) -> Capture | None:
-        """The capture that spans are told to: the innermost one."""
-        return self.captures[-1] if self.captures else None
+    def recorder(self) -> Recorder | None:
+        """The recorder that spans are told to: the innermost one."""
+        return self.recorders[-1] if self.recorders else None
 
     # -- install -----------------------------------------------------------------------------------------------
 
@@ -145,10 +145,10 @@ class Hooks:
         def export(spans: Sequence[ReadableSpan]) -> SpanExportResult:
             self._local.forwarded = later and self.forward is not None
             result = original(spans)
-            if (capture := self.capture) is not None:
+            if (recorder := self.recorder) is not None:
                 # What went on to a server is delivered when the server says so, whatever the exporter believes.
                 delivered = result is SpanExportResult.SUCCESS and not self._local.forwarded
-                capture.exported(name, spans, delivered=delivered)
+                recorder.exported(name, spans, delivered=delivered)
             return result
 
         exporter.export = export  # type: ignore[method-assign]
@@ -164,8 +164,8 @@ class Hooks:
 
     def _start_span(self, original: Callable[..., Any], tracer: Tracer, name: str, *args: Any, **kwargs: Any) -> Any:
         span = original(tracer, name, *args, **kwargs)
-        if (capture := self.capture) is not None:
-            capture.started(name, span)
+        if (recorder := self.recorder) is not None:
+            recorder.started(name, span)
         return span
 
     def _processor_init(
@@ -185,13 +185,13 @@ class Hooks:
     ) -> None:
         self._local.queued = False
         original(processor, span)
-        capture = self.capture
-        if capture is None:
+        recorder = self.recorder
+        if recorder is None:
             return
         if not self._local.queued:
-            capture.rejected(span, _rejection(processor, span))
+            recorder.rejected(span, _rejection(processor, span))
             return
-        capture.queued(span)
+        recorder.queued(span)
         self._pending += 1
         # Not from within an export (a mask that makes spans): the SDK's export lock is not reentrant.
         # Not while it is exported for real: then the queue is to behave, and to overflow, as in production.
@@ -201,29 +201,29 @@ class Hooks:
     def _batch_on_end(self, original: Callable[..., None], processor: BatchSpanProcessor, span: ReadableSpan) -> None:
         if isinstance(processor, LangfuseSpanProcessor):
             self._local.queued = bool(span.context and span.context.trace_flags.sampled)
-        elif (capture := self.capture) is not None:
-            capture.left_to(type(processor.span_exporter).__name__, span)
+        elif (recorder := self.recorder) is not None:
+            recorder.left_to(type(processor.span_exporter).__name__, span)
         original(processor, span)
 
     def _simple_on_end(self, original: Callable[..., None], processor: SimpleSpanProcessor, span: ReadableSpan) -> None:
         exporter = processor.span_exporter
         # Spans in memory are on no wire.
-        if not isinstance(exporter, InMemorySpanExporter) and (capture := self.capture) is not None:
-            capture.left_to(type(exporter).__name__, span)
+        if not isinstance(exporter, InMemorySpanExporter) and (recorder := self.recorder) is not None:
+            recorder.left_to(type(exporter).__name__, span)
         original(processor, span)
 
     def _otlp_export(
         self, original: Callable[..., SpanExportResult], exporter: OTLPSpanExporter, spans: Sequence[ReadableSpan]
     ) -> SpanExportResult:
-        capture = self.capture
-        if capture is None:
+        recorder = self.recorder
+        if recorder is None:
             return original(exporter, spans)
         if exporter in self._langfuse_exporters:
-            foreign = capture.exported("Langfuse", spans, delivered=self.forward is None)
+            foreign = recorder.exported("Langfuse", spans, delivered=self.forward is None)
             if self.forward is not None:
                 return original(self._forwarded(exporter, self.forward), spans)
             return original(exporter, foreign) if foreign else SpanExportResult.SUCCESS
-        if not capture.active:
+        if not recorder.active:
             return original(exporter, spans)
         if self.forward is not None and self._is_for_langfuse(exporter):
             self._local.forwarded = True
@@ -276,7 +276,7 @@ class Hooks:
             kwargs["httpx_client"] = async_client(None, timeout=kwargs.get("timeout"), headers=None, router=self.router)
         return original(*args, **kwargs)
 
-    # -- for the capture ---------------------------------------------------------------------------------------
+    # -- for the recorder --------------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Export what Langfuse's span processors hold; costs nothing when nothing ended since the last time."""
@@ -450,22 +450,22 @@ def base_handler() -> Callable[[httpx.Request], httpx.Response | None] | None:
 
 
 @contextmanager
-def hooked(capture: Capture, handler: Callable[[httpx.Request], httpx.Response]) -> Iterator[None]:
-    """Tell `capture` of every span and let `handler` answer REST calls, inside the block.
+def hooked(recorder: Recorder, handler: Callable[[httpx.Request], httpx.Response]) -> Iterator[None]:
+    """Tell `recorder` of every span and let `handler` answer REST calls, inside the block.
 
     Stacks: a pytester run inside a captured test gets globals of its own, and gives the outer ones back.
     """
     with ExitStack() as stack:
-        nested = bool(hooks.captures)
+        nested = bool(hooks.recorders)
         if not nested:
             hooks.install()
             stack.callback(hooks.uninstall)
-        # What is still queued belongs to the outer capture.
+        # What is still queued belongs to the outer recorder.
         hooks.flush()
-        hooks.captures.append(capture)
-        stack.callback(hooks.captures.remove, capture)
+        hooks.recorders.append(recorder)
+        stack.callback(hooks.recorders.remove, recorder)
         # What was built under the hooks must not outlive them: at interpreter exit it would send what is left.
         stack.enter_context(fresh_globals() if nested else _restored_globals())
-        stack.enter_context(answered_by(lambda request: handler(request) if capture.active else None))
+        stack.enter_context(answered_by(lambda request: handler(request) if recorder.active else None))
         stack.enter_context(asked_first(None))
         yield

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp.decode import decode_records
 from pytest_langfuse.recording.server_view import observe
-from pytest_langfuse.recording.sources.source import Score, Unexported, WireBody
+from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
 from pytest_langfuse.standin.stand_in import StandIn
 

@@ -14,8 +14,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from pytest_langfuse.recording.sources.score import latest
-from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse.recording.sources.score import Score, latest
 from pytest_langfuse.standin.endpoints import project
 from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Refusal
 from pytest_langfuse.standin.endpoints.datasets import Datasets

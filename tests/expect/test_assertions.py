@@ -10,7 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from pytest_langfuse import LiteralError, Observations, TreeMismatch
-from pytest_langfuse.recording.sources.source import Score, Unexported, WireBody
+from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.sources.static import StaticSource
 from tests.helpers.forest import captured, forest, observation, of
 

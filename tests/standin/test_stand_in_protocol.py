@@ -15,8 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from pytest_langfuse.recording.sources.score import latest
-from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse.recording.sources.score import Score, latest
 from pytest_langfuse.standin.endpoints.call import decompress
 from pytest_langfuse.standin.endpoints.scores import parse_score
 from pytest_langfuse.standin.stand_in import StandIn

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.recording.sources.source import Score, Source, Unexported, WireBody
+from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 from pytest_langfuse.recording.trace import link
 
 
-class Combined:
+class CombinedSource:
     """A `Source` over `own` and over each of `others`, linked with one another, each span once.
 
     As long as there are no others, it is `own`. Scores of all of them are in `own`: one stand-in takes them all.

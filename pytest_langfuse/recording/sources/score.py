@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse.lazy import exported_by
+
+
+@exported_by("pytest_langfuse")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A score that the app sent (`POST /api/public/scores`)."""
+
+    name: str
+    value: float | str
+    id: str | None = None
+    trace_id: str | None = None
+    observation_id: str | None = None
+    session_id: str | None = None
+    data_type: str | None = None
+    comment: str | None = None
+    metadata: Any = None
+    environment: str | None = None
 
 
 def latest(log: Iterable[Score]) -> list[Score]:
-    """What the server shows of a log of scores: one of each id, the last one sent, in order of arrival."""
+    """Return what the server shows of a log of scores: the last one sent of each id, in order of arrival."""
     by_id: dict[str | None, Score] = {}
     for score in log:
         by_id.pop(score.id, None)

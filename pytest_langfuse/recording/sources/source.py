@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.observation import Observation
-
-#: Why an observation that the code made is not among those that Langfuse got.
-Reason = Literal["filtered", "sampled_out", "other_project", "unended", "dropped"]
+from pytest_langfuse.recording.recorded_span import Reason
+from pytest_langfuse.recording.sources.score import Score
 
 
 @exported_by("pytest_langfuse")
@@ -29,23 +28,6 @@ class WireBody:
 
     exporter: str
     body: bytes
-
-
-@exported_by("pytest_langfuse")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """A score that the app sent (`POST /api/public/scores`)."""
-
-    name: str
-    value: float | str
-    id: str | None = None
-    trace_id: str | None = None
-    observation_id: str | None = None
-    session_id: str | None = None
-    data_type: str | None = None
-    comment: str | None = None
-    metadata: Any = None
-    environment: str | None = None
 
 
 class Source(Protocol):

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 
 from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.recording.sources.source import Score, Unexported, WireBody
+from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from pytest_langfuse.recording.sources.source import Score
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Issue, Refusal, invalid_data
 
 _TEXT_LIMIT = 500

@@ -1,0 +1,68 @@
+"""One span of a test, from its start to its export."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+#: Trace id and span id, as OpenTelemetry's integers.
+SpanKey = tuple[int, int]
+
+#: Why an observation that the code made is not among those that Langfuse got.
+Reason = Literal["filtered", "sampled_out", "other_project", "unended", "dropped"]
+
+
+class Rejection(NamedTuple):
+    """Why a Langfuse span processor did not take a span."""
+
+    reason: Reason
+    detail: str
+
+
+class RecordedSpan:
+    """A span that a test started, and what the SDK did with it: the processors and exporters that it reached."""
+
+    __slots__ = (
+        "delivered",
+        "ended",
+        "exports",
+        "is_recording",
+        "key",
+        "name",
+        "other_exports",
+        "queued",
+        "rejection",
+        "span",
+    )
+
+    def __init__(self, name: str, span: Any, *, key: SpanKey | None = None) -> None:
+        self.name = name
+        self.span: Any = span
+        if key is None:
+            context = span.get_span_context()
+            key = (context.trace_id, context.span_id)
+            self.is_recording: bool = span.is_recording()
+        else:
+            self.is_recording = True
+        self.key = key
+        self.queued = 0
+        self.delivered = False
+        self.rejection: Rejection | None = None
+        self.ended: ReadableSpan | None = None
+        #: By Langfuse's exporters: the exporter's name, and the span as that exporter got it.
+        self.exports: list[tuple[str, ReadableSpan]] = []
+        #: By all other exporters of the process.
+        self.other_exports: list[tuple[str, ReadableSpan]] = []
+
+    @property
+    def end_ns(self) -> int | None:
+        """When the span ended, in nanoseconds since 1970; `None` while it runs."""
+        end: int | None = getattr(self.span, "end_time", None)
+        return end
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the span records and has not ended."""
+        return self.is_recording and self.end_ns is None
