@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pytest_langfuse.expect.observations import Observations
     from pytest_langfuse.outage.clock import Clock
     from pytest_langfuse.outage.outage_control import OutageControl
+    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
     from pytest_langfuse.process.processes import Processes
-    from pytest_langfuse.serving import ServedStandIn
     from pytest_langfuse.session import Capturing
     from pytest_langfuse.standin.api_router import LangfuseRouter
 
@@ -63,7 +63,7 @@ def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
 
 
 @pytest.fixture
-def langfuse_server(request: pytest.FixtureRequest) -> ServedStandIn:
+def langfuse_server(request: pytest.FixtureRequest) -> LangfuseServer:
     """A Langfuse on a real socket of this machine, to which the app really exports during this test.
 
     `langfuse_server.url` is its base URL, `langfuse_server.spans` what has arrived, with all assertions.

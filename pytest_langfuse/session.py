@@ -14,12 +14,12 @@ from pytest_langfuse.recording.early_clients import EarlyClients
 
 if TYPE_CHECKING:
     from pytest_langfuse.outage.outage_control import OutageControl
+    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
     from pytest_langfuse.process.processes import Processes
     from pytest_langfuse.recording.blocking_sampler import BlockingSampler
     from pytest_langfuse.recording.recorder import Recorder
     from pytest_langfuse.recording.sources.combined import CombinedSource
     from pytest_langfuse.recording.sources.live import LiveSource
-    from pytest_langfuse.serving import ServedStandIn
     from pytest_langfuse.standin.stand_in import StandIn
 
 #: Requesting one of these captures the test.
@@ -58,8 +58,8 @@ class Capturing:
         self._stand_in: StandIn | None = None
         self._stack = ExitStack()
         self._of_test = ExitStack()
-        self._listening: ServedStandIn | None = None
-        self._server: ServedStandIn | None = None
+        self._listening: LangfuseServer | None = None
+        self._server: LangfuseServer | None = None
         self._outages: OutageControl | None = None
         self._processes: Processes | None = None
         self._source: CombinedSource | None = None
@@ -157,17 +157,18 @@ class Capturing:
         self.stand_in.forget_sent()
 
     @property
-    def listening(self) -> ServedStandIn:
+    def listening(self) -> LangfuseServer:
         """A Langfuse on a real socket, for other processes; the app in this one exports to it as of `server`."""
-        from pytest_langfuse.serving import ServedStandIn
+        from pytest_langfuse.expect.observations import Observations
+        from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
 
         if self._listening is None:
             assert self._recording is not None  # noqa: S101 - called for a captured test only
-            self._listening = self._of_test.enter_context(ServedStandIn(self.stand_in))
+            self._listening = self._of_test.enter_context(LangfuseServer(self.stand_in, observations=Observations))
         return self._listening
 
     @property
-    def server(self) -> ServedStandIn:
+    def server(self) -> LangfuseServer:
         """A Langfuse on a real socket, to which the app really exports from now on, until the test ends."""
         from pytest_langfuse.recording.http.forward import Forward
         from pytest_langfuse.recording.sdk import hooks

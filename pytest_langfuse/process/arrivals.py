@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
 
-from pytest_langfuse.recording.otlp.decode import decode_records
-from pytest_langfuse.recording.span_record import SpanRecord
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """An export body that was accepted. `prefix` is the path of the base URL that it was sent to."""
-
-    prefix: str
-    body: bytes
-
-    @cached_property
-    def records(self) -> Sequence[SpanRecord]:
-        """Its spans."""
-        return decode_records(self.body)
+from pytest_langfuse.standin.received_export import ReceivedExport
 
 
 class Arrivals:
@@ -29,19 +13,19 @@ class Arrivals:
 
     def __init__(self, announce: Callable[[], None]) -> None:
         self._lock = threading.Lock()
-        self._all: list[Arrival] = []
+        self._all: list[ReceivedExport] = []
         self._announce = announce
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def take(self, prefix: str, body: bytes) -> None:
+    def take(self, export: ReceivedExport) -> None:
         """An export has arrived. Called before its sender has the answer."""
         with self._lock:
-            self._all.append(Arrival(prefix, body))
+            self._all.append(export)
         self._announce()
 
-    def since(self, first: int) -> list[Arrival]:
+    def since(self, first: int) -> list[ReceivedExport]:
         """Those that have arrived, without the first ones."""
         with self._lock:
             return self._all[first:]

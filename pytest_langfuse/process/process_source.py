@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_langfuse.process.arrivals import Arrival, Arrivals
+from pytest_langfuse.process.arrivals import Arrivals
 from pytest_langfuse.process.ledger_reader import Key, Noted
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
+from pytest_langfuse.standin.received_export import ReceivedExport
 
 if TYPE_CHECKING:
     from pytest_langfuse.process.app import App
@@ -97,7 +98,7 @@ class ProcessSource:
 
     # -- the two sides -----------------------------------------------------------------------------------------
 
-    def _arrived(self) -> Iterator[Arrival]:
+    def _arrived(self) -> Iterator[ReceivedExport]:
         arrivals = self._stage.arrivals.since(self._first)
         if self._everything:
             yield from arrivals

@@ -22,6 +22,7 @@ from pytest_langfuse.standin.endpoints.media import STORE_PATH, MediaAssets, Sto
 from pytest_langfuse.standin.endpoints.prompts import Prompts, StoredPrompt
 from pytest_langfuse.standin.endpoints.scores import Scores
 from pytest_langfuse.standin.endpoints.traces import Traces
+from pytest_langfuse.standin.received_export import ReceivedExport
 
 _API = "/api/public"
 #: Requests that `StandIn.requests` remembers: enough to look at, not enough to fill the memory of a long session.
@@ -30,7 +31,7 @@ _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredRequest:
     """A request that was answered. `path` includes the query; secrets in `headers` are redacted."""
 
     method: str
@@ -57,7 +58,7 @@ class StandIn:
         self._media = MediaAssets(self._lock)
         self._datasets = Datasets(self._lock, self._media.reference)
         self._traces = Traces(self._lock)
-        self._requests: deque[Answered] = deque(maxlen=_REMEMBERED)
+        self._requests: deque[AnsweredRequest] = deque(maxlen=_REMEMBERED)
         self._api = _Table(
             [
                 *project.endpoints(),
@@ -101,13 +102,18 @@ class StandIn:
             return list(self._datasets.datasets.values())
 
     @property
-    def bodies(self) -> list[bytes]:
-        """OTLP export bodies that were accepted, decompressed (see `recording.decode_otlp`)."""
+    def exports(self) -> list[ReceivedExport]:
+        """OTLP exports that were accepted, in order of arrival."""
         with self._lock:
-            return list(self._traces.bodies)
+            return list(self._traces.exports)
 
     @property
-    def requests(self) -> list[Answered]:
+    def bodies(self) -> list[bytes]:
+        """The bodies of `exports`, decompressed (see `pytest_langfuse.recording.decode_otlp`)."""
+        return [export.body for export in self.exports]
+
+    @property
+    def requests(self) -> list[AnsweredRequest]:
         """The last requests that were answered, oldest first."""
         with self._lock:
             return list(self._requests)
@@ -155,11 +161,8 @@ class StandIn:
             self._prompts.restore(before)
 
     @contextmanager
-    def exports_shown_to(self, listener: Callable[[str, bytes], None]) -> Iterator[None]:
-        """`listener` is called with each export that is accepted inside the block, before its sender has the answer.
-
-        It gets the path of the base URL that the export was sent to, and the body, decompressed.
-        """
+    def exports_shown_to(self, listener: Callable[[ReceivedExport], None]) -> Iterator[None]:
+        """Call `listener` with each export that is accepted inside the block, before its sender gets the answer."""
         self._traces.listeners.append(listener)
         try:
             yield
@@ -170,7 +173,7 @@ class StandIn:
         """Forget spans and scores, and keep prompts, media and datasets."""
         with self._lock:
             self._scores.log.clear()
-            self._traces.bodies.clear()
+            self._traces.exports.clear()
 
     def reset(self) -> None:
         """Forget everything that was sent or added."""
@@ -195,7 +198,7 @@ class StandIn:
         }
         path = request.url.raw_path.decode("ascii", "replace")
         with self._lock:
-            self._requests.append(Answered(request.method, path, response.status_code, headers))
+            self._requests.append(AnsweredRequest(request.method, path, response.status_code, headers))
         return response
 
     def _answer(self, request: httpx.Request) -> httpx.Response:

@@ -22,7 +22,7 @@ from pytest_langfuse.outage.faults import FAULTS, ClientFault, ServerFault
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.standin.http.exchange import Exchange
-from pytest_langfuse.standin.received import Received
+from pytest_langfuse.standin.received_source import ReceivedSource
 
 HEALTH = "/api/public/health"
 TRACES = "/api/public/otel/v1/traces"
@@ -98,7 +98,7 @@ def arrived(server: LangfuseServer, name: str) -> None:
 
 
 def names(server: LangfuseServer) -> list[str]:
-    return [observation.name for observation in Received(server.stand_in).observations()]
+    return [observation.name for observation in ReceivedSource(server.stand_in).observations()]
 
 
 # -- the catalogue ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pytest_langfuse import (
     App,
     Clock,
     LangfuseRouter,
+    LangfuseServer,
     Observation,
     Observations,
     Outage,
@@ -16,7 +17,6 @@ from pytest_langfuse import (
     Processes,
     Score,
 )
-from pytest_langfuse.serving import ServedStandIn
 
 
 def test_processes(langfuse_process: Processes) -> None:
@@ -38,7 +38,7 @@ def test_processes(langfuse_process: Processes) -> None:
     app.wait_ready()  # type: ignore[call-arg]
 
 
-def test_outages(langfuse_outage: OutageControl, langfuse_server: ServedStandIn, langfuse_clock: Clock) -> None:
+def test_outages(langfuse_outage: OutageControl, langfuse_server: LangfuseServer, langfuse_clock: Clock) -> None:
     assert_type(langfuse_outage("hang", paths="otlp"), AbstractContextManager[Outage])
     with langfuse_outage("http_503", "reset", retry_after=1) as outage:
         assert_type(outage.attempts, int)

@@ -17,7 +17,7 @@ from pytest_langfuse.outage.faults import FAULTS, ClientFault
 from pytest_langfuse.outage.faults.connection import refused
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server.langfuse_server import Arrival, LangfuseServer
-from pytest_langfuse.recording.otlp.decode import DecodeError, decode_records
+from pytest_langfuse.recording.otlp.decode import DecodeError
 from pytest_langfuse.standin.paths import ENDPOINTS
 from pytest_langfuse.standin.stand_in import StandIn
 
@@ -106,7 +106,7 @@ class Console:
         self._stand_in = stand_in
         self._json = as_json
         self._lock = threading.Lock()
-        self._requests = self._struck = self._bodies = self._observations = 0
+        self._requests = self._struck = self._exports = self._observations = 0
 
     def listening(self, server: LangfuseServer, outage: Outage | None) -> None:
         """The first line: where to send to."""
@@ -142,13 +142,13 @@ class Console:
     def _new_observations(self) -> list[str]:
         """Names of the observations that arrived since the last call."""
         with self._lock:
-            new = self._stand_in.bodies[self._bodies :]
-            self._bodies += len(new)
+            new = self._stand_in.exports[self._exports :]
+            self._exports += len(new)
             names: list[str] = []
-            for body in new:
-                # A body can be right for Langfuse, which converts it later, and still be none that can be shown.
+            for export in new:
+                # Langfuse converts a body after it has accepted it, so an accepted body may fail to decode.
                 with contextlib.suppress(DecodeError):
-                    names += [record.name for record in decode_records(body)]
+                    names += [record.name for record in export.records]
             self._observations += len(names)
             return names
 

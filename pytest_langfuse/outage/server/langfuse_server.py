@@ -10,10 +10,10 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import httpx
 
@@ -21,11 +21,18 @@ from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.active_faults import InForce
 from pytest_langfuse.outage.faults import Strike
 from pytest_langfuse.outage.faults.disguise import SIGN_IN_PATH, sign_in_page
+from pytest_langfuse.recording.recorded_span import SpanKey
+from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.sources.source import Source
 from pytest_langfuse.standin.http.connections import Connections
 from pytest_langfuse.standin.http.exchange import Exchange, drain
 from pytest_langfuse.standin.http.listener import ClosedPort
 from pytest_langfuse.standin.http.request_reader import BadRequest, RequestReader, TlsHandshake
+from pytest_langfuse.standin.received_source import ReceivedSource
 from pytest_langfuse.standin.stand_in import StandIn
+
+if TYPE_CHECKING:
+    from pytest_langfuse import Observations
 
 #: handshake_failure, fatal (RFC 8446, 6.2): this server has no TLS.
 _TLS_ALERT = bytes.fromhex("15030300020228")
@@ -56,7 +63,8 @@ class LangfuseServer:
     `secret_key` are checked when they are given. `port=0` picks a port that this process has never used. Thread-safe;
     when `stop` returns, no thread, connection or file descriptor is left. It can be started again, on another port.
 
-    `on_arrival` is called with each request before it is answered, in the thread of its connection.
+    `on_arrival` is called with each request before it is answered, in the thread of its connection. `observations`
+    makes `spans` out of what arrived; the default is `pytest_langfuse.Observations`.
     """
 
     def __init__(
@@ -68,6 +76,7 @@ class LangfuseServer:
         public_key: str | None = None,
         secret_key: str | None = None,
         on_arrival: Callable[[Arrival], None] | None = None,
+        observations: Callable[[Source], Observations] | None = None,
     ) -> None:
         if stand_in is not None and (public_key is not None or secret_key is not None):
             raise TypeError("keys are checked by the stand-in: give them to StandIn(public_key=…, secret_key=…)")
@@ -82,6 +91,8 @@ class LangfuseServer:
         self._arrived = threading.Condition()
         self._readers: dict[socket.socket, RequestReader] = {}
         self._count = 0
+        self._received = ReceivedSource(self.stand_in, self.wait_for_news)
+        self._observations = observations or _public_observations
 
     # -- running -----------------------------------------------------------------------------------------------
 
@@ -197,6 +208,22 @@ class LangfuseServer:
         reader = self._readers.get(connection)
         return reader is None or not reader.waits
 
+    # -- what was accepted -------------------------------------------------------------------------------------
+
+    @property
+    def spans(self) -> Observations:
+        """The observations that arrived and were accepted, with all assertions."""
+        return self._observations(self._received)
+
+    @property
+    def scores(self) -> list[Score]:
+        """The scores that arrived, as Langfuse shows them."""
+        return self.stand_in.scores
+
+    def accepted(self) -> Collection[SpanKey]:
+        """Trace id and span id of each span that was accepted."""
+        return self._received.keys()
+
     # -- faults ------------------------------------------------------------------------------------------------
 
     def refuse(self) -> None:
@@ -263,3 +290,11 @@ class LangfuseServer:
             self._arrived.notify_all()
         if self._on_arrival is not None:
             self._on_arrival(arrival)
+
+
+def _public_observations(source: Source) -> Observations:
+    # By its public name: this folder does not import `expect`. Loaded here, since a server that is run by hand does
+    # not need it.
+    from pytest_langfuse import Observations
+
+    return Observations(source)

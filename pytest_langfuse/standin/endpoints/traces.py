@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Refusal
+from pytest_langfuse.standin.received_export import ReceivedExport
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -23,12 +24,12 @@ _TRACES_ONLY = (
 
 
 class Traces:
-    """Export bodies that were accepted, decompressed, in order of arrival."""
+    """The exports that were accepted, in order of arrival."""
 
     def __init__(self, lock: RLock) -> None:
         self._lock = lock
-        self.bodies: list[bytes] = []
-        self.listeners: list[Callable[[str, bytes], None]] = []
+        self.exports: list[ReceivedExport] = []
+        self.listeners: list[Callable[[ReceivedExport], None]] = []
 
     def endpoints(self) -> list[Endpoint]:
         """What this resource answers."""
@@ -47,10 +48,11 @@ class Traces:
         else:
             raise _Rejected("Invalid content type")
         _check_version(call.request.headers.get("x-langfuse-ingestion-version"))
+        export = ReceivedExport(call.prefix, body)
         with self._lock:
-            self.bodies.append(body)
+            self.exports.append(export)
         for listener in list(self.listeners):
-            listener(call.prefix, body)
+            listener(export)
         # An empty ExportTraceServiceResponse, in the encoding of the request: all spans are accepted (OTLP 1.5,
         # "Full Success").
         if PROTOBUF in content_type:

@@ -5,6 +5,7 @@ import gc
 import gzip
 import http.client
 import itertools
+import json
 import os
 import random
 import socket
@@ -28,9 +29,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from pytest_langfuse import Observations
 from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.standin.http.listener import ClosedPort
-from pytest_langfuse.standin.received import Received
+from pytest_langfuse.standin.received_source import ReceivedSource
 from pytest_langfuse.standin.stand_in import StandIn
 
 FDS = Path("/proc/self/fd")
@@ -88,7 +90,7 @@ def test_opentelemetrys_exporter_delivers_what_it_encodes(server: LangfuseServer
 
     (body,) = server.stand_in.bodies
     assert ExportTraceServiceRequest.FromString(body) == encode_spans(sent)
-    assert [observation.name for observation in Received(server.stand_in).observations()] == ["one", "two"]
+    assert [observation.name for observation in ReceivedSource(server.stand_in).observations()] == ["one", "two"]
 
 
 def test_the_real_sdk_over_a_real_socket(server: LangfuseServer) -> None:
@@ -110,7 +112,7 @@ def test_the_real_sdk_over_a_real_socket(server: LangfuseServer) -> None:
         manager.prompt_cache._task_manager.shutdown()
         manager.httpx_client.close()
 
-    (observation,) = Received(server.stand_in).observations()
+    (observation,) = ReceivedSource(server.stand_in).observations()
     assert (observation.name, observation.type, observation.model) == ("answer", "generation", "gpt-4o")
     assert [score.name for score in server.stand_in.scores] == ["ok"]
 
@@ -413,6 +415,26 @@ def test_threads_that_are_refused_share_one_port(server: LangfuseServer, monkeyp
         thread.join()
     assert len(made) == 1
     assert len(set(urls)) == 1
+
+
+# -- what was accepted -------------------------------------------------------------------------------------------
+
+
+def test_spans_and_scores_without_pytest(server: LangfuseServer, client: http.client.HTTPConnection) -> None:
+    spans = [{"traceId": "ab" * 16, "spanId": "cd" * 8, "name": "answer"}]
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]})
+    headers = {"Content-Type": "application/json"}
+    assert ask(client, "POST", "/api/public/otel/v1/traces", body=body, headers=headers)[0] == 200
+    assert ask(client, "POST", "/api/public/scores", body=SCORE)[0] == 200
+    server.spans.assert_tree("span answer")
+    assert isinstance(server.spans, Observations)
+    assert [score.name for score in server.scores] == ["s#"]
+    assert server.accepted() == {(int("ab" * 16, 16), int("cd" * 8, 16))}
+
+
+def test_spans_are_what_the_caller_makes_of_them() -> None:
+    with LangfuseServer(observations=lambda source: list(source.observations())) as server:
+        assert server.spans == []
 
 
 # -- settling ----------------------------------------------------------------------------------------------------
