@@ -132,7 +132,7 @@ def langfuse_tracing(request: pytest.FixtureRequest) -> Iterator[ClientFactory]:
     """
     from pytest_langfuse.recording.sdk import fresh_globals
     from pytest_langfuse.tracing import init_tracing
-    from pytest_langfuse.tracing._singleton import fresh
+    from pytest_langfuse.tracing.singleton import fresh
 
     _capturing(request)
     with fresh_globals(), fresh():

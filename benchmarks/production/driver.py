@@ -42,9 +42,9 @@ def build(way: str, url: str, **ours: Any) -> Any:
 
 def pipeline() -> Any:
     """What is behind the client of `init_tracing`."""
-    from pytest_langfuse.tracing import _singleton
+    from pytest_langfuse.tracing import singleton as singleton_module
 
-    installed: Any = _singleton.singleton.installation
+    installed: Any = singleton_module.singleton.installation
     return installed.pipeline
 
 

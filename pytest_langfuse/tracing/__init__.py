@@ -15,21 +15,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_langfuse.tracing._singleton import (
-        get_langfuse_client,
-        init_tracing,
-        shutdown_tracing,
-        tracing_health,
-    )
     from pytest_langfuse.tracing.config import ConfigError, TracingConfig, get_tracing_config
     from pytest_langfuse.tracing.context import RequestContext, get_request_context, request_context, run_with_context
     from pytest_langfuse.tracing.decorator import safe_trace
     from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
     from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
-    from pytest_langfuse.tracing.propagation.carry import carry_context
+    from pytest_langfuse.tracing.propagation.carry_context import carry_context
     from pytest_langfuse.tracing.propagation.headers import extract_context, inject_headers
     from pytest_langfuse.tracing.propagation.httpx_client import instrument_httpx
     from pytest_langfuse.tracing.propagation.requests_client import instrument_requests
+    from pytest_langfuse.tracing.singleton import (
+        get_langfuse_client,
+        init_tracing,
+        shutdown_tracing,
+        tracing_health,
+    )
     from pytest_langfuse.tracing.web.aiohttp_server import langfuse_aiohttp_middleware
     from pytest_langfuse.tracing.web.asgi import LangfuseASGIMiddleware
     from pytest_langfuse.tracing.web.wsgi import LangfuseWSGIMiddleware
@@ -73,10 +73,10 @@ _HOMES = {
     "TracingHealth": "delivery.health",
     "carry_context": "propagation.carry",
     "extract_context": "propagation.headers",
-    "get_langfuse_client": "_singleton",
+    "get_langfuse_client": "singleton",
     "get_request_context": "context",
     "get_tracing_config": "config",
-    "init_tracing": "_singleton",
+    "init_tracing": "singleton",
     "inject_headers": "propagation.headers",
     "instrument_httpx": "propagation.httpx_client",
     "instrument_requests": "propagation.requests_client",
@@ -84,8 +84,8 @@ _HOMES = {
     "request_context": "context",
     "run_with_context": "context",
     "safe_trace": "decorator",
-    "shutdown_tracing": "_singleton",
-    "tracing_health": "_singleton",
+    "shutdown_tracing": "singleton",
+    "tracing_health": "singleton",
 }
 
 

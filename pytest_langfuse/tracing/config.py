@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
-from pytest_langfuse.tracing import _parsing as parsing
-from pytest_langfuse.tracing._parsing import Invalid, Parser
+from pytest_langfuse.tracing import setting_parsers as parsing
+from pytest_langfuse.tracing.setting_parsers import Invalid, Parser
 
 DEFAULT_BASE_URL = "https://cloud.langfuse.com"
 

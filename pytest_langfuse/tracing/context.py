@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 from langfuse import propagate_attributes
 from opentelemetry import context as otel_context
 
-from pytest_langfuse.tracing._failures import failures, logger
-from pytest_langfuse.tracing._sdk import METADATA_IS_JSON
-from pytest_langfuse.tracing._steps import Steps, stepwise, stepwise_async
+from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
+from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
 
 Result = TypeVar("Result")
 
@@ -89,7 +89,7 @@ class request_context:  # noqa: N801 - read as a statement: `with request_contex
 
     def __enter__(self) -> RequestContext:
         """Attach it; a failure of tracing is logged, never raised."""
-        entry = _Entry(self, None)
+        entry = _Entered(self, None)
         values = otel_context.set_value(_ENTRY, entry, within(self._context))
         entry.token = otel_context.attach(values)
         return get_request_context()
@@ -99,7 +99,7 @@ class request_context:  # noqa: N801 - read as a statement: `with request_contex
     ) -> None:
         """Restore what was there before."""
         entry = otel_context.get_value(_ENTRY)
-        if isinstance(entry, _Entry) and entry.owner is self and entry.token is not None:
+        if isinstance(entry, _Entered) and entry.owner is self and entry.token is not None:
             otel_context.detach(entry.token)
 
     async def __aenter__(self) -> RequestContext:
@@ -114,7 +114,7 @@ class request_context:  # noqa: N801 - read as a statement: `with request_contex
 
 
 @dataclass(slots=True)
-class _Entry:
+class _Entered:
     """One entering of a `request_context`; kept in the context that it attached, so each task finds its own."""
 
     owner: request_context
@@ -135,9 +135,9 @@ def run_with_context(
     if inspect.iscoroutine(result):
         return _await_within(entering, result)  # type: ignore[return-value]
     if inspect.isgenerator(result):
-        return stepwise(lambda: result, lambda _args, _kwargs: Steps(within))()  # type: ignore[no-any-return]
+        return wrap_generator(lambda: result, lambda _args, _kwargs: GeneratorContext(within))()  # type: ignore[no-any-return]
     if inspect.isasyncgen(result):
-        return stepwise_async(lambda: result, lambda _args, _kwargs: Steps(within))()  # type: ignore[no-any-return]
+        return wrap_async_generator(lambda: result, lambda _args, _kwargs: GeneratorContext(within))()  # type: ignore[no-any-return]
     return result  # type: ignore[no-any-return]
 
 

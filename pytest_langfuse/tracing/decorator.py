@@ -11,9 +11,9 @@ from typing import Any, Literal, TypeVar, overload
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 
-from pytest_langfuse.tracing import _singleton
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._steps import Steps, stepwise, stepwise_async
+from pytest_langfuse.tracing import singleton
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 ObservationType = Literal[
@@ -86,7 +86,7 @@ class _Settings:
         return {"args": args[1:] if self.is_method else args, "kwargs": kwargs}
 
 
-class _Call:
+class _ObservedCall:
     """One observed call. No method raises, whatever tracing does."""
 
     def __init__(self, settings: _Settings, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -96,7 +96,7 @@ class _Call:
         #: OpenTelemetry's context in which the observation is the current one.
         self.context = otel_context.get_current()
         try:
-            if (client := _singleton.current_client()) is not None:
+            if (client := singleton.current_client()) is not None:
                 start: Any = client.start_as_current_observation
                 value = settings.input(args, kwargs)
                 # The scope is left at once: a generator's steps need its context, not the consumer's.
@@ -147,9 +147,9 @@ def _level(error: BaseException) -> str | None:
 def _traced(function: Any, settings: _Settings) -> Any:
     settings.is_method = _is_method(function)
     if inspect.isgeneratorfunction(function):
-        return stepwise(function, lambda args, kwargs: _Stream(settings, args, kwargs))
+        return wrap_generator(function, lambda args, kwargs: _ObservedGenerator(settings, args, kwargs))
     if inspect.isasyncgenfunction(function):
-        return stepwise_async(function, lambda args, kwargs: _Stream(settings, args, kwargs))
+        return wrap_async_generator(function, lambda args, kwargs: _ObservedGenerator(settings, args, kwargs))
     if inspect.iscoroutinefunction(function):
         return _traced_coroutine(function, settings)
     return _traced_function(function, settings)
@@ -158,7 +158,7 @@ def _traced(function: Any, settings: _Settings) -> Any:
 def _traced_function(function: Callable[..., Any], settings: _Settings) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        observed = _Call(settings, args, kwargs)
+        observed = _ObservedCall(settings, args, kwargs)
         token = otel_context.attach(observed.context)
         try:
             result = function(*args, **kwargs)
@@ -176,7 +176,7 @@ def _traced_function(function: Callable[..., Any], settings: _Settings) -> Calla
 def _traced_coroutine(function: Callable[..., Any], settings: _Settings) -> Callable[..., Any]:
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        observed = _Call(settings, args, kwargs)
+        observed = _ObservedCall(settings, args, kwargs)
         token = otel_context.attach(observed.context)
         try:
             result = await function(*args, **kwargs)
@@ -204,11 +204,11 @@ def _name_of(function: Any) -> str:
     return getattr(function, "__name__", None) or type(function).__name__
 
 
-class _Stream(Steps):
+class _ObservedGenerator(GeneratorContext):
     """An observed generator: its observation is current during its steps, and not while its consumer runs."""
 
     def __init__(self, settings: _Settings, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._call = _Call(settings, args, kwargs)
+        self._call = _ObservedCall(settings, args, kwargs)
         super().__init__(self._call.context)
         self._items: list[Any] | None = [] if settings.capture_output else None
 

@@ -240,8 +240,8 @@ def test_a_signal_while_the_main_thread_is_inside_a_flush_does_not_deadlock(star
     app = start("""
         init_tracing()
         observe()
-        from pytest_langfuse.tracing import _singleton
-        exporter = _singleton.singleton.installation.pipeline.exporter
+        from pytest_langfuse.tracing import singleton as singleton_module
+        exporter = singleton_module.singleton.installation.pipeline.exporter
         export = exporter.export
         def slow(spans):
             ready()

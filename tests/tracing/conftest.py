@@ -11,7 +11,7 @@ import pytest
 from langfuse import Langfuse
 
 from pytest_langfuse.recording.sdk import fresh_globals
-from pytest_langfuse.tracing import _singleton
+from pytest_langfuse.tracing import singleton as singleton_module
 from tests.helpers.loopback_langfuse import Collector
 
 
@@ -34,7 +34,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Langfuse, OpenTelemetry and the tracing singleton as on a fresh interpreter; nothing is captured."""
-    with fresh_globals(), _singleton.fresh():
+    with fresh_globals(), singleton_module.fresh():
         yield
 
 

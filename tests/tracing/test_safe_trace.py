@@ -9,8 +9,9 @@ from langfuse import Langfuse
 from opentelemetry.sdk.trace import Span
 from opentelemetry.trace import get_current_span
 
-from pytest_langfuse.tracing import _singleton, request_context, safe_trace
-from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing import request_context, safe_trace
+from pytest_langfuse.tracing import singleton as singleton_module
+from pytest_langfuse.tracing.failures import failures
 
 
 @pytest.fixture
@@ -343,7 +344,7 @@ def broken(*args, **kwargs):
 
 
 BREAKAGES = {
-    "client": lambda patch: patch.setattr(_singleton, "current_client", broken),
+    "client": lambda patch: patch.setattr(singleton_module, "current_client", broken),
     "start": lambda patch: patch.setattr(Langfuse, "start_as_current_observation", broken),
     "start of the span": lambda patch: patch.setattr("opentelemetry.sdk.trace.Tracer.start_span", broken),
     "update": lambda patch: patch.setattr("langfuse.LangfuseSpan.update", broken),

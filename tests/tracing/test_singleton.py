@@ -19,7 +19,7 @@ from pytest_langfuse.tracing import (
     safe_trace,
     shutdown_tracing,
 )
-from pytest_langfuse.tracing import _singleton as singleton_module
+from pytest_langfuse.tracing import singleton as singleton_module
 
 pytestmark = pytest.mark.usefixtures("fresh")
 

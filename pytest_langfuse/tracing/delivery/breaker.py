@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing.failures import failures
 
 State = Literal["closed", "open", "half_open"]
 Listener = Callable[[State, State], None]

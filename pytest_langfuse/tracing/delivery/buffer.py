@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pytest_langfuse.tracing.delivery.otlp import Body, without_oldest
+from pytest_langfuse.tracing.delivery.export_body import ExportBody, without_oldest
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
     """A body in a buffer."""
 
-    body: Body
+    body: ExportBody
     key: int = 0
     #: To be sent without others, after Langfuse refused it together with them.
     alone: bool = False
@@ -31,7 +31,7 @@ class Buffer(Protocol):
     #: Whether what is in it outlives the process.
     durable: bool
 
-    def put(self, body: Body) -> int:
+    def put(self, body: ExportBody) -> int:
         """Add a body; returns how many spans had to go for it, the oldest first."""
 
     def take(self, spans: int, size: int) -> list[Batch]:
@@ -46,7 +46,7 @@ class Buffer(Protocol):
     def give_back(self, batches: Sequence[Batch], *, last: bool = False) -> None:
         """They are to be tried again, before all others or after them."""
 
-    def replace(self, batch: Batch, bodies: Sequence[Body]) -> None:
+    def replace(self, batch: Batch, bodies: Sequence[ExportBody]) -> None:
         """Put parts of a taken batch in its place."""
 
     def counts(self) -> tuple[int, int]:
@@ -70,7 +70,7 @@ class MemoryBuffer:
         self._waiting: deque[Batch] = deque()
         self._spans = self._bytes = 0
 
-    def put(self, body: Body) -> int:
+    def put(self, body: ExportBody) -> int:
         """See `Buffer`. A body that is too large for the buffer is itself what has to go."""
         with self._lock:
             dropped = self._make_room(body)
@@ -108,7 +108,7 @@ class MemoryBuffer:
             else:
                 self._waiting.extendleft(reversed(batches))
 
-    def replace(self, batch: Batch, bodies: Sequence[Body]) -> None:
+    def replace(self, batch: Batch, bodies: Sequence[ExportBody]) -> None:
         """See `Buffer`."""
         with self._lock:
             self._discounted(batch)
@@ -128,7 +128,7 @@ class MemoryBuffer:
         self._waiting = deque()
         self._spans = self._bytes = 0
 
-    def _make_room(self, body: Body) -> int:
+    def _make_room(self, body: ExportBody) -> int:
         dropped = 0
         while self._waiting and (
             self._spans + body.spans > self._max_spans or self._bytes + len(body.data) > self._max_bytes

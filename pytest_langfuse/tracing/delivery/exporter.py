@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._sdk import SDK_VERSION
 from pytest_langfuse.tracing.delivery.buffer import Buffer
-from pytest_langfuse.tracing.delivery.ledger import Ledger
-from pytest_langfuse.tracing.delivery.otlp import encode
+from pytest_langfuse.tracing.delivery.export_body import encode
 from pytest_langfuse.tracing.delivery.sender import Sender
+from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.langfuse_internals import SDK_VERSION
 
 #: langfuse/_client/span_processor.py (4.5.1, 5.0.4).
 TRACES_PATH = "/api/public/otel/v1/traces"
 
 
-def headers(public_key: str, secret_key: str, additional: Mapping[str, str] | None = None) -> dict[str, str]:
+def langfuse_headers(public_key: str, secret_key: str, additional: Mapping[str, str] | None = None) -> dict[str, str]:
     """What Langfuse wants to see with each export; a client that is given an exporter makes none itself."""
     token = base64.b64encode(f"{public_key}:{secret_key}".encode()).decode("ascii")
     return {
@@ -43,7 +43,7 @@ class StoreForwardExporter(SpanExporter):
     #: For test harnesses: a success of `export` is no delivery yet.
     delivers_later = True
 
-    def __init__(self, *, buffer: Buffer, sender: Sender, ledger: Ledger) -> None:
+    def __init__(self, *, buffer: Buffer, sender: Sender, ledger: SpanLedger) -> None:
         self._buffer, self._sender, self._ledger = buffer, sender, ledger
         #: Spans that reached this exporter.
         self.received = 0

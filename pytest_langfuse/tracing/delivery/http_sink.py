@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from pytest_langfuse.tracing._failures import logger
 from pytest_langfuse.tracing.delivery.transport import PERMITTED
+from pytest_langfuse.tracing.failures import logger
 
 #: A server may ask for patience, but not for ever.
 LONGEST_RETRY_AFTER = 3600.0

@@ -13,26 +13,26 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Sampler
 
-from pytest_langfuse.tracing import _sdk
-from pytest_langfuse.tracing._clock import now
-from pytest_langfuse.tracing._failures import failures, logger
+from pytest_langfuse.tracing import langfuse_internals
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, State
 from pytest_langfuse.tracing.delivery.buffer import Buffer, MemoryBuffer
-from pytest_langfuse.tracing.delivery.exporter import TRACES_PATH, StoreForwardExporter, headers
+from pytest_langfuse.tracing.delivery.environment_attributes import EnvironmentAttributes
+from pytest_langfuse.tracing.delivery.exporter import TRACES_PATH, StoreForwardExporter, langfuse_headers
 from pytest_langfuse.tracing.delivery.head_sampler import RateSampler, RecordingSampler
 from pytest_langfuse.tracing.delivery.health import TracingHealth
 from pytest_langfuse.tracing.delivery.http_sink import HttpSink
-from pytest_langfuse.tracing.delivery.ledger import Balance, Ledger
 from pytest_langfuse.tracing.delivery.provider import PipelineProvider, install_provider
 from pytest_langfuse.tracing.delivery.sender import Sender
+from pytest_langfuse.tracing.delivery.span_ledger import Balance, SpanLedger
 from pytest_langfuse.tracing.delivery.spool import Spool
-from pytest_langfuse.tracing.delivery.stamp import Stamp
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
-from pytest_langfuse.tracing.delivery.transport import BoundedTransport, Connections
+from pytest_langfuse.tracing.delivery.transport import BoundedTransport, TransportPool
+from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.monotonic import now
 
-_HURRY_STEP = 0.02
-_HURRY_SECONDS = 60.0
+_FLUSH_STEP = 0.02
+_FLUSH_SECONDS = 60.0
 
 
 class Pipeline:
@@ -47,33 +47,33 @@ class Pipeline:
             )
             raise ConfigError(message)
         self._config, self._release = config, release
-        self.ledger = Ledger()
+        self.ledger = SpanLedger()
         self.breaker = CircuitBreaker(
             failure_threshold=config.breaker_failure_threshold, recovery_timeout=config.breaker_recovery_timeout
         )
         self.breaker.add_listener(self._log_breaker)
         self.buffer = _buffer(config)
-        self.connections = Connections()
+        self.transports = TransportPool()
         public_key, secret_key, base_url = (
             str(value) for value in (config.public_key, config.secret_key, config.base_url)
         )
         self.host = httpx.URL(base_url).host
         self.rest_client = httpx.Client(
-            transport=BoundedTransport(self.connections, host=self.host, breaker=self.breaker),
+            transport=BoundedTransport(self.transports, host=self.host, breaker=self.breaker),
             timeout=config.timeout,
             headers=additional_headers,
         )
         self._sink = HttpSink(
             client=self.rest_client,
             endpoint=base_url + TRACES_PATH,
-            headers=headers(public_key, secret_key, additional_headers),
+            headers=langfuse_headers(public_key, secret_key, additional_headers),
         )
         self.sender = Sender(buffer=self.buffer, sink=self._sink, breaker=self.breaker, ledger=self.ledger)
         self.exporter = StoreForwardExporter(buffer=self.buffer, sender=self.sender, ledger=self.ledger)
         self.sampler: TailSampler | None = None
-        self._queue: _sdk.SpanQueue | None = None
+        self._queue: langfuse_internals.SpanQueue | None = None
         self._head: SpanProcessor | None = None
-        self._closing = self._hurrying = False
+        self._closing = self._flushing = False
         self.provider = PipelineProvider(
             install_provider(config.environment, release, self._head_sampler()), build=self._build, flush=self._flush
         )
@@ -96,21 +96,21 @@ class Pipeline:
             healthy=state == "closed" and self.breaker.failures == 0,
         )
 
-    def hurry(self) -> None:
+    def start_flushing(self) -> None:
         """From now on send what ends at once: the process is about to end, and may do so without notice."""
-        if not self._hurrying:
-            self._hurrying = True
-            thread = threading.Thread(target=self._hurry, name="langfuse-tracing-hurry", daemon=True)
+        if not self._flushing:
+            self._flushing = True
+            thread = threading.Thread(target=self._keep_flushing, name="langfuse-tracing-flush", daemon=True)
             # At the interpreter's end there are no new threads (Python 3.12), and the shutdown at exit does the same.
             with suppress(RuntimeError):
                 thread.start()
 
-    def _hurry(self) -> None:
-        until = now() + _HURRY_SECONDS
+    def _keep_flushing(self) -> None:
+        until = now() + _FLUSH_SECONDS
         while (head := self._head) is not None and not self._closing and now() < until:
             head.force_flush()
-            time.sleep(_HURRY_STEP)
-        self._hurrying = False
+            time.sleep(_FLUSH_STEP)
+        self._flushing = False
 
     def close(self, timeout: float) -> None:
         """Let in no more, and start to send the rest; `timeout` is how long the caller is going to wait for that."""
@@ -119,8 +119,8 @@ class Pipeline:
         if head is not None:
             # What is in the SDK's queue goes to the buffer.
             head.shutdown()
-            if self.provider.gate.target is head:
-                self.provider.gate.target, self.provider.gate.lost = None, _LateSpans()
+            if self.provider.processor.target is head:
+                self.provider.processor.target, self.provider.processor.lost = None, _LateSpans()
         self.sender.stop(timeout)
 
     def finish(self, *, sent: bool) -> Balance:
@@ -136,7 +136,7 @@ class Pipeline:
         balance = self.ledger.close(kept=kept)
         if sent:
             self.buffer.close()
-            self.connections.close()
+            self.transports.close()
         return balance
 
     def before_fork(self) -> None:
@@ -153,7 +153,7 @@ class Pipeline:
         """In a forked child: counts from zero; threads, locks, connections and the spool's file are its own."""
         self.ledger.after_fork()
         self.breaker.after_fork()
-        self.connections.after_fork()
+        self.transports.after_fork()
         if self._queue is not None:
             self._queue.renew_lock()
         if self.sampler is not None:
@@ -173,12 +173,19 @@ class Pipeline:
     def _build(self, processor: SpanProcessor) -> SpanProcessor:
         config = self._config
         if isinstance(processor, BatchSpanProcessor):
-            self._queue = _sdk.watch_queue(processor, self.ledger.ended, lambda: self.ledger.dropped("queue_full"))
-            _sdk.watch_transformations(processor, lambda inner: _Transformations(inner, self.exporter, self.ledger))
+            self._queue = langfuse_internals.watch_queue(
+                processor, self.ledger.ended, lambda: self.ledger.dropped("queue_full")
+            )
+            langfuse_internals.watch_transformations(
+                processor, lambda inner: _Transformations(inner, self.exporter, self.ledger)
+            )
         head = processor
-        attributes = {_sdk.ENVIRONMENT: config.environment, **({_sdk.RELEASE: self._release} if self._release else {})}
+        attributes = {
+            langfuse_internals.ENVIRONMENT: config.environment,
+            **({langfuse_internals.RELEASE: self._release} if self._release else {}),
+        }
         if any(key not in self.provider.resource.attributes for key in attributes):
-            head = Stamp(head, attributes)
+            head = EnvironmentAttributes(head, attributes)
         if config.sample_rate < 1 or self._decides_late:
             head = self.sampler = TailSampler(
                 head,
@@ -223,7 +230,7 @@ class _LateSpans:
 class _Transformations(SpanExporter):
     """Around the SDK's exporter, which drops a batch without a word when the application's mask fails on it."""
 
-    def __init__(self, inner: SpanExporter, last: StoreForwardExporter, ledger: Ledger) -> None:
+    def __init__(self, inner: SpanExporter, last: StoreForwardExporter, ledger: SpanLedger) -> None:
         self._inner, self._last, self._ledger = inner, last, ledger
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:

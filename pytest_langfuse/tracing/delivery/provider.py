@@ -1,7 +1,7 @@
 """Where the pipeline is attached to OpenTelemetry, so that it can be taken off again.
 
-OpenTelemetry sets a global tracer provider once and removes no span processor from it. A `Gate` is therefore the one
-processor that stays; what is behind it comes and goes with `init_tracing` and `shutdown_tracing`.
+OpenTelemetry sets a global tracer provider once and removes no span processor from it. A `DetachableProcessor`
+is therefore the one processor that stays; its pipeline comes and goes with `init_tracing` and `shutdown_tracing`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
-from pytest_langfuse.tracing._sdk import ENVIRONMENT, RELEASE
-from pytest_langfuse.tracing.propagation.parents import parents
+from pytest_langfuse.tracing.delivery.exported_ancestor import exported_ancestors
+from pytest_langfuse.tracing.langfuse_internals import ENVIRONMENT, RELEASE
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 
-class Gate(SpanProcessor):
+class DetachableProcessor(SpanProcessor):
     """Passes spans on to the pipeline that is installed, and to nothing while there is none.
 
     A span that was open when this process was forked off is the parent's to export: here it ends unseen.
@@ -41,7 +41,7 @@ class Gate(SpanProcessor):
         """Pass it on."""
         if (target := self.target) is not None:
             self._open.add(span.get_span_context().span_id)
-            parents.started(span, parent_context)
+            exported_ancestors.started(span, parent_context)
             target.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -71,26 +71,26 @@ class Gate(SpanProcessor):
         self._open = set()
 
 
-_gates: weakref.WeakKeyDictionary[Any, Gate] = weakref.WeakKeyDictionary()
+_processors: weakref.WeakKeyDictionary[Any, DetachableProcessor] = weakref.WeakKeyDictionary()
 
 
-def gate_of(provider: SdkTracerProvider) -> Gate:
-    """The provider's gate; added to it the first time. Not thread-safe: the singleton's lock is held."""
-    gate = _gates.get(provider)
-    if gate is None:
-        gate = _gates[provider] = Gate()
-        provider.add_span_processor(gate)
-    return gate
+def detachable_processor_of(provider: SdkTracerProvider) -> DetachableProcessor:
+    """The provider's processor; added to it the first time. Not thread-safe: the singleton's lock is held."""
+    processor = _processors.get(provider)
+    if processor is None:
+        processor = _processors[provider] = DetachableProcessor()
+        provider.add_span_processor(processor)
+    return processor
 
 
-def gates_after_fork() -> None:
-    """In a forked child: see `Gate.after_fork`."""
-    for gate in list(_gates.values()):
-        gate.after_fork()
+def processors_after_fork() -> None:
+    """In a forked child: see `DetachableProcessor.after_fork`."""
+    for processor in list(_processors.values()):
+        processor.after_fork()
 
 
 class PipelineProvider(trace.TracerProvider):
-    """What the Langfuse client gets for a tracer provider: it puts its span processor behind the gate.
+    """What the Langfuse client gets for a tracer provider: it puts its span processor behind the processor.
 
     `build` makes the pipeline of the client's span processor; `flush(seconds)` waits until what the pipeline has
     taken was sent.
@@ -104,12 +104,12 @@ class PipelineProvider(trace.TracerProvider):
         flush: Callable[[float], bool],
     ) -> None:
         self.provider = provider
-        self.gate = gate_of(provider)
+        self.processor = detachable_processor_of(provider)
         self._build, self._flush = build, flush
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Install the pipeline."""
-        self.gate.target, self.gate.lost = self._build(span_processor), None
+        self.processor.target, self.processor.lost = self._build(span_processor), None
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
         """A tracer of the provider behind."""
@@ -117,11 +117,11 @@ class PipelineProvider(trace.TracerProvider):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the pipeline; the provider's other processors are not ours."""
-        return self.gate.force_flush(timeout_millis) and self._flush(timeout_millis / 1000)
+        return self.processor.force_flush(timeout_millis) and self._flush(timeout_millis / 1000)
 
     def shutdown(self) -> None:
         """Shut the pipeline down; the provider's other processors are not ours."""
-        self.gate.shutdown()
+        self.processor.shutdown()
 
     @property
     def resource(self) -> Resource:

@@ -6,14 +6,14 @@ import random
 import sqlite3
 import threading
 
-from pytest_langfuse.tracing._clock import now
-from pytest_langfuse.tracing._failures import failures, logger
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
 from pytest_langfuse.tracing.delivery.buffer import Batch, Buffer
+from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY, halves
 from pytest_langfuse.tracing.delivery.http_sink import Outcome, Sink, Verdict
-from pytest_langfuse.tracing.delivery.ledger import Ledger
-from pytest_langfuse.tracing.delivery.otlp import LARGEST_BODY, halves
+from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.spool import Spool
+from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.monotonic import now
 
 #: So many spans at most in one request, however small they are.
 MOST_SPANS = 2048
@@ -33,7 +33,7 @@ _SUSPECT, _HOPELESS = 3, 20
 class Sender:
     """Takes batches from `buffer` to `sink` in a daemon thread, as the breaker permits, and keeps the ledger."""
 
-    def __init__(self, *, buffer: Buffer, sink: Sink, breaker: CircuitBreaker, ledger: Ledger) -> None:
+    def __init__(self, *, buffer: Buffer, sink: Sink, breaker: CircuitBreaker, ledger: SpanLedger) -> None:
         self._buffer, self._sink, self._breaker, self._ledger = buffer, sink, breaker, ledger
         self._largest = LARGEST_BODY
         self._not_before = self._retry_at = 0.0

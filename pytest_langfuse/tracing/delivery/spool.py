@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_langfuse.tracing._failures import failures, logger
 from pytest_langfuse.tracing.delivery.buffer import Batch
+from pytest_langfuse.tracing.delivery.export_body import ExportBody, without_oldest
 from pytest_langfuse.tracing.delivery.file_lock import FileLock
-from pytest_langfuse.tracing.delivery.otlp import Body, without_oldest
+from pytest_langfuse.tracing.failures import failures, logger
 
 #: So many processes may share one `spool_path`.
 MOST_FILES = 256
@@ -87,7 +87,7 @@ class Spool:
         try:
             for key, count, size, body in other.execute("SELECT id, spans, bytes, body FROM batches").fetchall():
                 with self._lock:
-                    self._insert(Body(body, count), size)
+                    self._insert(ExportBody(body, count), size)
                 other.execute("DELETE FROM batches WHERE id = ?", (key,))
                 spans += count
         finally:
@@ -95,7 +95,7 @@ class Spool:
         path.unlink()
         return spans
 
-    def put(self, body: Body) -> int:
+    def put(self, body: ExportBody) -> int:
         """See `Buffer`."""
         with self._lock, self._transaction():
             dropped = self._make_room(body)
@@ -138,9 +138,9 @@ class Spool:
                         (batch.key,),
                     ).fetchone()
                 if batch.alone or batch.tries:
-                    self._known[batch.key] = dataclasses.replace(batch, body=Body(b"", batch.body.spans))
+                    self._known[batch.key] = dataclasses.replace(batch, body=ExportBody(b"", batch.body.spans))
 
-    def replace(self, batch: Batch, bodies: Sequence[Body]) -> None:
+    def replace(self, batch: Batch, bodies: Sequence[ExportBody]) -> None:
         """See `Buffer`. The parts go to the end: in a file there is no place before the first."""
         with self._lock, self._transaction():
             for body in bodies:
@@ -189,7 +189,7 @@ class Spool:
             self._count()
             raise
 
-    def _make_room(self, body: Body) -> int:
+    def _make_room(self, body: ExportBody) -> int:
         dropped = 0
         while self._spans + body.spans > self._max_spans or self._bytes + len(body.data) > self._max_bytes:
             oldest = self._oldest()
@@ -213,10 +213,10 @@ class Spool:
 
     def _load(self, key: int, spans: int) -> Batch:
         (data,) = self._db.execute("SELECT body FROM batches WHERE id = ?", (key,)).fetchone()
-        known = self._known.pop(key, Batch(Body(b"", 0), key))
-        return dataclasses.replace(known, body=Body(data, spans))
+        known = self._known.pop(key, Batch(ExportBody(b"", 0), key))
+        return dataclasses.replace(known, body=ExportBody(data, spans))
 
-    def _insert(self, body: Body, size: int, *, key: int | None = None) -> None:
+    def _insert(self, body: ExportBody, size: int, *, key: int | None = None) -> None:
         self._db.execute(
             "INSERT INTO batches (id, spans, bytes, body) VALUES (?, ?, ?, ?)", (key, body.spans, size, body.data)
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
-from pytest_langfuse.tracing.delivery.ledger import Ledger
+from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -30,7 +30,7 @@ _RATE_BITS = (1 << 64) - 1
 _SAMPLED = int(TraceFlags.SAMPLED)
 
 
-class _Trace:
+class _UndecidedTrace:
     __slots__ = ("open", "spans")
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class TailSampler(SpanProcessor):
         rate: float,
         keep_errors: bool,
         keep_slower_than: float | None,
-        ledger: Ledger,
+        ledger: SpanLedger,
         max_spans: int,
     ) -> None:
         self.processor = processor
@@ -66,7 +66,7 @@ class TailSampler(SpanProcessor):
 
     def _clear(self) -> None:
         self._lock = threading.Lock()
-        self._traces: OrderedDict[int, _Trace] = OrderedDict()
+        self._traces: OrderedDict[int, _UndecidedTrace] = OrderedDict()
         self._kept: OrderedDict[int, None] = OrderedDict()
         self._waiting = 0
 
@@ -82,7 +82,7 @@ class TailSampler(SpanProcessor):
                 return
             trace = self._traces.get(trace_id)
             if trace is None:
-                trace = self._traces[trace_id] = _Trace()
+                trace = self._traces[trace_id] = _UndecidedTrace()
             trace.open += 1
             victims = self._evict()
         self._drop(victims)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import httpx
 
-from pytest_langfuse.tracing._sdk import limit_reads
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
-from pytest_langfuse.tracing.delivery.time_limit import time_limit
+from pytest_langfuse.tracing.langfuse_internals import limit_reads
+from pytest_langfuse.tracing.time_limit import time_limit
 
 #: Request extension of a call that has its permit already.
 PERMITTED = {"pytest_langfuse.permitted": True}
@@ -37,7 +37,7 @@ class CircuitOpenError(httpx.ConnectError, CircuitOpen):
         self.request = request
 
 
-class Connections(httpx.BaseTransport):
+class TransportPool(httpx.BaseTransport):
     """The transports behind a client: made when they are needed, one for each proxy of the environment.
 
     A client that is given a transport does not look for proxies itself. A TLS context, which takes 20 ms to make, is

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import httpx
 
-from pytest_langfuse.tracing._failures import logger
+from pytest_langfuse.tracing.failures import logger
 
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 #: Clients disagree on where the host ends when one of these is in it, so no such address matches. The last three are
@@ -48,7 +48,7 @@ class AllowList:
         """Whether a request to `url` (a text, or an object whose text is one) may carry user and session."""
         if not self._rules or url is None:
             return False
-        found = origin(url)
+        found = host_and_port(url)
         return found is not None and self._matches(*found)
 
     def _matches(self, host: str, port: int | None) -> bool:
@@ -61,10 +61,10 @@ def allow_list(patterns: tuple[str, ...]) -> AllowList:
     return AllowList(patterns)
 
 
-def origin(url: object) -> tuple[str, int | None] | None:
+def host_and_port(url: object) -> tuple[str, int | None] | None:
     """Host, in the form in which hosts are compared, and port of an address; `None` if it has no plain host."""
     text = url.decode("latin-1") if isinstance(url, bytes) else str(url)
-    return _origin(text) if len(text) <= _LONGEST_CACHED else _origin.__wrapped__(text)
+    return _host_and_port(text) if len(text) <= _LONGEST_CACHED else _host_and_port.__wrapped__(text)
 
 
 #: Longer addresses are not remembered.
@@ -72,7 +72,7 @@ _LONGEST_CACHED = 512
 
 
 @functools.lru_cache(maxsize=1024)
-def _origin(url: str) -> tuple[str, int | None] | None:
+def _host_and_port(url: str) -> tuple[str, int | None] | None:
     authority = _AUTHORITY.match(url)
     if authority is None or _AMBIGUOUS.search(authority[1]) or authority[1].count("@") > 1:
         return None

@@ -15,9 +15,11 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pytest_langfuse.tracing import _singleton
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._sdk import (
+from pytest_langfuse.tracing import singleton
+from pytest_langfuse.tracing.context import LONGEST, RequestContext, get_request_context, within
+from pytest_langfuse.tracing.delivery.exported_ancestor import exported_ancestors
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.langfuse_internals import (
     BAGGAGE_PREFIX,
     SESSION_BAGGAGE,
     SESSION_KEY,
@@ -25,10 +27,8 @@ from pytest_langfuse.tracing._sdk import (
     USER_BAGGAGE,
     USER_KEY,
 )
-from pytest_langfuse.tracing.context import LONGEST, RequestContext, get_request_context, within
-from pytest_langfuse.tracing.propagation import incoming, w3c_baggage
+from pytest_langfuse.tracing.propagation import w3c_baggage, w3c_headers
 from pytest_langfuse.tracing.propagation.allow_list import allow_list
-from pytest_langfuse.tracing.propagation.parents import parents
 
 Headers = TypeVar("Headers", bound=MutableMapping[Any, Any])
 
@@ -57,7 +57,7 @@ def inject_headers(headers: Headers, *, url: object = None) -> Headers:
     return headers
 
 
-def extract_context(headers: incoming.Incoming) -> Context:
+def extract_context(headers: w3c_headers.Incoming) -> Context:
     """OpenTelemetry's context from the headers of a request or message; attach it and start observations in it.
 
     They belong to the sender's trace, and have the user and session of its `baggage`, which are also those of
@@ -69,7 +69,7 @@ def extract_context(headers: incoming.Incoming) -> Context:
     never raises.
     """
     try:
-        return _extracted(incoming.read(headers))
+        return _extracted(w3c_headers.read(headers))
     except Exception as error:  # noqa: BLE001 - whatever it is, the request is served
         failures.report("reading headers of a request", error)
         return Context()
@@ -77,18 +77,18 @@ def extract_context(headers: incoming.Incoming) -> Context:
 
 def allows(url: object) -> bool:
     """Whether a request to this address may carry user and session, by the configuration that is installed."""
-    installed = _singleton.singleton.installation
+    installed = singleton.singleton.installation
     return installed is not None and allow_list(installed.config.propagate_to).allows(url)
 
 
 def outgoing(headers: Mapping[Any, Any], *, allowed: bool) -> dict[str, str | None]:
     """Headers to set, or, with `None`, to remove."""
     span = trace.get_current_span()
-    present = incoming.values(headers, BAGGAGE)
+    present = w3c_headers.values(headers, BAGGAGE)
     result: dict[str, str | None] = {}
     if span.get_span_context().is_valid:
         carrier: dict[str, str] = {}
-        within_parent = trace.set_span_in_context(trace.NonRecordingSpan(parents.nearest(span)), Context())
+        within_parent = trace.set_span_in_context(trace.NonRecordingSpan(exported_ancestors.nearest(span)), Context())
         _trace_context.inject(carrier, within_parent)
         result = {TRACEPARENT: carrier[TRACEPARENT], TRACESTATE: carrier.get(TRACESTATE)}
         if allowed:
@@ -104,7 +104,7 @@ def stripped(present: str) -> dict[str, str | None]:
 
 def replace(headers: MutableMapping[Any, Any], name: str, value: str | None) -> None:
     """Set or remove a header, whatever case its name is written in there."""
-    for key in [key for key in headers.keys() if incoming.name_of(key) == name]:  # noqa: SIM118 - as in `incoming`
+    for key in [key for key in headers.keys() if w3c_headers.name_of(key) == name]:  # noqa: SIM118 - as in `w3c_headers`
         if key in headers:
             del headers[key]
     if value is not None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from pytest_langfuse.tracing import _singleton
-from pytest_langfuse.tracing.propagation import incoming
+from pytest_langfuse.tracing import singleton
+from pytest_langfuse.tracing.propagation import w3c_headers
 from pytest_langfuse.tracing.propagation.headers import BAGGAGE, allows, outgoing, replace, stripped
 
 
@@ -25,14 +25,18 @@ class Hop:
         """Bring the headers back to what they were for this hop, after others changed them. Whether any had to be."""
         wanted = {name: ours for name, (ours, _) in self.changes.items()}
         if not self.allowed:
-            wanted |= {name: value or "" for name, value in stripped(incoming.values(headers, BAGGAGE)).items()}
+            wanted |= {name: value or "" for name, value in stripped(w3c_headers.values(headers, BAGGAGE)).items()}
         return _set(headers, wanted)
 
     def undo(self, headers: MutableMapping[Any, Any]) -> None:
         """Bring the headers back to what they were before this hop, but for those that others changed since."""
         _set(
             headers,
-            {name: before for name, (ours, before) in self.changes.items() if incoming.values(headers, name) == ours},
+            {
+                name: before
+                for name, (ours, before) in self.changes.items()
+                if w3c_headers.values(headers, name) == ours
+            },
         )
 
 
@@ -44,14 +48,14 @@ def start(headers: MutableMapping[Any, Any], url: str, last: Hop | None) -> Hop:
     if last is not None:
         last.undo(headers)
     allowed = allows(url) and not _is_langfuse(url)
-    wanted = outgoing(headers, allowed=True) if allowed else stripped(incoming.values(headers, BAGGAGE))
-    changes = {name: (value or "", incoming.values(headers, name)) for name, value in wanted.items()}
+    wanted = outgoing(headers, allowed=True) if allowed else stripped(w3c_headers.values(headers, BAGGAGE))
+    changes = {name: (value or "", w3c_headers.values(headers, name)) for name, value in wanted.items()}
     _set(headers, {name: ours for name, (ours, _) in changes.items()})
     return Hop(allowed, changes)
 
 
 def _set(headers: MutableMapping[Any, Any], wanted: dict[str, str]) -> bool:
-    changed = {name: value for name, value in wanted.items() if incoming.values(headers, name) != value}
+    changed = {name: value for name, value in wanted.items() if w3c_headers.values(headers, name) != value}
     for name, value in changed.items():
         replace(headers, name, value or None)
     return bool(changed)
@@ -59,5 +63,5 @@ def _set(headers: MutableMapping[Any, Any], wanted: dict[str, str]) -> bool:
 
 def _is_langfuse(url: str) -> bool:
     """Whether the SDK itself sends this request: traces of sending traces help nobody."""
-    installed = _singleton.singleton.installation
+    installed = singleton.singleton.installation
     return installed is not None and url.startswith(f"{httpx.URL(str(installed.config.base_url))}/api/public/")

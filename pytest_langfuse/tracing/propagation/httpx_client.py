@@ -8,9 +8,9 @@ from typing import Any
 import httpcore
 import httpx
 
-from pytest_langfuse.tracing import _singleton
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._sdk import HTTPX_HOP
+from pytest_langfuse.tracing import singleton
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.langfuse_internals import HTTPX_HOP
 from pytest_langfuse.tracing.propagation import hops
 from pytest_langfuse.tracing.propagation.patch import Instrumentation, Instrumented, Patch
 
@@ -32,7 +32,7 @@ def instrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -> 
 
 def _before(client: httpx.Client | httpx.AsyncClient, request: httpx.Request) -> None:
     try:
-        installed = _singleton.singleton.installation
+        installed = singleton.singleton.installation
         if _instrumented.covers(client) and not (installed is not None and installed.owns(client)):
             last = request.extensions.get(_EXTENSION)
             hop = hops.start(request.headers, str(request.url), last)

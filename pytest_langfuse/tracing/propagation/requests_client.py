@@ -7,8 +7,8 @@ from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing.propagation import hops, incoming
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.propagation import hops, w3c_headers
 from pytest_langfuse.tracing.propagation.headers import NAMES
 from pytest_langfuse.tracing.propagation.patch import Instrumentation, Instrumented, Patch
 
@@ -90,6 +90,6 @@ def _before(session: requests.Session, request: requests.PreparedRequest) -> hop
 
 def _mark(headers: MutableMapping[str, Any], hop: hops.Hop) -> None:
     for name in NAMES:
-        if name in hop.changes and (value := incoming.values(headers, name)):
+        if name in hop.changes and (value := w3c_headers.values(headers, name)):
             headers[name] = marked = _Marked(value)
             marked.hop = hop

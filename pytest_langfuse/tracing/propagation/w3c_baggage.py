@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import quote_plus, unquote_plus
 
-from pytest_langfuse.tracing._sdk import BAGGAGE_PREFIX
+from pytest_langfuse.tracing.langfuse_internals import BAGGAGE_PREFIX
 
 #: Bytes of a header and of a member, and members of a header, that OpenTelemetry's propagator takes; the first and the
 #: last are what W3C Baggage asks of everyone at least (section 3.3, "Limits").

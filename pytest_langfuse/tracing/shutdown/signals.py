@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from pytest_langfuse.tracing._failures import logger
+from pytest_langfuse.tracing.failures import logger
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _AGAIN = 0.02
@@ -25,10 +25,10 @@ _AGAIN = 0.02
 #: Code of these modules may hold a lock that a shutdown needs. Those that call the application are not among them:
 #: they are below it on the stack for as long as it runs.
 _LOCKING = (
-    "pytest_langfuse.tracing._failures",
-    "pytest_langfuse.tracing._installation",
-    "pytest_langfuse.tracing._sdk",
-    "pytest_langfuse.tracing._singleton",
+    "pytest_langfuse.tracing.failures",
+    "pytest_langfuse.tracing.installation",
+    "pytest_langfuse.tracing.langfuse_internals",
+    "pytest_langfuse.tracing.singleton",
     "pytest_langfuse.tracing.delivery.",
     "pytest_langfuse.tracing.shutdown.",
     "opentelemetry.sdk._shared_internal",
@@ -42,15 +42,15 @@ _LOCKING = (
 _WAITING = {
     ("pytest_langfuse.tracing.delivery.transport", "handle_request"),
     ("pytest_langfuse.tracing.delivery.transport", "_send"),
-    *(("pytest_langfuse.tracing.delivery.time_limit", name) for name in ("read", "write", "connect_tcp", "start_tls")),
+    *(("pytest_langfuse.tracing.time_limit", name) for name in ("read", "write", "connect_tcp", "start_tls")),
 }
 
 
 class Signals:
-    """Installs the handlers; `shut_down` is called in them, `hurry` when somebody else decides about the end."""
+    """Installs the handlers. They call `shut_down`, or `start_flushing` where another handler ends the process."""
 
-    def __init__(self, *, shut_down: Callable[[], object], hurry: Callable[[], object]) -> None:
-        self._shut_down, self._hurry = shut_down, hurry
+    def __init__(self, *, shut_down: Callable[[], object], start_flushing: Callable[[], object]) -> None:
+        self._shut_down, self._start_flushing = shut_down, start_flushing
         #: A shutdown is under way in the main thread, where handlers run: signals are left until its end.
         self._deferring = False
         self._deferred: list[int] = []
@@ -98,7 +98,7 @@ class Signals:
             return
         previous = self._previous.get(number, signal.SIG_DFL)
         if callable(previous) and not isinstance(previous, signal.Handlers):
-            self._hurry()
+            self._start_flushing()
             previous(number, frame)
             return
         if _holds_a_lock(frame):

@@ -7,9 +7,16 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing.web import received, routes
-from pytest_langfuse.tracing.web.request import GUARD, Called, Options, Resolver, ServedRequest, serve
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.web import request_headers, routes
+from pytest_langfuse.tracing.web.served_request import (
+    GUARD,
+    MiddlewareOptions,
+    RequestLine,
+    Resolver,
+    ServedRequest,
+    serve,
+)
 
 Handler = Callable[[Any], Awaitable[Any]]
 
@@ -26,11 +33,11 @@ def langfuse_aiohttp_middleware(
 ) -> Callable[[Any, Handler], Awaitable[Any]]:
     """A middleware for `aiohttp.web.Application(middlewares=[...])`; put it first.
 
-    As `LangfuseASGIMiddleware`, whose arguments these are; `user_id`, `session_id` and `route` are called with the
+    As `LangfuseASGIMiddleware`, whose arguments these are; `user_id`, `session_id` and `route` are line with the
     `aiohttp.web.Request`. The observation ends when the handler returns its response, or has streamed it. WebSocket
     handshakes pass untouched.
     """
-    options = Options(
+    options = MiddlewareOptions(
         trusted=trusted,
         capture_query=capture_query,
         exclude=exclude,
@@ -72,14 +79,14 @@ def langfuse_aiohttp_middleware(
     return middleware
 
 
-def _begin(request: Any, options: Options) -> ServedRequest | None:
+def _begin(request: Any, options: MiddlewareOptions) -> ServedRequest | None:
     try:
-        called = Called(request.method, request.path, request.query_string if options.capture_query else "")
-        headers = received.of_scope(request.raw_headers)
+        line = RequestLine(request.method, request.path, request.query_string if options.capture_query else "")
+        headers = request_headers.of_scope(request.raw_headers)
     except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
         failures.report("reading a request", error)
         return None
-    served = serve(called, headers, request, options)
+    served = serve(line, headers, request, options)
     if served is not None and not served.ended:
         try:
             served.route = options.route(request) or _template(request)

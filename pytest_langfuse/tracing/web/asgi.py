@@ -7,10 +7,10 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from pytest_langfuse.tracing._failures import failures, logger
-from pytest_langfuse.tracing.web import received, routes
+from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.web import request_headers, routes
 from pytest_langfuse.tracing.web.middleware import Middleware
-from pytest_langfuse.tracing.web.request import GUARD, Called, ServedRequest, serve, with_request_id
+from pytest_langfuse.tracing.web.served_request import GUARD, RequestLine, ServedRequest, serve, with_request_id
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -84,12 +84,12 @@ class LangfuseASGIMiddleware(Middleware[Application]):
     def _begin(self, scope: Scope) -> ServedRequest | None:
         try:
             query = scope.get("query_string", b"").decode("utf-8", "replace") if self._options.capture_query else ""
-            called = Called(scope.get("method", ""), scope.get("path", ""), query)
-            headers = received.of_scope(scope.get("headers", ()))
+            line = RequestLine(scope.get("method", ""), scope.get("path", ""), query)
+            headers = request_headers.of_scope(scope.get("headers", ()))
         except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
             failures.report("reading a request", error)
             return None
-        return serve(called, headers, scope, self._options)
+        return serve(line, headers, scope, self._options)
 
     def find_route(self, served: ServedRequest, scope: Scope) -> None:
         """Note the route, as soon as the framework has found it."""

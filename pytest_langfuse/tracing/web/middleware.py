@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from pytest_langfuse.tracing.web import routes
-from pytest_langfuse.tracing.web.request import Options, Resolver
+from pytest_langfuse.tracing.web.served_request import MiddlewareOptions, Resolver
 
 Application = TypeVar("Application")
 
@@ -27,7 +27,7 @@ class Middleware(Generic[Application]):
         send_request_id: bool = False,
     ) -> None:
         self.app = app
-        self._options = Options(
+        self._options = MiddlewareOptions(
             trusted=trusted,
             capture_query=capture_query,
             exclude=exclude,

@@ -8,10 +8,17 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing.web import received, routes
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.web import request_headers, routes
 from pytest_langfuse.tracing.web.middleware import Middleware
-from pytest_langfuse.tracing.web.request import GUARD, SERVER_ERROR, Called, ServedRequest, serve, with_request_id
+from pytest_langfuse.tracing.web.served_request import (
+    GUARD,
+    SERVER_ERROR,
+    RequestLine,
+    ServedRequest,
+    serve,
+    with_request_id,
+)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -58,14 +65,14 @@ class LangfuseWSGIMiddleware(Middleware[Application]):
 
     def _begin(self, environ: Environ) -> ServedRequest | None:
         try:
-            path = received.as_utf8(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
-            query = received.as_utf8(environ.get("QUERY_STRING", "")) if self._options.capture_query else ""
-            called = Called(environ.get("REQUEST_METHOD", ""), path, query)
-            headers = received.of_environ(environ)
+            path = request_headers.as_utf8(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
+            query = request_headers.as_utf8(environ.get("QUERY_STRING", "")) if self._options.capture_query else ""
+            line = RequestLine(environ.get("REQUEST_METHOD", ""), path, query)
+            headers = request_headers.of_environ(environ)
         except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
             failures.report("reading a request", error)
             return None
-        return serve(called, headers, environ, self._options)
+        return serve(line, headers, environ, self._options)
 
     def _find_route(self, served: ServedRequest, environ: Environ, mount: str) -> None:
         if served.ended or served.route is not None:
@@ -73,7 +80,7 @@ class LangfuseWSGIMiddleware(Middleware[Application]):
         try:
             served.route = self._options.route(environ) or routes.of_environ(environ, mount)
             if served.route is None and self._django:
-                served.route = routes.of_django(received.as_utf8(environ.get("PATH_INFO", "")) or "/")
+                served.route = routes.of_django(request_headers.as_utf8(environ.get("PATH_INFO", "")) or "/")
         except Exception as error:  # noqa: BLE001 - the name is a shorter one then
             failures.report("finding a request's route", error)
 
@@ -94,7 +101,7 @@ def _watched(body: Iterable[bytes], served: ServedRequest, environ: Environ, con
     wrapper = environ.get("wsgi.file_wrapper")
     if isinstance(wrapper, type) and isinstance(body, wrapper):
         return _watched_file(body, served)
-    return (_SizedBody if hasattr(body, "__len__") else _Body)(body, served, environ, context)
+    return (_SizedObservedBody if hasattr(body, "__len__") else _ObservedBody)(body, served, environ, context)
 
 
 def _watched_file(body: Any, served: ServedRequest) -> Iterable[bytes]:
@@ -116,7 +123,7 @@ def _watched_file(body: Any, served: ServedRequest) -> Iterable[bytes]:
     return same
 
 
-class _Body:
+class _ObservedBody:
     """A body whose parts are produced in the request's context, each in whatever context the last one has left."""
 
     def __init__(self, body: Iterable[bytes], served: ServedRequest, environ: Environ, context: Context) -> None:
@@ -161,7 +168,7 @@ class _Body:
             self._environ.pop(GUARD, None)
 
 
-class _SizedBody(_Body):
+class _SizedObservedBody(_ObservedBody):
     """A body that says how many parts it has; servers make a Content-Length of one."""
 
     def __len__(self) -> int:

@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_langfuse.tracing.delivery.buffer import MemoryBuffer
+from pytest_langfuse.tracing.delivery.export_body import ExportBody
 from pytest_langfuse.tracing.delivery.file_lock import FileLock
-from pytest_langfuse.tracing.delivery.otlp import Body
 from pytest_langfuse.tracing.delivery.spool import Spool
 from tests.helpers.paths import ROOT
 
@@ -28,7 +28,7 @@ def body(*names, padding=0):
     scope = request.resource_spans.add().scope_spans.add()
     for name in names:
         scope.spans.add(name=str(name), trace_state="x" * padding)
-    return Body(request.SerializeToString(), len(names))
+    return ExportBody(request.SerializeToString(), len(names))
 
 
 def names(bodies):

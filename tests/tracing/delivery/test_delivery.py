@@ -14,11 +14,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from pytest_langfuse.tracing import _singleton as singleton_module
 from pytest_langfuse.tracing import init_tracing, shutdown_tracing, tracing_health
+from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
+from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY
 from pytest_langfuse.tracing.delivery.http_sink import LONGEST_RETRY_AFTER, Outcome, Verdict, judge
-from pytest_langfuse.tracing.delivery.otlp import LARGEST_BODY
 from tests.helpers.loopback_langfuse import TRACES, Reply
 
 pytestmark = pytest.mark.usefixtures("fresh", "_impatient")

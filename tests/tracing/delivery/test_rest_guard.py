@@ -13,9 +13,9 @@ import pytest
 from langfuse import Langfuse, get_client
 
 from pytest_langfuse.tracing import CircuitBreaker, CircuitOpen, get_langfuse_client, init_tracing, tracing_health
-from pytest_langfuse.tracing import _singleton as singleton_module
+from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery import transport as transport_module
-from pytest_langfuse.tracing.delivery.transport import BoundedTransport, CircuitOpenError, Connections, proxy_for
+from pytest_langfuse.tracing.delivery.transport import BoundedTransport, CircuitOpenError, TransportPool, proxy_for
 from tests.helpers.loopback_langfuse import TRACES, Reply
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -180,7 +180,7 @@ def test_other_hosts_are_not_langfuses_business(collector, keys):
 
 
 def test_a_connection_that_fails_is_httpxs_error(keys):
-    transport = BoundedTransport(Connections(), host="127.0.0.1", breaker=CircuitBreaker())
+    transport = BoundedTransport(TransportPool(), host="127.0.0.1", breaker=CircuitBreaker())
     with httpx.Client(transport=transport) as client, pytest.raises(httpx.ConnectError) as error:
         client.get("http://127.0.0.1:9/")
     assert not isinstance(error.value, CircuitOpen)
@@ -218,7 +218,7 @@ def test_proxies_of_the_environment_are_used(monkeypatch):
 
 def test_a_request_goes_through_the_proxy(collector, monkeypatch):
     monkeypatch.setenv("http_proxy", collector.url)
-    transport = BoundedTransport(Connections(), host="langfuse.internal", breaker=CircuitBreaker())
+    transport = BoundedTransport(TransportPool(), host="langfuse.internal", breaker=CircuitBreaker())
     with httpx.Client(transport=transport) as client:
         client.get("http://langfuse.internal/x")
 

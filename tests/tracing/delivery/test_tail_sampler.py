@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, TraceFlags
 
-from pytest_langfuse.tracing import _singleton as singleton_module
 from pytest_langfuse.tracing import shutdown_tracing, tracing_health
-from pytest_langfuse.tracing.delivery.ledger import Ledger
+from pytest_langfuse.tracing import singleton as singleton_module
+from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 
 KEPT_AT_HALF, DROPPED_AT_HALF = (1 << 62), (1 << 63) + 1
@@ -41,7 +41,7 @@ class Sampled:
 
     def __init__(self, rate=0.5, *, keep_errors=True, keep_slower_than=None, max_spans=1000, seed=1):
         self.exporter = InMemorySpanExporter()
-        self.ledger = Ledger()
+        self.ledger = SpanLedger()
         self.sampler = TailSampler(
             SimpleSpanProcessor(self.exporter), rate=rate, keep_errors=keep_errors, keep_slower_than=keep_slower_than,
             ledger=self.ledger, max_spans=max_spans,
@@ -219,7 +219,7 @@ def test_at_the_end_what_waits_is_decided_by_the_rate():
 def test_the_rule_is_that_of_opentelemetrys_own_sampler(trace_id, rate):
     sampler = TailSampler(
         SimpleSpanProcessor(InMemorySpanExporter()), rate=rate, keep_errors=True, keep_slower_than=None,
-        ledger=Ledger(), max_spans=1,
+        ledger=SpanLedger(), max_spans=1,
     )  # fmt: skip
     theirs = TraceIdRatioBased(rate).should_sample(None, trace_id, "x").decision.is_sampled()
 

@@ -24,7 +24,7 @@ from pytest_langfuse.tracing import (
     request_context,
     shutdown_tracing,
 )
-from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.propagation import hops
 from tests.helpers.loopback_service import Service
 

@@ -29,7 +29,7 @@ from pytest_langfuse.tracing import (
     request_context,
     shutdown_tracing,
 )
-from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing.failures import failures
 
 OURS = "http://orders.example.com/items"
 ELSEWHERE = "https://api.openai.example/v1"

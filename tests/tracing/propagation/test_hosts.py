@@ -113,11 +113,11 @@ def test_what_is_no_host_is_refused(host):
 
 
 def test_long_addresses_are_not_remembered():
-    from pytest_langfuse.tracing.propagation.allow_list import _origin
+    from pytest_langfuse.tracing.propagation.allow_list import _host_and_port
 
-    _origin.cache_clear()
+    _host_and_port.cache_clear()
     assert AllowList(["a.example"]).allows("http://a.example/" + "x" * 100_000)
-    assert _origin.cache_info().currsize == 0
+    assert _host_and_port.cache_info().currsize == 0
 
 
 labels = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=4)

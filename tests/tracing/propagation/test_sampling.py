@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode, TraceFlags
 
 from pytest_langfuse.tracing import extract_context, init_tracing, inject_headers, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing.delivery.head_sampler import RateSampler, RecordingSampler
-from pytest_langfuse.tracing.delivery.ledger import Ledger
+from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 
 #: The lower half of the trace id decides: the first is kept at a rate of 0.5, the second is not.
@@ -113,7 +113,7 @@ class Sampled:
     """Spans below an unsampled parent, and what comes out of the sampler."""
 
     def __init__(self, rate=0.5):
-        self.exporter, self.ledger = InMemorySpanExporter(), Ledger()
+        self.exporter, self.ledger = InMemorySpanExporter(), SpanLedger()
         self.sampler = TailSampler(
             SimpleSpanProcessor(self.exporter), rate=rate, keep_errors=True, keep_slower_than=None,
             ledger=self.ledger, max_spans=1000,

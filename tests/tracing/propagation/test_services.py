@@ -25,7 +25,7 @@ from pytest_langfuse.tracing import (
     safe_trace,
     shutdown_tracing,
 )
-from pytest_langfuse.tracing._sdk import METADATA_IS_JSON
+from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
 from tests.helpers.loopback_service import Service
 from tests.helpers.paths import DOCS
 

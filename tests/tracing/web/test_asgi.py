@@ -25,8 +25,8 @@ from pytest_langfuse.tracing import (
     request_context,
     shutdown_tracing,
 )
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._singleton import fresh
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.singleton import fresh
 from tests.helpers.web_calls import call, scope_of
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -473,7 +473,7 @@ async def test_a_failure_of_tracing_does_not_reach_the_application(langfuse_span
     assert "Tracing failed while starting a request's observation" in caplog.text
     with monkeypatch.context() as patched:
         patched.setattr(trace.Span, "update_name", broken)
-        patched.setattr("pytest_langfuse.tracing.web.request.ServedRequest._verdict", broken)
+        patched.setattr("pytest_langfuse.tracing.web.served_request.ServedRequest._verdict", broken)
         assert (await call(app))[1]["body"] == b"fine"
     assert "Tracing failed while ending a request's observation" in caplog.text
     langfuse_spans.assert_tree("span GET !output")

@@ -23,10 +23,10 @@ from pytest_langfuse.tracing import (
     init_tracing,
     shutdown_tracing,
 )
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing.propagation.incoming import MOST_HEADERS
-from pytest_langfuse.tracing.web import received as received_module
-from pytest_langfuse.tracing.web.received import of_environ, of_scope, shown
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.propagation.w3c_headers import MOST_HEADERS
+from pytest_langfuse.tracing.web import request_headers as request_headers_module
+from pytest_langfuse.tracing.web.request_headers import of_environ, of_scope, shown
 from tests.helpers.web_calls import call, call_wsgi, environ_of, raw, scope_of, uvicorn_serving, wsgiref_serving
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -194,9 +194,9 @@ async def test_a_long_id_stays_one_id(langfuse_spans, serve):
 
 
 def test_bytes_that_are_no_text_are_no_id():
-    assert of_scope([(b"x-user-id", b"\xff\xfe")]).identifier(received_module.USER) is None
-    assert of_environ({"HTTP_X_USER_ID": "\xff\xfe"}).identifier(received_module.USER) is None
-    assert of_environ({"HTTP_X_USER_ID": "\ud800"}).identifier(received_module.USER) == "?"
+    assert of_scope([(b"x-user-id", b"\xff\xfe")]).identifier(request_headers_module.USER) is None
+    assert of_environ({"HTTP_X_USER_ID": "\xff\xfe"}).identifier(request_headers_module.USER) is None
+    assert of_environ({"HTTP_X_USER_ID": "\ud800"}).identifier(request_headers_module.USER) == "?"
 
 
 async def test_two_ids_that_differ_are_none(langfuse_spans):

@@ -18,8 +18,8 @@ from pytest_langfuse.tracing import (
     request_context,
     shutdown_tracing,
 )
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._singleton import fresh
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.singleton import fresh
 from tests.helpers.web_calls import call_wsgi, environ_of, raw, wsgiref_serving
 
 OK = ("200 OK", [("Content-Type", "text/plain")])

@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 
 
-class Steps:
+class GeneratorContext:
     """OpenTelemetry's context of one generator, as its last step left it."""
 
     def __init__(self, context: otel_context.Context) -> None:
@@ -41,10 +41,10 @@ class Steps:
         """The generator raised."""
 
 
-Begin = Callable[[tuple[Any, ...], dict[str, Any]], Steps]
+Begin = Callable[[tuple[Any, ...], dict[str, Any]], GeneratorContext]
 
 
-def stepwise(function: Callable[..., Generator[Any, Any, Any]], begin: Begin) -> Callable[..., Any]:
+def wrap_generator(function: Callable[..., Generator[Any, Any, Any]], begin: Begin) -> Callable[..., Any]:
     """A generator function like `function`, driven by the steps that `begin` makes when iteration starts.
 
     Items, values sent, errors thrown in, closing and the return value are the same.
@@ -84,8 +84,8 @@ def stepwise(function: Callable[..., Generator[Any, Any, Any]], begin: Begin) ->
     return call
 
 
-def stepwise_async(function: Callable[..., AsyncGenerator[Any, Any]], begin: Begin) -> Callable[..., Any]:
-    """As `stepwise`, for an async generator function."""
+def wrap_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], begin: Begin) -> Callable[..., Any]:
+    """As `wrap_generator`, for an async generator function."""
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:

@@ -17,13 +17,13 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from pytest_langfuse.tracing import _singleton
-from pytest_langfuse.tracing._failures import failures
-from pytest_langfuse.tracing._sdk import OUTPUT
+from pytest_langfuse.tracing import singleton
 from pytest_langfuse.tracing.context import RequestContext, within
-from pytest_langfuse.tracing.web import received
-from pytest_langfuse.tracing.web.origin import origin
-from pytest_langfuse.tracing.web.received import Received
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.langfuse_internals import OUTPUT
+from pytest_langfuse.tracing.web import request_headers
+from pytest_langfuse.tracing.web.parent import find_parent
+from pytest_langfuse.tracing.web.request_headers import RequestHeaders
 from pytest_langfuse.tracing.web.routes import normalised
 
 #: In a scope or an environ that one of the middlewares is observing already.
@@ -35,7 +35,7 @@ SERVER_ERROR = 500
 _REQUEST_ID = "x-request-id"
 
 
-class Options:
+class MiddlewareOptions:
     """What the middlewares have in common; their arguments are explained there."""
 
     def __init__(
@@ -72,15 +72,15 @@ class Options:
         template = _asked("route", self._route, source)
         return normalised(template) if template else None
 
-    def context(self, source: Any, headers: Received, *, trusted: bool) -> RequestContext:
+    def context(self, source: Any, headers: RequestHeaders, *, trusted: bool) -> RequestContext:
         """Whom the request is for."""
         user = _asked("user_id", self._user_id, source)
         session = _asked("session_id", self._session_id, source)
-        request = headers.plain_identifier(received.REQUEST)
+        request = headers.plain_identifier(request_headers.REQUEST)
         if trusted:
-            user = user or headers.identifier(received.USER)
-            session = session or headers.identifier(received.SESSION)
-            request = request or headers.identifier(received.REQUEST)
+            user = user or headers.identifier(request_headers.USER)
+            session = session or headers.identifier(request_headers.SESSION)
+            request = request or headers.identifier(request_headers.REQUEST)
         return RequestContext(user_id=user, session_id=session, request_id=request or _new_id())
 
     def trusts(self, installed: Any) -> bool:
@@ -90,7 +90,7 @@ class Options:
         return installed is not None and bool(installed.config.trusted_request_headers)
 
 
-class Called(NamedTuple):
+class RequestLine(NamedTuple):
     """How a request was made."""
 
     method: str
@@ -174,30 +174,36 @@ class ServedRequest:
         return None, None
 
 
-def serve(called: Called, headers: Received, source: Any, options: Options) -> ServedRequest | None:
+def serve(line: RequestLine, headers: RequestHeaders, source: Any, options: MiddlewareOptions) -> ServedRequest | None:
     """Begin a request; `None` where even its context can't be made. `source` is the scope or environ."""
     try:
-        installed = _singleton.singleton.installation
+        installed = singleton.singleton.installation
         trusted = options.trusts(installed)
         request = options.context(source, headers, trusted=trusted)
-        if installed is None or installed.pipeline is None or options.excludes(called.path):
+        if installed is None or installed.pipeline is None or options.excludes(line.path):
             return ServedRequest(within(request), str(request.request_id), "", None)
-        return _observed(called, headers, request, options, installed=installed, trusted=trusted)
+        return _observed(line, headers, request, options, installed=installed, trusted=trusted)
     except Exception as error:  # noqa: BLE001 - as above
         failures.report("starting a request's observation", error)
         return None
 
 
 def _observed(
-    called: Called, headers: Received, request: RequestContext, options: Options, *, installed: Any, trusted: bool
+    line: RequestLine,
+    headers: RequestHeaders,
+    request: RequestContext,
+    options: MiddlewareOptions,
+    *,
+    installed: Any,
+    trusted: bool,
 ) -> ServedRequest:
-    parent, links = origin(headers, installed, trusted=trusted)
+    parent, links = find_parent(headers, installed, trusted=trusted)
     token = otel_context.attach(_around(request, parent))
     try:
-        name = received.method_name(called.method)
-        given: Any = {"method": received.shown_method(called.method), "path": received.shown(called.path)}
+        name = request_headers.method_name(line.method)
+        given: Any = {"method": request_headers.shown_method(line.method), "path": request_headers.shown(line.path)}
         if options.capture_query:
-            given["query"] = received.shown(called.query)
+            given["query"] = request_headers.shown(line.query)
         masked = "mask" in installed.client_arguments
         if not masked:
             # As the SDK encodes it, in a third of the time. The application's mask gets it as it is.

@@ -12,15 +12,15 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pytest_langfuse.tracing._sdk import BAGGAGE_PREFIX
+from pytest_langfuse.tracing.langfuse_internals import BAGGAGE_PREFIX
 from pytest_langfuse.tracing.propagation.headers import extract_context
-from pytest_langfuse.tracing.web import received
-from pytest_langfuse.tracing.web.received import Received
+from pytest_langfuse.tracing.web import request_headers
+from pytest_langfuse.tracing.web.request_headers import RequestHeaders
 
 _trace_context = TraceContextTextMapPropagator()
 
 
-def origin(headers: Received, installed: Any, *, trusted: bool) -> tuple[Context, list[SpanContext]]:
+def find_parent(headers: RequestHeaders, installed: Any, *, trusted: bool) -> tuple[Context, list[SpanContext]]:
     """The context to start in, and the spans that are only linked.
 
     A span of another instrumentation is no parent if Langfuse will not get it: the request would hang below nothing.
@@ -38,7 +38,7 @@ def origin(headers: Received, installed: Any, *, trusted: bool) -> tuple[Context
     if not headers.pairs:
         return current, links
     if trusted:
-        sent = [pair for pair in headers.pairs if pair[0] in received.TRACE]
+        sent = [pair for pair in headers.pairs if pair[0] in request_headers.TRACE]
         return (Context({**current, **extract_context(sent)}) if sent else current), links
     if (value := headers.traceparent()) is not None:
         extracted = _trace_context.extract({"traceparent": value}, Context())

@@ -1,7 +1,7 @@
 """Private names of langfuse, OpenTelemetry and httpx that production tracing can't do without: all of them are here.
 
 Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.33.1, 1.36.0 and 1.45.1, httpx 0.27 and 0.28.
-`tests/tracing/test_sdk_names.py` fails with a sentence of its own for each name that a later release drops.
+`tests/tracing/test_langfuse_internals.py` fails with a sentence of its own for each name that a later release drops.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from langfuse._version import __version__ as _langfuse_version
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from pytest_langfuse.tracing.config import TracingConfig
-from pytest_langfuse.tracing.delivery.time_limit import LimitedBackend
+from pytest_langfuse.tracing.time_limit import LimitedBackend
 
 if TYPE_CHECKING:
     from langfuse import Langfuse

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing.failures import failures
 
 
-class Standby:
+class PrestartedThread:
     """Runs one job in a daemon thread that was started beforehand, so that the caller waits no longer than it wants."""
 
     def __init__(self, name: str) -> None:
@@ -36,11 +36,6 @@ class Standby:
         self._job = job
         self._called.set()
         return self._done.wait(max(timeout, 0.0))
-
-    def dismiss(self) -> None:
-        """End the thread without a job."""
-        self._called.set()
-        self._thread.join()
 
     def after_fork(self) -> None:
         """In a forked child: threads stay behind in the parent."""

@@ -13,18 +13,18 @@ import httpx
 from langfuse import Langfuse
 from opentelemetry.sdk.trace import TracerProvider
 
-from pytest_langfuse.tracing import _sdk
-from pytest_langfuse.tracing._clock import now
-from pytest_langfuse.tracing._failures import logger
-from pytest_langfuse.tracing._second_clients import SecondClients
-from pytest_langfuse.tracing.client import GuardedLangfuse
+from pytest_langfuse.tracing import langfuse_internals
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig, differences
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
+from pytest_langfuse.tracing.delivery.client import GuardedLangfuse
+from pytest_langfuse.tracing.delivery.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.pipeline import Pipeline
 from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport
-from pytest_langfuse.tracing.propagation.parents import parents
-from pytest_langfuse.tracing.shutdown.standby import Standby
+from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.monotonic import now
+from pytest_langfuse.tracing.second_clients import SecondClients
+from pytest_langfuse.tracing.shutdown.prestarted_thread import PrestartedThread
 
 #: Arguments of `Langfuse` that are no setting of ours and are handed on as they are.
 CLIENT_ARGUMENTS = ("additional_headers", "mask", "mask_otel_spans", "should_export_span")
@@ -38,7 +38,7 @@ class Installation:
         self.client_arguments = dict(client_arguments)
         self._silenced: logging.Filter | None = None
         self._second_clients: SecondClients | None = None
-        self._standby: Standby | None = None
+        self._shutdown_thread: PrestartedThread | None = None
         missing = [name for name in ("public_key", "secret_key") if getattr(config, name) is None]
         self.pipeline = None if missing else self._pipeline()
         try:
@@ -47,13 +47,13 @@ class Installation:
             if self.pipeline is not None:
                 self.pipeline.buffer.close()
             raise
-        self._resources = _sdk.resources_of(self.client)
+        self._resources = langfuse_internals.resources_of(self.client)
         if self._resources is None or self.pipeline is None:
             return
-        parents.use(self.client_arguments.get("should_export_span"))
+        exported_ancestors.use(self.client_arguments.get("should_export_span"))
         self._guard_async()
         self.pipeline.start(self._resources.httpx_client)
-        self._standby = Standby("langfuse-tracing-shutdown")
+        self._shutdown_thread = PrestartedThread("langfuse-tracing-shutdown")
         self._second_clients = SecondClients(self._report_second_client)
         if hasattr(os, "register_at_fork"):
             # After the client was built: the SDK makes its asynchronous client anew in a child, and this comes later.
@@ -65,7 +65,7 @@ class Installation:
         logger.warning(
             "Tracing is off: set %s (or pass %s) to send traces to Langfuse.", variables, " and ".join(missing)
         )
-        self._silenced = _sdk.MissingKeysSilenced()
+        self._silenced = langfuse_internals.MissingKeysSilenced()
         logging.getLogger("langfuse").addFilter(self._silenced)
         return GuardedLangfuse(
             breaker=CircuitBreaker(),
@@ -78,19 +78,20 @@ class Installation:
         unknown = [name for name in self.client_arguments if name not in inspect.signature(Langfuse).parameters]
         if unknown:
             message = (
-                f"{unknown[0]}= is not known to langfuse {_sdk.SDK_VERSION}. Fix: update langfuse, or leave it out."
+                f"{unknown[0]}= is not known to langfuse {langfuse_internals.SDK_VERSION}. "
+                "Fix: update langfuse, or leave it out."
             )
             raise ConfigError(message)
         return Pipeline(self.config, self._release, self.client_arguments.get("additional_headers"))
 
     @property
     def _release(self) -> str | None:
-        return self.config.release or _sdk.common_release()
+        return self.config.release or langfuse_internals.common_release()
 
     def _client(self, pipeline: Pipeline) -> Langfuse:
         config = self.config
         self._report_earlier_client()
-        with _sdk.processor_settings(config):
+        with langfuse_internals.processor_settings(config):
             return GuardedLangfuse(
                 breaker=pipeline.breaker,
                 public_key=config.public_key,
@@ -109,10 +110,10 @@ class Installation:
             )
 
     def _report_earlier_client(self) -> None:
-        earlier = _sdk.registered(str(self.config.public_key))
+        earlier = langfuse_internals.registered(str(self.config.public_key))
         if earlier is None:
             return
-        phrases = differences(self.config, _sdk.settings(earlier))
+        phrases = differences(self.config, langfuse_internals.settings(earlier))
         logger.warning(
             "A Langfuse client for %s was built before init_tracing(): it stays in place with its own settings and "
             "exporter%s. Call init_tracing() before anything builds a client.",
@@ -123,7 +124,11 @@ class Installation:
     def _report_second_client(self, arguments: Mapping[str, Any]) -> None:
         if arguments.get("public_key") not in {None, self.config.public_key}:
             return
-        given = {name: value for name, value in arguments.items() if name in _sdk.SETTINGS and value is not None}
+        given = {
+            name: value
+            for name, value in arguments.items()
+            if name in langfuse_internals.SETTINGS and value is not None
+        }
         try:
             phrases = differences(self.config, given)
         except ConfigError as error:
@@ -145,7 +150,7 @@ class Installation:
                 return transport
             return AsyncBoundedTransport(transport, host=pipeline.host, breaker=pipeline.breaker)
 
-        _sdk.guard_async(self._resources, guard)
+        langfuse_internals.guard_async(self._resources, guard)
 
     def owns(self, client: object) -> bool:
         """Whether this HTTP client serves the SDK: Langfuse's REST API, exports, uploads."""
@@ -163,11 +168,11 @@ class Installation:
             logging.getLogger("langfuse").removeFilter(self._silenced)
         if self._second_clients is not None:
             self._second_clients.stop()
-        if self._resources is None or self._standby is None or self.pipeline is None:
+        if self._resources is None or self._shutdown_thread is None or self.pipeline is None:
             return ShutdownReport(elapsed=now() - started)
-        _sdk.release_exit_handlers(self._resources)
-        _sdk.forget(self._resources)
-        finished = self._standby.run(lambda: self._close(started + timeout), timeout)
+        langfuse_internals.release_exit_handlers(self._resources)
+        langfuse_internals.forget(self._resources)
+        finished = self._shutdown_thread.run(lambda: self._close(started + timeout), timeout)
         balance = self.pipeline.finish(sent=finished)
         if not finished:
             left = balance.buffered + balance.dropped.get("shutdown", 0)
@@ -186,7 +191,7 @@ class Installation:
         self.pipeline.close(deadline - now())
         try:
             # Scores, media and prompts, while the sender is at work; the SDK has no limit of time for these.
-            _sdk.stop_threads(self._resources)
+            langfuse_internals.stop_threads(self._resources)
         finally:
             self.pipeline.sender.join()
 
@@ -194,5 +199,5 @@ class Installation:
         """In a forked child: see `Pipeline.after_fork`."""
         if self.pipeline is not None:
             self.pipeline.after_fork()
-        if self._standby is not None:
-            self._standby.after_fork()
+        if self._shutdown_thread is not None:
+            self._shutdown_thread.after_fork()

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Self, TypeVar, cast, overload
 
 from opentelemetry import context as otel_context
 
-from pytest_langfuse.tracing._steps import Steps, stepwise, stepwise_async
+from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -64,9 +64,9 @@ class CarriedContext:
 
     def _wrapped(self, function: Any) -> Any:
         if inspect.isgeneratorfunction(function):
-            return stepwise(function, self._steps)
+            return wrap_generator(function, self._steps)
         if inspect.isasyncgenfunction(function):
-            return stepwise_async(function, self._steps)
+            return wrap_async_generator(function, self._steps)
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -89,8 +89,8 @@ class CarriedContext:
 
         return run
 
-    def _steps(self, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Steps:
-        return Steps(self._context)
+    def _steps(self, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> GeneratorContext:
+        return GeneratorContext(self._context)
 
     def __enter__(self) -> Self:
         """Make it the current one here. Several threads and tasks may do so at once."""

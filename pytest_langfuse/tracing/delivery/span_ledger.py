@@ -15,7 +15,7 @@ class Balance(NamedTuple):
     dropped: dict[str, int]
 
 
-class Ledger:
+class SpanLedger:
     """Counts each span once when it ends, and once more when it is exported or dropped. Thread-safe."""
 
     def __init__(self) -> None:

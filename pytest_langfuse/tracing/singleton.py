@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from pytest_langfuse.tracing._failures import failures, logger
-from pytest_langfuse.tracing._installation import CLIENT_ARGUMENTS, Installation
 from pytest_langfuse.tracing.config import TracingConfig, differences, get_tracing_config, given_settings
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.metrics import register
-from pytest_langfuse.tracing.delivery.provider import gates_after_fork
+from pytest_langfuse.tracing.delivery.provider import processors_after_fork
+from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.installation import CLIENT_ARGUMENTS, Installation
 from pytest_langfuse.tracing.shutdown.children import ChildExit
 from pytest_langfuse.tracing.shutdown.signals import Signals
 
@@ -62,7 +62,7 @@ class Singleton:
         atexit.register(self._at_exit)
         self._child_exit = ChildExit(self._at_exit)
         if installed.config.handle_signals and installed.pipeline is not None:
-            self._signals = Signals(shut_down=self._at_exit, hurry=installed.pipeline.hurry)
+            self._signals = Signals(shut_down=self._at_exit, start_flushing=installed.pipeline.start_flushing)
             self._signals.install()
 
     def _compare(self, installed: Installation, given: dict[str, Any], client_arguments: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ class Singleton:
         self._lock = threading.RLock()
         self._forking = self._under_way = None
         failures.forget()
-        gates_after_fork()
+        processors_after_fork()
         if self.installation is not None:
             self.installation.after_fork()
         if self._child_exit is not None:

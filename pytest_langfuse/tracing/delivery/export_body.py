@@ -18,14 +18,14 @@ from opentelemetry.sdk.trace import ReadableSpan
 LARGEST_BODY = 4 * 1024 * 1024
 
 
-class Body(NamedTuple):
+class ExportBody(NamedTuple):
     """Encoded spans."""
 
     data: bytes
     spans: int
 
 
-def encode(spans: Sequence[ReadableSpan]) -> tuple[list[Body], int]:
+def encode(spans: Sequence[ReadableSpan]) -> tuple[list[ExportBody], int]:
     """Bodies of at most `LARGEST_BODY` bytes, if single spans are not larger, and how many spans can't be encoded."""
     if not spans:
         return [], 0
@@ -37,26 +37,26 @@ def encode(spans: Sequence[ReadableSpan]) -> tuple[list[Body], int]:
             return [], 1
     else:
         if len(data) <= LARGEST_BODY or len(spans) == 1:
-            return [Body(data, len(spans))], 0
+            return [ExportBody(data, len(spans))], 0
     middle = len(spans) // 2
     left, bad_left = encode(spans[:middle])
     right, bad_right = encode(spans[middle:])
     return left + right, bad_left + bad_right
 
 
-def halves(body: Body) -> list[Body]:
+def halves(body: ExportBody) -> list[ExportBody]:
     """The body as two, each with half of its spans; a body of one span as it is."""
     if body.spans <= 1:
         return [body]
     middle = body.spans // 2
     spans = list(_single(body.data))
-    return [Body(b"".join(spans[:middle]), middle), Body(b"".join(spans[middle:]), len(spans) - middle)]
+    return [ExportBody(b"".join(spans[:middle]), middle), ExportBody(b"".join(spans[middle:]), len(spans) - middle)]
 
 
-def without_oldest(body: Body, spans: int) -> Body:
+def without_oldest(body: ExportBody, spans: int) -> ExportBody:
     """The body without so many of its first spans."""
     kept = list(_single(body.data))[spans:]
-    return Body(b"".join(kept), len(kept))
+    return ExportBody(b"".join(kept), len(kept))
 
 
 def _single(data: bytes) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from pytest_langfuse.tracing.propagation.incoming import MOST_HEADERS
+from pytest_langfuse.tracing.propagation.w3c_headers import MOST_HEADERS
 
 #: A longer identifier is no identifier (characters); up to here `RequestContext` shortens what Langfuse would drop.
 LONGEST_ID = 1_024
@@ -36,7 +36,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _LONGEST_METHOD = 32
 
 
-class Received:
+class RequestHeaders:
     """The headers of a request that matter here: bytes under the lower-case bytes of their names."""
 
     __slots__ = ("pairs",)
@@ -78,10 +78,10 @@ class Received:
         return value.decode()
 
 
-NOTHING = Received([])
+NOTHING = RequestHeaders([])
 
 
-def of_scope(headers: Iterable[tuple[bytes, bytes]]) -> Received:
+def of_scope(headers: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
     """From the `headers` of an ASGI scope."""
     pairs = []
     for count, (name, value) in enumerate(headers):
@@ -89,10 +89,10 @@ def of_scope(headers: Iterable[tuple[bytes, bytes]]) -> Received:
             return NOTHING
         if len(name) in _LENGTHS and (lower := name.lower()) in _KNOWN:
             pairs.append((lower, value))
-    return Received(pairs) if pairs else NOTHING
+    return RequestHeaders(pairs) if pairs else NOTHING
 
 
-def of_environ(environ: Mapping[str, object]) -> Received:
+def of_environ(environ: Mapping[str, object]) -> RequestHeaders:
     """From a WSGI environ, whose texts hold one byte a character."""
     pairs: list[tuple[bytes, bytes]] = []
     for key, name, listed in _ENVIRON:
@@ -103,7 +103,7 @@ def of_environ(environ: Mapping[str, object]) -> Received:
             else:
                 # Servers join repeated headers with a comma.
                 pairs += [(name, part.strip()) for part in value.split(b",", MOST_HEADERS)]
-    return Received(pairs) if pairs else NOTHING
+    return RequestHeaders(pairs) if pairs else NOTHING
 
 
 def method_name(method: str) -> str:

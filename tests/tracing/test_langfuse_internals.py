@@ -11,14 +11,14 @@ from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from pytest_langfuse.tracing import _sdk, init_tracing
-from pytest_langfuse.tracing import _singleton as singleton_module
+from pytest_langfuse.tracing import init_tracing, langfuse_internals
+from pytest_langfuse.tracing import singleton as singleton_module
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def need(condition, sentence):
-    assert condition, f"{sentence} Read the new release and adapt pytest_langfuse/tracing/_sdk.py."
+    assert condition, f"{sentence} Read the new release and adapt pytest_langfuse/tracing/langfuse_internals.py."
 
 
 @pytest.fixture
@@ -27,47 +27,54 @@ def client(keys):
 
 
 def test_resource_attributes():
-    need(_sdk.ENVIRONMENT == "langfuse.environment", "langfuse renamed the resource attribute of the environment.")
-    need(_sdk.RELEASE == "langfuse.release", "langfuse renamed the resource attribute of the release.")
+    need(
+        langfuse_internals.ENVIRONMENT == "langfuse.environment",
+        "langfuse renamed the resource attribute of the environment.",
+    )
+    need(langfuse_internals.RELEASE == "langfuse.release", "langfuse renamed the resource attribute of the release.")
 
 
 def test_attribute_of_the_output(client):
     observation = client.start_observation(name="x")
     observation.update(output={"status_code": 200})
     need(
-        _sdk.OUTPUT == "langfuse.observation.output"
-        and observation._otel_span.attributes[_sdk.OUTPUT] == '{"status_code": 200}',
+        langfuse_internals.OUTPUT == "langfuse.observation.output"
+        and observation._otel_span.attributes[langfuse_internals.OUTPUT] == '{"status_code": 200}',
         "langfuse writes an observation's output otherwise: the middleware sets that attribute itself.",
     )
     observation.end()
 
 
 def test_registry_of_clients(client, keys):
-    resources = _sdk.resources_of(client)
+    resources = langfuse_internals.resources_of(client)
     need(resources is not None, "Langfuse._resources is gone: what a client works with is kept elsewhere.")
     need(
-        _sdk.registered(keys["public_key"]) is resources,
+        langfuse_internals.registered(keys["public_key"]) is resources,
         "LangfuseResourceManager._instances no longer has the client of a public key.",
     )
     need(hasattr(type(resources), "_lock"), "LangfuseResourceManager._lock is gone.")
-    _sdk.forget(resources)
-    need(_sdk.registered(keys["public_key"]) is None, "LangfuseResourceManager._instances keeps a client.")
+    langfuse_internals.forget(resources)
+    need(
+        langfuse_internals.registered(keys["public_key"]) is None, "LangfuseResourceManager._instances keeps a client."
+    )
 
 
 def test_settings_of_a_client(client):
-    found = _sdk.settings(_sdk.resources_of(client))
-    for name in set(_sdk.SETTINGS) - {"release"}:
+    found = langfuse_internals.settings(langfuse_internals.resources_of(client))
+    for name in set(langfuse_internals.SETTINGS) - {"release"}:
         need(name in found, f"LangfuseResourceManager.{name} is gone: an earlier client can't be compared.")
 
 
 def test_http_client(client):
-    resources = _sdk.resources_of(client)
+    resources = langfuse_internals.resources_of(client)
     need(isinstance(resources.httpx_client, httpx.Client), "LangfuseResourceManager.httpx_client is no httpx.Client.")
 
 
 def test_asynchronous_client(client):
     seen = []
-    _sdk.guard_async(_sdk.resources_of(client), lambda transport: seen.append(transport) or transport)
+    langfuse_internals.guard_async(
+        langfuse_internals.resources_of(client), lambda transport: seen.append(transport) or transport
+    )
     need(
         seen and all(isinstance(transport, httpx.AsyncBaseTransport) for transport in seen),
         "AsyncLangfuseAPI._client_wrapper.httpx_client.httpx_client, or httpx's _transport, is gone.",
@@ -75,14 +82,14 @@ def test_asynchronous_client(client):
 
 
 def test_threads_and_exit_handlers(client, monkeypatch):
-    resources = _sdk.resources_of(client)
+    resources = langfuse_internals.resources_of(client)
     need(
-        any(getattr(resources, name, None) for name in _sdk._CONSUMERS),
-        f"None of {_sdk._CONSUMERS} is there: whether scores are consumed can't be seen.",
+        any(getattr(resources, name, None) for name in langfuse_internals._CONSUMERS),
+        f"None of {langfuse_internals._CONSUMERS} is there: whether scores are consumed can't be seen.",
     )
     unregistered = []
     monkeypatch.setattr(atexit, "unregister", unregistered.append)
-    _sdk.release_exit_handlers(resources)
+    langfuse_internals.release_exit_handlers(resources)
     need(
         unregistered == [resources.shutdown, resources.prompt_cache._task_manager.shutdown],
         "The SDK's exit handlers are others now: the exit could wait for Langfuse without a limit.",
@@ -94,7 +101,7 @@ def test_queue_of_spans(client):
     need(isinstance(processor, BatchSpanProcessor), "Langfuse's span processor is no BatchSpanProcessor any more.")
     batch = getattr(processor, "_batch_processor", None)
     queue = processor.queue if batch is None else batch._queue
-    need(isinstance(queue, _sdk.SpanQueue), "BatchProcessor._queue is not the queue that it uses.")
+    need(isinstance(queue, langfuse_internals.SpanQueue), "BatchProcessor._queue is not the queue that it uses.")
     need(queue.maxlen == 100_000, "OTEL_BSP_MAX_QUEUE_SIZE no longer sizes the queue of a span processor.")
 
 
@@ -107,8 +114,8 @@ def test_spans_go_through_the_queue_and_the_exporter():
             return super().export(spans)
 
     processor = BatchSpanProcessor(InMemorySpanExporter())
-    _sdk.watch_queue(processor, lambda: counted.append(1), lambda: None)
-    _sdk.watch_transformations(processor, lambda inner: Around())
+    langfuse_internals.watch_queue(processor, lambda: counted.append(1), lambda: None)
+    langfuse_internals.watch_transformations(processor, lambda inner: Around())
     from opentelemetry.sdk.trace import TracerProvider
 
     provider = TracerProvider(shutdown_on_exit=False)
@@ -122,7 +129,7 @@ def test_spans_go_through_the_queue_and_the_exporter():
 
 def test_the_queue_of_the_sdk_drops_the_oldest():
     evicted = []
-    queue = _sdk.SpanQueue(2, lambda: None, lambda: evicted.append(1))
+    queue = langfuse_internals.SpanQueue(2, lambda: None, lambda: evicted.append(1))
     for item in (1, 2, 3):
         queue.appendleft(item)
 
@@ -131,30 +138,36 @@ def test_the_queue_of_the_sdk_drops_the_oldest():
 
 def test_what_is_propagated(client):
     with propagate_attributes(user_id="u", session_id="s", as_baggage=True):
-        found = (otel_context.get_value(_sdk.USER_KEY), otel_context.get_value(_sdk.SESSION_KEY))
+        found = (
+            otel_context.get_value(langfuse_internals.USER_KEY),
+            otel_context.get_value(langfuse_internals.SESSION_KEY),
+        )
         entries = dict(baggage.get_all())
     need(found == ("u", "s"), "langfuse keeps propagated values elsewhere in OpenTelemetry's context.")
     need(
-        entries.items() >= {_sdk.USER_BAGGAGE: "u", _sdk.SESSION_BAGGAGE: "s"}.items(),
+        entries.items() >= {langfuse_internals.USER_BAGGAGE: "u", langfuse_internals.SESSION_BAGGAGE: "s"}.items(),
         "langfuse renamed its baggage entries: its services no longer understand ours.",
     )
-    need(all(name.startswith(_sdk.BAGGAGE_PREFIX) for name in entries), "langfuse's baggage has another prefix.")
+    need(
+        all(name.startswith(langfuse_internals.BAGGAGE_PREFIX) for name in entries),
+        "langfuse's baggage has another prefix.",
+    )
     with client.start_as_current_observation(name="x") as observation:
-        claim = baggage.get_baggage(_sdk.TRACE_BAGGAGE)
-    if _sdk.METADATA_IS_JSON:
+        claim = baggage.get_baggage(langfuse_internals.TRACE_BAGGAGE)
+    if langfuse_internals.METADATA_IS_JSON:
         need(claim == observation.trace_id, "langfuse 5 claims the application's root under another name.")
 
 
 def test_hop_of_httpx():
     sent = []
     with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as session:
-        method = getattr(session, _sdk.HTTPX_HOP, None)
+        method = getattr(session, langfuse_internals.HTTPX_HOP, None)
         need(method is not None, "httpx.Client._send_single_request is gone: instrument_httpx() can't look at hops.")
-        setattr(session, _sdk.HTTPX_HOP, lambda request: sent.append(request) or method(request))
+        setattr(session, langfuse_internals.HTTPX_HOP, lambda request: sent.append(request) or method(request))
         session.get("http://127.0.0.1/")
     need(len(sent) == 1, "httpx no longer sends each request through Client._send_single_request.")
     need(
-        inspect.iscoroutinefunction(getattr(httpx.AsyncClient, _sdk.HTTPX_HOP)),
+        inspect.iscoroutinefunction(getattr(httpx.AsyncClient, langfuse_internals.HTTPX_HOP)),
         "httpx.AsyncClient._send_single_request is gone, or no coroutine function.",
     )
 
@@ -164,7 +177,7 @@ def test_time_limit_hook():
     pool = getattr(transport, "_pool", None)
     need(hasattr(pool, "_network_backend"), "httpx.HTTPTransport._pool._network_backend is gone.")
     before = pool._network_backend
-    _sdk.limit_reads(transport)
+    langfuse_internals.limit_reads(transport)
     need(pool._network_backend is not before, "httpcore's network backend can't be replaced any more.")
     transport.close()
 
@@ -172,7 +185,7 @@ def test_time_limit_hook():
 def test_line_about_missing_keys(caplog):
     Langfuse()
     need(
-        any(not _sdk.MissingKeysSilenced().filter(record) for record in caplog.records),
+        any(not langfuse_internals.MissingKeysSilenced().filter(record) for record in caplog.records),
         "langfuse's warning of missing keys has another text: it would be repeated at each observed call.",
     )
 

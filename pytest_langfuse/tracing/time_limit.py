@@ -10,7 +10,7 @@ from typing import Any
 
 import httpcore
 
-from pytest_langfuse.tracing._clock import now
+from pytest_langfuse.tracing.monotonic import now
 
 _limits = threading.local()
 

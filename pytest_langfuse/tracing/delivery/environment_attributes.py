@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 
-class Stamp(SpanProcessor):
+class EnvironmentAttributes(SpanProcessor):
     """Stands before `processor` and sets `attributes` on each span that does not have them.
 
     Langfuse's own spans have them from the client. Those of other instrumentations (OpenInference, …) have them from
@@ -22,7 +22,7 @@ class Stamp(SpanProcessor):
         self._processor, self._attributes = processor, attributes
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Stamp it after the processor, which sets propagated values: those win."""
+        """Set them after the processor, which sets propagated values: those win."""
         self._processor.on_start(span, parent_context)
         if not is_langfuse_span(span):
             present = span.attributes or {}

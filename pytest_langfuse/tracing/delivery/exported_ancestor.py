@@ -14,7 +14,7 @@ from langfuse.span_filter import is_default_export_span, is_langfuse_span
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from pytest_langfuse.tracing._failures import failures
+from pytest_langfuse.tracing.failures import failures
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Filter = Callable[[ReadableSpan], bool]
 
 
-class Parents:
+class ExportedAncestors:
     """Remembers the parents of spans that Langfuse may not get, for as long as these are referred to."""
 
     def __init__(self) -> None:
@@ -65,4 +65,4 @@ class Parents:
 
 
 #: Of this process; follows the installed client.
-parents = Parents()
+exported_ancestors = ExportedAncestors()
