@@ -11,8 +11,9 @@ Importing this package imports neither langfuse nor OpenTelemetry; the first use
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_langfuse.tracing.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pytest_langfuse.tracing.config import ConfigError, TracingConfig, get_tracing_config
@@ -61,41 +62,24 @@ __all__ = [
     "tracing_health",
 ]
 
-_HOMES = {
-    "CircuitBreaker": "delivery.breaker",
-    "CircuitOpen": "delivery.breaker",
-    "ConfigError": "config",
-    "LangfuseASGIMiddleware": "web.asgi",
-    "LangfuseWSGIMiddleware": "web.wsgi",
-    "RequestContext": "context",
-    "ShutdownReport": "delivery.health",
-    "TracingConfig": "config",
-    "TracingHealth": "delivery.health",
-    "carry_context": "propagation.carry",
-    "extract_context": "propagation.headers",
-    "get_langfuse_client": "singleton",
-    "get_request_context": "context",
-    "get_tracing_config": "config",
-    "init_tracing": "singleton",
-    "inject_headers": "propagation.headers",
-    "instrument_httpx": "propagation.httpx_client",
-    "instrument_requests": "propagation.requests_client",
-    "langfuse_aiohttp_middleware": "web.aiohttp_server",
-    "request_context": "context",
-    "run_with_context": "context",
-    "safe_trace": "decorator",
-    "shutdown_tracing": "singleton",
-    "tracing_health": "singleton",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "config": ("ConfigError", "TracingConfig", "get_tracing_config"),
+        "context": ("RequestContext", "get_request_context", "request_context", "run_with_context"),
+        "decorator": ("safe_trace",),
+        "delivery.breaker": ("CircuitBreaker", "CircuitOpen"),
+        "delivery.health": ("ShutdownReport", "TracingHealth"),
+        "propagation.carry_context": ("carry_context",),
+        "propagation.headers": ("extract_context", "inject_headers"),
+        "propagation.httpx_client": ("instrument_httpx",),
+        "propagation.requests_client": ("instrument_requests",),
+        "singleton": ("get_langfuse_client", "init_tracing", "shutdown_tracing", "tracing_health"),
+        "web.aiohttp_server": ("langfuse_aiohttp_middleware",),
+        "web.asgi": ("LangfuseASGIMiddleware",),
+        "web.wsgi": ("LangfuseWSGIMiddleware",),
+    },
+)
 
 
 def __dir__() -> list[str]:
