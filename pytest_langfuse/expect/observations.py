@@ -13,7 +13,7 @@ from pytest_langfuse.expect.literal.name import name_in_sentence
 from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.matching.match import Order
 from pytest_langfuse.expect.propagation import gaps, propagated_key, trace_label
-from pytest_langfuse.expect.sequence import Captured
+from pytest_langfuse.expect.sequence import ObservationSequence
 from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.render import render
 from pytest_langfuse.expect.text.style import current
@@ -35,7 +35,7 @@ _SNAPSHOTS = ("inline_snapshot", "syrupy")
 
 
 @exported_by("pytest_langfuse")
-class Observations(Captured):
+class Observations(ObservationSequence):
     """What Langfuse shows: exported observations in the order in which they started, with assertions.
 
     Every access reads the source anew, so that `langfuse_spans` always shows the test so far. Failed assertions raise

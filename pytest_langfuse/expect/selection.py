@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from pytest_langfuse.expect.errors import LiteralError
@@ -23,26 +24,27 @@ _CLOSEST: Final = 5
 
 
 class Selector:
-    """One line of a literal, with no line below it; `fields` are its placeholders and further `=` conditions.
+    """One line of a literal, without lines below it; `fields` are its placeholders and further `=` conditions.
 
-    Raises `LiteralError` for what is no such line, and for a field that no observation has.
+    Raises:
+        LiteralError: `selector` is not such a line, or observations have no such field.
+        TypeError: `selector` is not a string.
     """
 
     def __init__(self, selector: str, fields: Mapping[str, Any]) -> None:
-        used = {name for name in _PLACEHOLDER.findall(selector) if name in fields}
-        words = selector.split()
-        if len(words) == 1 and words[0] not in TYPES:
-            raise LiteralError(f"a selector is TYPE NAME, such as 'any {words[0]}', not {selector!r}")
-        root = parse(selector, {name: fields[name] for name in used})
-        if len(root.children) != 1 or root.gaps or root.stars:
-            raise LiteralError(f"a selector is one line, TYPE NAME and conditions, not {selector!r}")
-        self._line = root.children[0]
-        if self._line.children or self._line.gaps or self._line.count_text:
-            raise LiteralError(f"a selector has no count and no lines below it: {selector!r}")
-        further = [_equality(name, value) for name, value in fields.items() if name not in used]
-        self._line.own = (*self._line.own, *further)
-        #: As a sentence names it.
-        self.text = self._line.text()
+        if not isinstance(selector, str):
+            # For callers without a type checker.
+            raise TypeError(f"a selector is a str, not {type(selector).__name__}")
+        used = {name for name in _PLACEHOLDER.findall(selector) if name in fields} if fields else set()
+        self._line = _line(selector, {name: fields[name] for name in used})
+        if further := tuple(_equality(name, value) for name, value in fields.items() if name not in used):
+            # A copy: the line that was parsed may serve other calls.
+            self._line = replace(self._line, own=(*self._line.own, *further))
+
+    @property
+    def text(self) -> str:
+        """The selector as a sentence names it."""
+        return self._line.text()
 
     def __call__(self, observations: Sequence[Observation]) -> list[Observation]:
         """Those of `observations` that are selected."""
@@ -57,6 +59,19 @@ class Selector:
                 if len(sentences) >= _CLOSEST:
                     break
         return sentences[:_CLOSEST]
+
+
+def _line(selector: str, values: Mapping[str, Any]) -> Expected:
+    words = selector.split()
+    if len(words) == 1 and words[0] not in TYPES:
+        raise LiteralError(f"a selector is TYPE NAME, such as 'any {words[0]}', not {selector!r}")
+    root = parse(selector, values)
+    if len(root.children) != 1 or root.gaps or root.stars:
+        raise LiteralError(f"a selector is one line, TYPE NAME and conditions, not {selector!r}")
+    line = root.children[0]
+    if line.children or line.gaps or line.count_text:
+        raise LiteralError(f"a selector has no count and no lines below it: {selector!r}")
+    return line
 
 
 def _equality(name: str, value: Any) -> Condition:

@@ -22,7 +22,7 @@ from pytest_langfuse.recording.trace import Trace, build_traces
 _NAP = 0.25
 
 
-class Captured(Sequence[Observation]):
+class ObservationSequence(Sequence[Observation]):
     """Exported observations in the order in which they started, and what became of the others."""
 
     def __init__(self, source: Source) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from pytest_langfuse.expect.literal.parse import parse
@@ -76,7 +77,8 @@ def forest(literal: str, **values: Any) -> list[Observation]:
                 place = fields
                 for part in outer:
                     place = place.setdefault(part, {})
-                place[last] = condition.value
+                # A copy: the next call may get the same parsed literal.
+                place[last] = deepcopy(condition.value)
             number = len(made) + 1
             trace_id = f"{number:032x}" if parent is None else None
             own = observation(

@@ -56,11 +56,16 @@ class Expected:
 
     def fits(self, observation: Observation) -> bool:
         """Whether `observation` is what the line says; what is below it does not count."""
+        # Loops, where `all` would make two generators for each line.
         if self.type not in (ANY_TYPE, observation.type) or not self.name.matches(observation.name):
             return False
-        return all(condition.holds(observation) for condition in self.own) and all(
-            condition.holds(observation) for condition in self.inherited
-        )
+        for condition in self.own:
+            if not condition.holds(observation):
+                return False
+        for condition in self.inherited:  # noqa: SIM110
+            if not condition.holds(observation):
+                return False
+        return True
 
     def failing(self, observation: Observation) -> list[Condition]:
         """The conditions that `observation` does not meet."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 from pytest_langfuse.expect.literal.condition import Condition
@@ -35,18 +36,32 @@ _INDENT: Final = re.compile(r"[ \t]*")
 _GAP: Final = re.compile(r"(?:\.\.\.|…)(?=[ \t]|$)")
 _STAR: Final = re.compile(r"\*(?=[ \t]|$)")
 _KEY_AND_SIGN: Final = re.compile(r"!?[^\W\d][\w.-]*(?:[=!<>~:]|$)")
+#: Parsed literals that are kept, and the length in characters up to which one is: a file of 100,000 lines is not.
+_CACHED: Final = 256
+_LONGEST_CACHED: Final = 10_000
 
 
 def parse(literal: str, values: Mapping[str, Any] | None = None) -> Expected:
-    """The root of what `literal` expects; it stands for no line itself.
+    """Return the root of the tree that `literal` expects; the root itself stands for no line.
 
-    `values` are what the `$name` placeholders stand for. Raises `LiteralError` for anything that the grammar does not
-    know, for a placeholder without a value and for a value without a placeholder.
+    `values` are the values of the `$name` placeholders. Literals without placeholders are parsed once, so callers must
+    not change what is returned.
+
+    Raises:
+        LiteralError: `literal` does not follow the grammar, a placeholder has no value, or a value no placeholder.
+        TypeError: `literal` is not a string.
     """
     if not isinstance(literal, str):
         # For callers without a type checker.
         raise TypeError(f"a tree literal is a str, not {type(literal).__name__}")
-    return _Parser(values or {}).parse(literal)
+    if values or len(literal) > _LONGEST_CACHED or type(literal) is not str:
+        return _Parser(values or {}).parse(literal)
+    return _parse_once(literal)
+
+
+@lru_cache(maxsize=_CACHED)
+def _parse_once(literal: str) -> Expected:
+    return _Parser({}).parse(literal)
 
 
 class _Block:
