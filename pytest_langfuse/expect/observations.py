@@ -20,9 +20,8 @@ from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.expect.wire_search import Needle, find, masked
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.gc_pause import SIZE, undisturbed
-from pytest_langfuse.recording.otlp.decode import decode_otlp
 from pytest_langfuse.recording.sources.api import fetch_trace
-from pytest_langfuse.recording.sources.files import decompressed, read_source
+from pytest_langfuse.recording.sources.files import source_of_body, source_of_file
 from pytest_langfuse.recording.sources.source import WireBody
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.recording.trace import Trace
@@ -53,9 +52,7 @@ class Observations(ObservationSequence):
 
         Raises `pytest_langfuse.recording.DecodeError`, a `ValueError`, for bytes that are none.
         """
-        plain = decompressed(body, encoding)
-        with undisturbed(len(plain) // SIZE):
-            return cls(StaticSource(decode_otlp(body, encoding=encoding), wire=[WireBody("body", plain)]))
+        return cls(source_of_body(body, encoding))
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> Self:
@@ -64,7 +61,7 @@ class Observations(ObservationSequence):
         JSON may be one document or several, one a line. Raises `pytest_langfuse.recording.DecodeError`, a
         `ValueError` that names the file, for anything else.
         """
-        return cls(read_source(Path(path)))
+        return cls(source_of_file(Path(path)))
 
     @classmethod
     def from_api(cls, client: Langfuse, trace_id: str) -> Self:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
-from pytest_langfuse.recording.otlp.decode import DecodeError, decode_records
+from pytest_langfuse.recording.otlp.decode import decode_records
+from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.sources.source import WireBody
 from pytest_langfuse.recording.span_record import SpanRecord
 

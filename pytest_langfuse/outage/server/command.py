@@ -17,7 +17,7 @@ from pytest_langfuse.outage.faults import FAULTS, ClientFault
 from pytest_langfuse.outage.faults.connection import refused
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server.langfuse_server import Arrival, LangfuseServer
-from pytest_langfuse.recording.otlp.decode import DecodeError
+from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.standin.paths import ENDPOINTS
 from pytest_langfuse.standin.stand_in import StandIn
 

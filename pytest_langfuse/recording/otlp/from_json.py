@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NoReturn
 
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
+from pytest_langfuse.recording.otlp.json_documents import json_documents
 from pytest_langfuse.recording.span_record import SpanEvent, SpanRecord
 
 _EXPECTED: Final = "expected an object with the key 'resourceSpans'"
-_SPACE: Final = re.compile(r"\s*")
 _HEX: Final = frozenset("0123456789abcdef")
 _STATUS: Final[Mapping[object, Literal["UNSET", "OK", "ERROR"]]] = {
     1: "OK",
@@ -28,14 +26,14 @@ _NO_OBJECT: Final[Mapping[str, Any]] = {}
 
 
 def records_from_json(data: bytes) -> list[SpanRecord]:
-    """The spans of one or more OTLP/JSON documents; `DecodeError` names the place that is wrong."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"the body begins like JSON but is not UTF-8 (byte {error.start})"
-        raise DecodeError(message) from None
+    """Return the spans of one or more OTLP/JSON documents. Raises `DecodeError`, which names the place."""
+    return records_from_documents(json_documents(data))
+
+
+def records_from_documents(documents: Iterable[Any]) -> list[SpanRecord]:
+    """Return the spans of OTLP/JSON documents, already parsed. Raises `DecodeError`, which names the place."""
     records: list[SpanRecord] = []
-    for document in _documents(text):
+    for document in documents:
         # A list is what Langfuse itself keeps of a request.
         resource_spans = document if isinstance(document, list) else _resource_spans(document)
         for index, item in enumerate(resource_spans):
@@ -43,34 +41,12 @@ def records_from_json(data: bytes) -> list[SpanRecord]:
     return records
 
 
-def _documents(text: str) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
-    position = _after_space(text, 0)
-    while position < len(text):
-        try:
-            document, end = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            what = "is truncated" if error.pos >= len(text.rstrip()) else "is broken"
-            message = f"the JSON body {what} at line {error.lineno}, column {error.colno}: {error.msg}"
-            raise DecodeError(message) from None
-        except RecursionError:
-            message = "the JSON body is nested too deeply"
-            raise DecodeError(message) from None
-        position = _after_space(text, end)
-        yield document
-
-
-def _after_space(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    return match.end() if match is not None else position
-
-
 def _resource_spans(document: Any) -> list[Any]:
     if not isinstance(document, dict):
         message = f"the body is JSON, but a {_kind(document)}; {_EXPECTED}"
         raise DecodeError(message)
     if "resourceSpans" not in document:
-        message = f"the body is JSON, but no OTLP trace export: {_hint(document)}; {_EXPECTED}"
+        message = f"the body is JSON, but not an OTLP trace export: {_hint(document)}; {_EXPECTED}"
         raise DecodeError(message)
     return _list(document, "resourceSpans", "")
 
@@ -223,7 +199,7 @@ def _list(owner: Mapping[str, Any], key: str, place: str) -> list[Any]:
 
 def _wrong(place: str, expected: str, value: Any) -> NoReturn:
     shown = _kind(value) if isinstance(value, dict | list) else repr(value)
-    message = f"the body is no OTLP/JSON: {place} is {shown}, expected {expected}"
+    message = f"the body is not valid OTLP/JSON: {place} is {shown}, expected {expected}"
     raise DecodeError(message)
 
 

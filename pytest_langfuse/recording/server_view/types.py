@@ -9,27 +9,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from pytest_langfuse.recording.observation import TYPES
 from pytest_langfuse.recording.server_view.javascript import to_number
 
 #: Attribute, and the types that its values stand for. In order of precedence.
 _NAMED: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
     (
         "langfuse.observation.type",
-        {
-            name: name
-            for name in (
-                "span",
-                "generation",
-                "event",
-                "embedding",
-                "agent",
-                "tool",
-                "chain",
-                "retriever",
-                "guardrail",
-                "evaluator",
-            )
-        },
+        {name: name for name in TYPES},
     ),
     (
         "openinference.span.kind",

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_langfuse.recording import DecodeError, decode_otlp, decode_records
-from pytest_langfuse.recording.otlp import decode
+from pytest_langfuse.recording.otlp import decompress
 from tests.helpers.vectors import NAMES, OBSERVATION, body, differences, view
 
 PROTOBUF = gzip.decompress(body("nested"))
@@ -186,7 +186,7 @@ class TestJsonValues:
 
 
 def no_export(hint: str) -> str:
-    return f"the body is JSON, but no OTLP trace export: {hint}; expected an object with the key 'resourceSpans'"
+    return f"the body is JSON, but not an OTLP trace export: {hint}; expected an object with the key 'resourceSpans'"
 
 
 EXPECTED = "expected an OTLP trace export (protobuf or JSON, gzip or not)"
@@ -252,15 +252,18 @@ class TestErrors:
     def test_gzip_with_something_behind_it(self):
         assert fails(gzip.compress(PROTOBUF) + b"rest").startswith("the gzip body is damaged after ")
 
-    def test_a_bomb(self, monkeypatch):
-        monkeypatch.setattr(decode, "MAX_DECODED_BYTES", 1000)
-        data = gzip.compress(bytes(100_000))
-        assert fails(data) == (
-            f"the gzip body of {len(data)} bytes decompresses to more than 1000 bytes; such a body is no trace export "
-            f"that a server would take"
+    @pytest.mark.parametrize(("compress", "name"), [(gzip.compress, "gzip"), (zlib.compress, "deflate")])
+    def test_a_bomb(self, monkeypatch, compress, name):
+        monkeypatch.setattr(decompress, "MAX_DECODED_BYTES", 1000)
+        data = compress(bytes(100_000))
+        assert fails(data, name) == (
+            f"the {name} body of {len(data)} bytes decompresses to more than 1000 bytes, the most that is decoded"
         )
-        # Members are counted together.
+
+    def test_members_of_a_bomb_are_counted_together(self, monkeypatch):
+        monkeypatch.setattr(decompress, "MAX_DECODED_BYTES", 1000)
         assert "more than 1000 bytes" in fails(gzip.compress(bytes(600)) * 2)
+        assert fails(gzip.compress(b"\xff" * 500) * 2).startswith("the 1000 bytes are neither protobuf")
 
     def test_the_wrong_encoding(self):
         assert fails(PROTOBUF, "gzip").startswith("the body is not gzip: the ")
@@ -286,11 +289,11 @@ class TestErrors:
             ),
             (
                 b'{"resourceSpans": {}}',
-                "the body is no OTLP/JSON: resourceSpans is an object, expected a list",
+                "the body is not valid OTLP/JSON: resourceSpans is an object, expected a list",
             ),
             (
                 b'{"resourceSpans": [7]}',
-                "the body is no OTLP/JSON: resourceSpans[0] is 7, expected an object",
+                "the body is not valid OTLP/JSON: resourceSpans[0] is 7, expected an object",
             ),
         ],
     )
@@ -324,7 +327,7 @@ class TestErrors:
     )
     def test_json_names_the_place(self, span, message):
         place = "resourceSpans[0].scopeSpans[0].spans[0]."
-        assert fails(one_span(**span)) == f"the body is no OTLP/JSON: {place}{message}"
+        assert fails(one_span(**span)) == f"the body is not valid OTLP/JSON: {place}{message}"
 
     def test_json_that_is_nested_too_deeply(self):
         assert fails(b'{"a": ' + b"[" * 100_000) == "the JSON body is nested too deeply"
