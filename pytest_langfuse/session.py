@@ -192,15 +192,15 @@ class Capturing:
     @property
     def processes(self) -> Processes:
         """The processes of this test."""
-        from pytest_langfuse.process.arrivals import Arrivals
         from pytest_langfuse.process.processes import Processes
+        from pytest_langfuse.process.received_exports import ReceivedExports
 
         if self._processes is None:
             assert self._recording is not None  # noqa: S101 - called for a captured test only
-            arrivals = Arrivals(self._recording.arrived)
-            self._of_test.enter_context(self.stand_in.exports_shown_to(arrivals.take))
+            received = ReceivedExports(self._recording.arrived)
+            self._of_test.enter_context(self.stand_in.exports_shown_to(received.add))
             self._processes = Processes(
-                arrivals,
+                received,
                 url=lambda: self.listening.url,
                 settle=self._settle,
                 wait=self._recording.wait,

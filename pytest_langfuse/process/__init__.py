@@ -1,1 +1,1 @@
-"""An application in a process of its own: started, watched, asked which of its observations were lost, and reaped."""
+"""Applications in subprocesses: start them, watch them, name the observations they lost, and end them."""

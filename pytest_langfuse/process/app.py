@@ -1,4 +1,4 @@
-"""One application in a process of its own, with the processes that it starts."""
+"""An application that runs in a subprocess, together with the processes that it starts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from pytest_langfuse.expect.observations import Observations
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.process.exceptions import ProcessFailed, ProcessTimeout
 from pytest_langfuse.process.launch import PORT
-from pytest_langfuse.process.ledger_reader import Ledger
+from pytest_langfuse.process.ledger_reader import LedgerReader
 from pytest_langfuse.process.output import Output, last_lines
-from pytest_langfuse.process.process_source import ProcessSource, Stage
+from pytest_langfuse.process.process_source import ProcessSource
 from pytest_langfuse.process.readiness import check_url, why_not_ready
+from pytest_langfuse.process.stand_in_view import StandInView
 from pytest_langfuse.recording.observation import Observation
 
-#: Seconds between two looks at a process.
-_LOOK = 0.02
-#: Seconds for a line that has begun to be printed to its end.
+#: Seconds between two checks of a process.
+_POLL_INTERVAL = 0.02
+#: Seconds to wait for the end of a line that is only partly printed.
 _REST_OF_LINE = 0.5
-#: Lines of output in a failure's text.
+#: Lines of output that a failure message shows.
 _LINES = 40
 
 _Found = TypeVar("_Found")
@@ -34,54 +35,67 @@ _Found = TypeVar("_Found")
 
 @exported_by("pytest_langfuse")
 class App:
-    """A process that `langfuse_process` has started. Times are seconds.
+    """A process that `langfuse_process` started. All times are in seconds.
 
-    What it prints, on standard output and standard error, is read all the time. At the end of the test it is
-    terminated if it still runs, and killed if that is not enough, with all processes of its group.
+    A thread reads what the process prints to standard output and standard error. At the end of the test, a process that
+    still runs gets SIGTERM, and SIGKILL with its whole process group if it does not exit in time.
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], *, label: str, prefix: str, port: int | None, ledger: Path, stage: Stage
+        self,
+        process: subprocess.Popen[bytes],
+        *,
+        label: str,
+        base_path: str,
+        port: int | None,
+        ledger_folder: Path,
+        stand_in: StandInView,
     ) -> None:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         self.label = label
-        self.prefix = prefix
-        self.ledger = Ledger(ledger)
+        self.base_path = base_path
+        self.ledger = LedgerReader(ledger_folder)
         self.closed = False
         self._process = process
         self._port = port
         self._output = Output(process.stdout, f"langfuse-process-{process.pid}")
-        self._source = ProcessSource(stage, lambda: [self], everything=False)
+        self._source = ProcessSource(stand_in, lambda: [self], everything=False)
 
-    # -- what it is --------------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------------------
 
     @property
     def pid(self) -> int:
-        """Its number; also that of its process group."""
+        """The process id, which is also the id of the process group."""
         return self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """Its exit status, negative for a signal; `None` while it runs."""
+        """The exit status, negative if a signal terminated the process; `None` while it runs."""
         return self._process.poll()
 
     @property
     def port(self) -> int:
-        """The free port that `{port}` in its arguments or variables stands for."""
+        """The free port that replaced `{port}` in the arguments and variables.
+
+        Raises:
+            AttributeError: Neither the arguments nor `env` contain `{port}`.
+        """
         if self._port is None:
-            raise AttributeError(
-                f"`{self.label}` was given no port: write {PORT} where it belongs in its arguments or env"
-            )
+            raise AttributeError(f"`{self.label}` has no port: write {PORT} in its arguments or env to get a free one")
         return self._port
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:` and its port."""
+        """The base URL of the process: `http://127.0.0.1:` and `port`.
+
+        Raises:
+            AttributeError: The process has no `port`.
+        """
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def output(self) -> str:
-        """What it has printed so far; of more than a million characters, the beginning and the end."""
+        """Everything printed so far; if that exceeds a million characters, its beginning and its end."""
         if self.returncode is not None:
             self._output.catch_up()
         return self._output.text
@@ -89,9 +103,11 @@ class App:
     # -- waiting -----------------------------------------------------------------------------------------------
 
     def wait_for_output(self, text: str | re.Pattern[str], timeout: float = 10.0) -> str:
-        """Wait until it has printed `text`, or what the pattern matches; returns the line in which that is.
+        """Wait until the process prints `text`, or a match of the pattern, and return the line that contains it.
 
-        Raises `ProcessTimeout`, and at once `ProcessFailed` if it ended without.
+        Raises:
+            ProcessFailed: The process exited without printing it. Raised at once.
+            ProcessTimeout: It was not printed within `timeout` seconds.
         """
         __tracebackhide__ = True
         pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
@@ -99,12 +115,12 @@ class App:
         def found(_left: float) -> re.Match[str] | None:
             return pattern.search(self.output)
 
-        what = repr(text) if isinstance(text, str) else f"what matches {pattern.pattern!r}"
-        match = self._wait(found, f"to print {what}", timeout)
-        # The rest of the line may be on its way; of a question, there is none.
+        what = repr(text) if isinstance(text, str) else f"a match of {pattern.pattern!r}"
+        match = self._wait(found, f"print {what}", f"printed {what}", timeout)
+        # The rest of the line may still come. A prompt that waits for input has no end of line.
         end = time.monotonic() + _REST_OF_LINE
         while match.string.find("\n", match.start()) < 0 and time.monotonic() < end and self.returncode is None:
-            self._output.wait_for_news(_LOOK)
+            self._output.wait_for_news(_POLL_INTERVAL)
             match = found(0) or match
         printed = match.string
         start, stop = printed.rfind("\n", 0, match.start()) + 1, printed.find("\n", match.start())
@@ -113,8 +129,13 @@ class App:
     def wait_ready(self, url: str, timeout: float = 10.0) -> None:
         """Wait until a GET of `url` is answered with a status below 500.
 
-        `{port}` in the URL is the process's own; a path is enough then (`"/health"`). Raises `ProcessTimeout`, and at
-        once `ProcessFailed` if the process ended.
+        `{port}` in the URL stands for `App.port`. For a process that has one, a path such as `"/health"` is enough.
+
+        Raises:
+            ProcessFailed: The process exited before it answered. Raised at once.
+            ProcessTimeout: It did not answer within `timeout` seconds.
+            ValueError: `url` is neither an HTTP URL nor a path.
+            AttributeError: `url` is a path and the process has no `port`.
         """
         __tracebackhide__ = True
         url = (self.url if url.startswith("/") else "") + url
@@ -127,76 +148,85 @@ class App:
             why = why_not_ready(url, left) or ""
             return not why
 
-        self._wait(ready, f"to answer at {url}", timeout, lambda: f" ({why})")
+        self._wait(ready, f"answer at {url}", f"answered at {url}", timeout, lambda: f" ({why})")
 
     def wait(self, timeout: float = 10.0) -> int:
-        """Wait until it ends; returns its exit status, negative for a signal. Raises `ProcessTimeout`."""
+        """Wait until the process exits and return its status, negative if a signal terminated it.
+
+        Raises:
+            ProcessTimeout: The process still runs after `timeout` seconds.
+        """
         __tracebackhide__ = True
         try:
             status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise ProcessTimeout(self._text(f"waited {timeout:g} s for `{self.label}` to end")) from None
+            raise ProcessTimeout(self._with_output(_timed_out(timeout, self.label, "exit"))) from None
         self._output.catch_up()
         return status
 
     def _wait(
-        self, look: Callable[[float], _Found | None], what: str, timeout: float, note: Callable[[], str] = str
+        self,
+        look: Callable[[float], _Found | None],
+        do: str,
+        done: str,
+        timeout: float,
+        note: Callable[[], str] = str,
     ) -> _Found:
-        """Look until something is found. `look` is told how many seconds are left, of which it may use some."""
+        """Call `look` with the seconds left until it finds something. `do` and `done` name it in messages."""
         __tracebackhide__ = True
         end = time.monotonic() + timeout
         while True:
-            # Asked before the look: one that has ended will do nothing more after it.
-            gone = self.returncode is not None
+            # Checked before the look: a process that has exited does nothing more after it.
+            exited = self.returncode is not None
             if found := look(end - time.monotonic()):
                 return found
-            if gone:
-                raise ProcessFailed(self._text(f"`{self.label}` {self.how_it_ended}, and was waited for {what}"))
+            if exited:
+                raise ProcessFailed(self._with_output(f"`{self.label}` {self.how_it_ended} before it {done}"))
             if (left := end - time.monotonic()) <= 0:
-                raise ProcessTimeout(self._text(f"waited {timeout:g} s for `{self.label}` {what}{note()}"))
-            self._output.wait_for_news(min(left, _LOOK))
+                raise ProcessTimeout(self._with_output(f"{_timed_out(timeout, self.label, do)}{note()}"))
+            self._output.wait_for_news(min(left, _POLL_INTERVAL))
 
     @property
     def how_it_ended(self) -> str:
-        """`ended with status 3`, `was ended by SIGTERM`, or `runs`."""
+        """The predicate of a sentence: `exited with status 3`, `was terminated by SIGTERM` or `is still running`."""
         status = self.returncode
         if status is None:
-            return "runs"
-        return f"ended with status {status}" if status >= 0 else f"was ended by {_signal_name(-status)}"
+            return "is still running"
+        return f"exited with status {status}" if status >= 0 else f"was terminated by {_signal_name(-status)}"
 
     @property
     def why_lost(self) -> str:
-        """Completes "`NAME`: …" for an observation that ended and has not arrived."""
+        """The reason why an ended observation has not arrived, for a message "`NAME`: REASON"."""
         if self.returncode is None:
-            return f"it has not arrived from `{self.label}`, which still runs"
-        return f"`{self.label}` {self.how_it_ended} before it had arrived"
+            return f"it has not arrived from `{self.label}`, which is still running"
+        return f"`{self.label}` {self.how_it_ended} before the observation arrived"
 
-    def _text(self, summary: str) -> str:
+    def _with_output(self, summary: str) -> str:
         output = last_lines(self.output, _LINES)
         return f"{summary}. Its output:\n{output}" if output.strip() else f"{summary}. It printed nothing."
 
     # -- ending ------------------------------------------------------------------------------------------------
 
     def terminate(self) -> None:
-        """SIGTERM to the process, as at a deployment. What it does to those below it is its own affair."""
+        """Send SIGTERM to the process alone, as a deployment does; child processes get no signal from here."""
         self.send_signal(signal.SIGTERM)
 
     def interrupt(self) -> None:
-        """SIGINT to the process."""
+        """Send SIGINT to the process alone."""
         self.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """SIGKILL to the process and all of its group, as when a container is killed."""
-        # No such group: all of it is gone. Not permitted: there are only zombies in it (macOS).
+        """Send SIGKILL to the process and its whole group, as when a container is killed."""
+        # ProcessLookupError: the group is gone. PermissionError: it has only zombies left (macOS).
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def send_signal(self, number: int) -> None:
-        """A signal to the process alone; nothing happens if it has ended."""
+        """Send a signal to the process alone; does nothing if it has exited."""
         self._process.send_signal(number)
 
     def close(self, grace: float) -> None:
-        """Have it and its group gone, with `grace` seconds for it to do so by itself, and release everything."""
+        """Wait `grace` seconds for the process to exit, kill what is left of its group, and release all resources."""
         self.closed = True
         try:
             with suppress(subprocess.TimeoutExpired):
@@ -207,30 +237,37 @@ class App:
             self._output.close()
             self.ledger.read()
 
-    # -- its observations --------------------------------------------------------------------------------------
+    # -- observations ------------------------------------------------------------------------------------------
 
     @property
     def spans(self) -> Observations:
-        """What has arrived from it and the processes below it, with all assertions."""
+        """The observations that arrived from the process and its child processes, with all assertions."""
         return Observations(self._source)
 
     @property
     def lost(self) -> list[Observation]:
-        """The observations that ended and have not arrived: lost, once the process has ended; so far, while it runs.
+        """The observations that ended and have not arrived: so far while the process runs, for good once it has exited.
 
-        Those that had not ended are in `spans.unended`. Name, type and times are known of each. Raises
-        `LedgerMissing` for a process that keeps no ledger: it is no Python.
+        Each has its name, type and times only. Observations that never ended are in `spans.unended`.
+
+        Raises:
+            LedgerMissing: The losses are unknown, because the process keeps no complete ledger. Only Python processes
+                keep one.
         """
         return [item.observation for item in self._source.undelivered()]
 
     @property
     def has_ledger(self) -> bool:
-        """Whether it is known what it lost."""
+        """Whether the ledger of the process is complete, so that its losses are known."""
         self.ledger.read()
         return self.ledger.complete
 
     def __repr__(self) -> str:
         return f"<App {self.label!r} (pid {self.pid}): {self.how_it_ended}>"
+
+
+def _timed_out(timeout: float, label: str, do: str) -> str:
+    return f"timed out after {timeout:g} s waiting for `{label}` to {do}"
 
 
 def _signal_name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The ledgers of a process and of those below it, read while they are written. Written by `child`."""
+"""The reader of the ledgers that a process and its child processes write; see `child`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.span_record import SpanRecord
 
-#: What became of a span: see `child/_pytest_langfuse_spans.py`. Of two that were noted, the later one here stands.
-Fate = Literal["open", "ended", "filtered", "unsampled", "taken"]
-_RANK: Mapping[Fate, int] = {"open": 0, "ended": 1, "filtered": 2, "unsampled": 3, "taken": 4}
-
-#: Trace id and span id, in hex.
-Key = tuple[str, str]
+#: What happened to a span; see `child/_pytest_langfuse_spans.py`. If a ledger has several, the last of this list holds.
+Outcome = Literal["open", "ended", "filtered", "unsampled", "taken"]
+_RANK: Mapping[Outcome, int] = {"open": 0, "ended": 1, "filtered": 2, "unsampled": 3, "taken": 4}
 
 
 @dataclass(slots=True)
-class Noted:
-    """A span of which a ledger knows."""
+class LedgerSpan:
+    """A span that is in a ledger."""
 
     trace_id: str
     span_id: str
@@ -31,23 +28,23 @@ class Noted:
     parent_id: str | None = None
     start_ns: int = 0
     end_ns: int | None = None
-    #: The process in which it started, by number.
+    #: Id of the process that started the span.
     process: int = 0
     recording: bool = True
-    #: Whether a processor that exports saw it start.
-    seen: bool = True
+    #: Whether a span processor that exports saw the span start.
+    seen_by_exporter: bool = True
     attributes: dict[str, Any] = field(default_factory=dict)
-    #: Each fate that was noted, and by which process.
-    fates: set[tuple[Fate, int]] = field(default_factory=set)
+    #: Every outcome in the ledgers, with the process that wrote it.
+    outcomes: set[tuple[Outcome, int]] = field(default_factory=set)
 
     @property
-    def fate(self) -> Fate:
-        """What became of it. That a forked process ended its copy of a span says nothing: the span is its parent's."""
-        known = [fate for fate, process in self.fates if fate != "ended" or self.process in {0, process}]
-        return max(known, key=_RANK.__getitem__, default="open")
+    def outcome(self) -> Outcome:
+        """The final outcome. A forked process that ends its copy of its parent's span does not count."""
+        counted = [outcome for outcome, process in self.outcomes if outcome != "ended" or self.process in {0, process}]
+        return max(counted, key=_RANK.__getitem__, default="open")
 
     def observation(self) -> Observation:
-        """What is known of it: name, type, ids and times."""
+        """Return the observation with what the ledger has: name, type, ids and times."""
         return observe(
             SpanRecord(
                 trace_id=self.trace_id,
@@ -55,77 +52,81 @@ class Noted:
                 parent_span_id=self.parent_id,
                 name=self.name,
                 start_ns=self.start_ns,
-                end_ns=None if self.fate == "open" else self.end_ns,
+                end_ns=None if self.outcome == "open" else self.end_ns,
                 attributes=self.attributes,
             )
         )
 
 
-class Ledger:
-    """Reads what is new in the files of `folder`, one for each process."""
+class LedgerReader:
+    """Reads the ledgers in `folder`, one file for each process, while they are written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.spans: dict[Key, Noted] = {}
+        #: By trace id and span id.
+        self.spans: dict[tuple[str, str], LedgerSpan] = {}
         self._offsets: dict[Path, int] = {}
-        #: Processes that keep a ledger, and those that became another program and began no new one.
+        #: Processes that keep a ledger, and those that became another program, which has not begun one.
         self._kept: set[int] = set()
         self._replaced: set[int] = set()
         self._failed: str | None = None
 
     def read(self) -> None:
-        """Read on."""
+        """Read what was written since the last call."""
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
             with path.open("rb") as file:
                 file.seek(self._offsets.get(path, 0))
                 data = file.read()
-            # A process that is killed while it writes leaves half a line, which the next one of that number ends.
+            # A process that is killed while it writes leaves half a line. A later process with the same id ends it.
             whole = data[: data.rfind(b"\n") + 1]
             self._offsets[path] = self._offsets.get(path, 0) + len(whole)
             for line in whole.splitlines():
-                self._take(int(path.name), line)
+                self._read_line(int(path.name), line)
 
     @property
     def complete(self) -> bool:
-        """Whether all that ended is known, as far as has been read."""
+        """Whether the ledgers have every span that ended, as far as they were read."""
         return bool(self._kept) and not self._replaced and not self._failed
 
     def check_complete(self, process: str) -> None:
-        """Raise `LedgerMissing` if not all that `process` ended can be known."""
+        """Raise `LedgerMissing` unless the ledgers have every span of `process` that ended."""
         if not self._kept and not self._replaced:
             raise LedgerMissing(
-                f"`{process}` keeps no ledger, so nobody knows what it lost: only Python does, started "
-                "without -I, -E or -S, and without an environment of its own. What arrived is in `app.spans`."
+                f"`{process}` keeps no ledger, so its losses are unknown: only Python processes keep a ledger, unless "
+                "they run with -I, -E or -S or do not inherit PYTHONPATH. `app.spans` has what arrived."
             )
         if self._replaced:
             raise LedgerMissing(
-                f"`{process}` became a program that keeps no ledger (os.exec), so nobody knows what it lost. "
-                "What arrived is in `app.spans`."
+                f"`{process}` became a program that keeps no ledger (os.exec), so its losses are unknown. "
+                "`app.spans` has what arrived."
             )
         if self._failed:
-            raise LedgerMissing(f"the ledger of `{process}` is not complete: {self._failed} while it was written.")
+            raise LedgerMissing(
+                f"the ledger of `{process}` is incomplete, so its losses are unknown: {self._failed} while writing it. "
+                "`app.spans` has what arrived."
+            )
 
-    def _take(self, process: int, line: bytes) -> None:
+    def _read_line(self, process: int, line: bytes) -> None:
         try:
-            what, *rest = json.loads(line)
+            event, *values = json.loads(line)
         except ValueError:
             return  # an empty line, or half of one
-        if what == "interpreter":
+        if event == "interpreter":
             self._kept.add(process)
             self._replaced.discard(process)
-        elif what == "replaced":
+        elif event == "replaced":
             self._replaced.add(process)
-        elif what == "failed":
-            self._failed = rest[0]
-        elif what == "started":
-            self._start(process, *rest)
-        elif what == "typed":
-            self._of(*rest[:2]).attributes.update(rest[2])
+        elif event == "failed":
+            self._failed = values[0]
+        elif event == "started":
+            self._start(process, *values)
+        elif event == "typed":
+            self._span(*values[:2]).attributes.update(values[2])
         else:
-            self._end(process, what, *rest)
+            self._end(process, event, *values)
 
-    def _of(self, trace_id: str, span_id: str) -> Noted:
-        return self.spans.setdefault((trace_id, span_id), Noted(trace_id, span_id))
+    def _span(self, trace_id: str, span_id: str) -> LedgerSpan:
+        return self.spans.setdefault((trace_id, span_id), LedgerSpan(trace_id, span_id))
 
     def _start(
         self,
@@ -135,17 +136,25 @@ class Ledger:
         parent: str | None,
         start: int,
         recording: int,
-        seen: int,
+        seen_by_exporter: int,
         name: str,
     ) -> None:
-        noted = self._of(trace_id, span_id)
-        noted.process, noted.parent_id, noted.start_ns = process, parent, start
-        noted.recording, noted.seen, noted.name = bool(recording), bool(seen), noted.name or name
+        span = self._span(trace_id, span_id)
+        span.process, span.parent_id, span.start_ns = process, parent, start
+        span.recording, span.seen_by_exporter = bool(recording), bool(seen_by_exporter)
+        span.name = span.name or name
 
     def _end(
-        self, process: int, fate: Fate, trace_id: str, span_id: str, end: int, name: str, attributes: dict[str, Any]
+        self,
+        process: int,
+        outcome: Outcome,
+        trace_id: str,
+        span_id: str,
+        end: int,
+        name: str,
+        attributes: dict[str, Any],
     ) -> None:
-        noted = self._of(trace_id, span_id)
-        noted.name, noted.end_ns = name, end
-        noted.attributes.update(attributes)
-        noted.fates.add((fate, process))
+        span = self._span(trace_id, span_id)
+        span.name, span.end_ns = name, end
+        span.attributes.update(attributes)
+        span.outcomes.add((outcome, process))

@@ -1,4 +1,4 @@
-"""What a process prints: read by a thread, kept within bounds."""
+"""The output of a process, read by a thread and kept within bounds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import select
 import threading
 from typing import IO
 
-#: Characters that are kept of the beginning and of the end.
+#: Characters kept of the beginning and of the end.
 _HEAD = 64 * 1024
 _TAIL = 1024 * 1024
 _CHUNK = 64 * 1024
-#: Seconds for processes that were killed to be gone.
-_LAST_WORDS = 1.0
+#: Seconds to wait at the end until killed processes have closed the pipe.
+_CLOSE_TIMEOUT = 1.0
 
 
 class Output:
@@ -26,14 +26,14 @@ class Output:
         self._head = ""
         self._tail = ""
         self._left_out = 0
-        self._over = False
+        self._ended = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
         self._thread.start()
 
     @property
     def text(self) -> str:
-        """What was printed so far; of very much, the beginning and the end."""
+        """Everything printed so far; if that is very much, its beginning and its end."""
         with self._changed:
             if not self._left_out:
                 return self._head + self._tail
@@ -45,15 +45,15 @@ class Output:
             self._changed.wait(timeout)
 
     def catch_up(self) -> None:
-        """Read what has been printed by now: the process that printed it may be gone."""
+        """Wait until everything printed so far has been read; the process that printed it may have exited."""
         with self._changed:
-            # One turn of the reader a look; it holds the lock from its read on until the text is there.
-            self._changed.wait_for(lambda: self._over or not _readable(self._pipe.fileno()), 1.0)
+            # The reader holds the lock from its read until the text is added, so each look sees a finished step.
+            self._changed.wait_for(lambda: self._ended or not _readable(self._pipe.fileno()), 1.0)
 
     def close(self) -> None:
-        """Stop reading: at the end, which comes when the last process is gone, or at once if somebody lives on."""
+        """Stop reading when the last process has closed the pipe, or after a second if one stays alive."""
         with self._changed:
-            self._changed.wait_for(lambda: self._over, _LAST_WORDS)
+            self._changed.wait_for(lambda: self._ended, _CLOSE_TIMEOUT)
         os.write(self._wake, b"w")
         self._thread.join()
         self._pipe.close()
@@ -67,16 +67,16 @@ class Output:
             with self._changed:
                 chunk = os.read(pipe, _CHUNK) if pipe in ready else b""
                 self._keep(self._decoder.decode(chunk, final=not chunk))
-                self._over = not chunk
+                self._ended = not chunk
                 self._changed.notify_all()
-                if self._over:
+                if self._ended:
                     return
 
     def _keep(self, text: str) -> None:
         room = _HEAD - len(self._head)
         self._head += text[:room]
         self._tail += text[room:]
-        # Cut rarely: each cut copies.
+        # Twice the limit, so that cutting, which copies, is rare.
         if len(self._tail) > 2 * _TAIL:
             self._left_out += len(self._tail) - _TAIL
             self._tail = self._tail[-_TAIL:]
@@ -87,7 +87,7 @@ def _readable(file: int) -> bool:
 
 
 def last_lines(text: str, count: int) -> str:
-    """The last `count` lines of `text`, and how many came before."""
+    """Return the last `count` lines of `text`, below a line that says how many were left out."""
     lines = text.splitlines()
     if len(lines) <= count:
         return "\n".join(lines)

@@ -1,13 +1,12 @@
-"""Observations of processes, as a `recording.source.Source`: all assertions hold for them."""
+"""The observations of processes as a `recording.sources.source.Source`, so that all assertions work on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from pytest_langfuse.process.arrivals import Arrivals
-from pytest_langfuse.process.ledger_reader import Key, Noted
+from pytest_langfuse.process.ledger_reader import LedgerReader, LedgerSpan
+from pytest_langfuse.process.stand_in_view import StandInView
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.sources.score import Score
@@ -15,121 +14,125 @@ from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
 from pytest_langfuse.standin.received_export import ReceivedExport
 
-if TYPE_CHECKING:
-    from pytest_langfuse.process.app import App
 
+class TracedProcess(Protocol):
+    """The part of an `App` that a `ProcessSource` reads."""
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What the processes of a test share: where their exports arrive, and how to wait for it."""
+    @property
+    def label(self) -> str:
+        """The name of the process in messages."""
 
-    arrivals: Arrivals
-    #: Returns when the server is done with all that was sent to it.
-    settle: Callable[[], object]
-    #: Returns when something may have arrived, at the latest after so many seconds.
-    wait: Callable[[float], None]
-    scores: Callable[[], Sequence[Score]]
+    @property
+    def base_path(self) -> str:
+        """The path of its Langfuse base URL, by which its exports are recognised."""
+
+    @property
+    def ledger(self) -> LedgerReader:
+        """Its ledger and those of its child processes."""
+
+    @property
+    def why_lost(self) -> str:
+        """The reason why an ended observation has not arrived, for a message "`NAME`: REASON"."""
 
 
 class ProcessSource:
-    """The observations of some processes: those of `apps()`. With `everything`, also what nobody of them sent."""
+    """The observations of the processes `apps()`. With `everything`, also exports that none of them sent."""
 
-    def __init__(self, stage: Stage, apps: Callable[[], Sequence[App]], *, everything: bool) -> None:
-        self._stage = stage
+    def __init__(self, stand_in: StandInView, apps: Callable[[], Sequence[TracedProcess]], *, everything: bool) -> None:
+        self._stand_in = stand_in
         self._apps = apps
         self._everything = everything
         self._first = 0
-        #: Spans that were forgotten before they had arrived.
-        self._forgotten: set[Key] = set()
+        #: Trace id and span id of spans that were cleared before they arrived.
+        self._cleared: set[tuple[str, str]] = set()
         self._view: tuple[int, list[Observation]] = 0, []
 
     # -- Source ------------------------------------------------------------------------------------------------
 
     def observations(self) -> Sequence[Observation]:
-        """What arrived, linked, in the order in which it started; of a span that came twice the later one, as there."""
-        count = len(self._stage.arrivals)
+        """Return what arrived, linked, by start time. A span that arrives twice is the later one, as in Langfuse."""
+        count = len(self._stand_in.received)
         if self._view[0] != count:
             latest = {
-                (record.trace_id, record.span_id): record for arrival in self._arrived() for record in arrival.records
+                (record.trace_id, record.span_id): record for export in self._exports() for record in export.records
             }
-            shown = [observe(record) for key, record in latest.items() if key not in self._forgotten]
+            shown = [observe(record) for key, record in latest.items() if key not in self._cleared]
             self._view = count, link(shown)
         return self._view[1]
 
     def unexported(self) -> Sequence[Unexported]:
-        """What the ledgers know of and has not arrived, in the order in which it started."""
-        self._read()
+        """Return the spans that are in a ledger and have not arrived, by start time."""
+        self._read_ledgers()
         return self._missing()
 
     def late(self) -> Sequence[Observation]:
-        """Nothing: a process knows of no tests."""
+        """Return nothing: a process has no tests that its spans could outlast."""
         return ()
 
     def scores(self) -> Sequence[Score]:
-        """Scores of traces and observations that arrived."""
+        """Return the scores of traces and observations that arrived."""
         traces = {observation.trace_id for observation in self.observations()}
-        return [score for score in self._stage.scores() if score.trace_id in traces]
+        return [score for score in self._stand_in.scores() if score.trace_id in traces]
 
     def wire(self) -> Iterable[WireBody]:
-        """The bodies as they arrived."""
-        names = {app.prefix: app.label for app in self._apps()}
-        return [WireBody(names.get(arrival.prefix, "OTLP"), arrival.body) for arrival in self._arrived()]
+        """Return the bodies as they arrived."""
+        names = {app.base_path: app.label for app in self._apps()}
+        return [WireBody(names.get(export.prefix, "OTLP"), export.body) for export in self._exports()]
 
     def undelivered(self) -> Sequence[Unexported]:
-        """What ended and has not arrived. Raises `LedgerMissing` if that can't be known of one of the processes."""
-        # In this order: what a ledger says has ended may arrive in between, and not the other way round.
-        self._read()
-        self._stage.settle()
+        """Return what ended and has not arrived. Raise `LedgerMissing` if the losses of a process are unknown."""
+        # In this order: a span that the ledger says has ended may arrive in between, but not the other way round.
+        self._read_ledgers()
+        self._stand_in.settle()
         for app in self._apps():
             app.ledger.check_complete(app.label)
         return [item for item in self._missing() if item.reason == "dropped"]
 
     def clear(self) -> None:
-        """Forget everything so far; what still runs shows up when it arrives."""
-        self._read()
+        """Forget everything so far. Spans that are still open show up when they arrive."""
+        self._read_ledgers()
         for app in self._apps():
-            self._forgotten.update(key for key, noted in app.ledger.spans.items() if noted.fate != "open")
-        self._first = len(self._stage.arrivals)
+            self._cleared.update(key for key, span in app.ledger.spans.items() if span.outcome != "open")
+        self._first = len(self._stand_in.received)
         self._view = 0, []
 
     def wait(self, timeout: float) -> None:
-        """Return when something new may have arrived, at the latest after `timeout` seconds."""
-        self._stage.wait(timeout)
+        """Return when more may have arrived, at the latest after `timeout` seconds."""
+        self._stand_in.wait(timeout)
 
-    # -- the two sides -----------------------------------------------------------------------------------------
+    # -- what arrived, and what the ledgers have ---------------------------------------------------------------
 
-    def _arrived(self) -> Iterator[ReceivedExport]:
-        arrivals = self._stage.arrivals.since(self._first)
+    def _exports(self) -> Iterator[ReceivedExport]:
+        exports = self._stand_in.received.since(self._first)
         if self._everything:
-            yield from arrivals
+            yield from exports
             return
-        prefixes = {app.prefix for app in self._apps()}
-        yield from (arrival for arrival in arrivals if arrival.prefix in prefixes)
+        base_paths = {app.base_path for app in self._apps()}
+        yield from (export for export in exports if export.prefix in base_paths)
 
-    def _read(self) -> None:
+    def _read_ledgers(self) -> None:
         for app in self._apps():
             app.ledger.read()
 
     def _missing(self) -> list[Unexported]:
-        """What the ledgers know of and has not arrived, in the order in which it started."""
-        known = self._stage.arrivals.keys() | self._forgotten
+        known = self._stand_in.received.span_keys() | self._cleared
         missing = [
-            (noted.start_ns, _unexported(app, noted))
+            (span.start_ns, _unexported(app, span))
             for app in self._apps()
-            for key, noted in app.ledger.spans.items()
+            for key, span in app.ledger.spans.items()
             if key not in known
         ]
         return [item for _, item in sorted(missing, key=lambda pair: pair[0])]
 
 
-def _unexported(app: App, noted: Noted) -> Unexported:
-    observation = noted.observation()
-    if not noted.recording or noted.fate == "unsampled":
+def _unexported(app: TracedProcess, span: LedgerSpan) -> Unexported:
+    observation = span.observation()
+    if not span.recording or span.outcome == "unsampled":
         return Unexported(observation, "sampled_out", "sampled out")
-    if noted.fate == "open":
+    if span.outcome == "open":
         return Unexported(observation, "unended", f"it never ended in `{app.label}`")
-    if noted.fate == "filtered":
+    if span.outcome == "filtered":
         return Unexported(observation, "filtered", "default span filter, or should_export_span")
-    if noted.fate == "ended" and not noted.seen:
+    if span.outcome == "ended" and not span.seen_by_exporter:
         return Unexported(observation, "filtered", "its tracer provider has no Langfuse span processor")
     return Unexported(observation, "dropped", app.why_lost)

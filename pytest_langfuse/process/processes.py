@@ -1,4 +1,4 @@
-"""`langfuse_process`: starts applications for one test."""
+"""The `langfuse_process` fixture: starts applications in subprocesses for one test."""
 
 from __future__ import annotations
 
@@ -17,32 +17,34 @@ from pathlib import Path
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.process import launch
 from pytest_langfuse.process.app import App
-from pytest_langfuse.process.arrivals import Arrivals
 from pytest_langfuse.process.launch import PORT, Environment
-from pytest_langfuse.process.process_source import ProcessSource, Stage
+from pytest_langfuse.process.process_source import ProcessSource
+from pytest_langfuse.process.received_exports import ReceivedExports
+from pytest_langfuse.process.stand_in_view import StandInView
 from pytest_langfuse.process.watchdog import Watchdog
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.standin.http.listener import free_port
 
-#: Seconds in which processes that still run at the end of a test may end by themselves, all together.
+#: Seconds in which all processes that still run at the end of a test may exit after SIGTERM.
 GRACE = 3.0
-#: Seconds within which what was sent to the stand-in has arrived, unless a fault holds it up.
-_SETTLING = 1.0
+#: Seconds to wait for the stand-in to process what was sent to it.
+_SETTLE_TIMEOUT = 1.0
 
 Argument = str | os.PathLike[str]
 
 
 @exported_by("pytest_langfuse")
 class Processes:
-    """Starts processes whose observations belong to the test, and takes them away again.
+    """Starts processes whose observations belong to the test, and ends them with it.
 
-    `url` is where their Langfuse is, asked for when one is started; what arrives there is in `arrivals`. `settle` waits
-    until all that was sent there has arrived, `wait` until more has, both at most so many seconds.
+    `url` returns the base URL of their Langfuse, and is called for each process; `received` has what arrives there.
+    `settle` waits until everything sent there has been processed, `wait` until more arrives, both at most the given
+    number of seconds.
     """
 
     def __init__(
         self,
-        arrivals: Arrivals,
+        received: ReceivedExports,
         *,
         url: Callable[[], str],
         settle: Callable[[float], object],
@@ -50,8 +52,8 @@ class Processes:
         scores: Callable[[], Sequence[Score]],
     ) -> None:
         self.apps: list[App] = []
-        self._stage = Stage(arrivals, settle=lambda: settle(_SETTLING), wait=wait, scores=scores)
-        self.source = ProcessSource(self._stage, lambda: self.apps, everything=True)
+        self._stand_in = StandInView(received, settle=lambda: settle(_SETTLE_TIMEOUT), wait=wait, scores=scores)
+        self.source = ProcessSource(self._stand_in, lambda: self.apps, everything=True)
         self._url = url
         self._folder: Path | None = None
         self._watchdog: Watchdog | None = None
@@ -59,30 +61,40 @@ class Processes:
     def start(self, *python_args: Argument, env: Environment | None = None, cwd: Argument | None = None) -> App:
         """Start this Python with arguments: `start("-m", "uvicorn", "shop:app", "--port", "{port}")`.
 
-        `{port}`, in arguments and in `env`, stands for a free port: `App.port`. `env` is merged over the variables of
-        this process and those that name the stand-in Langfuse; `None` takes a variable away. Raises `TypeError` for
-        what is no text, `NotADirectoryError` for `cwd`.
+        `{port}` in an argument or in `env` stands for a free port: `App.port`. The process inherits the environment of
+        this one; the variables that name the stand-in Langfuse override it, and `env` overrides both. A value of `None`
+        removes a variable.
+
+        Raises:
+            TypeError: There is no argument, or an argument or variable is not a string or a path.
+            NotADirectoryError: `cwd` is not a directory.
         """
         __tracebackhide__ = True
         if not python_args:
             raise TypeError('langfuse_process.start() needs arguments for Python: a script, or "-m" and a module')
-        return self._start([sys.executable, *launch.checked(python_args)], env, cwd)
+        return self._start([sys.executable, *launch.checked_arguments(python_args)], env, cwd)
 
     def start_command(self, *argv: Argument, env: Environment | None = None, cwd: Argument | None = None) -> App:
-        """Start any program: `start_command("node", "server.js")`. As `start`; no program: `FileNotFoundError`."""
+        """Start any program: `start_command("node", "server.js")`. `env`, `cwd` and `{port}` work as in `start`.
+
+        Raises:
+            TypeError: There is no argument, or an argument or variable is not a string or a path.
+            NotADirectoryError: `cwd` is not a directory.
+            FileNotFoundError: The program was not found or is not executable.
+        """
         __tracebackhide__ = True
         if not argv:
             raise TypeError("langfuse_process.start_command() needs the name of a program")
-        return self._start(launch.checked(argv), env, cwd)
+        return self._start(launch.checked_arguments(argv), env, cwd)
 
     def free_port(self) -> int:
-        """A port of this machine that nobody listens on, and that was given to nobody else of this test run."""
+        """Return a port of this machine that nothing listens on and that this test run has not handed out before."""
         return free_port()
 
     def close(self) -> None:
-        """Terminate what still runs, kill what does not end by that, and leave nothing behind."""
+        """Terminate what still runs, kill what does not exit in time, and release all resources."""
         end = time.monotonic() + GRACE
-        # A stack: an interrupt while one of them is waited for must not spare the others.
+        # A stack: an interrupt during the wait for one process must not spare the others.
         with ExitStack() as stack:
             if self._folder is not None:
                 stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
@@ -107,17 +119,17 @@ class Processes:
         if self._watchdog is None:
             self._watchdog = Watchdog(self._folder)
         number = len(self.apps) + 1
-        prefix, ledger = f"/process-{number}", self._folder / str(number)
-        ledger.mkdir(exist_ok=True)
-        own = launch.checked_environment(env)
+        base_path, ledger_folder = f"/process-{number}", self._folder / str(number)
+        ledger_folder.mkdir(exist_ok=True)
+        overrides = launch.checked_environment(env)
         label = self._label(argv)
-        port = free_port() if any(text and PORT in text for text in (*argv, *own.values())) else None
+        port = free_port() if any(text and PORT in text for text in (*argv, *overrides.values())) else None
         if port is not None:
             argv = [text.replace(PORT, str(port)) for text in argv]
-            own = {name: text and text.replace(PORT, str(port)) for name, text in own.items()}
-        variables = launch.environment(self._url() + prefix, str(ledger), own)
+            overrides = {name: text and text.replace(PORT, str(port)) for name, text in overrides.items()}
+        variables = launch.environment(self._url() + base_path, str(ledger_folder), overrides)
         launch.check_program(argv, variables, cwd)
-        with _interruptible():
+        with _default_sigint():
             process = subprocess.Popen(  # noqa: S603 - what the test asks for
                 argv,
                 env=variables,
@@ -126,10 +138,18 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
-                # A group of its own, so that all of it can be killed, and Ctrl-C in the terminal is pytest's alone.
+                # A separate process group, so that all of it can be killed, and Ctrl-C in the terminal reaches only
+                # pytest.
                 start_new_session=True,
             )
-        app = App(process, label=label, prefix=prefix, port=port, ledger=ledger, stage=self._stage)
+        app = App(
+            process,
+            label=label,
+            base_path=base_path,
+            port=port,
+            ledger_folder=ledger_folder,
+            stand_in=self._stand_in,
+        )
         self.apps.append(app)
         self._watchdog.watch(app.pid)
         return app
@@ -141,10 +161,10 @@ class Processes:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """A process that is started inside the block can be interrupted.
+def _default_sigint() -> Iterator[None]:
+    """Start processes inside the block with SIGINT not ignored.
 
-    A shell starts its background jobs with SIGINT ignored, and what is ignored stays so over `exec`.
+    A shell starts its background jobs with SIGINT ignored, and `exec` keeps an ignored signal ignored.
     """
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     if not ignored or threading.current_thread() is not threading.main_thread():

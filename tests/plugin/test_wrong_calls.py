@@ -12,10 +12,18 @@ CALLS = [
     ("langfuse_clock", ".advance(-1)", "ValueError: *a clock does not go back, use seconds >= 0"),
     ("langfuse_clock", ".advance('1')", "TypeError: *(seconds='1'): expected a number of seconds"),
     ("langfuse_process", ".start()", "TypeError: *needs arguments for Python*"),
-    ("langfuse_process", ".start(3)", "TypeError: *arguments are texts or paths, not 3: write '3'"),
-    ("langfuse_process", ".start('x', env={'A': 1})", "TypeError: *env*'A'* is 1; a variable is a text*"),
-    ("langfuse_process", ".start('x', cwd='nowhere')", "NotADirectoryError: *cwd='nowhere' is no folder"),
-    ("langfuse_process", ".start_command('nosuch')", "FileNotFoundError: *there is no program 'nosuch'*"),
+    ("langfuse_process", ".start(3)", "TypeError: *an argument must be a string or a path, not 3: write '3'"),
+    (
+        "langfuse_process",
+        ".start('x', env={'A': 1})",
+        "TypeError: *env*'A'* must be a string, a path or None (removes the variable), not 1",
+    ),
+    ("langfuse_process", ".start('x', cwd='nowhere')", "NotADirectoryError: *cwd='nowhere' is not a directory"),
+    (
+        "langfuse_process",
+        ".start_command('nosuch')",
+        "FileNotFoundError: *program 'nosuch' not found or not executable",
+    ),
     ("langfuse_api", ".prompt('a', 3)", "TypeError: prompt 'a': expected a text or a list of chat messages, got 3"),
     ("langfuse_api", ".prompt('a', 'x', type='chat')", "ValueError: prompt 'a': type='chat' needs a list of messages"),
     (

@@ -1,18 +1,21 @@
-"""What a process notices of its ledger: nothing."""
+"""The child side: hooks that the application does not notice, and that never miss a module."""
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from pytest_langfuse.process.exceptions import LedgerMissing
-from pytest_langfuse.process.ledger_reader import Ledger
-from tests.helpers.observed import names
+from pytest_langfuse.process.ledger_reader import LedgerReader
 from tests.helpers.paths import ROOT
+from tests.helpers.traced_service import span_names
 
 CHILD = ROOT / "pytest_langfuse" / "process" / "child"
 
@@ -35,6 +38,84 @@ def test_nothing_is_imported_that_the_application_does_not_import(tmp_path):
     assert len(finders_with) == len(finders) + 1
     [file] = [path for path in tmp_path.iterdir() if path.is_file()]
     assert file.read_text().startswith('\n["interpreter", ')
+
+
+#: What the hooks replace, by the module whose import triggers them: the attribute, and the child module of its hook.
+REPLACED = {
+    "opentelemetry.sdk.trace": {
+        "Tracer.start_span": "_pytest_langfuse_spans",
+        "Span.end": "_pytest_langfuse_spans",
+        "Span.set_attribute": "_pytest_langfuse_spans",
+        "Span.set_attributes": "_pytest_langfuse_spans",
+    },
+    "opentelemetry.sdk.trace.export": {
+        "BatchSpanProcessor.__init__": "_pytest_langfuse_spans",
+        "BatchSpanProcessor.on_start": "_pytest_langfuse_spans",
+        "BatchSpanProcessor.on_end": "_pytest_langfuse_spans",
+        "SimpleSpanProcessor.on_end": "_pytest_langfuse_spans",
+    },
+    "langfuse": {"Langfuse.__init__": "_pytest_langfuse_addresses"},
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter": {
+        "OTLPSpanExporter.__init__": "_pytest_langfuse_addresses",
+    },
+    "pytest_langfuse.tracing": {"TracingConfig.__init__": "_pytest_langfuse_addresses"},
+}
+
+
+@pytest.fixture
+def hooks(monkeypatch):
+    """The hooks by module name, as the child has them."""
+    monkeypatch.syspath_prepend(CHILD)
+    import _pytest_langfuse_imports as imports
+
+    return {**imports.SPAN_HOOKS, **imports.ADDRESS_HOOKS}
+
+
+def test_every_hooked_module_and_every_hook_exists(hooks):
+    """A module that moved would leave a child process without its ledger, or unsealed, and nobody would notice."""
+    assert set(hooks) == set(REPLACED)
+    for name, (module, function) in hooks.items():
+        for attribute in REPLACED[name]:
+            assert callable(attrgetter(attribute)(importlib.import_module(name)))
+        assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize("looked_for", [False, True], ids=["imported", "looked for, then imported"])
+@pytest.mark.parametrize("name", REPLACED)
+def test_every_hook_runs_in_a_process_that_imports_its_module(langfuse_process, name, looked_for):
+    """Also if the application asks first whether the module is there."""
+    app = langfuse_process.start(
+        "-c",
+        dedent(f"""
+            import importlib, importlib.util, operator
+            if {looked_for}: assert importlib.util.find_spec({name!r})
+            module = importlib.import_module({name!r})
+            for attribute in {list(REPLACED[name])}:
+                print(attribute, operator.attrgetter(attribute)(module).__globals__["__name__"])
+        """),
+    )
+    assert app.wait(30) == 0, app.output
+    assert dict(line.split() for line in app.output.splitlines()) == REPLACED[name]
+    assert app.lost == []
+
+
+def test_a_hook_runs_after_an_import_that_failed_first(langfuse_process, tmp_path):
+    """An application may import a module again, once what it lacked is there."""
+    app = langfuse_process.start(
+        "-c",
+        dedent("""
+            import sys
+            sys.modules["langfuse._client"] = None
+            try:
+                import langfuse
+            except ImportError:
+                del sys.modules["langfuse._client"]
+            import langfuse
+            print(langfuse.Langfuse.__init__.__globals__["__name__"])
+        """),
+    )
+    assert app.wait(30) == 0, app.output
+    assert app.output == "_pytest_langfuse_addresses\n"
 
 
 def test_the_sitecustomize_of_the_application_runs(langfuse_process, script, tmp_path):
@@ -198,6 +279,10 @@ def test_a_span_that_is_open_over_a_fork_is_its_parents(langfuse_process, script
         'del os.environ["LANGFUSE_BASE_URL"], os.environ["LANGFUSE_HOST"]; client = get_client()',
         "from pytest_langfuse.tracing import init_tracing; client = init_tracing(base_url='https://langfuse.example')",
         (
+            "from pytest_langfuse.tracing import TracingConfig, init_tracing;"
+            "client = init_tracing(TracingConfig('pk', 'sk', 'https://langfuse.example', flush_at=1))"
+        ),
+        (
             "from pytest_langfuse.tracing import init_tracing;"
             "os.environ['LANGFUSE_BASE_URL'] = 'https://langfuse.example'; client = init_tracing()"
         ),
@@ -222,7 +307,7 @@ def test_no_other_machine_is_asked(langfuse_process, script, body):
         """)
     )
     assert app.wait(30) == 0, app.output
-    assert [o.name for o in app.spans] == names(2)
+    assert [o.name for o in app.spans] == span_names(2)
     assert "langfuse.example" not in app.output
 
 
@@ -250,23 +335,26 @@ def test_what_cannot_be_noted_is_said(langfuse_process, script):
         """)
     )
     assert app.wait() == 0, app.output
-    with pytest.raises(LedgerMissing, match=r"the ledger of `python script.py` is not complete: TypeError"):
+    with pytest.raises(
+        LedgerMissing,
+        match=r"the ledger of `python script.py` is incomplete, so its losses are unknown: TypeError while writing it",
+    ):
         _ = app.lost
 
 
 def test_a_ledger_that_ends_in_the_middle_of_a_line(tmp_path):
-    ledger = Ledger(tmp_path)
+    ledger = LedgerReader(tmp_path)
     file = tmp_path / "7"
     interpreter = '\n["interpreter", 1]\n'
     started = json.dumps(["started", "a" * 32, "b" * 16, None, 1, 1, 1, "s"]) + "\n"
     taken = json.dumps(["taken", "a" * 32, "b" * 16, 2, "s", {}]) + "\n"
     file.write_text(interpreter + started + taken[:30])
     ledger.read()
-    assert [noted.fate for noted in ledger.spans.values()] == ["open"]
+    assert [span.outcome for span in ledger.spans.values()] == ["open"]
     with file.open("a") as more:
         more.write(interpreter + taken)
     ledger.read()
-    assert [noted.fate for noted in ledger.spans.values()] == ["taken"]
+    assert [span.outcome for span in ledger.spans.values()] == ["taken"]
     assert ledger.complete
 
 

@@ -168,15 +168,15 @@ def test_the_report_of_a_failure_shows_what_was_printed(suite):
     result = suite.runpytest("-p", "no:randomly")
     result.stdout.fnmatch_lines(
         [
-            "*Langfuse process `python -c 'for n in range(150): print(*ended with status 0 -*",
+            "*Langfuse process `python -c 'for n in range(150): print(*exited with status 0 -*",
             "[[]… 50 more lines …[]]",
             "line 50",
             "line 149",
-            "*Langfuse process `python -c 'import sys; sys.exit(3)'` ended with status 3 -*",
+            "*Langfuse process `python -c 'import sys; sys.exit(3)'` exited with status 3 -*",
             "(it printed nothing)",
         ]
     )
-    result.stdout.fnmatch_lines(["*Langfuse process `python -c 'print(*shown*ended with status 0 -*", "shown"])
+    result.stdout.fnmatch_lines(["*Langfuse process `python -c 'print(*shown*exited with status 0 -*", "shown"])
     result.stdout.no_fnmatch_line("*not shown*")
     result = suite.runpytest("-p", "no:randomly", "-vv", "-k", "test_fails")
     result.stdout.fnmatch_lines(["line 0", "line 149"])

@@ -185,7 +185,7 @@ def test_an_outage_is_one_for_all_processes(langfuse_process, langfuse_outage, l
     assert langfuse_outage.attempts > 0
 
     assert [o.name for o in app.lost] == ["s0", "s1"]
-    with pytest.raises(TreeMismatch, match=r"(?s)2 observations were not .*`s0`: `python script.py` ended with"):
+    with pytest.raises(TreeMismatch, match=r"(?s)2 observations were not .*`s0`: `python script.py` exited with"):
         langfuse_spans.assert_flushed()
     app = langfuse_process.start(script("observe(2)"))
     assert app.wait() == 0
@@ -263,7 +263,7 @@ def test_names_what_a_deployment_loses(langfuse_process, langfuse_spans, script)
     with pytest.raises(TreeMismatch) as failure:
         langfuse_spans.assert_flushed()
     assert "3 observations were not delivered:" in str(failure.value)
-    assert "`llm`: `python script.py` was ended by SIGTERM before it had arrived" in str(failure.value)
+    assert "`llm`: `python script.py` was terminated by SIGTERM before the observation arrived" in str(failure.value)
     assert "`running` was recorded but not exported: it never ended in `python script.py`" in str(failure.value)
 
 
@@ -378,7 +378,9 @@ def test_another_language(langfuse_process, langfuse_spans, script):
     app = langfuse_process.start_command(sys.executable, "-S", script("", head=POST))
     assert app.wait() == 0
     assert [o.name for o in langfuse_spans] == ["of go"] == [o.name for o in app.spans]
-    with pytest.raises(LedgerMissing, match=r"`python -S script.py` keeps no ledger, so nobody knows what it lost"):
+    with pytest.raises(
+        LedgerMissing, match=r"`python -S script.py` keeps no ledger, so its losses are unknown: only Python"
+    ):
         _ = app.lost
     with pytest.raises(LedgerMissing, match="keeps no ledger"):
         langfuse_spans.assert_flushed()
@@ -440,9 +442,9 @@ def test_environment(langfuse_process, script, monkeypatch, tmp_path):
 
 def test_a_port_only_for_who_asks(langfuse_process):
     app = langfuse_process.start("-c", "pass")
-    with pytest.raises(AttributeError, match=r"`python -c pass` was given no port: write \{port\}"):
+    with pytest.raises(AttributeError, match=r"`python -c pass` has no port: write \{port\} in its arguments"):
         _ = app.port
-    with pytest.raises(AttributeError, match="was given no port"):
+    with pytest.raises(AttributeError, match="has no port"):
         app.wait_ready("/health")
     assert len({langfuse_process.free_port() for _ in range(20)}) == 20
 
@@ -450,13 +452,18 @@ def test_a_port_only_for_who_asks(langfuse_process):
 @pytest.mark.parametrize(
     ("argv", "options", "error", "message"),
     [
-        (["no-such-program"], {}, FileNotFoundError, "there is no program 'no-such-program' that could be run"),
-        (["/no/such/program"], {}, FileNotFoundError, "there is no program '/no/such/program'"),
-        ([__file__], {}, FileNotFoundError, "is it in PATH, and executable"),
+        (["no-such-program"], {}, FileNotFoundError, "program 'no-such-program' not found or not executable"),
+        (["/no/such/program"], {}, FileNotFoundError, "program '/no/such/program' not found or not executable"),
+        ([__file__], {}, FileNotFoundError, "not found or not executable"),
         ([], {}, TypeError, "needs the name of a program"),
-        (["sleep", 1], {}, TypeError, "arguments are texts or paths, not 1: write '1'"),
-        (["sleep", "1"], {"cwd": "/no/such/folder"}, NotADirectoryError, "cwd='/no/such/folder' is no folder"),
-        (["sleep", "1"], {"env": {"PORT": 80}}, TypeError, r"env\['PORT'\] is 80"),
+        (["sleep", 1], {}, TypeError, "an argument must be a string or a path, not 1: write '1'"),
+        (["sleep", "1"], {"cwd": "/no/such/folder"}, NotADirectoryError, "cwd='/no/such/folder' is not a directory"),
+        (
+            ["sleep", "1"],
+            {"env": {"PORT": 80}},
+            TypeError,
+            r"env\['PORT'\] must be a string, a path or None \(removes the variable\), not 80",
+        ),
     ],
     ids=["name", "path", "not executable", "nothing", "a number", "cwd", "env"],
 )
@@ -477,7 +484,7 @@ def test_output_of_both_streams(langfuse_process):
     assert app.wait_for_output(re.compile(r"th\w+")) == "three €"
     assert app.wait() == 0
     assert app.output == "one: 1\ntwo\nthree €\n"
-    assert repr(app).endswith("ended with status 0>")
+    assert repr(app).endswith(": exited with status 0>")
 
 
 def test_lines_are_seen_when_they_are_printed(langfuse_process):
@@ -505,7 +512,7 @@ def test_a_process_that_ends_is_not_waited_for(langfuse_process, wait):
         getattr(app, wait)(f"http://127.0.0.1:{langfuse_process.free_port()}/", timeout=60)
     assert not isinstance(failure.value, TimeoutError)
     text = str(failure.value)
-    assert re.match(r"`python -c .*` ended with status 3, and was waited for to (print|answer at) ", text)
+    assert re.match(r"`python -c .*` exited with status 3 before it (printed|answered at) ", text)
     assert text.endswith("Its output:\nno such module")
 
 
@@ -513,11 +520,15 @@ def test_waiting_too_long(langfuse_process):
     app = langfuse_process.start("-c", "import time; print('hello'); time.sleep(60)")
     app.wait_for_output("hello")
     port = langfuse_process.free_port()
-    with pytest.raises(ProcessTimeout, match=r"waited 0\.05 s for `python -c .*` to print 'ready'. Its output:\nhello"):
+    with pytest.raises(
+        ProcessTimeout, match=r"timed out after 0\.05 s waiting for `python -c .*` to print 'ready'. Its output:\nhello"
+    ):
         app.wait_for_output("ready", timeout=0.05)
     with pytest.raises(ProcessTimeout, match=rf"to answer at http://127.0.0.1:{port}/ \(Connection refused\)"):
         app.wait_ready(f"http://127.0.0.1:{port}/", timeout=0.05)
-    with pytest.raises(TimeoutError, match=r"waited 0\.05 s for `python -c .*` to end. Its output:\nhello"):
+    with pytest.raises(
+        TimeoutError, match=r"timed out after 0\.05 s waiting for `python -c .*` to exit. Its output:\nhello"
+    ):
         app.wait(timeout=0.05)
     assert app.returncode is None
 

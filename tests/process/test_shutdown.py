@@ -14,11 +14,11 @@ import pytest
 
 from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.process.app import App
-from tests.helpers.observed import LATER, SERVICE, ask, names
+from tests.helpers.traced_service import SENT_AT_THE_END, SERVICE, ask, span_names
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
 
-OURS = {**LATER, "SET_UP": "init_tracing"}
+OURS = {**SENT_AT_THE_END, "SET_UP": "init_tracing"}
 TRACING = "from pytest_langfuse.tracing import *\n"
 
 Start = Callable[..., App]
@@ -31,7 +31,7 @@ def start(langfuse_process, script: Callable[..., Path]) -> Start:
 
     def start(body: str, **env: str) -> App:
         path = script(TRACING + dedent(body), f"script_{len(langfuse_process.apps)}.py")
-        return langfuse_process.start("-W", "ignore", path, env={**LATER, **env})
+        return langfuse_process.start("-W", "ignore", path, env={**SENT_AT_THE_END, **env})
 
     return start
 
@@ -83,7 +83,7 @@ def test_sigterm_runs_no_exit_handlers_and_finally_blocks_that_it_would_not_run(
 
     assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
     assert app.output == "ready\n"
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_ctrl_c_is_a_keyboard_interrupt_as_always(start: Start, arrived: Arrived) -> None:
@@ -101,7 +101,7 @@ def test_ctrl_c_is_a_keyboard_interrupt_as_always(start: Start, arrived: Arrived
 
     assert end(ready(app), signal.SIGINT) == 5
     assert app.output == "ready\ninterrupted\n"
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_sigint_with_the_default_action(start: Start, arrived: Arrived) -> None:
@@ -111,7 +111,7 @@ def test_sigint_with_the_default_action(start: Start, arrived: Arrived) -> None:
     """)
 
     assert end(ready(app), signal.SIGINT) == -signal.SIGINT
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -128,7 +128,7 @@ def test_an_ignored_signal_stays_ignored(start: Start, arrived: Arrived, number:
 
     assert app.wait(30) == 0
     assert app.output == "ready\nwent on\n"
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_a_handler_of_the_application_that_was_there_first_decides(start: Start, arrived: Arrived) -> None:
@@ -139,7 +139,7 @@ def test_a_handler_of_the_application_that_was_there_first_decides(start: Start,
 
     assert end(ready(app), signal.SIGTERM) == 7
     assert app.output == "ready\nmine\n"
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_a_handler_of_the_application_that_comes_later_decides(start: Start, arrived: Arrived) -> None:
@@ -150,7 +150,7 @@ def test_a_handler_of_the_application_that_comes_later_decides(start: Start, arr
     """)
 
     assert end(ready(app), signal.SIGTERM) == 7
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_a_server_that_ends_itself_without_exit_handlers(start: Start, arrived: Arrived) -> None:
@@ -167,7 +167,7 @@ def test_a_server_that_ends_itself_without_exit_handlers(start: Start, arrived: 
     """)
 
     assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
-    assert arrived() == sorted(names() + names(5, "in flight "))
+    assert arrived() == sorted(span_names() + span_names(5, "in flight "))
 
 
 @pytest.mark.parametrize("ours", ["before", "after"])
@@ -187,7 +187,7 @@ def test_asyncios_signal_handlers_before_and_after_ours(start: Start, arrived: A
 
     assert end(ready(app), signal.SIGTERM) == 0
     assert app.output == "ready\nstopped\n"
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_signals_can_be_left_alone(start: Start, arrived: Arrived) -> None:
@@ -195,7 +195,7 @@ def test_signals_can_be_left_alone(start: Start, arrived: Arrived) -> None:
 
     assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
     assert arrived() == []
-    assert sorted(observation.name for observation in app.lost) == names()
+    assert sorted(observation.name for observation in app.lost) == span_names()
 
 
 def test_set_up_outside_of_the_main_thread_there_are_no_signal_handlers(start: Start, arrived: Arrived) -> None:
@@ -206,7 +206,7 @@ def test_set_up_outside_of_the_main_thread_there_are_no_signal_handlers(start: S
     """)
 
     assert app.wait(30) == 0, app.output
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_handlers_are_given_back_at_shutdown(start: Start) -> None:
@@ -232,7 +232,7 @@ def test_handlers_that_another_thread_could_not_take_off_are_seen_through(start:
     """)
 
     assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_a_signal_while_the_main_thread_is_inside_a_flush_does_not_deadlock(start: Start, arrived: Arrived) -> None:
@@ -253,7 +253,7 @@ def test_a_signal_while_the_main_thread_is_inside_a_flush_does_not_deadlock(star
     """)
 
     assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_a_signal_during_a_shutdown_waits_for_its_end(start: Start, arrived: Arrived, langfuse_outage) -> None:
@@ -263,7 +263,7 @@ def test_a_signal_during_a_shutdown_waits_for_its_end(start: Start, arrived: Arr
         until(lambda: outage.attempts)
 
         assert end(app, signal.SIGTERM) == -signal.SIGTERM
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_signal_at_interpreter_exit_waits_for_the_shutdown(
 
         assert end(app, signal.SIGTERM) == status
     assert app.output == output
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_a_signal_during_a_shutdown_in_another_thread_waits_for_its_end(
@@ -301,7 +301,7 @@ def test_a_signal_during_a_shutdown_in_another_thread_waits_for_its_end(
         until(lambda: outage.attempts)
 
         assert end(app, signal.SIGTERM) == -signal.SIGTERM
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 #: Where the main thread is when the signal comes: in the application, below something of ours.
@@ -348,7 +348,7 @@ def test_the_application_below_ours_does_not_hold_a_signal_up(
         )
 
         assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
-    assert arrived() == names()
+    assert arrived() == span_names()
 
 
 def test_a_storm_of_signals_while_spans_are_made(start: Start, arrived: Arrived) -> None:
@@ -364,20 +364,20 @@ def test_a_storm_of_signals_while_spans_are_made(start: Start, arrived: Arrived)
 # -- while Langfuse is down ------------------------------------------------------------------------------------
 
 #: Without a deadline the end would take as long as a request may: longer than a test waits.
-IN_A_HURRY = {"LANGFUSE_SHUTDOWN_TIMEOUT": "0.5", "LANGFUSE_TIMEOUT": "3600"}
+SHORT_DEADLINE = {"LANGFUSE_SHUTDOWN_TIMEOUT": "0.5", "LANGFUSE_TIMEOUT": "3600"}
 DOWN = ["hang", "drip", "http_503", "refused"]
 
 
 def lost_in(fault: str) -> list[str]:
     """What Langfuse has not taken: of what drips, only the answer is late."""
-    return [] if fault == "drip" else names()
+    return [] if fault == "drip" else span_names()
 
 
 @pytest.mark.parametrize("fault", DOWN)
 def test_sigterm_does_not_wait_for_a_langfuse_that_is_down(start: Start, langfuse_outage, fault: str) -> None:
     # Whether a process was refused, no server can tell.
     with langfuse_outage(fault, required=fault != "refused") as outage:
-        app = start("init_tracing(); observe(); ready(); time.sleep(60)", **IN_A_HURRY)
+        app = start("init_tracing(); observe(); ready(); time.sleep(60)", **SHORT_DEADLINE)
 
         assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
         assert outage.attempts <= 4
@@ -396,7 +396,7 @@ def test_an_exit_does_not_wait_for_a_langfuse_that_is_down_either(start: Start, 
             observe()
             client.create_score(name="s", value=1, trace_id="a" * 32)
             """,
-            **IN_A_HURRY,
+            **SHORT_DEADLINE,
         )
 
         assert app.wait(30) == 0, app.output
@@ -420,7 +420,7 @@ def test_an_exit_does_not_wait_for_a_prompt_that_is_being_refreshed(
             ready()
             time.sleep(1)
             """,
-            **IN_A_HURRY,
+            **SHORT_DEADLINE,
         )
         ready(app)
         until(lambda: outage.struck)
@@ -456,7 +456,7 @@ def test_a_forked_child_goes_on_with_counts_of_its_own(start: Start, arrived: Ar
     """)
 
     assert app.wait(30) == 0, app.output
-    assert arrived() == ["child 0", *names(3)]
+    assert arrived() == ["child 0", *span_names(3)]
 
 
 def test_a_forked_child_that_exits_and_one_that_is_terminated(start: Start, arrived: Arrived) -> None:
@@ -479,7 +479,7 @@ def test_a_forked_child_that_exits_and_one_that_is_terminated(start: Start, arri
     """)
 
     assert app.wait(30) == 0, app.output
-    assert arrived() == sorted(names() + names(5, "exit ") + names(5, "term "))
+    assert arrived() == sorted(span_names() + span_names(5, "exit ") + span_names(5, "term "))
 
 
 def test_a_span_that_is_open_over_a_fork_is_exported_once(start: Start, arrived: Arrived) -> None:
@@ -549,7 +549,7 @@ def test_forks_with_a_spool(start: Start, arrived: Arrived, tmp_path: Path) -> N
 
 def made_by(workers: Sequence[str]) -> list[str]:
     """What these made."""
-    return sorted(name for worker in workers for name in names(10, f"{worker} "))
+    return sorted(name for worker in workers for name in span_names(10, f"{worker} "))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -1,7 +1,7 @@
 """How a process ends, and what that loses, with the plain SDK and with `init_tracing`: the ledger names it in both.
 
 The plain SDK's rows were measured with langfuse 5.0.4 and opentelemetry-sdk 1.45.2, three times each, before there was
-a ledger: ten finished observations, a Langfuse that is well, nothing sent before the end.
+a ledger: ten finished observations, a Langfuse that is well, nothing sent before the case.
 """
 
 import signal
@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 
 from pytest_langfuse.process.app import App
-from tests.helpers.observed import LATER, SERVICE, SET_UP, ask, names
+from tests.helpers.traced_service import SENT_AT_THE_END, SERVICE, SET_UP, ask, span_names
 
 PLAIN, OURS = "plain", "init_tracing"
 BOTH, NEITHER = frozenset({PLAIN, OURS}), frozenset()
@@ -22,7 +22,7 @@ ONLY_PLAIN = frozenset({PLAIN})
 
 
 @dataclass(frozen=True)
-class Row:
+class ScriptCase:
     """`lost` are the set-ups that lose `prefix`'s ten observations; `kept` are prefixes of what is never lost."""
 
     name: str
@@ -40,15 +40,15 @@ WAIT = "ready(); time.sleep(60)"
 #: Children of `multiprocessing` that run the exit handlers that were registered in them.
 RUN_EXIT_HANDLERS = {"spawn", "forkserver"} if sys.version_info >= (3, 13) else {"spawn"}
 
-ROWS = [
-    Row("normal exit", "set_up(); observe()", NEITHER),
-    Row("sys.exit(3)", "set_up(); observe(); sys.exit(3)", NEITHER, status=3),
-    Row("unhandled exception", "set_up(); observe(); raise ValueError", NEITHER, status=1),
-    Row("os._exit", "set_up(); observe(); os._exit(0)", BOTH),
-    Row("SIGTERM", f"set_up(); observe(); {WAIT}", ONLY_PLAIN, signal.SIGTERM, -signal.SIGTERM),
-    Row("SIGHUP", f"set_up(); observe(); {WAIT}", BOTH, signal.SIGHUP, -signal.SIGHUP),
-    Row("SIGKILL", f"set_up(); observe(); {WAIT}", BOTH, signal.SIGKILL, -signal.SIGKILL),
-    Row(
+SCRIPTS = [
+    ScriptCase("normal exit", "set_up(); observe()", NEITHER),
+    ScriptCase("sys.exit(3)", "set_up(); observe(); sys.exit(3)", NEITHER, status=3),
+    ScriptCase("unhandled exception", "set_up(); observe(); raise ValueError", NEITHER, status=1),
+    ScriptCase("os._exit", "set_up(); observe(); os._exit(0)", BOTH),
+    ScriptCase("SIGTERM", f"set_up(); observe(); {WAIT}", ONLY_PLAIN, signal.SIGTERM, -signal.SIGTERM),
+    ScriptCase("SIGHUP", f"set_up(); observe(); {WAIT}", BOTH, signal.SIGHUP, -signal.SIGHUP),
+    ScriptCase("SIGKILL", f"set_up(); observe(); {WAIT}", BOTH, signal.SIGKILL, -signal.SIGKILL),
+    ScriptCase(
         "SIGTERM with a handler calling sys.exit, with an open span",
         f"""
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))
@@ -61,7 +61,7 @@ ROWS = [
         4,
         extra=("open",),
     ),
-    Row(
+    ScriptCase(
         "SIGINT with an open span",
         f"""
         set_up(); observe()
@@ -73,7 +73,7 @@ ROWS = [
         -signal.SIGINT,
         extra=("open",),
     ),
-    Row(
+    ScriptCase(
         "SIGINT of asyncio.run",
         """
         async def main():
@@ -85,7 +85,7 @@ ROWS = [
         signal.SIGINT,
         -signal.SIGINT,
     ),
-    Row(
+    ScriptCase(
         "ThreadPoolExecutor",
         """
         from concurrent.futures import ThreadPoolExecutor
@@ -94,7 +94,7 @@ ROWS = [
         """,
         NEITHER,
     ),
-    Row(
+    ScriptCase(
         "daemon thread",
         """
         set_up()
@@ -104,7 +104,7 @@ ROWS = [
         """,
         NEITHER,
     ),
-    Row(
+    ScriptCase(
         "os.fork, the child falls off the end",
         """
         set_up(); observe(10, "parent ")
@@ -115,7 +115,7 @@ ROWS = [
         prefix="child ",
         kept=("parent ",),
     ),
-    Row(
+    ScriptCase(
         "os.fork, the child calls os._exit",
         """
         set_up(); observe(10, "parent ")
@@ -128,7 +128,7 @@ ROWS = [
         prefix="child ",
         kept=("parent ",),
     ),
-    Row(
+    ScriptCase(
         "os.fork, the child flushes and calls os._exit",
         """
         set_up(); observe(10, "parent ")
@@ -143,7 +143,7 @@ ROWS = [
         kept=("parent ",),
     ),
     *(
-        Row(
+        ScriptCase(
             f"multiprocessing {method}",
             f"""
             def work():
@@ -160,7 +160,7 @@ ROWS = [
         )
         for method in ("fork", "forkserver", "spawn")
     ),
-    Row(
+    ScriptCase(
         "multiprocessing fork, the child flushes",
         """
         def work():
@@ -175,7 +175,7 @@ ROWS = [
         kept=("parent ",),
     ),
     *(
-        Row(
+        ScriptCase(
             f"ProcessPoolExecutor {method}",
             f"""
             from concurrent.futures import ProcessPoolExecutor
@@ -197,7 +197,7 @@ ROWS = [
 
 def check(app: App, row_lost: bool, prefix: str = "s", others: tuple[str, ...] = (), count: int = 10) -> None:
     """Exactly these arrived, exactly those were lost, and the ledger knows of both."""
-    expected = names(count, prefix)
+    expected = span_names(count, prefix)
     arrived, lost = sorted(o.name for o in app.spans), sorted(o.name for o in app.lost)
     assert lost == (expected if row_lost else []), app.output
     assert arrived == sorted([*others, *([] if row_lost else expected)]), app.output
@@ -205,16 +205,18 @@ def check(app: App, row_lost: bool, prefix: str = "s", others: tuple[str, ...] =
 
 
 @pytest.mark.parametrize("how", [PLAIN, OURS])
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_script(langfuse_process, script: Callable[..., Path], row: Row, how: str) -> None:
-    app = langfuse_process.start("-W", "ignore", script(SET_UP + dedent(row.body)), env={**LATER, "SET_UP": how})
-    if row.send is not None:
+@pytest.mark.parametrize("case", SCRIPTS, ids=lambda case: case.name)
+def test_script(langfuse_process, script: Callable[..., Path], case: ScriptCase, how: str) -> None:
+    app = langfuse_process.start(
+        "-W", "ignore", script(SET_UP + dedent(case.body)), env={**SENT_AT_THE_END, "SET_UP": how}
+    )
+    if case.send is not None:
         app.wait_for_output("ready", timeout=30)
-        app.send_signal(row.send)
+        app.send_signal(case.send)
 
-    assert app.wait(30) == row.status, app.output
-    others = tuple(name for prefix in row.kept for name in names(10, prefix)) + row.extra
-    check(app, how in row.lost, row.prefix, others)
+    assert app.wait(30) == case.status, app.output
+    others = tuple(name for prefix in case.kept for name in span_names(10, prefix)) + case.extra
+    check(app, how in case.lost, case.prefix, others)
 
 
 UVICORN = ("-m", "uvicorn", "service:asgi", "--port", "{port}", "--log-level", "warning")
@@ -222,8 +224,8 @@ GUNICORN = ("-m", "gunicorn", "service:wsgi", "-b", "127.0.0.1:{port}", "-w", "1
 
 
 @dataclass(frozen=True)
-class Server:
-    """As `Row`, for a server that answers one request."""
+class ServerCase:
+    """As `ScriptCase`, for a server that answers one request."""
 
     name: str
     command: tuple[str, ...]
@@ -233,15 +235,15 @@ class Server:
     env: tuple[tuple[str, str], ...] = ()
 
 
-ENDS = [
-    Server("uvicorn SIGINT", UVICORN, signal.SIGINT, NEITHER, (0, -signal.SIGINT)),
-    Server("uvicorn SIGTERM", UVICORN, signal.SIGTERM, ONLY_PLAIN, (-signal.SIGTERM,)),
-    Server(
+SERVERS = [
+    ServerCase("uvicorn SIGINT", UVICORN, signal.SIGINT, NEITHER, (0, -signal.SIGINT)),
+    ServerCase("uvicorn SIGTERM", UVICORN, signal.SIGTERM, ONLY_PLAIN, (-signal.SIGTERM,)),
+    ServerCase(
         "uvicorn SIGTERM, flush in lifespan", UVICORN, signal.SIGTERM, NEITHER, (-signal.SIGTERM,), (("FLUSH", "1"),)
     ),
-    Server("uvicorn --workers 2 SIGTERM", (*UVICORN, "--workers", "2"), signal.SIGTERM, ONLY_PLAIN, (0, -15)),
+    ServerCase("uvicorn --workers 2 SIGTERM", (*UVICORN, "--workers", "2"), signal.SIGTERM, ONLY_PLAIN, (0, -15)),
     *(
-        Server(f"gunicorn {' '.join(options) or 'sync'} {number.name}", (*GUNICORN, *options), number, NEITHER)
+        ServerCase(f"gunicorn {' '.join(options) or 'sync'} {number.name}", (*GUNICORN, *options), number, NEITHER)
         for options in ((), ("--preload",), ("--worker-class", "gthread"))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
     ),
@@ -253,24 +255,26 @@ def how(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.name)
-def test_server(langfuse_process, script: Callable[..., Path], end: Server, how: str) -> None:
-    pytest.importorskip(end.command[1])
+@pytest.mark.parametrize("case", SERVERS, ids=lambda case: case.name)
+def test_server(langfuse_process, script: Callable[..., Path], case: ServerCase, how: str) -> None:
+    pytest.importorskip(case.command[1])
     path = script(SERVICE, "service.py")
-    app = langfuse_process.start(*end.command, cwd=path.parent, env={**LATER, "SET_UP": how, **dict(end.env)})
+    app = langfuse_process.start(
+        *case.command, cwd=path.parent, env={**SENT_AT_THE_END, "SET_UP": how, **dict(case.env)}
+    )
     app.wait_ready("/health", timeout=60)
     worker = ask(app)
-    app.send_signal(end.send)
+    app.send_signal(case.send)
 
-    assert app.wait(30) in end.statuses, app.output
-    check(app, how in end.lost, f"{worker} ")
+    assert app.wait(30) in case.statuses, app.output
+    check(app, how in case.lost, f"{worker} ")
 
 
 def test_a_hung_worker_of_gunicorn(langfuse_process, script: Callable[..., Path], how: str) -> None:
     """`--timeout` aborts it, and it exits by way of its exit handlers."""
     pytest.importorskip("gunicorn")
     path = script(SERVICE, "service.py")
-    app = langfuse_process.start(*GUNICORN, "--timeout", "1", cwd=path.parent, env={**LATER, "SET_UP": how})
+    app = langfuse_process.start(*GUNICORN, "--timeout", "1", cwd=path.parent, env={**SENT_AT_THE_END, "SET_UP": how})
     app.wait_ready("/health", timeout=60)
     worker = ask(app)
     with pytest.raises(OSError, match=r"."):
@@ -305,7 +309,7 @@ def test_a_worker_of_celery(langfuse_process, script: Callable[..., Path], how: 
     )
     worker = langfuse_process.start(
         "-m", "celery", "-A", "service", "--quiet", "worker", "-c", "1",
-        cwd=path.parent, env={**LATER, "SET_UP": how},
+        cwd=path.parent, env={**SENT_AT_THE_END, "SET_UP": how},
     )  # fmt: skip
     worker.wait_for_output("ready", timeout=60)
     producer = langfuse_process.start("-W", "ignore", "-c", "import service; service.work.delay()", cwd=path.parent)
@@ -321,16 +325,16 @@ def test_a_spool_keeps_over_sigkill_what_was_handed_to_it(
     langfuse_process, langfuse_spans, langfuse_outage, script: Callable[..., Path], tmp_path: Path
 ) -> None:
     """`init_tracing` can't act on SIGKILL. What waits for Langfuse in its spool is sent by the next process."""
-    env = {**LATER, "LANGFUSE_SPOOL_PATH": str(tmp_path / "spool"), "SET_UP": OURS}
+    env = {**SENT_AT_THE_END, "LANGFUSE_SPOOL_PATH": str(tmp_path / "spool"), "SET_UP": OURS}
     with langfuse_outage("http_503"):
         first = langfuse_process.start(script(f"{SET_UP}set_up(); observe(); get_client().flush(); {WAIT}"), env=env)
         first.wait_for_output("ready", timeout=30)
         first.kill()
         assert first.wait() == -signal.SIGKILL
-    assert sorted(o.name for o in first.lost) == names()
+    assert sorted(o.name for o in first.lost) == span_names()
 
     second = langfuse_process.start(script(f"{SET_UP}set_up()"), env=env)
     assert second.wait(30) == 0
     assert first.lost == []
-    assert sorted(o.name for o in langfuse_spans) == names()
+    assert sorted(o.name for o in langfuse_spans) == span_names()
     langfuse_spans.assert_flushed()

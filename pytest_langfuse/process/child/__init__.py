@@ -1,1 +1,1 @@
-"""What a Python process of a test has on its `PYTHONPATH`; the standard library is all that it may import."""
+"""Modules on the `PYTHONPATH` of a test's Python processes. They import only the standard library at start-up."""

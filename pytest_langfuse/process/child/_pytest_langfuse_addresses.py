@@ -1,4 +1,4 @@
-"""Langfuse's address where the application names one itself: nothing of a test leaves this machine."""
+"""Redirection to the stand-in of clients and exporters whose Langfuse address is on another machine."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-_HERE = ("localhost", "127.", "::1", "0.0.0.0", "[::1]")  # noqa: S104 - addresses to recognise, not to listen on
+_LOCAL = ("localhost", "127.", "::1", "0.0.0.0", "[::1]")  # noqa: S104 - addresses to recognise, not to listen on
 _DEFAULT = "https://cloud.langfuse.com"
 
 
-def _is_here(url: str) -> bool:
+def _is_local(url: str) -> bool:
     host = urlsplit(url).hostname or ""
-    return host.startswith(_HERE) or host.endswith(".localhost")
+    return host.startswith(_LOCAL) or host.endswith(".localhost")
 
 
 def readdress_client(module: Any, url: str) -> None:
-    """`langfuse` was imported: its clients send to `url` what they would send to another machine."""
+    """Make clients of `langfuse` send to `url` what they would send to another machine."""
     original = module.Langfuse.__init__
     known: dict[str, bool] = {}
 
     @functools.wraps(original)
     def init(client: Any, *args: Any, **kwargs: Any) -> None:
-        # As `Langfuse.__init__` finds it (langfuse/_client/client.py, 4.5.0 and 5.0.4). Called with every `@observe`.
+        # As in `Langfuse.__init__` (langfuse/_client/client.py, 4.5.0 and 5.0.4). Each `@observe` call gets here.
         address = (
             kwargs.get("base_url")
             or os.environ.get("LANGFUSE_BASE_URL")
             or kwargs.get("host")
             or os.environ.get("LANGFUSE_HOST", _DEFAULT)
         )
-        here = known.get(address)
-        if here is None:
-            here = known[address] = _is_here(address)
-        if not here:
+        local = known.get(address)
+        if local is None:
+            local = known[address] = _is_local(address)
+        if not local:
             kwargs["base_url"] = url
         original(client, *args, **kwargs)
 
@@ -41,7 +41,7 @@ def readdress_client(module: Any, url: str) -> None:
 
 
 def readdress_exporter(module: Any, url: str) -> None:
-    """OpenTelemetry's exporter over HTTP was imported."""
+    """Make OpenTelemetry's exporters over HTTP send to `url` what they would send to another machine."""
     original = module.OTLPSpanExporter.__init__
 
     @functools.wraps(original)
@@ -51,7 +51,7 @@ def readdress_exporter(module: Any, url: str) -> None:
             or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
             or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
         )
-        if address and not _is_here(address):
+        if address and not _is_local(address):
             endpoint = f"{url}/api/public/otel/v1/traces"
         original(exporter, endpoint, *args, **kwargs)
 
@@ -59,14 +59,20 @@ def readdress_exporter(module: Any, url: str) -> None:
 
 
 def readdress_config(module: Any, url: str) -> None:
-    """`pytest_langfuse.tracing` was imported."""
+    """Make `TracingConfig` of `pytest_langfuse.tracing` name `url` where it would name another machine."""
     original = module.TracingConfig.__init__
+    # A dataclass takes its fields by position, too.
+    position = module.TracingConfig.__match_args__.index("base_url")
+
+    def local(address: Any) -> Any:
+        return url if isinstance(address, str) and not _is_local(address) else address
 
     @functools.wraps(original)
     def init(config: Any, *args: Any, **kwargs: Any) -> None:
-        address = kwargs.get("base_url")
-        if isinstance(address, str) and not _is_here(address):
-            kwargs["base_url"] = url
+        if "base_url" in kwargs:
+            kwargs["base_url"] = local(kwargs["base_url"])
+        if len(args) > position:
+            args = (*args[:position], local(args[position]), *args[position + 1 :])
         original(config, *args, **kwargs)
 
     module.TracingConfig.__init__ = init

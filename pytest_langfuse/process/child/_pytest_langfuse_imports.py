@@ -1,4 +1,4 @@
-"""Hooks into modules when, and only if, the application imports them."""
+"""Hooks that run right after the application imports certain modules, and only then."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from _pytest_langfuse_ledger import Ledger  # type: ignore[import-not-found, unused-ignore]
+    from _pytest_langfuse_ledger import LedgerWriter  # type: ignore[import-not-found, unused-ignore]
 
-#: Modules of the application, and which function of which module of ours is called with them.
-_SPANS = {
+# Modules of the application, each with the hook that is called with it: a module beside this one, and its function.
+# All of them are public modules. A test imports each in a child process and checks what its hook replaced.
+SPAN_HOOKS = {
     "opentelemetry.sdk.trace": ("_pytest_langfuse_spans", "watch_spans"),
     "opentelemetry.sdk.trace.export": ("_pytest_langfuse_spans", "watch_processors"),
 }
-_ADDRESSES = {
+ADDRESS_HOOKS = {
     "langfuse": ("_pytest_langfuse_addresses", "readdress_client"),
     "opentelemetry.exporter.otlp.proto.http.trace_exporter": ("_pytest_langfuse_addresses", "readdress_exporter"),
-    "pytest_langfuse.tracing.config": ("_pytest_langfuse_addresses", "readdress_config"),
+    "pytest_langfuse.tracing": ("_pytest_langfuse_addresses", "readdress_config"),
 }
 
 
 class AfterImport:
-    """A finder that calls what belongs to a module after its import; at once if it was imported before."""
+    """A finder that calls each hook once, after the import of its module; at once if that is imported already."""
 
     def __init__(self, hooks: dict[str, Callable[[ModuleType], None]]) -> None:
         self._hooks = hooks
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Call the hooks of imported modules, and watch the imports from now on."""
         for name in [name for name in self._hooks if name in sys.modules]:
             self._hooks.pop(name)(sys.modules[name])
         sys.meta_path.insert(0, self)
@@ -40,7 +41,7 @@ class AfterImport:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find one of the modules as it would be found without this finder."""
+        """Return the spec of a hooked module as the other finders do, with a loader that calls the hook."""
         if fullname not in self._hooks:
             return None
         for finder in sys.meta_path:
@@ -48,49 +49,59 @@ class AfterImport:
             spec: ModuleSpec | None = find_spec(fullname, path, target) if find_spec is not None else None
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _Then(spec.loader, self._hooks.pop(fullname))  # type: ignore[assignment] # as above
+                    spec.loader = _HookedLoader(spec.loader, self._hooks)  # type: ignore[assignment] # duck-typed
                 return spec
         return None
 
 
-class _Then:
-    """A loader that calls `hook` when it has loaded the module."""
+class _HookedLoader:
+    """A loader that calls the hook of a module once it has loaded it."""
 
-    def __init__(self, loader: Any, hook: Callable[[ModuleType], None]) -> None:
+    def __init__(self, loader: Any, hooks: dict[str, Callable[[ModuleType], None]]) -> None:
         self._loader = loader
-        self._hook = hook
+        self._hooks = hooks
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def exec_module(self, module: ModuleType) -> None:
-        # The module is to know its own loader, as without us.
+        # The module sees its original loader, as without this finder.
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        self._hook(module)
+        # Not when the spec is found: the application may look for a spec without importing the module, or import it
+        # again after a failure.
+        hook = self._hooks.pop(module.__name__, None)
+        if hook is not None:
+            hook(module)
 
 
 def start(folder: str, ledger_folder: str, url: str | None) -> None:
-    """Keep a ledger in `ledger_folder`, and send to `url` what would leave this machine. `folder` is in `sys.path`."""
+    """Begin a ledger in `ledger_folder`, and redirect to `url` what would leave this machine.
+
+    `folder` is the folder of this file, which is in `sys.path` during this call.
+    """
+    # In `sys.path` only during this call.
     import _pytest_langfuse_ledger
 
     ledger = _pytest_langfuse_ledger.start(ledger_folder)
-    hooks = {name: _later(folder, *place, ledger, ledger) for name, place in _SPANS.items()}
+    hooks = {name: _hook(folder, *function, ledger, ledger) for name, function in SPAN_HOOKS.items()}
     if url:
-        hooks.update({name: _later(folder, *place, url, ledger) for name, place in _ADDRESSES.items()})
+        hooks.update({name: _hook(folder, *function, url, ledger) for name, function in ADDRESS_HOOKS.items()})
     AfterImport(hooks).start()
 
 
-def _later(folder: str, module_name: str, function: str, given: object, ledger: Ledger) -> Callable[[ModuleType], None]:
-    """A hook that loads what it needs when it is called: an application without tracing does not pay for it."""
+def _hook(
+    folder: str, module_name: str, function: str, argument: object, ledger: LedgerWriter
+) -> Callable[[ModuleType], None]:
+    """Return a hook that imports its module when it is called: an application without tracing does not pay for it."""
 
     def hook(module: ModuleType) -> None:
         sys.path.insert(0, folder)
         try:
-            getattr(__import__(module_name), function)(module, given)
-        except Exception as error:  # noqa: BLE001 - said in the ledger; the application goes on
+            getattr(__import__(module_name), function)(module, argument)
+        except Exception as error:  # noqa: BLE001 - recorded in the ledger; the application continues
             ledger.failed(error)
         finally:
             sys.path.remove(folder)

@@ -1,7 +1,7 @@
-"""The ledger of one process: a line in a file for each thing that happened to a span.
+"""The ledger of one process: a file with a line for each event of a span.
 
-Each line is one `write` to a file of the process's own: what was written survives SIGKILL, it is the kernel's by then.
-There is no lock that a fork or a signal handler could meet, and a forked process begins a file of its own by itself.
+Each process writes a separate file, and each line with one `write`: the kernel has it then, so it survives SIGKILL.
+There is no lock that a fork or a signal handler could deadlock on, and a forked process begins a new file.
 Nothing here raises: an application must not fail because of its test's ledger.
 """
 
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-#: The file is held open under a number far above those that the application gets, which it neither notices nor takes
-#: over when it has closed all there is, as daemons do. (To look whose it is before each write would double the cost.)
+#: The file stays open under a descriptor far above those that the application gets, so that the application does not
+#: reuse the number after it has closed every file, as daemons do. (Checking the file before each write would double
+#: the cost.)
 _HIGHEST_DESCRIPTOR = 4096
 _SPARE = 16
 
 
-class Ledger:
-    """Writes lines into a file in `folder` that is named after the process."""
+class LedgerWriter:
+    """Writes lines to a file in `folder` that has the process id as its name."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -30,7 +31,7 @@ class Ledger:
         self._process = 0
 
     def write(self, line: str) -> None:
-        """Append one line, a JSON array without its end of line."""
+        """Append a line: a JSON array, without the newline."""
         data = line.encode() + b"\n"
         process = os.getpid()
         if self._process == process:
@@ -44,13 +45,13 @@ class Ledger:
             self._file, self._process = self._open(process), process
             os.write(self._file, data)
         except OSError:
-            # The test is over and its folder gone, or the application has no file descriptor left.
+            # The test is over and its folder removed, or the application has no file descriptor left.
             return
 
     def _open(self, process: int) -> int:
         file = os.open(f"{self._folder}/{process}", _FLAGS, 0o600)
         try:
-            # Not where there are none; and not before the application needs them.
+            # Missing on Windows; and imported only when the application uses tracing.
             import fcntl
             import resource
 
@@ -63,7 +64,7 @@ class Ledger:
         return moved
 
     def _write_once(self, line: str) -> None:
-        """As `write`, and hold nothing open: a process without tracing has no further line."""
+        """Append a line and close the file: a process without tracing writes no other line."""
         try:
             file = os.open(f"{self._folder}/{os.getpid()}", _FLAGS, 0o600)
             try:
@@ -71,42 +72,42 @@ class Ledger:
             finally:
                 os.close(file)
         except OSError:
-            return  # as above
+            return  # see `write`
 
     def started(self) -> None:
-        """This process is a Python interpreter with a ledger."""
-        # On a line of its own even if a process with the same number was killed in the middle of one.
+        """Record that this process is a Python interpreter with a ledger."""
+        # The newline in front ends a line that a killed process with the same id may have left unfinished.
         self._write_once(f'\n["interpreter", {os.getppid()}]')
 
     def replaced(self) -> None:
-        """This process is about to become another program, which may keep no ledger."""
+        """Record that this process is about to become another program, which may keep no ledger."""
         self._write_once('["replaced"]')
 
     def failed(self, error: Exception) -> None:
-        """Something could not be noted: nobody must conclude from this ledger that nothing was lost."""
+        """Record that an event could not be written, so that the ledger does not count as complete."""
         self._write_once(f'["failed", "{type(error).__name__}"]')
 
 
-def start(folder: str) -> Ledger:
-    """Begin the ledger of this process."""
-    ledger = Ledger(folder)
+def start(folder: str) -> LedgerWriter:
+    """Begin the ledger of this process and return its writer."""
+    ledger = LedgerWriter(folder)
     ledger.started()
     for name in ("execv", "execve"):
         if hasattr(os, name):
-            setattr(os, name, _noting(getattr(os, name), ledger))
+            setattr(os, name, _recording(getattr(os, name), ledger))
     return ledger
 
 
-def _noting(original: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
+def _recording(original: Callable[..., Any], ledger: LedgerWriter) -> Callable[..., Any]:
     def execute(*args: Any, **kwargs: Any) -> Any:
         ledger.replaced()
         try:
             return original(*args, **kwargs)
         finally:
-            # It failed: this is still the same program.
+            # It failed: the process is still the same program.
             ledger.started()
 
-    # As functools.wraps does; functools is not loaded yet.
+    # As `functools.wraps` does. functools is not imported yet.
     for name in ("__name__", "__qualname__", "__doc__"):
         setattr(execute, name, getattr(original, name))
     execute.__module__ = "os"

@@ -1,7 +1,7 @@
-"""Imported by every Python interpreter that starts below a test with `langfuse_process`.
+"""The start of every Python interpreter below a test with `langfuse_process`.
 
-It keeps a ledger of the process's spans, hands over to the `sitecustomize` that would have been imported without it,
-and leaves no other trace: neither `sys.path` nor any module of the application is another one afterwards.
+It begins a ledger of the process's spans, then runs the `sitecustomize` that Python would have imported without it.
+It leaves `sys.path` and the modules of the application as they would be otherwise.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ def _start() -> None:
     sys.path[:] = [entry for entry in sys.path if entry != folder]
     ledger = os.environ.get("PYTEST_LANGFUSE_LEDGER")
     if ledger:
-        # A line is to be seen when it is printed, and in one piece. (PYTHONUNBUFFERED would write it in several.)
+        # The test sees each line when it is printed, in one piece. (PYTHONUNBUFFERED would write it in several.)
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(line_buffering=True)
         sys.path.insert(0, folder)
         try:
+            # In `sys.path` only now.
             import _pytest_langfuse_imports as imports  # type: ignore[import-not-found]
 
             imports.start(folder, ledger, os.environ.get("PYTEST_LANGFUSE_URL"))
@@ -28,11 +29,12 @@ def _start() -> None:
             sys.path.remove(folder)
 
 
-def _hand_over() -> None:
+def _run_next_sitecustomize() -> None:
     specs = (finder.find_spec("sitecustomize", None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
     spec = next((spec for spec in specs if spec is not None), None)
     if spec is not None and spec.loader is not None:
-        from importlib.util import module_from_spec  # a millisecond, for those who have one
+        # Imported here because it takes a millisecond, which most processes save.
+        from importlib.util import module_from_spec
 
         sys.modules["sitecustomize"] = module = module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -40,4 +42,4 @@ def _hand_over() -> None:
 
 if __name__ == "sitecustomize":
     _start()
-    _hand_over()
+    _run_next_sitecustomize()

@@ -1,13 +1,13 @@
-"""Shared by the tests of this folder."""
+"""A service that makes observations, for the tests of processes: its source, its settings, and calls to it."""
 
 import urllib.request
 
 from pytest_langfuse.process.app import App
 
-#: Nothing is sent before the end by itself: what arrives was sent because the process ended.
-LATER = {"LANGFUSE_FLUSH_AT": "500", "LANGFUSE_FLUSH_INTERVAL": "600", "LANGFUSE_TIMEOUT": "5"}
+#: Settings with which nothing is sent while the process runs: what arrives was sent because it ended.
+SENT_AT_THE_END = {"LANGFUSE_FLUSH_AT": "500", "LANGFUSE_FLUSH_INTERVAL": "600", "LANGFUSE_TIMEOUT": "5"}
 
-#: The variable `SET_UP` says how: "init_tracing", or anything else for the plain SDK.
+#: Source of `set_up`. The variable `SET_UP` is "init_tracing", or anything else for the plain SDK.
 SET_UP = """
 def set_up():
     if os.environ["SET_UP"] == "init_tracing":
@@ -17,8 +17,8 @@ def set_up():
         get_client()
 """
 
-#: Answers each request for "/" with ten observations and the number of its process. The variable `SET_UP_AT` may be
-#: "lifespan", `FLUSH` has the lifespan's end flush.
+#: Source of a service that makes ten observations for each request of "/" and answers with its process id. With the
+#: variable `SET_UP_AT=lifespan` it calls `set_up` in its lifespan; with `FLUSH` it flushes at the end of it.
 SERVICE = (
     SET_UP
     + """
@@ -54,12 +54,12 @@ def wsgi(environ, start_response):
 )
 
 
-def names(count: int = 10, prefix: str = "s") -> list[str]:
-    """What `observe` has made."""
+def span_names(count: int = 10, prefix: str = "s") -> list[str]:
+    """Return the sorted names of the observations that `observe(count, prefix)` makes."""
     return sorted(f"{prefix}{number}" for number in range(count))
 
 
 def ask(app: App, path: str = "/") -> str:
-    """What the service says: the number of the process that answers."""
+    """Send a request to the service and return the body of its answer: the id of the process that answered."""
     with urllib.request.urlopen(app.url + path, timeout=20) as response:
         return response.read().decode()
