@@ -1,4 +1,4 @@
-"""The fixtures: wiring only."""
+"""The fixtures, which only hand out what a captured test has."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from pytest_langfuse.session import session_key
+
 if TYPE_CHECKING:
     from langfuse import Langfuse
 
+    from pytest_langfuse.captured_test import CapturedTest
     from pytest_langfuse.expect.observations import Observations
     from pytest_langfuse.outage.clock import Clock
     from pytest_langfuse.outage.outage_control import OutageControl
     from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
     from pytest_langfuse.process.processes import Processes
-    from pytest_langfuse.session import Capturing
     from pytest_langfuse.standin.api_router import LangfuseRouter
 
 
@@ -26,14 +28,9 @@ class ClientFactory(Protocol):
         """Build it."""
 
 
-def _capturing(request: pytest.FixtureRequest) -> Capturing:
-    from pytest_langfuse.plugin import capturing_key
-
-    capturing = request.config.stash[capturing_key]
-    if capturing.recording is None:
-        # Asked for by name at run time (`request.getfixturevalue`): capture from here on.
-        capturing.begin(request.node.nodeid)
-    return capturing
+def _captured_test(request: pytest.FixtureRequest) -> CapturedTest:
+    # One that is requested at run time (`request.getfixturevalue`) captures the test from here on.
+    return request.config.stash[session_key].captured(request.node.nodeid)
 
 
 @pytest.fixture
@@ -44,7 +41,7 @@ def langfuse_spans(request: pytest.FixtureRequest) -> Observations:
     """
     from pytest_langfuse.expect.observations import Observations
 
-    return Observations(_capturing(request).source)
+    return Observations(_captured_test(request).source)
 
 
 @pytest.fixture
@@ -56,7 +53,7 @@ def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
     from pytest_langfuse.recording.sdk import asked_first, base_handler
     from pytest_langfuse.standin.api_router import build_router
 
-    with build_router(_capturing(request).stand_in) as router, asked_first(router.handler):
+    with build_router(_captured_test(request).stand_in) as router, asked_first(router.handler):
         # During an outage test this is the way over the socket, on which requests meet the fault.
         router.base_handler = base_handler
         yield router
@@ -68,7 +65,7 @@ def langfuse_server(request: pytest.FixtureRequest) -> LangfuseServer:
 
     `langfuse_server.url` is its base URL, `langfuse_server.spans` what has arrived, with all assertions.
     """
-    return _capturing(request).server
+    return _captured_test(request).server
 
 
 @pytest.fixture
@@ -78,7 +75,7 @@ def langfuse_outage(request: pytest.FixtureRequest) -> OutageControl:
     `with langfuse_outage("hang"): ...` begins one. `langfuse_outage.attempts` counts what was tried, `.refused` what
     Langfuse did not take; `.recover()` ends it.
     """
-    return _capturing(request).outages
+    return _captured_test(request).outages
 
 
 @pytest.fixture
@@ -87,7 +84,7 @@ def langfuse_process(request: pytest.FixtureRequest) -> Iterator[Processes]:
 
     Their observations arrive in `langfuse_spans`; `app.lost` names those that a process ended and never sent.
     """
-    processes = _capturing(request).processes
+    processes = _captured_test(request).processes
     yield processes
     processes.close()
 
@@ -115,7 +112,7 @@ def langfuse_fresh_client(request: pytest.FixtureRequest) -> Iterator[ClientFact
 
     from pytest_langfuse.recording.sdk import fresh_globals
 
-    _capturing(request)
+    _captured_test(request)
 
     def build(**settings: Any) -> Langfuse:
         return Langfuse(**settings)
@@ -134,6 +131,6 @@ def langfuse_tracing(request: pytest.FixtureRequest) -> Iterator[ClientFactory]:
     from pytest_langfuse.tracing import init_tracing
     from pytest_langfuse.tracing.singleton import fresh
 
-    _capturing(request)
+    _captured_test(request)
     with fresh_globals(), fresh():
         yield init_tracing

@@ -1,28 +1,26 @@
-"""Capture as pytest sees it: switched on for a run or for single tests, one recording a test."""
+"""The capture of one pytest run: a plugin object that hooks the SDK when it is needed and begins and ends tests."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from pytest_langfuse.environment import environment
 from pytest_langfuse.options import Options
 from pytest_langfuse.recording.early_clients import EarlyClients
 
 if TYPE_CHECKING:
-    from pytest_langfuse.outage.outage_control import OutageControl
-    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
-    from pytest_langfuse.process.processes import Processes
-    from pytest_langfuse.recording.blocking_sampler import BlockingSampler
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_langfuse.captured_test import CapturedTest
+    from pytest_langfuse.outage.outage import Outage
     from pytest_langfuse.recording.recorder import Recorder
-    from pytest_langfuse.recording.sources.combined import CombinedSource
-    from pytest_langfuse.recording.sources.live import LiveSource
     from pytest_langfuse.standin.stand_in import StandIn
 
-#: Requesting one of these captures the test.
+#: A test that requests one of these fixtures is captured.
 FIXTURES = frozenset(
     {
         "langfuse_api",
@@ -35,81 +33,78 @@ FIXTURES = frozenset(
     }
 )
 
-#: So does this marker.
+#: So is a test with this marker.
 OUTAGE_MARKER = "langfuse_outage"
 
+#: The key of xdist's `workeroutput` under which a worker hands its counts to the controller.
+_WORKER_OUTPUT = "pytest_langfuse"
 
-def captures(item: pytest.Item) -> bool:
-    """Whether a test asks for capture."""
+
+def requests_capture(item: pytest.Item) -> bool:
+    """Return whether a test asks for capture, by a fixture or by a marker."""
     names = getattr(item, "fixturenames", ())
     return bool(FIXTURES.intersection(names)) or item.get_closest_marker(OUTAGE_MARKER) is not None
 
 
-#: A closed port of this machine: a subprocess of a test that builds a client of its own ends up here, not at Langfuse.
-_NOWHERE = "http://127.0.0.1:9"
+class _Started(NamedTuple):
+    """What there is once the SDK is hooked."""
+
+    recorder: Recorder
+    stand_in: StandIn
 
 
-class Capturing:
-    """Starts and stops the capture of one pytest run. Imports the SDK only when it starts."""
+class CaptureSession:
+    """Captures the tests of one run, registered as a plugin of it. Imports the SDK only when it starts."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self._capture: Recorder | None = None
-        self._stand_in: StandIn | None = None
+    def __init__(self, config: pytest.Config) -> None:
+        self.options = Options.of(config)
+        #: The test that runs, if it is captured.
+        self.test: CapturedTest | None = None
+        self._config = config
         self._stack = ExitStack()
-        self._of_test = ExitStack()
-        self._listening: LangfuseServer | None = None
-        self._server: LangfuseServer | None = None
-        self._outages: OutageControl | None = None
-        self._processes: Processes | None = None
-        self._source: CombinedSource | None = None
-        self._sampler: BlockingSampler | None = None
-        self._recording: LiveSource | None = None
-        self._early = EarlyClients()
-        if options.capture:
+        self._started: _Started | None = None
+        self._early_clients = EarlyClients()
+        self._suite_faults: Sequence[str] = ()
+        self._styled = False
+        #: The counts of each process that captured tests: of this one, or of xdist's workers.
+        self._counts: list[Mapping[str, int]] = []
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> CaptureSession:
+        """Return the session of a run; the first call makes it.
+
+        Raises:
+            pytest.UsageError: an option has a value that is not allowed.
+        """
+        session = config.stash.get(session_key, None)
+        if session is None:
+            session = config.stash[session_key] = cls(config)
+            # Not pytest_unconfigure: that is not called when a conftest is broken.
+            config.add_cleanup(session.stop)
+            session.open()
+            config.pluginmanager.register(session, "langfuse_session")
+        return session
+
+    # -- the run -------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Capture from now on with `--langfuse-capture`; otherwise remember clients that are built before a capture."""
+        if self.options.capture:
             self.start()
         else:
-            self._early.start()
+            self._early_clients.start()
 
-    @property
-    def started(self) -> bool:
-        """Whether the SDK is hooked."""
-        return self._capture is not None
-
-    @property
-    def capture(self) -> Recorder:
-        """The capture; started by `start`."""
-        assert self._capture is not None  # noqa: S101 - a caller that forgot `start` is a defect of this plugin
-        return self._capture
-
-    @property
-    def stand_in(self) -> StandIn:
-        """What answers the REST calls of captured clients."""
-        assert self._stand_in is not None  # noqa: S101 - as above
-        return self._stand_in
-
-    @property
-    def recording(self) -> LiveSource | None:
-        """The recording of the test that runs, if it is captured."""
-        return self._recording
-
-    @property
-    def source(self) -> CombinedSource:
-        """What the test that runs has made for Langfuse, also in other processes; for a captured test only."""
-        assert self._source is not None  # noqa: S101 - as above
-        return self._source
-
-    def start(self) -> None:
-        """Hook the SDK: for every test with `--langfuse-capture`, else for those that ask for a fixture."""
-        if self.started:
-            return
+    def start(self) -> _Started:
+        """Hook the SDK, if that was not done: for all tests with `--langfuse-capture`, else for those that ask."""
+        if self._started is not None:
+            return self._started
         # Imported here: a run that captures nothing must not pay for the SDK's import (about 300 ms).
         from pytest_langfuse.recording.recorder import Recorder
         from pytest_langfuse.recording.sdk import hooked, hooks
         from pytest_langfuse.standin.stand_in import StandIn
 
         stand_in = StandIn()
-        capture = Recorder(
+        recorder = Recorder(
             everything=self.options.capture,
             flush=hooks.flush,
             flush_scores=hooks.flush_scores,
@@ -117,173 +112,168 @@ class Capturing:
         )
         if self.options.capture:
             self._stack.enter_context(environment(everywhere=True))
-        self._stack.enter_context(hooked(capture, stand_in))
-        self._capture, self._stand_in = capture, stand_in
+        self._stack.enter_context(hooked(recorder, stand_in))
+        self._started = _Started(recorder, stand_in)
+        return self._started
 
     def stop(self) -> None:
-        """Take the hooks out again, and shut down the clients that were built under them."""
-        self.end()
-        self._early.stop()
-        self._stack.close()
-        self._capture = None
+        """Remove the hooks again, and shut down the clients that were built under them."""
+        with self._stack:
+            self._early_clients.stop()
+            self.end()
 
-    def begin(self, test: str) -> LiveSource:
-        """Attribute what starts from now on to `test`."""
+    # -- one test ------------------------------------------------------------------------------------------------
+
+    def begin(self, name: str) -> CapturedTest:
+        """Attribute what starts from now on to the test `name`."""
+        recorder, stand_in = self.start()
+        from pytest_langfuse.captured_test import CapturedTest
         from pytest_langfuse.recording.sdk import hooks
-        from pytest_langfuse.recording.sources.combined import CombinedSource
 
-        self.start()
         self.end()
-        if not self.options.capture:
-            self._of_test.enter_context(environment(everywhere=False))
-            hooks.enable(self._early.arguments)
-        hooks.revive()
-        self._recording = self.capture.begin(test)
-        self._source = CombinedSource(self._recording)
-        return self._recording
+        self._style_failures()
+        with ExitStack() as stack:
+            if not self.options.capture:
+                stack.enter_context(environment(everywhere=False))
+                hooks.enable(self._early_clients.arguments)
+            hooks.revive()
+            self.test = CapturedTest(name, recorder, stand_in, stack.pop_all())
+        return self.test
 
     def end(self) -> None:
-        """The test is over, its teardown included."""
-        if self._recording is None:
+        """End the test that runs, if it is captured."""
+        test, self.test = self.test, None
+        if test is not None:
+            test.close()
+
+    def captured(self, name: str) -> CapturedTest:
+        """Return the test that runs; it is captured from here on if it was not."""
+        return self.test or self.begin(name)
+
+    def _style_failures(self) -> None:
+        """Show failures in colour on a terminal, and whole with -vv; as before once this run is over."""
+        if self._styled:
             return
-        if self._processes is not None:
-            self._processes.close()
-            self._recording.add_remote(self._processes.source)
-        self._of_test.close()
-        self._listening = self._server = self._outages = self._processes = None
-        self.capture.end(self._recording)
-        self._recording = self._source = None
-        # Prompts, media and datasets stay: a fixture of wider scope may have made them.
-        self.stand_in.forget_sent()
+        self._styled = True
+        from pytest_langfuse.expect.text import style
 
-    @property
-    def listening(self) -> LangfuseServer:
-        """A Langfuse on a real socket, for other processes; the app in this one exports to it as of `server`."""
-        from pytest_langfuse.expect.observations import Observations
-        from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+        config = self._config
+        # A worker of xdist has no terminal; its texts are printed by the controller.
+        terminal = config.pluginmanager.has_plugin("terminalreporter")
+        color = config.get_terminal_writer().hasmarkup if terminal else config.getoption("color", "auto") == "yes"
+        self._stack.callback(style.configure(color=color, verbose=config.get_verbosity()))
 
-        if self._listening is None:
-            assert self._recording is not None  # noqa: S101 - called for a captured test only
-            self._listening = self._of_test.enter_context(LangfuseServer(self.stand_in, observations=Observations))
-        return self._listening
+    # -- hooks ---------------------------------------------------------------------------------------------------
 
-    @property
-    def server(self) -> LangfuseServer:
-        """A Langfuse on a real socket, to which the app really exports from now on, until the test ends."""
-        from pytest_langfuse.recording.http.forward import Forward
-        from pytest_langfuse.recording.sdk import hooks
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Check the faults of `--langfuse-outage`, and report on them where results are printed."""
+        if self.options.outage is not None:
+            from pytest_langfuse.outage.suite import parse_faults
 
-        if self._server is None:
-            self._server = self.listening
-            self._of_test.enter_context(self.capture.sent_for_real(self._server.accepted))
-            self._of_test.enter_context(hooks.forwarding(Forward(self._server.base_url_for)))
-        return self._server
+            self._suite_faults = parse_faults(*self.options.outage)
+        if self.options.capture and not hasattr(config, "workerinput"):
+            from pytest_langfuse.report.degradation import Degradation
 
-    @property
-    def outages(self) -> OutageControl:
-        """The outages of this test."""
-        from pytest_langfuse.outage.outage_control import OutageControl
+            config.pluginmanager.register(Degradation(self.options), "langfuse_degradation")
+            if len(self._suite_faults) > 1:
+                from pytest_langfuse.report.progress import Progress
 
-        if self._outages is None:
-            self._outages = OutageControl(self.server)
-            self._of_test.callback(self._outages.close)
-        return self._outages
+                config.pluginmanager.register(Progress(config, self._suite_faults), "langfuse_progress")
 
-    @property
-    def processes(self) -> Processes:
-        """The processes of this test."""
-        from pytest_langfuse.process.processes import Processes
-        from pytest_langfuse.process.received_exports import ReceivedExports
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Hook the SDK before the first test if any test asks for capture."""
+        if any(requests_capture(item) for item in items):
+            self.start()
+        if self._suite_faults:
+            from pytest_langfuse.outage.suite import multiply
 
-        if self._processes is None:
-            assert self._recording is not None  # noqa: S101 - called for a captured test only
-            received = ReceivedExports(self._recording.arrived)
-            self._of_test.enter_context(self.stand_in.exports_shown_to(received.add))
-            self._processes = Processes(
-                received,
-                url=lambda: self.listening.url,
-                settle=self._settle,
-                wait=self._recording.wait,
-                scores=lambda: self.stand_in.scores,
-            )
-            self.source.others.append(self._processes.source)
-        return self._processes
+            multiply(items, self._suite_faults, OUTAGE_MARKER)
 
-    def _settle(self, seconds: float) -> None:
-        """Have all that processes have sent so far taken in, if that can be done in so many seconds."""
-        if self._listening is not None:
-            self._listening.settle(seconds)
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Begin a test; also each rerun of one, which must not see what the attempt before it left."""
+        if self.options.capture or requests_capture(item):
+            test = self.begin(item.nodeid)
+            for outage in self._outages_of(item):
+                test.outages.begin(outage)
 
-    def begin_degraded(self, item: pytest.Item) -> None:
-        """Put the fault in force under which the whole suite runs."""
-        from pytest_langfuse.outage.outage import Outage
-        from pytest_langfuse.outage.suite import FAULT
+    def _outages_of(self, item: pytest.Item) -> Sequence[Outage]:
+        """The outages of a test's markers, else the one under which the whole suite runs."""
+        if item.get_closest_marker(OUTAGE_MARKER) is not None:
+            from pytest_langfuse.outage.marker import outages_of
 
-        if (fault := item.stash.get(FAULT, None)) is not None:
-            # A test that sends nothing is no worse off: it need not reach the outage.
-            self.outages.begin(Outage.of(fault, required=False))
+            return outages_of(item)
+        if self._suite_faults:
+            from pytest_langfuse.outage.suite import outages_of_suite
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """See where the test waits for Langfuse, if the whole suite runs in an outage."""
-        if self.options.outage is None:
-            yield
-            return
-        from pytest_langfuse.recording.blocking_sampler import BlockingSampler
+            return outages_of_suite(item)
+        return ()
 
-        with BlockingSampler() as self._sampler:
-            yield
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        """See where a test of a suite in an outage waits; fail a test whose outage was never reached."""
+        test = self.test
+        if test is None:
+            return (yield)
+        with test.sampler if self._suite_faults else nullcontext():
+            result = yield
+        test.check_outages()
+        return result
 
-    def add_degradation(self, report: pytest.TestReport, item: pytest.Item) -> None:
-        """Give the report of a run in an outage what the degradation report says of it."""
-        from pytest_langfuse.outage.suite import FAULT
-        from pytest_langfuse.report.degradation import ATTRIBUTE
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Add what the test made to its report; after the teardown, end the test."""
+        report = yield
+        if self.test is not None:
+            try:
+                self._describe(report, item, self.test)
+            finally:
+                if report.when == "teardown":
+                    self.end()
+        return report
 
-        fault = item.stash.get(FAULT, None)
-        if fault is None or self._recording is None:
-            return
-        details: dict[str, object] = {"fault": fault}
-        if report.when == "call":
-            wait = self._sampler.longest() if self._sampler is not None else None
-            details["lost"] = len(self._recording.undelivered()) + self._lost_by_processes()
-            details["blocked"] = str(wait) if wait is not None else None
-        setattr(report, ATTRIBUTE, details)
+    def _describe(self, report: pytest.TestReport, item: pytest.Item, test: CapturedTest) -> None:
+        from pytest_langfuse.report.section import add_section
 
-    def add_output(self, report: pytest.TestReport, *, verbose: int) -> None:
-        """Give the report of a failure what the processes of the test have printed."""
-        if self._processes is not None and report.failed:
+        verbose = self._config.get_verbosity()
+        add_section(report, test.source, self.options.show, verbose=verbose)
+        if test.apps and report.failed:
             from pytest_langfuse.report.process_output import add_sections
 
-            add_sections(report, self._processes.apps, whole=verbose > 1)
+            add_sections(report, test.apps, whole=verbose > 1)
+        if self._suite_faults:
+            from pytest_langfuse.outage.suite import FAULT
+            from pytest_langfuse.report.degradation import add_degradation
 
-    def _lost_by_processes(self) -> int:
-        """Observations of which it is known that a process lost them."""
-        return sum(len(app.lost) for app in self._processes.apps if app.has_ledger) if self._processes else 0
+            if (fault := item.stash.get(FAULT, None)) is not None:
+                called = report.when == "call"
+                lost, blocked = (test.lost, test.sampler.longest()) if called else (0, None)
+                add_degradation(report, fault, lost=lost, blocked=blocked)
 
-    def check_outages(self) -> None:
-        """Fail the test if an outage was never reached, without a traceback: there is no line of the test in it."""
-        if self._outages is not None and (reason := self._outages.why_not_reached()) is not None:
-            pytest.fail(reason, pytrace=False)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Count what was captured; a worker of xdist hands the counts to the controller."""
+        if self._started is not None:
+            self.end()
+            counts = self._started.recorder.totals()
+            self._counts.append(counts)
+            if (output := getattr(session.config, "workeroutput", None)) is not None:
+                output[_WORKER_OUTPUT] = counts
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take the counts of a worker of xdist."""
+        if counts := getattr(node, "workeroutput", {}).get(_WORKER_OUTPUT):
+            self._counts.append(counts)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """Print the summary line, and the traces of passed tests with `--langfuse-show=all`."""
+        if self._counts:
+            from pytest_langfuse.report.summary import write_summary
+
+            write_summary(terminalreporter, self._counts, self.options.show)
 
 
-@contextmanager
-def environment(*, everywhere: bool) -> Iterator[None]:
-    """Set what a captured client needs and the environment lacks, inside the block.
-
-    `LANGFUSE_TIMEOUT=1` keeps an outage test short (a client keeps the timeout that it was built with); the keys let
-    a client be built where no secrets are. With `everywhere`, subprocesses must not reach the real Langfuse either.
-    """
-    from pytest_langfuse.recording import placeholder
-
-    values = {"LANGFUSE_TIMEOUT": "1"}
-    if "LANGFUSE_PUBLIC_KEY" not in os.environ and "LANGFUSE_SECRET_KEY" not in os.environ:
-        values["LANGFUSE_PUBLIC_KEY"] = placeholder.PLACEHOLDER_PUBLIC_KEY
-        values["LANGFUSE_SECRET_KEY"] = placeholder.PLACEHOLDER_SECRET_KEY
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            if name not in os.environ:
-                patch.setenv(name, value)
-        if everywhere:
-            patch.setenv("LANGFUSE_BASE_URL", _NOWHERE)
-            patch.setenv("LANGFUSE_HOST", _NOWHERE)
-        yield
+session_key = pytest.StashKey[CaptureSession]()

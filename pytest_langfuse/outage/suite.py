@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from pytest_langfuse.outage.faults import FAULTS
+from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.standin.paths import suggestion
 
 #: The fault under which an item runs.
@@ -40,6 +41,13 @@ def multiply(items: list[pytest.Item], faults: Sequence[str], marker: str) -> No
     own = [item for item in items if item.get_closest_marker(marker) is not None]
     others = [item for item in items if item.get_closest_marker(marker) is None]
     items[:] = [_under(item, fault) for fault in faults for item in others] + own
+
+
+def outages_of_suite(item: pytest.Item) -> list[Outage]:
+    """Return the outage that a test runs under because the whole suite does, if it has one."""
+    fault = item.stash.get(FAULT, None)
+    # A test that sends nothing is no worse off: it need not reach the outage.
+    return [Outage.of(fault, required=False)] if fault is not None else []
 
 
 def _under(item: pytest.Item, fault: str) -> pytest.Item:

@@ -13,10 +13,18 @@ import pytest
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
+    from pytest_langfuse.options import Options
+
 _CACHE = "langfuse/healthy"
 
-#: What a test's report carries to the process that prints: the fault and, for the call, `lost` and `blocked`.
+#: The attribute with which a test's report carries the fault, `lost` and `blocked` to the process that prints.
 ATTRIBUTE = "pytest_langfuse_outage"
+
+
+def add_degradation(report: pytest.TestReport, fault: str, *, lost: int, blocked: object | None) -> None:
+    """Note on the report of a test under `fault` how many observations were lost, and where the test was blocked."""
+    details = {"fault": fault, "lost": lost, "blocked": str(blocked) if blocked is not None else None}
+    setattr(report, ATTRIBUTE, details)
 
 
 @dataclass(slots=True)
@@ -43,10 +51,13 @@ class Run:
 
 
 class Degradation:
-    """Collects the reports of a run, and compares them with the last healthy run in pytest's cache."""
+    """Collects the reports of a run and compares them with the last healthy run in pytest's cache.
 
-    def __init__(self, max_slowdown: float) -> None:
-        self._max_slowdown = max_slowdown
+    A plugin of its run, registered where results are printed: with xdist, in the controller only.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._runs: dict[str, Run] = {}
         self._cached = True
         #: Why there are no JSON lines although they were asked for.
@@ -68,36 +79,42 @@ class Degradation:
         run.lost += details.get("lost", 0)
         run.blocked = details.get("blocked") or run.blocked
 
-    def remember(self, cache: pytest.Cache | None) -> None:
-        """Keep a healthy run for later comparison."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Keep a healthy run for later comparison; compare a run in an outage, which fails if a test is worse off."""
+        cache = getattr(session.config, "cache", None)
+        if self._options.outage is None:
+            self._remember(cache)
+        elif not self._settle(cache) and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """Print the report."""
+        self._write(terminalreporter)
+
+    def _remember(self, cache: pytest.Cache | None) -> None:
         if cache is not None and self._runs:
             now = {run.test: (run.outcome, run.duration) for run in self._runs.values()}
             cache.set(_CACHE, {**_healthy(cache), **now})
 
-    def settle(self, cache: pytest.Cache | None, json_lines: Path | None) -> bool:
-        """Compare with the last healthy run, append the JSON lines, and say whether all is as it should be.
+    def _settle(self, cache: pytest.Cache | None) -> bool:
+        """Compare with the last healthy run and append the JSON lines.
 
-        It is not if a test is worse off, or if the lines could not be written.
+        Returns whether no test is worse off and the lines could be written.
         """
         self._cached = cache is not None
         healthy = _healthy(cache) if cache is not None else {}
         for run in self._runs.values():
             if run.test in healthy:
                 run.healthy_outcome, run.healthy_duration = healthy[run.test]
-        if json_lines is not None:
+        if (path := self._options.json) is not None:
             try:
-                self._write_json(json_lines)
+                self._write_json(path)
             except OSError as error:
-                self._not_written = f"{json_lines} could not be written: {error.strerror or error}"
-        return not self.degraded and self._not_written is None
+                self._not_written = f"{path} could not be written: {error.strerror or error}"
+        degraded = any(run.changed(self._options.max_slowdown) is not None for run in self._under_outage())
+        return not degraded and self._not_written is None
 
-    @property
-    def degraded(self) -> list[Run]:
-        """The tests that are worse under an outage."""
-        return [run for run in self._under_outage() if run.changed(self._max_slowdown) is not None]
-
-    def write(self, terminal: TerminalReporter) -> None:
-        """Print the report."""
+    def _write(self, terminal: TerminalReporter) -> None:
         if self._not_written is not None:
             terminal.write_line(self._not_written, red=True)
         runs = list(self._under_outage())
@@ -113,11 +130,11 @@ class Degradation:
     def _write_json(self, path: Path) -> None:
         with path.open("a", encoding="utf-8") as file:
             for run in self._under_outage():
-                line = {"kind": "outage", **asdict(run), "degraded": run.changed(self._max_slowdown)}
+                line = {"kind": "outage", **asdict(run), "degraded": run.changed(self._options.max_slowdown)}
                 file.write(json.dumps(line) + "\n")
 
     def _write_fault(self, terminal: TerminalReporter, fault: str, runs: list[Run]) -> None:
-        worse = [(run, change) for run in runs if (change := run.changed(self._max_slowdown)) is not None]
+        worse = [(run, change) for run in runs if (change := run.changed(self._options.max_slowdown)) is not None]
         lost = sum(run.lost for run in runs)
         count = f"{len(worse)} of {len(runs)}" if worse else f"none of {len(runs)}"
         tests = "test" if len(runs) == 1 else "tests"

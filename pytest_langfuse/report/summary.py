@@ -4,47 +4,44 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-    from pytest_langfuse.options import Options
+    from pytest_langfuse.options import Show
 
 #: Title of the section that a test's report carries.
 SECTION = "Langfuse trace"
 
 
-class Summary:
-    """Counts of one run, merged over xdist's workers."""
+def write_summary(terminal: TerminalReporter, counts: Iterable[Mapping[str, int]], show: Show) -> None:
+    """Print the summary line, after the traces of passed tests if `show` is "all".
 
-    def __init__(self) -> None:
-        self._totals: Counter[str] = Counter()
+    `counts` are those of each process of the run: one, or xdist's workers.
+    """
+    if show == "all":
+        _write_passed(terminal)
+    totals: Counter[str] = Counter()
+    for of_process in counts:
+        totals.update(of_process)
+    terminal.write_line(_line(totals))
 
-    def add(self, totals: Mapping[str, int]) -> None:
-        """Add the counts of one process."""
-        self._totals.update(totals)
 
-    def line(self) -> str:
-        """E.g. `langfuse: 412 observations in 96 tests, 3 never ended`."""
-        observations, tests = self._totals["observations"], self._totals["tests"]
-        text = f"langfuse: {_count(observations, 'observation')} in {_count(tests, 'test')}"
-        if never := self._totals["never_ended"]:
-            text += f", {never} never ended"
-        if not observations and (switch := _switched_off()):
-            text += f" (tracing is switched off by {switch})"
-        return text
-
-    def write(self, terminal: TerminalReporter, options: Options) -> None:
-        """Print the line, behind the traces of passed tests if `--langfuse-show=all` asks for them."""
-        if options.show == "all":
-            _write_passed(terminal)
-        terminal.write_line(self.line())
+def _line(totals: Mapping[str, int]) -> str:
+    """Return the summary line, such as `langfuse: 412 observations in 96 tests, 3 never ended`."""
+    observations, tests = totals["observations"], totals["tests"]
+    text = f"langfuse: {_count(observations, 'observation')} in {_count(tests, 'test')}"
+    if never_ended := totals["never_ended"]:
+        text += f", {never_ended} never ended"
+    if not observations and (switch := _switched_off()):
+        text += f" (tracing is switched off by {switch})"
+    return text
 
 
 def _write_passed(terminal: TerminalReporter) -> None:
-    """Pytest prints sections of failed tests only (`-rP` aside)."""
+    # Pytest itself prints the sections of failed tests only, except with -rP.
     for report in terminal.stats.get("passed", ()):
         for title, text in report.sections:
             if title == SECTION and report.when == "call":
@@ -53,7 +50,7 @@ def _write_passed(terminal: TerminalReporter) -> None:
 
 
 def _switched_off() -> str | None:
-    """The variable that makes every client do nothing, if there is one: the usual reason for an empty capture."""
+    """Return the variable that switches every client off, the usual reason for an empty capture, or `None`."""
     for name, off in (("LANGFUSE_TRACING_ENABLED", "false"), ("OTEL_SDK_DISABLED", "true")):
         if (value := os.environ.get(name, "")).lower() == off:
             return f"{name}={value}"

@@ -2,13 +2,13 @@
 
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pytest_langfuse.plugin import capturing_key
-from pytest_langfuse.session import Capturing
+from pytest_langfuse.captured_test import CapturedTest
+from pytest_langfuse.session import session_key
 
 #: Set by the capture itself.
 OURS = {"LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY", "LANGFUSE_TIMEOUT"}
@@ -47,6 +47,6 @@ def script(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def capturing(request: pytest.FixtureRequest) -> Iterator[Capturing]:
-    """The capture of this run."""
-    return request.config.stash[capturing_key]
+def captured_test(request: pytest.FixtureRequest) -> CapturedTest:
+    """The test that runs, as the plugin captures it."""
+    return request.config.stash[session_key].captured(request.node.nodeid)

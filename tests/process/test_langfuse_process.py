@@ -149,20 +149,20 @@ def test_a_span_that_arrives_twice_is_one_the_later(langfuse_process, langfuse_s
     assert [o.name for o in langfuse_spans] == ["later"] == [o.name for o in app.spans]
 
 
-def test_what_this_process_makes_stays_in_memory(langfuse_process, langfuse_spans, script, capturing):
+def test_what_this_process_makes_stays_in_memory(langfuse_process, langfuse_spans, script, captured_test):
     app = langfuse_process.start(script("observe(1)"))
     assert app.wait() == 0
     get_client().start_observation(name="own").end()
     get_client().flush()
 
     assert sorted(o.name for o in langfuse_spans) == ["own", "s0"]
-    assert {arrival.path.split("/")[1] for arrival in capturing.listening.arrivals} == {"process-1"}
+    assert {arrival.path.split("/")[1] for arrival in captured_test.listening_server.arrivals} == {"process-1"}
 
 
-def test_costs_nothing_until_a_process_is_started(langfuse_process, langfuse_spans, capturing):
+def test_costs_nothing_until_a_process_is_started(langfuse_process, langfuse_spans, captured_test):
     get_client().start_observation(name="own").end()
     assert [o.name for o in langfuse_spans] == ["own"]
-    assert capturing._listening is None
+    assert "listening_server" not in vars(captured_test)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("langfuse-")]
     assert langfuse_process._folder is None
 

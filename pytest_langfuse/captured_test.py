@@ -1,0 +1,127 @@
+"""One captured test: what it records, and the parts it may use, each made on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_langfuse.recording.recorder import Recorder
+from pytest_langfuse.recording.sdk import hooks
+from pytest_langfuse.recording.sources.combined import CombinedSource
+from pytest_langfuse.standin.stand_in import StandIn
+
+if TYPE_CHECKING:
+    from pytest_langfuse.outage.outage_control import OutageControl
+    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+    from pytest_langfuse.process.app import App
+    from pytest_langfuse.process.processes import Processes
+    from pytest_langfuse.recording.blocking_sampler import BlockingSampler
+
+
+class CapturedTest:
+    """A test whose observations are recorded, from its set-up to the end of its teardown.
+
+    `source` holds what the test has made for Langfuse, also in other processes. `close` ends everything that the test
+    began, and then what `stack` holds.
+    """
+
+    def __init__(self, name: str, recorder: Recorder, stand_in: StandIn, stack: ExitStack) -> None:
+        self.stand_in = stand_in
+        #: The applications that the test has started.
+        self.apps: Sequence[App] = ()
+        self._recorder = recorder
+        self._stack = stack
+        self._why_not_reached: list[Callable[[], str | None]] = []
+        # Prompts, media and datasets stay: a fixture of wider scope may have made them.
+        stack.callback(stand_in.forget_sent)
+        self.recording = recorder.begin(name)
+        stack.callback(recorder.end, self.recording)
+        self.source = CombinedSource(self.recording)
+
+    def close(self) -> None:
+        """End the test, its teardown included. An error in one part does not keep the others open."""
+        with self._stack:
+            if self.apps:
+                self.processes.close()
+                self.recording.add_remote(self.processes.source)
+
+    # -- parts ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def listening_server(self) -> LangfuseServer:
+        """A Langfuse on a real socket, for other processes. This process exports to it once `server` is used."""
+        from pytest_langfuse.expect.observations import Observations
+        from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+
+        return self._stack.enter_context(LangfuseServer(self.stand_in, observations=Observations))
+
+    @cached_property
+    def server(self) -> LangfuseServer:
+        """A Langfuse on a real socket, to which this process exports from the first use until the test ends."""
+        from pytest_langfuse.recording.http.forward import Forward
+
+        server = self.listening_server
+        self._stack.enter_context(self._recorder.sent_for_real(server.accepted))
+        self._stack.enter_context(hooks.forwarding(Forward(server.base_url_for)))
+        return server
+
+    @cached_property
+    def outages(self) -> OutageControl:
+        """The outages of the test."""
+        from pytest_langfuse.outage.outage_control import OutageControl
+
+        outages = OutageControl(self.server)
+        self._stack.callback(outages.close)
+        self._why_not_reached.append(outages.why_not_reached)
+        return outages
+
+    @cached_property
+    def processes(self) -> Processes:
+        """The processes of the test."""
+        from pytest_langfuse.process.processes import Processes
+        from pytest_langfuse.process.received_exports import ReceivedExports
+
+        received = ReceivedExports(self.recording.arrived)
+        self._stack.enter_context(self.stand_in.exports_shown_to(received.add))
+        processes = Processes(
+            received,
+            url=lambda: self.listening_server.url,
+            settle=self._settle,
+            wait=self.recording.wait,
+            scores=lambda: self.stand_in.scores,
+        )
+        self.apps = processes.apps
+        self.source.others.append(processes.source)
+        return processes
+
+    def _settle(self, seconds: float) -> None:
+        """Wait at most `seconds` until what the processes have sent has arrived. Without a process there is nothing."""
+        if self.apps:
+            self.listening_server.settle(seconds)
+
+    @cached_property
+    def sampler(self) -> BlockingSampler:
+        """Shows where the test waits for Langfuse, while it is entered."""
+        from pytest_langfuse.recording.blocking_sampler import BlockingSampler
+
+        return BlockingSampler()
+
+    # -- how it went ---------------------------------------------------------------------------------------------
+
+    @property
+    def lost(self) -> int:
+        """The number of observations that ended and did not arrive, as far as it is known."""
+        return len(self.recording.undelivered()) + sum(len(app.lost) for app in self.apps if app.has_ledger)
+
+    def check_outages(self) -> None:
+        """Fail the test if a required outage was never reached.
+
+        Without a traceback, which would show no line of the test.
+        """
+        for why_not_reached in self._why_not_reached:
+            if (reason := why_not_reached()) is not None:
+                pytest.fail(reason, pytrace=False)
