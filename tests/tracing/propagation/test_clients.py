@@ -5,6 +5,7 @@ import contextlib
 import gc
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import httpcore
@@ -504,8 +505,10 @@ def test_each_call_is_undone_by_itself(client, service):
 def test_a_client_is_not_kept_alive():
     handle = instrument_httpx(session := httpx.Client())
     session.close()
+    alive = weakref.ref(session)
     del session
     gc.collect()
+    assert alive() is None
     handle.undo()
     instrument_httpx().undo()
 
