@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_langfuse.expect.literal.expected import Expected
-from pytest_langfuse.expect.matching.align import Alignment
-from pytest_langfuse.expect.matching.match import Matcher, Order
+from pytest_langfuse.expect.literal.expected_line import ExpectedLine
+from pytest_langfuse.expect.matching.alignment import Alignment
+from pytest_langfuse.expect.matching.matcher import Matcher, Order
 from pytest_langfuse.expect.text.diff import Diff
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording.observation import Observation
 
 
 def compare(
-    root: Expected,
+    root: ExpectedLine,
     captured: Sequence[Observation],
     style: Style,
     *,

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.errors import LiteralError, TreeMismatch
-from pytest_langfuse.expect.literal.name import name_in_sentence
+from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.literal.parse import parse
-from pytest_langfuse.expect.matching.match import Order
+from pytest_langfuse.expect.matching.matcher import Order
 from pytest_langfuse.expect.propagation import gaps, propagated_key, trace_label
 from pytest_langfuse.expect.sequence import ObservationSequence
 from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.render import render
 from pytest_langfuse.expect.text.style import current
-from pytest_langfuse.expect.wire_search import Needle, find, masked
+from pytest_langfuse.expect.wire_search import SearchText, find, masked
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.gc_pause import SIZE, undisturbed
 from pytest_langfuse.recording.sources.api import fetch_trace
@@ -168,9 +168,11 @@ class Observations(ObservationSequence):
         bodies = list(self._source.wire())
         if not bodies and not self._source.unexported():
             self._need_any()
-        needles = [Needle(secret) for secret in secrets]
+        texts = [SearchText(secret) for secret in secrets]
         sentences = [
-            f"{needle.masked()}: {masked(needles, str(hit))}" for needle in needles for hit in find(needle, bodies)
+            f"{sought.masked()}: {masked(texts, str(occurrence))}"
+            for sought in texts
+            for occurrence in find(sought, bodies)
         ]
         if sentences:
             self._fail("exported, but must not be:", sentences)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_langfuse.expect.errors import LiteralError
-from pytest_langfuse.expect.literal.key import Key, unknown_field
-from pytest_langfuse.expect.literal.name import name_in_sentence
+from pytest_langfuse.expect.literal.condition_key import ConditionKey, unknown_field
+from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.literal.values import ABSENT, cut_value, is_set, same, sentence_text
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.trace import Trace
@@ -16,15 +16,15 @@ from pytest_langfuse.recording.trace import Trace
 __tracebackhide__ = True
 
 
-def propagated_key(field: str) -> Key:
+def propagated_key(field: str) -> ConditionKey:
     """The key of a field, or of a path such as `metadata.tenant`; `LiteralError` if no observation has it."""
     path = tuple(field.split("."))
     if problem := unknown_field(path):
         raise LiteralError(f"unknown key {field!r}{problem}")
-    return Key(field, path)
+    return ConditionKey(field, path)
 
 
-def gaps(traces: Sequence[Trace], key: Key, value: Any, width: int | None) -> list[str]:
+def gaps(traces: Sequence[Trace], key: ConditionKey, value: Any, width: int | None) -> list[str]:
     """A sentence for each trace in which the value is not the same on every observation.
 
     `value` is what it must be, or `None` if any value will do.
@@ -32,7 +32,7 @@ def gaps(traces: Sequence[Trace], key: Key, value: Any, width: int | None) -> li
     return [sentence for trace in traces if (sentence := _gap(trace, key, value, width))]
 
 
-def _gap(trace: Trace, key: Key, value: Any, width: int | None) -> str:
+def _gap(trace: Trace, key: ConditionKey, value: Any, width: int | None) -> str:
     groups: list[tuple[Any, list[Observation]]] = []
     for observation in trace.observations:
         read = key.read(observation)

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from pytest_langfuse.expect.errors import LiteralError
 from pytest_langfuse.expect.literal.condition import Condition
-from pytest_langfuse.expect.literal.expected import Expected
-from pytest_langfuse.expect.literal.key import Key, unknown_field
-from pytest_langfuse.expect.literal.name import name_in_sentence
+from pytest_langfuse.expect.literal.condition_key import ConditionKey, unknown_field
+from pytest_langfuse.expect.literal.expected_line import ExpectedLine
+from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.literal.values import literal_text
 from pytest_langfuse.recording.observation import TYPES, Observation
@@ -61,7 +61,7 @@ class Selector:
         return sentences[:_CLOSEST]
 
 
-def _line(selector: str, values: Mapping[str, Any]) -> Expected:
+def _line(selector: str, values: Mapping[str, Any]) -> ExpectedLine:
     words = selector.split()
     if len(words) == 1 and words[0] not in TYPES:
         raise LiteralError(f"a selector is TYPE NAME, such as 'any {words[0]}', not {selector!r}")
@@ -79,10 +79,10 @@ def _equality(name: str, value: Any) -> Condition:
     if problem := unknown_field(path):
         raise LiteralError(f"unknown key {name!r}{problem}")
     shown = literal_text(value) if isinstance(value, str | int | float | list | dict | None) else repr(value)
-    return Condition(Key(name, path), "=", value, f"{name}={shown}", placeholder=True)
+    return Condition(ConditionKey(name, path), "=", value, f"{name}={shown}", placeholder=True)
 
 
-def _unmet(line: Expected, observation: Observation, width: int | None) -> list[str]:
+def _unmet(line: ExpectedLine, observation: Observation, width: int | None) -> list[str]:
     who = name_in_sentence(observation.name)
     sentences = []
     if line.type not in ("any", observation.type):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, overload
 
 from pytest_langfuse.expect.errors import TreeMismatch
-from pytest_langfuse.expect.literal.name import Name, name_in_sentence
+from pytest_langfuse.expect.literal.name_pattern import NamePattern, name_in_sentence
 from pytest_langfuse.expect.propagation import trace_label
 from pytest_langfuse.expect.selection import Selector
 from pytest_langfuse.expect.text import failure
@@ -72,7 +72,7 @@ class ObservationSequence(Sequence[Observation]):
     def trace(self, name: str, /) -> Trace:
         """The one trace of that name, in which globs are allowed. Fails unless there is exactly one."""
         __tracebackhide__ = True
-        traces, wanted = self.traces, Name(name)
+        traces, wanted = self.traces, NamePattern(name)
         found = [trace for trace in traces if wanted.matches(trace.name or "")]
         if len(found) == 1:
             return found[0]

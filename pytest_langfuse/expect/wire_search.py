@@ -17,13 +17,13 @@ from pytest_langfuse.recording.span_record import SpanRecord
 
 #: JSON in a JSON string in a JSON body.
 _NESTING: Final = 3
-#: In base64, fewer bytes leave too few whole characters to tell a hit from chance.
+#: In base64, fewer bytes leave too few whole characters to tell an occurrence from chance.
 _BASE64_BYTES: Final = 8
 _ESCAPE: Final = re.compile(r"\\u[0-9a-f]{4}")
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class Occurrence:
     """Where a text was found. `place` is an attribute, an event, the name; `None` if no span could be made out."""
 
     exporter: str
@@ -35,16 +35,16 @@ class Hit:
         return f"exporter {self.exporter}, {where}"
 
 
-class Needle:
+class SearchText:
     """A text to look for, in every writing."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.writings: Final = frozenset(_writings(text))
 
-    def is_in(self, haystack: bytes) -> bool:
+    def is_in(self, body: bytes) -> bool:
         """Whether the text is there, in any writing."""
-        return any(writing in haystack for writing in self.writings)
+        return any(writing in body for writing in self.writings)
 
     def masked(self) -> str:
         """The text as a failure shows it: how long it is, and of a long one how it starts."""
@@ -81,32 +81,32 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def find(needle: Needle, bodies: Iterable[WireBody]) -> list[Hit]:
-    """Where `needle` is in `bodies`, each place once."""
-    hits: dict[Hit, None] = {}
+def find(sought: SearchText, bodies: Iterable[WireBody]) -> list[Occurrence]:
+    """Where `sought` is in `bodies`, each place once."""
+    occurrences: dict[Occurrence, None] = {}
     for body in bodies:
-        if not needle.is_in(body.body):
+        if not sought.is_in(body.body):
             continue
-        found = [Hit(body.exporter, *place) for place in _places(needle, body.body)]
-        hits.update(dict.fromkeys(found or [Hit(body.exporter)]))
-    return list(hits)
+        found = [Occurrence(body.exporter, *place) for place in _places(sought, body.body)]
+        occurrences.update(dict.fromkeys(found or [Occurrence(body.exporter)]))
+    return list(occurrences)
 
 
-def masked(needles: Iterable[Needle], shown: str) -> str:
+def masked(texts: Iterable[SearchText], shown: str) -> str:
     """`shown` without any of the texts."""
-    for needle in needles:
-        shown = needle.mask(shown)
+    for sought in texts:
+        shown = sought.mask(shown)
     return shown
 
 
-def _places(needle: Needle, body: bytes) -> Iterator[tuple[str, str]]:
+def _places(sought: SearchText, body: bytes) -> Iterator[tuple[str, str]]:
     try:
         records = decode_records(body)
     except DecodeError:
         return
     for record in records:
         for place, value in _parts(record):
-            if needle.is_in(_bytes(value)):
+            if sought.is_in(_bytes(value)):
                 yield record.name, place
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pytest_langfuse import LiteralError
-from pytest_langfuse.expect.literal.key import FIELDS
+from pytest_langfuse.expect.literal.condition_key import FIELDS
 from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.recording.observation import TYPES
 from tests.helpers.paths import DOCS

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pytest_langfuse.expect.literal.key import Key, as_json
+from pytest_langfuse.expect.literal.condition_key import ConditionKey, as_json
 from pytest_langfuse.expect.literal.values import (
     ABSENT,
     compact,
@@ -41,7 +41,7 @@ class Condition:
     `text` is the condition as the literal writes it.
     """
 
-    key: Key
+    key: ConditionKey
     operator: str
     value: Any
     text: str

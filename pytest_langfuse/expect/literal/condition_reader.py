@@ -8,9 +8,9 @@ from typing import Any, Final, NoReturn
 
 from pytest_langfuse.expect.errors import LiteralError
 from pytest_langfuse.expect.literal.condition import OPERATORS, Condition
-from pytest_langfuse.expect.literal.expected import ANY_TYPE
-from pytest_langfuse.expect.literal.key import FIELDS, Key, unknown_field
-from pytest_langfuse.expect.literal.line import Line
+from pytest_langfuse.expect.literal.condition_key import FIELDS, ConditionKey, unknown_field
+from pytest_langfuse.expect.literal.expected_line import ANY_TYPE
+from pytest_langfuse.expect.literal.line_reader import LineReader
 from pytest_langfuse.expect.literal.values import quoted
 from pytest_langfuse.recording.observation import TYPES
 from pytest_langfuse.suggest import closest, did_you_mean
@@ -37,7 +37,7 @@ class ConditionReader:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
         self._used: set[str] = set()
-        self._keys: dict[str, Key] = {}
+        self._keys: dict[str, ConditionKey] = {}
 
     def check_all_used(self) -> None:
         """Raise `LiteralError` for a value without a placeholder."""
@@ -46,7 +46,7 @@ class ConditionReader:
             hint = did_you_mean(unused[0], sorted(self._used), what="placeholders")
             raise LiteralError(f"the literal has no placeholder '${unused[0]}'{hint}")
 
-    def read(self, line: Line) -> tuple[Condition, ...]:
+    def read(self, line: LineReader) -> tuple[Condition, ...]:
         """The conditions up to the end of the line."""
         conditions: list[Condition] = []
         while not line.at_end():
@@ -56,7 +56,7 @@ class ConditionReader:
             conditions.append(condition)
         return tuple(conditions)
 
-    def _condition(self, line: Line) -> Condition:
+    def _condition(self, line: LineReader) -> Condition:
         start = line.position
         if line.peek() == "!" and line.text[start + 1 : start + 2] not in (*_BLANK, "=", "~"):
             line.position += 1
@@ -81,11 +81,11 @@ class ConditionReader:
             line.fail(f"unknown operator {sign!r}", hint)
         return self._comparison(line, key, sign)
 
-    def _key(self, line: Line, start: int) -> Key:
+    def _key(self, line: LineReader, start: int) -> ConditionKey:
         if line.peek() in ('"', "'"):
             text_start = line.position
             attribute = line.quoted()
-            return Key(line.text[text_start : line.position], (attribute,), raw_attribute=True)
+            return ConditionKey(line.text[text_start : line.position], (attribute,), raw_attribute=True)
         first = line.take(_FIRST_PART)
         if first is None:
             line.position = start
@@ -105,7 +105,7 @@ class ConditionReader:
             return known
         problem = unknown_field(path)
         if problem is None:
-            return self._keys.setdefault(text, Key(text, tuple(path)))
+            return self._keys.setdefault(text, ConditionKey(text, tuple(path)))
         behind = line.text[line.position :]
         if text_start == start and behind[:1] in _BLANK and not _SIGNS.match(behind.lstrip(" \t")):
             line.position = start
@@ -113,7 +113,7 @@ class ConditionReader:
         return line.fail(f"unknown key {text!r}", problem)
 
     @staticmethod
-    def _unknown_word(line: Line) -> NoReturn:
+    def _unknown_word(line: LineReader) -> NoReturn:
         word = line.rest_of_word()
         if sign := _SIGNS.match(word):
             line.fail(f"unexpected operator {sign[0]!r}", ", a key belongs before it")
@@ -130,7 +130,7 @@ class ConditionReader:
             line.fail(f"unknown word {word!r}", f", a name with a space in it is quoted: {quoted(name)}")
         line.fail(f"unknown word {word!r}", ", conditions look like model=gpt-4o, output? or !user_id")
 
-    def _comparison(self, line: Line, key: Key, sign: str) -> Condition:
+    def _comparison(self, line: LineReader, key: ConditionKey, sign: str) -> Condition:
         line.skip()
         start = line.position
         if line.at_end():
@@ -148,7 +148,7 @@ class ConditionReader:
             word = None
         return Condition(key, sign, value, text, word, pattern, placeholder)
 
-    def _placeholder(self, line: Line) -> Any:
+    def _placeholder(self, line: LineReader) -> Any:
         match = line.take(_PLACEHOLDER)
         if match is None:
             line.fail(f"bad placeholder {line.rest_of_word()!r}", ", a value that starts with $ is quoted")
@@ -162,7 +162,7 @@ class ConditionReader:
         return self._values[name]
 
     @staticmethod
-    def _pattern(line: Line, value: Any) -> re.Pattern[str]:
+    def _pattern(line: LineReader, value: Any) -> re.Pattern[str]:
         if isinstance(value, re.Pattern):
             return value
         if not isinstance(value, str):

@@ -19,11 +19,11 @@ from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 from pytest_langfuse.expect.literal.condition import Condition
+from pytest_langfuse.expect.literal.condition_key import FIELDS
 from pytest_langfuse.expect.literal.condition_reader import ConditionReader
-from pytest_langfuse.expect.literal.expected import ANY_TYPE, Expected
-from pytest_langfuse.expect.literal.key import FIELDS
-from pytest_langfuse.expect.literal.line import Line
-from pytest_langfuse.expect.literal.name import BARE_NAME, Name
+from pytest_langfuse.expect.literal.expected_line import ANY_TYPE, ExpectedLine
+from pytest_langfuse.expect.literal.line_reader import LineReader
+from pytest_langfuse.expect.literal.name_pattern import BARE_NAME, NamePattern
 from pytest_langfuse.recording.observation import TYPES
 from pytest_langfuse.suggest import did_you_mean
 
@@ -41,7 +41,7 @@ _CACHED: Final = 256
 _LONGEST_CACHED: Final = 10_000
 
 
-def parse(literal: str, values: Mapping[str, Any] | None = None) -> Expected:
+def parse(literal: str, values: Mapping[str, Any] | None = None) -> ExpectedLine:
     """Return the root of the tree that `literal` expects; the root itself stands for no line.
 
     `values` are the values of the `$name` placeholders. Literals without placeholders are parsed once, so callers must
@@ -60,33 +60,33 @@ def parse(literal: str, values: Mapping[str, Any] | None = None) -> Expected:
 
 
 @lru_cache(maxsize=_CACHED)
-def _parse_once(literal: str) -> Expected:
+def _parse_once(literal: str) -> ExpectedLine:
     return _Parser({}).parse(literal)
 
 
-class _Block:
+class _IndentedBlock:
     """Lines of one indentation below one line."""
 
     __slots__ = ("children", "children_of", "indent", "inherited", "last")
 
-    def __init__(self, indent: str, children_of: Expected, inherited: tuple[Condition, ...]) -> None:
+    def __init__(self, indent: str, children_of: ExpectedLine, inherited: tuple[Condition, ...]) -> None:
         self.indent = indent
         self.children_of = children_of
-        self.children: list[Expected] = []
+        self.children: list[ExpectedLine] = []
         children_of.children = self.children
         self.inherited = inherited
         #: The line before: an observation, which can have children, or what cannot (`*`, `...`).
-        self.last: Expected | str | None = None
+        self.last: ExpectedLine | str | None = None
 
 
 class _Parser:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._conditions = ConditionReader(values)
-        self._names: dict[str, Name] = {}
-        self._blocks: list[_Block] = []
-        self._root = Expected(ANY_TYPE, Name("*"))
+        self._names: dict[str, NamePattern] = {}
+        self._blocks: list[_IndentedBlock] = []
+        self._root = ExpectedLine(ANY_TYPE, NamePattern("*"))
 
-    def parse(self, literal: str) -> Expected:
+    def parse(self, literal: str) -> ExpectedLine:
         """Read all lines."""
         lines = literal.split("\n")
         for number, raw in enumerate(lines, 1):
@@ -95,11 +95,11 @@ class _Parser:
             start = match.end() if match is not None else 0
             if start < len(text) and text[start] != "#":
                 follows = lines[number] if number < len(lines) else ""
-                self._line(Line(text, number, start, follows), text[:start])
+                self._line(LineReader(text, number, start, follows), text[:start])
         self._conditions.check_all_used()
         return self._root
 
-    def _line(self, line: Line, indent: str) -> None:
+    def _line(self, line: LineReader, indent: str) -> None:
         block = self._block(line, indent)
         if line.take(_GAP):
             if not line.at_end():
@@ -114,11 +114,11 @@ class _Parser:
             expected.place = len(block.children)
             block.children.append(expected)
 
-    def _block(self, line: Line, indent: str) -> _Block:
+    def _block(self, line: LineReader, indent: str) -> _IndentedBlock:
         """The block that a line of this indentation belongs to; a deeper one than before opens a block."""
         blocks = self._blocks
         if not blocks:
-            blocks.append(_Block(indent, self._root, ()))
+            blocks.append(_IndentedBlock(indent, self._root, ()))
             return blocks[0]
         while len(blocks) > 1 and len(blocks[-1].indent) > len(indent):
             blocks.pop()
@@ -133,10 +133,10 @@ class _Parser:
             line.fail("inconsistent indentation", f": nothing can be below a '{block.last}' line")
         if block.last.children or block.last.gaps or block.last.stars:
             line.fail("inconsistent indentation", ": it matches no line above")
-        blocks.append(_Block(indent, block.last, block.inherited))
+        blocks.append(_IndentedBlock(indent, block.last, block.inherited))
         return blocks[-1]
 
-    def _star(self, line: Line, block: _Block) -> None:
+    def _star(self, line: LineReader, block: _IndentedBlock) -> None:
         conditions = self._conditions.read(line)
         if not conditions:
             line.fail("missing condition behind '*'", ", such as * user_id=u-1")
@@ -144,7 +144,7 @@ class _Parser:
         text = " ".join(condition.text for condition in conditions)
         block.children_of.stars += ((len(block.children), text),)
 
-    def _observation(self, line: Line, block: _Block) -> Expected:
+    def _observation(self, line: LineReader, block: _IndentedBlock) -> ExpectedLine:
         low = 1
         high: int | None = 1
         count_text = ""
@@ -159,18 +159,18 @@ class _Parser:
         name = self._name(line, kind)
         own = self._conditions.read(line)
         inherited = _inherited(block, own)
-        return Expected(
+        return ExpectedLine(
             kind, name, own, inherited, low, high, line.number, parent=block.children_of, count_text=count_text
         )
 
     @staticmethod
-    def _unknown_type(line: Line, kind: str) -> NoReturn:
+    def _unknown_type(line: LineReader, kind: str) -> NoReturn:
         if _ALMOST_COUNT.fullmatch(kind):
             line.fail(f"unknown count {kind!r}", ", counts are 2x, 1+x and 0+x")
         hint = did_you_mean(kind, (ANY_TYPE, *TYPES), what="types")
         line.fail(f"unknown type {kind!r}", hint)
 
-    def _name(self, line: Line, kind: str) -> Name:
+    def _name(self, line: LineReader, kind: str) -> NamePattern:
         if line.at_end():
             line.fail(f"missing name behind {kind!r}", ", any name is *")
         if line.peek() in ('"', "'"):
@@ -179,20 +179,20 @@ class _Parser:
             written = line.text[start : line.position]
             if line.peek() not in ("", " ", "\t"):
                 line.fail(f"unexpected {line.rest_of_word()!r}", " right behind a name, put a space between them")
-            return self._names.setdefault(written, Name(name, written=written))
+            return self._names.setdefault(written, NamePattern(name, written=written))
         word = line.word()
         if (known := self._names.get(word)) is not None:
             return known
         if BARE_NAME.fullmatch(word):
             if word[-1] == "?" and word[:-1].split(".")[0] in FIELDS:
                 line.fail(f"missing name before {word!r}", ", any name is *")
-            return self._names.setdefault(word, Name(word))
+            return self._names.setdefault(word, NamePattern(word))
         if _KEY_AND_SIGN.match(word):
             line.fail(f"missing name before {word!r}", ", any name is *, and a name with an operator in it is quoted")
         return line.fail(f"bad name {word!r}", ", quote it")
 
 
-def _inherited(block: _Block, own: Sequence[Condition]) -> tuple[Condition, ...]:
+def _inherited(block: _IndentedBlock, own: Sequence[Condition]) -> tuple[Condition, ...]:
     """What the block's `*` lines say, but for what `own` conditions replace."""
     if not (own and block.inherited):
         return block.inherited

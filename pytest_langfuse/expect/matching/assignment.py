@@ -8,18 +8,19 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from pytest_langfuse.expect.literal.expected import Expected
+from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.literal.values import number_in
 from pytest_langfuse.recording.observation import Observation
 
 _FREE: Final = -1
-#: Questions asked before a search among many siblings that are alike ends. Lines that differ in names or in `=`
+#: Questions after which a search among many similar siblings is given up. Lines that differ in names or in `=`
 #: conditions never get near it; it bounds what thousands of lines of one name with regular expressions can cost.
 _PATIENCE: Final = 1_000_000
-#: A string that long is no number that a bare word could mean.
+#: Characters of the longest string that is compared as the number a bare word could mean.
 _LONGEST_NUMBER: Final = 32
 
-Asking = Generator[tuple[Expected, Observation], bool, bool]
+#: A generator that asks whether a line, with all below it, is an observation; the answer is sent back to it.
+Questions = Generator[tuple[ExpectedLine, Observation], bool, bool]
 
 
 class Assignment:
@@ -31,7 +32,10 @@ class Assignment:
     """
 
     def __init__(
-        self, lines: Sequence[Expected], optional: Sequence[Expected], captured: Sequence[Observation]
+        self,
+        lines: Sequence[ExpectedLine],
+        optional: Sequence[ExpectedLine],
+        captured: Sequence[Observation],
     ) -> None:
         self.lines = lines
         self.captured = captured
@@ -39,10 +43,10 @@ class Assignment:
         self.found = [_FREE] * len(lines)
         self._candidates = _Candidates(captured)
         self._optional = optional
-        self._named: dict[str | None, list[tuple[int, Expected]]] = {}
+        self._named: dict[str | None, list[tuple[int, ExpectedLine]]] = {}
         self._asked = 0
 
-    def complete(self, needs_line: Callable[[Observation], bool]) -> Asking:
+    def complete(self, needs_line: Callable[[Observation], bool]) -> Questions:
         """Assign; the answer is whether each line, and each sibling that `needs_line`, got its own.
 
         First every line finds a sibling, then every sibling that is left and needs one a line. Neither step takes
@@ -58,7 +62,7 @@ class Assignment:
                 return False
         return True
 
-    def most(self) -> Asking:
+    def most(self) -> Questions:
         """Assign as much as there can be; the answer says nothing."""
         yield from self._assign_in_order()
         for index in range(len(self.lines)):
@@ -69,7 +73,7 @@ class Assignment:
                 yield from self._find_line(place, lambda _observation: True)
         return True
 
-    def _assign_in_order(self) -> Asking:
+    def _assign_in_order(self) -> Questions:
         """Most trees come as they are written, or nearly so: try the first line of a name with its first sibling."""
         ordinals: defaultdict[str | None, int] = defaultdict(int)
         for index, line in enumerate(self.lines):
@@ -87,7 +91,7 @@ class Assignment:
         self.found[index] = place
         self.owner[place] = index
 
-    def _find_sibling(self, start: int) -> Asking:
+    def _find_sibling(self, start: int) -> Questions:
         """Find a sibling for the line, by making other lines change theirs where needed."""
         lines = [start]
         by: dict[int, int] = {}
@@ -127,7 +131,7 @@ class Assignment:
                 return
             place = before
 
-    def _find_line(self, start: int, needs_line: Callable[[Observation], bool]) -> Asking:
+    def _find_line(self, start: int, needs_line: Callable[[Observation], bool]) -> Questions:
         """Find a line for the sibling: an optional one, or one whose sibling finds another or needs none."""
         places = [start]
         by: dict[int, int] = {}
@@ -151,7 +155,7 @@ class Assignment:
                 return True
         return False
 
-    def _lines_of(self, name: str) -> Iterator[tuple[int, Expected]]:
+    def _lines_of(self, name: str) -> Iterator[tuple[int, ExpectedLine]]:
         """Lines that may be of that name, with their indexes; optional ones first, which take whatever comes."""
         if not self._named:
             for index, line in (*enumerate(self._optional, len(self.lines)), *enumerate(self.lines)):
@@ -186,7 +190,7 @@ class _Candidates:
         """Siblings of that name; all for a glob."""
         return self._all if name is None else self._named.get(name, ())
 
-    def of(self, line: Expected) -> Sequence[int]:
+    def of(self, line: ExpectedLine) -> Sequence[int]:
         """Siblings that meet the line's name and own plain `=` conditions, and perhaps others."""
         name = line.name.exact
         if name is None:

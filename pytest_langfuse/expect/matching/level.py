@@ -6,59 +6,59 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pytest_langfuse.expect.literal.expected import Expected
+from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.recording.observation import Observation
 
 
-class Place(Enum):
+class Placement(Enum):
     """Where a line's observation was found."""
 
-    HERE = "below the expected parent, in its place"
-    DISPLACED = "below the expected parent, but in another order"
+    IN_PLACE = "below the expected parent, in its place"
+    REORDERED = "below the expected parent, but in another order"
     MOVED = "below another parent"
 
 
 @dataclass(slots=True, eq=False)
-class Match:
+class MatchedLine:
     """A line and the observation that it speaks of.
 
     `whole`: nothing differs, at it and below it. `under` is the match below which a moved one was expected.
     """
 
-    expected: Expected
+    expected: ExpectedLine
     captured: Observation
-    place: Place
+    place: Placement
     whole: bool
-    under: Match | None = None
+    under: MatchedLine | None = None
     level: Level = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
-class Missing:
+class MissingLine:
     """A line without an observation in its place; `match` is where it was found instead, if it was.
 
     `under` is the match of the line above it, `below` are the lines below it if it was not found.
     """
 
-    expected: Expected
-    under: Match | None
-    match: Match | None = None
-    below: list[Missing] = field(default_factory=list)
+    expected: ExpectedLine
+    under: MatchedLine | None
+    match: MatchedLine | None = None
+    below: list[MissingLine] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
-class Repeated:
+class CountedLine:
     """What became of a line with a count; `surplus` are observations above it."""
 
-    expected: Expected
-    here: list[Match]
-    displaced: list[Match]
-    missing: list[Missing]
+    expected: ExpectedLine
+    in_place: list[MatchedLine]
+    reordered: list[MatchedLine]
+    missing: list[MissingLine]
     surplus: list[Observation]
 
 
 @dataclass(slots=True, eq=False)
-class Extra:
+class ExtraObservation:
     """An observation without a line in its place; `allowed` by a `...` line or by `assert_contains`."""
 
     captured: Observation
@@ -66,87 +66,89 @@ class Extra:
 
 
 @dataclass(slots=True, eq=False)
-class Written:
+class VerbatimLine:
     """A `...` or `*` line, as written."""
 
     text: str
 
 
-Entry = Match | Repeated | Missing | Extra | Written
-Level = list[Entry]
+LevelEntry = MatchedLine | CountedLine | MissingLine | ExtraObservation | VerbatimLine
+Level = list[LevelEntry]
 
 
 @dataclass(slots=True)
-class Findings:
+class LevelPairing:
     """What became of the lines and the captured siblings of one level, by their ids."""
 
-    here: dict[int, list[Match]] = field(default_factory=dict)
-    displaced: dict[int, list[Match]] = field(default_factory=dict)
-    missing: dict[int, list[Missing]] = field(default_factory=dict)
+    in_place: dict[int, list[MatchedLine]] = field(default_factory=dict)
+    reordered: dict[int, list[MatchedLine]] = field(default_factory=dict)
+    missing: dict[int, list[MissingLine]] = field(default_factory=dict)
     #: Captured siblings without a line, and whether that is allowed.
     extra: dict[int, bool] = field(default_factory=dict)
     #: Captured siblings that were given to a line of another level before.
     gone: set[int] = field(default_factory=set)
 
 
-def arrange(parent: Expected, captured: Sequence[Observation], findings: Findings, *, ordered: bool) -> Level:
+def arrange(parent: ExpectedLine, captured: Sequence[Observation], pairing: LevelPairing, *, ordered: bool) -> Level:
     """The level below `parent`: its lines in their order, `captured` siblings without a line between them."""
-    shelf = _Shelf(parent, captured, findings)
+    builder = _LevelBuilder(parent, captured, pairing)
     for index, line in enumerate(parent.children):
-        shelf.write(parent, index)
-        here = findings.here.get(id(line), [])
+        builder.write(parent, index)
+        here = pairing.in_place.get(id(line), [])
         if ordered and here:
-            shelf.extras_before(here[0].captured)
+            builder.extras_before(here[0].captured)
         if line.count_text:
-            shelf.repeated(line)
+            builder.repeated(line)
         else:
-            shelf.level += here or findings.missing.get(id(line)) or _displaced(findings.displaced[id(line)])
-    shelf.write(parent, len(parent.children))
-    shelf.extras_before(None)
-    return shelf.level
+            builder.level += here or pairing.missing.get(id(line)) or _reordered(pairing.reordered[id(line)])
+    builder.write(parent, len(parent.children))
+    builder.extras_before(None)
+    return builder.level
 
 
-def _displaced(matches: Iterable[Match]) -> list[Missing]:
-    return [Missing(match.expected, None, match) for match in matches]
+def _reordered(matches: Iterable[MatchedLine]) -> list[MissingLine]:
+    return [MissingLine(match.expected, None, match) for match in matches]
 
 
-def _surplus(parent: Expected, captured: Sequence[Observation], findings: Findings) -> dict[int, list[Observation]]:
+def _surplus(
+    parent: ExpectedLine, captured: Sequence[Observation], pairing: LevelPairing
+) -> dict[int, list[Observation]]:
     """By the id of a line that says exactly how many there are: the observations above that number."""
     surplus: dict[int, list[Observation]] = {}
     lines = [line for line in parent.children if line.count_text and line.high is not None]
     for observation in captured if lines else ():
-        if findings.extra.get(id(observation)) is False:
+        if pairing.extra.get(id(observation)) is False:
             line = next((line for line in lines if line.fits(observation)), None)
             if line is not None:
                 surplus.setdefault(id(line), []).append(observation)
     return surplus
 
 
-class _Shelf:
-    def __init__(self, parent: Expected, captured: Sequence[Observation], findings: Findings) -> None:
+class _LevelBuilder:
+    def __init__(self, parent: ExpectedLine, captured: Sequence[Observation], pairing: LevelPairing) -> None:
         self.level: Level = []
         self._captured = captured
-        self._findings = findings
+        self._pairing = pairing
         self._next = 0
-        self._surplus = _surplus(parent, captured, findings)
+        self._surplus = _surplus(parent, captured, pairing)
         self._in_surplus = {id(observation) for surplus in self._surplus.values() for observation in surplus}
-        self._displaced: Mapping[int, Match] = {
-            id(match.captured): match for matches in findings.displaced.values() for match in matches
+        self._reordered: Mapping[int, MatchedLine] = {
+            id(match.captured): match for matches in pairing.reordered.values() for match in matches
         }
 
-    def write(self, parent: Expected, index: int) -> None:
+    def write(self, parent: ExpectedLine, index: int) -> None:
         """Add the `*` and `...` lines that stand before a line."""
-        self.level += map(Written, parent.written_before(index))
+        self.level += map(VerbatimLine, parent.written_before(index))
 
-    def repeated(self, line: Expected) -> None:
+    def repeated(self, line: ExpectedLine) -> None:
         """Add a line with a count."""
-        findings = self._findings
+        pairing = self._pairing
         self.level.append(
-            Repeated(
+            CountedLine(
                 line,
-                findings.here.get(id(line), []),
-                findings.displaced.get(id(line), []),
-                findings.missing.get(id(line), []),
+                pairing.in_place.get(id(line), []),
+                pairing.reordered.get(id(line), []),
+                pairing.missing.get(id(line), []),
                 self._surplus.get(id(line), []),
             )
         )
@@ -157,9 +159,9 @@ class _Shelf:
             observation = self._captured[self._next]
             self._next += 1
             identity = id(observation)
-            if identity in self._displaced:
-                self.level.append(self._displaced[identity])
-            elif identity in self._findings.gone:
-                self.level.append(Extra(observation, allowed=False))
-            elif identity in self._findings.extra and identity not in self._in_surplus:
-                self.level.append(Extra(observation, self._findings.extra[identity]))
+            if identity in self._reordered:
+                self.level.append(self._reordered[identity])
+            elif identity in self._pairing.gone:
+                self.level.append(ExtraObservation(observation, allowed=False))
+            elif identity in self._pairing.extra and identity not in self._in_surplus:
+                self.level.append(ExtraObservation(observation, self._pairing.extra[identity]))

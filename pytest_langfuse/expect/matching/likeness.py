@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from pytest_langfuse.expect.literal.expected import ANY_TYPE, Expected
+from pytest_langfuse.expect.literal.expected_line import ANY_TYPE, ExpectedLine
 from pytest_langfuse.expect.matching.assignment import Assignment
-from pytest_langfuse.expect.matching.match import Matcher
+from pytest_langfuse.expect.matching.matcher import Matcher
 from pytest_langfuse.recording.observation import Observation
 
 #: The cost of what cannot be the same observation.
@@ -30,7 +30,7 @@ class Likeness:
     of the children's names are the same: then it was renamed.
     """
 
-    def __init__(self, matcher: Matcher, lines: Iterable[Expected], captured: Iterable[Observation]) -> None:
+    def __init__(self, matcher: Matcher, lines: Iterable[ExpectedLine], captured: Iterable[Observation]) -> None:
         self._matcher = matcher
         self._expected_names = {line.name.exact for line in lines}
         self._captured_names = {observation.name for observation in captured}
@@ -38,11 +38,11 @@ class Likeness:
         #: Ids of observations below which something was found to belong elsewhere: no whole match any more.
         self.broken: Final[set[int]] = set()
 
-    def whole(self, line: Expected, captured: Observation) -> bool:
+    def whole(self, line: ExpectedLine, captured: Observation) -> bool:
         """Whether `captured` is the line, with all below it."""
         return id(captured) not in self.broken and self._matcher.whole(line, captured)
 
-    def cost(self, line: Expected, captured: Observation) -> float:
+    def cost(self, line: ExpectedLine, captured: Observation) -> float:
         """How unlike the two are; below the cost of leaving both alone if they may be the same observation."""
         if not line.name.matches(captured.name):
             return _RENAMED if self._renamed(line, captured) else NEVER
@@ -53,13 +53,13 @@ class Likeness:
         other_type = line.type not in (ANY_TYPE, captured.type)
         return _CHANGED + _OTHER_TYPE * other_type + _UNMET * unmet + _UNSHARED * self._unshared(line, captured)
 
-    def _unshared(self, line: Expected, captured: Observation) -> float:
+    def _unshared(self, line: ExpectedLine, captured: Observation) -> float:
         """Which part of the children's names the two do not share: 0 to 1."""
         expected, found = self._names_below(line), self._names_below(captured)
         total = expected.total() + found.total()
         return 1.0 - 2.0 * (expected & found).total() / total if total else 0.0
 
-    def _names_below(self, parent: Expected | Observation) -> Counter[str | None]:
+    def _names_below(self, parent: ExpectedLine | Observation) -> Counter[str | None]:
         names = self._names.get(id(parent))
         if names is None:
             if isinstance(parent, Observation):
@@ -69,7 +69,7 @@ class Likeness:
             self._names[id(parent)] = names
         return names
 
-    def _renamed(self, line: Expected, captured: Observation) -> bool:
+    def _renamed(self, line: ExpectedLine, captured: Observation) -> bool:
         if line.name.exact is None or line.type not in (ANY_TYPE, captured.type):
             return False
         if captured.name in self._expected_names or line.name.exact in self._captured_names:
@@ -77,7 +77,10 @@ class Likeness:
         return bool(line.children) and self._unshared(line, captured) <= _RENAMED_UNSHARED
 
     def whole_matches(
-        self, lines: Sequence[Expected], optional: Sequence[Expected], captured: Sequence[Observation]
+        self,
+        lines: Sequence[ExpectedLine],
+        optional: Sequence[ExpectedLine],
+        captured: Sequence[Observation],
     ) -> Assignment:
         """As many whole matches as there can be, in any order."""
         return self._matcher.assignment(lines, optional, captured)

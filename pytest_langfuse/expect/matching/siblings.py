@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pytest_langfuse.expect.literal.expected import Expected
+from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.matching.likeness import NEVER, Likeness
-from pytest_langfuse.expect.matching.match import Slot, counted, slots_of
+from pytest_langfuse.expect.matching.matcher import SiblingSlot, counted, slots_of
 from pytest_langfuse.recording.observation import Observation
 
 #: A slot and the captured sibling in it, by their places.
@@ -23,15 +23,15 @@ _FEW: Final = 32
 
 
 @dataclass(slots=True)
-class Siblings:
+class SiblingAlignment:
     """An alignment of one level. Numbers are places among the slots and among the captured siblings."""
 
-    slots: list[Slot]
+    slots: list[SiblingSlot]
     captured: Sequence[Observation]
     #: In the order of the slots.
     pairs: list[Pair] = field(default_factory=list)
     #: Pairs whose sibling started at another place than the literal says.
-    displaced: list[Pair] = field(default_factory=list)
+    reordered: list[Pair] = field(default_factory=list)
     #: Slots that must be filled and are not.
     missing: list[int] = field(default_factory=list)
     #: Captured siblings without a line, and whether a `...` line allows each.
@@ -39,10 +39,10 @@ class Siblings:
 
 
 def align_siblings(
-    parent: Expected, captured: Sequence[Observation], likeness: Likeness, *, ordered: bool, open_: bool
-) -> Siblings:
+    parent: ExpectedLine, captured: Sequence[Observation], likeness: Likeness, *, ordered: bool, open_: bool
+) -> SiblingAlignment:
     """Align `captured` with the lines below `parent`. `open_` allows further siblings everywhere."""
-    level = _Level(parent, captured, likeness)
+    level = _SiblingAligner(parent, captured, likeness)
     if ordered:
         level.align_in_order()
     else:
@@ -50,18 +50,18 @@ def align_siblings(
     return level.result
 
 
-class _Level:
+class _SiblingAligner:
     """The work on one level."""
 
-    def __init__(self, parent: Expected, captured: Sequence[Observation], likeness: Likeness) -> None:
+    def __init__(self, parent: ExpectedLine, captured: Sequence[Observation], likeness: Likeness) -> None:
         self._slots = slots_of(parent)
         self._captured = captured
         self._likeness = likeness
         self._exact = counted(parent)
-        self.result = Siblings(self._slots, captured)
+        self.result = SiblingAlignment(self._slots, captured)
 
     def align_in_order(self) -> None:
-        """Siblings that started in another order are displaced."""
+        """Siblings that started in another order are reordered."""
         slots, captured = self._slots, self._captured
         first, slot_end, place_end = 0, len(slots), len(captured)
         while first < min(slot_end, place_end) and self._same(first, first):
@@ -81,7 +81,7 @@ class _Level:
         found = self._most_alike(result.missing, list(result.extra))
         taken = {place for _, place in found}
         found += self._repeated(place for place, allowed in result.extra.items() if not allowed and place not in taken)
-        self._settle(in_place, {*result.displaced, *found})
+        self._settle(in_place, {*result.reordered, *found})
         self._allow_in_gaps()
 
     def align_in_any_order(self, *, open_: bool) -> None:
@@ -94,11 +94,11 @@ class _Level:
         for place in self.result.extra:
             self.result.extra[place] = open_ and not self._is_counted(place)
 
-    def _settle(self, pairs: list[Pair], displaced: Iterable[Pair]) -> None:
+    def _settle(self, pairs: list[Pair], reordered: Iterable[Pair]) -> None:
         result = self.result
-        result.pairs, result.displaced = pairs, sorted(displaced)
-        filled = {slot for slot, _ in (*pairs, *result.displaced)}
-        taken = {place for _, place in (*pairs, *result.displaced)}
+        result.pairs, result.reordered = pairs, sorted(reordered)
+        filled = {slot for slot, _ in (*pairs, *result.reordered)}
+        taken = {place for _, place in (*pairs, *result.reordered)}
         result.missing = [index for index, slot in enumerate(self._slots) if slot.kind == "one" and index not in filled]
         result.extra = dict.fromkeys((place for place in range(len(self._captured)) if place not in taken), False)
 
@@ -152,7 +152,7 @@ class _Level:
             how.append(steps)
         return self._traced(how, first, width)
 
-    def _take(self, slot: Slot, place: int) -> float:
+    def _take(self, slot: SiblingSlot, place: int) -> float:
         if slot.expected is not None:
             return self._likeness.cost(slot.expected, self._captured[place])
         return NEVER if self._is_counted(place) else 0.0

@@ -7,10 +7,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
-from pytest_langfuse.expect.literal.expected import ANY_TYPE, Expected
-from pytest_langfuse.expect.literal.name import name_in_sentence, name_text
-from pytest_langfuse.expect.matching.align import Alignment
-from pytest_langfuse.expect.matching.level import Entry, Extra, Level, Match, Missing, Place, Repeated, Written
+from pytest_langfuse.expect.literal.expected_line import ANY_TYPE, ExpectedLine
+from pytest_langfuse.expect.literal.name_pattern import name_in_sentence, name_text
+from pytest_langfuse.expect.matching.alignment import Alignment
+from pytest_langfuse.expect.matching.level import (
+    CountedLine,
+    ExtraObservation,
+    Level,
+    LevelEntry,
+    MatchedLine,
+    MissingLine,
+    Placement,
+    VerbatimLine,
+)
 from pytest_langfuse.expect.text.render import summary_line
 from pytest_langfuse.recording.observation import Observation
 
@@ -38,12 +47,12 @@ class Diff:
         self._position = {id(observation): index for index, observation in enumerate(alignment.everything)}
         self._walk(alignment.level)
         for match in alignment.match_of.values():
-            if match.place is Place.MOVED and id(match) not in self._shown:
+            if match.place is Placement.MOVED and id(match) not in self._shown:
                 self._show_apart(match)
 
-    def _walk(self, level: Iterable[Entry], depth: int = 0) -> None:
+    def _walk(self, level: Iterable[LevelEntry], depth: int = 0) -> None:
         """Show a level and all below it; a stack of iterators, so that deep trees need no recursion."""
-        stack: list[tuple[Iterator[Entry], int, list[Match]]] = [(iter(level), depth, _in_place(level))]
+        stack: list[tuple[Iterator[LevelEntry], int, list[MatchedLine]]] = [(iter(level), depth, _in_place(level))]
         while stack:
             entries, depth, in_place = stack[-1]
             entry = next(entries, None)
@@ -53,21 +62,21 @@ class Diff:
             below = self._show(entry, depth, in_place)
             if below:
                 # What a line with a count stands for is on the level of that line.
-                depth += not isinstance(entry, Repeated)
+                depth += not isinstance(entry, CountedLine)
                 stack.append((iter(below), depth, _in_place(below)))
 
-    def _show(self, entry: Entry, depth: int, siblings: list[Match]) -> Level:
+    def _show(self, entry: LevelEntry, depth: int, siblings: list[MatchedLine]) -> Level:
         """Show one entry; returns what is to be shown below it."""
         match entry:
-            case Written():
+            case VerbatimLine():
                 self._row(" ", depth, entry.text)
-            case Missing():
+            case MissingLine():
                 return self._show_missing(entry, depth)
-            case Extra():
+            case ExtraObservation():
                 return self._show_extra(entry, depth, siblings)
-            case Repeated():
+            case CountedLine():
                 return self._show_repeated(entry, depth)
-            case Match():
+            case MatchedLine():
                 return self._show_match(entry, depth, siblings)
         return []
 
@@ -76,13 +85,13 @@ class Diff:
 
     # -- entries -----------------------------------------------------------------------------------------------
 
-    def _show_missing(self, missing: Missing, depth: int) -> Level:
+    def _show_missing(self, missing: MissingLine, depth: int) -> Level:
         self._row("-", depth, missing.expected.text(self._width))
         if missing.match is None:
             self.sentences.append(f"{missing.expected.label} is missing")
         return [*missing.below]
 
-    def _show_extra(self, extra: Extra, depth: int, siblings: list[Match]) -> Level:
+    def _show_extra(self, extra: ExtraObservation, depth: int, siblings: list[MatchedLine]) -> Level:
         captured = extra.captured
         match = self._alignment.match_of.get(id(captured))
         if match is not None:
@@ -94,36 +103,36 @@ class Diff:
         else:
             self._row("+", depth, summary_line(captured, self._width))
             self.sentences.append(f"{captured.type} {name_in_sentence(captured.name)} is unexpected")
-        return [Extra(child, extra.allowed) for child in captured.children]
+        return [ExtraObservation(child, extra.allowed) for child in captured.children]
 
-    def _show_match(self, match: Match, depth: int, siblings: list[Match]) -> Level:
+    def _show_match(self, match: MatchedLine, depth: int, siblings: list[MatchedLine]) -> Level:
         self._shown.add(id(match))
         line, captured = match.expected, match.captured
         differences = list(self._differences(match, siblings))
         self.sentences.extend(differences)
         name = line.name.written if line.name.exact == captured.name else name_text(captured.name)
-        if match.place is Place.HERE and not differences:
+        if match.place is Placement.IN_PLACE and not differences:
             # A line with a count stands for one observation here.
             text = line.captured_line(captured, name, self._width) if line.count_text else line.text(self._width)
             self._row(" ", depth, text)
         else:
-            if match.place is Place.HERE:
+            if match.place is Placement.IN_PLACE:
                 self._row("-", depth, line.expected_line(captured, self._width))
             self._row("+", depth, line.captured_line(captured, name, self._width))
         if match.whole:
             self._show_as_written(line, depth + 1)
         return match.level
 
-    def _show_repeated(self, repeated: Repeated, depth: int) -> Level:
+    def _show_repeated(self, repeated: CountedLine, depth: int) -> Level:
         line, match_of = repeated.expected, self._alignment.match_of
         moved = [missing for missing in repeated.missing if missing.match is not None]
         # Where the line misses some, what is left over is not above its count, but something else.
         lacks = len(moved) < len(repeated.missing)
         surplus = [one for one in repeated.surplus if id(one) not in match_of and not lacks]
-        found = len(repeated.here) + len(repeated.displaced) + len(moved) + len(surplus)
+        found = len(repeated.in_place) + len(repeated.reordered) + len(moved) + len(surplus)
         enough = line.low <= found and (line.high is None or found <= line.high)
         plain = line.text(self._width).removeprefix(f"{line.count_text} ")
-        apart = sum(not match.whole for match in repeated.here)
+        apart = sum(not match.whole for match in repeated.in_place)
         if not enough:
             self._row("-", depth, line.text(self._width))
             if found:
@@ -134,20 +143,20 @@ class Diff:
         elif found > apart:
             # Those that are not as expected have lines of their own.
             self._row(" ", depth, plain if found == apart + 1 else f"{found - apart}x {plain}")
-        if any(match.whole for match in repeated.here) or not (found or line.low):
+        if any(match.whole for match in repeated.in_place) or not (found or line.low):
             self._show_as_written(line, depth + 1)
         elif not found:
             for missing in repeated.missing[0].below:
                 self._row("-", depth + 1, missing.expected.text(self._width))
         # Observations above the count are shown only if a line elsewhere, or one that is below another, is theirs.
         return [
-            *(match for match in repeated.here if not match.whole),
-            *(Extra(observation, allowed=not lacks) for observation in repeated.surplus),
+            *(match for match in repeated.in_place if not match.whole),
+            *(ExtraObservation(observation, allowed=not lacks) for observation in repeated.surplus),
         ]
 
-    def _show_as_written(self, parent: Expected, depth: int) -> None:
+    def _show_as_written(self, parent: ExpectedLine, depth: int) -> None:
         """What is below a line, all of it being as expected."""
-        stack: list[tuple[Expected, int]] = [(parent, 0)]
+        stack: list[tuple[ExpectedLine, int]] = [(parent, 0)]
         while stack:
             line, index = stack.pop()
             level = depth + len(stack)
@@ -158,7 +167,7 @@ class Diff:
                 self._row(" ", level, child.text(self._width))
                 stack += [(line, index + 1), (child, 0)]
 
-    def _show_apart(self, match: Match) -> None:
+    def _show_apart(self, match: MatchedLine) -> None:
         """An observation that was found outside of what is compared, below its own parent."""
         parent = match.captured.parent
         if parent is not None:
@@ -167,27 +176,27 @@ class Diff:
 
     # -- sentences ---------------------------------------------------------------------------------------------
 
-    def _differences(self, match: Match, siblings: list[Match]) -> Iterator[str]:
+    def _differences(self, match: MatchedLine, siblings: list[MatchedLine]) -> Iterator[str]:
         line, captured = match.expected, match.captured
         who = name_in_sentence(captured.name)
         if line.type not in (ANY_TYPE, captured.type):
             yield f"{who}: type is {captured.type}, expected {line.type}"
         if not line.name.matches(captured.name):
             yield f"{who}: name is {captured.name!r}, expected {line.name.text!r}"
-        if match.place is Place.MOVED:
+        if match.place is Placement.MOVED:
             yield f"{who}: parent is {self._actual_parent(match)}, expected {self._expected_parent(match)}"
-        if match.place is Place.DISPLACED:
+        if match.place is Placement.REORDERED:
             yield f"{who}: {self._displacement(match, siblings)}"
         for condition in line.failing(captured):
             yield f"{who}: {condition.difference(captured, self._width)}"
 
-    def _actual_parent(self, match: Match) -> str:
+    def _actual_parent(self, match: MatchedLine) -> str:
         parent = match.captured.parent
         if parent is None:
             return "not captured" if match.captured.parent_id else "none (it is a root)"
         return self._ordinal(parent) if self._ambiguous(match) else name_in_sentence(parent.name)
 
-    def _expected_parent(self, match: Match) -> str:
+    def _expected_parent(self, match: MatchedLine) -> str:
         line = match.expected.parent
         if line is None or line.parent is None:
             return "none (a root)"
@@ -196,7 +205,7 @@ class Diff:
         expected = match.under.captured
         return self._ordinal(expected) if self._ambiguous(match) else name_in_sentence(expected.name)
 
-    def _ambiguous(self, match: Match) -> bool:
+    def _ambiguous(self, match: MatchedLine) -> bool:
         """Whether the parent that it has and the one that it should have are of one name."""
         parent, line = match.captured.parent, match.expected.parent
         return parent is not None and line is not None and line.parent is not None and line.name.matches(parent.name)
@@ -208,7 +217,7 @@ class Diff:
         alike = self._alike[observation.name]
         return f"{name_in_sentence(observation.name)} ({alike[id(observation)]} of {len(alike)})"
 
-    def _displacement(self, match: Match, siblings: list[Match]) -> str:
+    def _displacement(self, match: MatchedLine, siblings: list[MatchedLine]) -> str:
         """Next to which of its siblings it started, which are in the order of lines and in that of their start."""
         start = self._position[id(match.captured)]
         index = bisect_left(siblings, match.expected.place, key=lambda sibling: sibling.expected.place)
@@ -220,17 +229,17 @@ class Diff:
         return "starts at another place among its siblings than expected"
 
 
-def _in_place(level: Iterable[Entry]) -> list[Match]:
-    matches: list[Match] = []
+def _in_place(level: Iterable[LevelEntry]) -> list[MatchedLine]:
+    matches: list[MatchedLine] = []
     for entry in level:
-        if isinstance(entry, Match) and entry.place is Place.HERE:
+        if isinstance(entry, MatchedLine) and entry.place is Placement.IN_PLACE:
             matches.append(entry)
-        elif isinstance(entry, Repeated):
-            matches += entry.here
+        elif isinstance(entry, CountedLine):
+            matches += entry.in_place
     return matches
 
 
-def _count_sentence(line: Expected, found: int) -> str:
+def _count_sentence(line: ExpectedLine, found: int) -> str:
     if not found and line.low == 1:
         return f"{line.label} is missing"
     bound = f"at least {line.low}" if line.high is None else str(line.low)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from pytest_langfuse.expect.literal.name import name_in_sentence
+from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.text.diff import Diff, Row
 from pytest_langfuse.expect.text.fold import folded
 from pytest_langfuse.expect.text.render import render

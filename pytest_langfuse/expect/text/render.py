@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from pytest_langfuse.expect.literal.name import name_text
+from pytest_langfuse.expect.literal.name_pattern import name_text
 from pytest_langfuse.expect.literal.values import compact, cut, cut_value, is_set, literal_text
 from pytest_langfuse.recording.observation import Observation
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pytest_langfuse.expect.literal.expected import Expected
+from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.literal.parse import parse
 from tests.helpers.forest import captured, observation, of
 
 
-def shape(root: Expected) -> list:
+def shape(root: ExpectedLine) -> list:
     """Nested lists of type, name and the texts of all conditions."""
     return [
         [child.type, child.name.text, *(one.text for one in (*child.own, *child.inherited)), *shape(child)]
@@ -21,7 +21,7 @@ def shape(root: Expected) -> list:
     ]
 
 
-def only(text: str, **values: object) -> Expected:
+def only(text: str, **values: object) -> ExpectedLine:
     (line,) = parse(text, values).children
     return line
 

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_langfuse import TreeMismatch
 from pytest_langfuse.expect.comparison import compare
-from pytest_langfuse.expect.literal.expected import Expected
+from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording import Observation
@@ -22,13 +22,13 @@ def comparisons(monkeypatch):
     """How often a line was compared with an observation, by what was asked."""
     counted = {"fits": 0, "failing": 0}
     for name in counted:
-        original = getattr(Expected, name)
+        original = getattr(ExpectedLine, name)
 
-        def count(self: Expected, one: Observation, original=original, name=name):
+        def count(self: ExpectedLine, one: Observation, original=original, name=name):
             counted[name] += 1
             return original(self, one)
 
-        monkeypatch.setattr(Expected, name, count)
+        monkeypatch.setattr(ExpectedLine, name, count)
     return counted
 
 

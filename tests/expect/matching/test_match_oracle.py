@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.literal.parse import parse
-from pytest_langfuse.expect.matching.match import Matcher
+from pytest_langfuse.expect.matching.matcher import Matcher
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording import link
 from tests.helpers.forest import observation

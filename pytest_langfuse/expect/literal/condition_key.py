@@ -67,7 +67,7 @@ _ALIASES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ConditionKey:
     """Where a condition looks. `text` is what the literal says; `path` has one element for a plain field."""
 
     text: str

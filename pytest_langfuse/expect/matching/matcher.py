@@ -2,58 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pytest_langfuse.expect.literal.expected import Expected
-from pytest_langfuse.expect.matching.assignment import Assignment
+from pytest_langfuse.expect.literal.expected_line import ExpectedLine
+from pytest_langfuse.expect.matching.assignment import Assignment, Questions
 from pytest_langfuse.recording.observation import Observation
 
 #: `start`: siblings in the order in which they started; `any`: in any order.
 Order = Literal["start", "any"]
 
-#: A question whether one observation, with all below it, is what a line expects; the answer is sent back.
-Question = tuple[Expected, Observation]
-Asking = Generator[Question, bool, bool]
-
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class SiblingSlot:
     """A place among siblings that `one` observation must take or `many` can, none too.
 
     `expected` is `None` for a `...` line.
     """
 
-    expected: Expected | None
+    expected: ExpectedLine | None
     kind: Literal["one", "many"]
 
 
-def slots_of(parent: Expected) -> list[Slot]:
+def slots_of(parent: ExpectedLine) -> list[SiblingSlot]:
     """The places that the lines below `parent` make, in their order."""
-    slots: list[Slot] = []
+    slots: list[SiblingSlot] = []
     for index, child in enumerate(parent.children):
         if index in parent.gaps:
-            slots.append(Slot(None, "many"))
-        slots.extend([Slot(child, "one")] * child.low)
+            slots.append(SiblingSlot(None, "many"))
+        slots.extend([SiblingSlot(child, "one")] * child.low)
         if child.high is None:
-            slots.append(Slot(child, "many"))
+            slots.append(SiblingSlot(child, "many"))
     if len(parent.children) in parent.gaps:
-        slots.append(Slot(None, "many"))
+        slots.append(SiblingSlot(None, "many"))
     return slots
 
 
-def required(parent: Expected) -> list[Expected]:
+def required(parent: ExpectedLine) -> list[ExpectedLine]:
     """The lines below `parent`, each as often as it must appear."""
     return [line for line in parent.children for _ in range(line.low)]
 
 
-def optional(parent: Expected) -> list[Expected]:
+def optional(parent: ExpectedLine) -> list[ExpectedLine]:
     """The lines below `parent` that may appear any number of times more."""
     return [line for line in parent.children if line.high is None]
 
 
-def counted(parent: Expected) -> list[Expected]:
+def counted(parent: ExpectedLine) -> list[ExpectedLine]:
     """The lines below `parent` that say exactly how many there are (`2x`), so that `...` takes none of them."""
     return [line for line in parent.children if line.count_text and line.high is not None]
 
@@ -70,33 +66,36 @@ class Matcher:
         self.contained: Final = contained
         self._answers: dict[tuple[int, int], bool] = {}
 
-    def forest(self, root: Expected, captured: Sequence[Observation]) -> bool:
+    def forest(self, root: ExpectedLine, captured: Sequence[Observation]) -> bool:
         """Whether `captured`, which have no parent, are what is below the root of a literal."""
         return self._answer(self._siblings(root, captured))
 
-    def whole(self, expected: Expected, captured: Observation) -> bool:
+    def whole(self, expected: ExpectedLine, captured: Observation) -> bool:
         """Whether `captured` is what a line expects, with all below it."""
         return self._answer(_ask(expected, captured))
 
     def assignment(
-        self, lines: Sequence[Expected], optional: Sequence[Expected], captured: Sequence[Observation]
+        self,
+        lines: Sequence[ExpectedLine],
+        optional: Sequence[ExpectedLine],
+        captured: Sequence[Observation],
     ) -> Assignment:
         """As many whole matches of `captured` to `lines` and `optional` lines as there can be, in any order."""
         assignment = Assignment(lines, optional, captured)
         self._answer(assignment.most())
         return assignment
 
-    def _needs_line(self, parent: Expected) -> Callable[[Observation], bool]:
+    def _needs_line(self, parent: ExpectedLine) -> Callable[[Observation], bool]:
         """Which children must be one of the lines below `parent`: all, or with `...` those that a count speaks of."""
         if not (self.contained or parent.gaps):
             return lambda _observation: True
         lines = counted(parent)
         return lambda observation: any(line.fits(observation) for line in lines)
 
-    def _answer(self, first: Asking) -> bool:
+    def _answer(self, first: Questions) -> bool:
         """Run `first` and all that it asks, each question being answered by a generator of its own."""
         answers = self._answers
-        stack: list[tuple[Asking, tuple[int, int] | None]] = [(first, None)]
+        stack: list[tuple[Questions, tuple[int, int] | None]] = [(first, None)]
         reply: bool | None = None
         while True:
             asking, key = stack[-1]
@@ -118,7 +117,7 @@ class Matcher:
                 else:
                     stack.append((self._siblings(expected, captured.children), key))
 
-    def _siblings(self, parent: Expected, captured: Sequence[Observation]) -> Asking:
+    def _siblings(self, parent: ExpectedLine, captured: Sequence[Observation]) -> Questions:
         lines = parent.children
         if not self.ordered:
             assignment = Assignment(required(parent), optional(parent), captured)
@@ -135,11 +134,11 @@ class Matcher:
         return (yield from _in_order(parent, captured))
 
 
-def _ask(expected: Expected, captured: Observation) -> Asking:
+def _ask(expected: ExpectedLine, captured: Observation) -> Questions:
     return (yield expected, captured)
 
 
-def _in_order(parent: Expected, captured: Sequence[Observation]) -> Asking:
+def _in_order(parent: ExpectedLine, captured: Sequence[Observation]) -> Questions:
     """Walk `captured` with the set of all places where an attempt to fill the slots in order may stand."""
     slots = slots_of(parent)
     exact = counted(parent)
@@ -160,7 +159,7 @@ def _in_order(parent: Expected, captured: Sequence[Observation]) -> Asking:
     return len(slots) in reached
 
 
-def _with_skips(places: set[int], slots: Sequence[Slot]) -> set[int]:
+def _with_skips(places: set[int], slots: Sequence[SiblingSlot]) -> set[int]:
     """Add the places behind slots that may stay empty."""
     for start in tuple(places):
         place = start

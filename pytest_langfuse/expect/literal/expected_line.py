@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_langfuse.expect.literal.condition import Condition
-from pytest_langfuse.expect.literal.name import Name
+from pytest_langfuse.expect.literal.name_pattern import NamePattern
 from pytest_langfuse.expect.literal.values import WIDTH
 from pytest_langfuse.recording.observation import Observation
 
@@ -16,15 +16,15 @@ ANY_TYPE: Final = "any"
 
 
 @dataclass(slots=True, eq=False)
-class Expected:
-    """One line of a literal, with what is below it. The root of a literal is an `Expected` that stands for no line.
+class ExpectedLine:
+    """One line of a literal, with what is below it. The root of a literal is an `ExpectedLine` that stands for no line.
 
     `low` and `high` are how often it must appear (`high=None`: no limit). `gaps` are the places of `...` lines among
     the children: `2` is a gap before `children[2]`.
     """
 
     type: str
-    name: Name
+    name: NamePattern
     own: tuple[Condition, ...] = ()
     inherited: tuple[Condition, ...] = ()
     low: int = 1
@@ -32,8 +32,8 @@ class Expected:
     line: int = 0
     #: Place among the children of `parent`.
     place: int = 0
-    parent: Expected | None = None
-    children: Sequence[Expected] = ()
+    parent: ExpectedLine | None = None
+    children: Sequence[ExpectedLine] = ()
     gaps: AbstractSet[int] = frozenset()
     #: The conditions of `*` lines and the places where they stand among the children, for showing the literal again.
     stars: tuple[tuple[int, str], ...] = ()

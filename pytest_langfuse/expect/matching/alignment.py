@@ -7,10 +7,19 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from pytest_langfuse.expect.literal.expected import Expected
-from pytest_langfuse.expect.matching.level import Extra, Findings, Level, Match, Missing, Place, Repeated, arrange
+from pytest_langfuse.expect.literal.expected_line import ExpectedLine
+from pytest_langfuse.expect.matching.level import (
+    CountedLine,
+    ExtraObservation,
+    Level,
+    LevelPairing,
+    MatchedLine,
+    MissingLine,
+    Placement,
+    arrange,
+)
 from pytest_langfuse.expect.matching.likeness import NEVER, Likeness
-from pytest_langfuse.expect.matching.match import Matcher
+from pytest_langfuse.expect.matching.matcher import Matcher
 from pytest_langfuse.expect.matching.siblings import align_siblings
 from pytest_langfuse.recording.observation import Observation
 
@@ -23,17 +32,17 @@ class Alignment:
     """Every line and every captured observation, each with its counterpart if there is one.
 
     Counterparts are found before anything is shown: an observation that has another parent and another model than
-    expected is one `Match`. `everything` are all captured observations, in the order in which they started.
+    expected is one `MatchedLine`. `everything` are all captured observations, in the order in which they started.
     """
 
-    def __init__(self, root: Expected, everything: Sequence[Observation], matcher: Matcher) -> None:
+    def __init__(self, root: ExpectedLine, everything: Sequence[Observation], matcher: Matcher) -> None:
         self.matcher: Final = matcher
         self.everything: Final = everything
         #: By the id of the observation.
-        self.match_of: dict[int, Match] = {}
+        self.match_of: dict[int, MatchedLine] = {}
         self.likeness: Final = Likeness(matcher, _lines(root), everything)
-        self._missing: list[Missing] = []
-        self._spare = _Spare()
+        self._missing: list[MissingLine] = []
+        self._spare = _SpareObservations()
         if matcher.contained:
             self.level = self._anywhere(root)
         else:
@@ -52,16 +61,16 @@ class Alignment:
                 match.level = self._level(match.expected, match.captured.children, match)
                 work += _matches(match.level)
 
-    def _level(self, parent: Expected, captured: Sequence[Observation], under: Match | None) -> Level:
-        findings = Findings(gone={id(observation) for observation in captured if id(observation) in self.match_of})
+    def _level(self, parent: ExpectedLine, captured: Sequence[Observation], under: MatchedLine | None) -> Level:
+        pairing = LevelPairing(gone={id(observation) for observation in captured if id(observation) in self.match_of})
         # What was found to belong elsewhere is not up for another line.
-        free = [observation for observation in captured if id(observation) not in findings.gone]
+        free = [observation for observation in captured if id(observation) not in pairing.gone]
         siblings = align_siblings(
             parent, free, self.likeness, ordered=self.matcher.ordered, open_=self.matcher.contained
         )
         for pairs, place, kind in (
-            (siblings.pairs, Place.HERE, findings.here),
-            (siblings.displaced, Place.DISPLACED, findings.displaced),
+            (siblings.pairs, Placement.IN_PLACE, pairing.in_place),
+            (siblings.reordered, Placement.REORDERED, pairing.reordered),
         ):
             for slot, index in pairs:
                 line = siblings.slots[slot].expected
@@ -70,13 +79,13 @@ class Alignment:
         for slot in siblings.missing:
             line = siblings.slots[slot].expected
             if line is not None:
-                self._miss(line, under, findings)
+                self._miss(line, under, pairing)
         for index, allowed in siblings.extra.items():
-            findings.extra[id(free[index])] = allowed
+            pairing.extra[id(free[index])] = allowed
             self._spare.offer(free[index], allowed=allowed)
-        return arrange(parent, captured, findings, ordered=self.matcher.ordered)
+        return arrange(parent, captured, pairing, ordered=self.matcher.ordered)
 
-    def _anywhere(self, root: Expected) -> Level:
+    def _anywhere(self, root: ExpectedLine) -> Level:
         """The top level of a literal whose lines may be anywhere in the captured forest."""
         everything = self.everything
         lines = [line for line in root.children for _ in range(line.low)]
@@ -85,30 +94,32 @@ class Alignment:
             self._spare.add(observation, allowed=True)
         # That a line of the top level has an observation does not keep it from being below one of another line.
         taken = {id(everything[place]) for place in assignment.found if place >= 0}
-        findings = Findings()
+        pairing = LevelPairing()
         for line, place in zip(lines, assignment.found, strict=True):
             captured = everything[place] if place >= 0 else self._spare.choose(line, self.likeness, taken)
             if captured is None:
-                self._miss(line, None, findings)
+                self._miss(line, None, pairing)
                 continue
             taken.add(id(captured))
-            match = Match(line, captured, Place.HERE, self.likeness.whole(line, captured))
-            findings.here.setdefault(id(line), []).append(match)
-        findings.extra = {id(observation): False for observation in everything if id(observation) not in taken}
-        level = arrange(root, everything, findings, ordered=False)
-        return [entry for entry in level if not isinstance(entry, Extra)]
+            match = MatchedLine(line, captured, Placement.IN_PLACE, self.likeness.whole(line, captured))
+            pairing.in_place.setdefault(id(line), []).append(match)
+        pairing.extra = {id(observation): False for observation in everything if id(observation) not in taken}
+        level = arrange(root, everything, pairing, ordered=False)
+        return [entry for entry in level if not isinstance(entry, ExtraObservation)]
 
-    def _pair(self, expected: Expected, captured: Observation, place: Place, under: Match | None = None) -> Match:
-        match = Match(expected, captured, place, self.likeness.whole(expected, captured), under)
+    def _pair(
+        self, expected: ExpectedLine, captured: Observation, place: Placement, under: MatchedLine | None = None
+    ) -> MatchedLine:
+        match = MatchedLine(expected, captured, place, self.likeness.whole(expected, captured), under)
         self.match_of[id(captured)] = match
         if match.whole and id(captured) in self._spare and not self.matcher.contained:
             # What is below a whole match is no longer to be had.
             self.match_of.update((id(below), match) for below in _below(captured))
         return match
 
-    def _miss(self, line: Expected, under: Match | None, findings: Findings) -> None:
-        missing = Missing(line, under)
-        findings.missing.setdefault(id(line), []).append(missing)
+    def _miss(self, line: ExpectedLine, under: MatchedLine | None, pairing: LevelPairing) -> None:
+        missing = MissingLine(line, under)
+        pairing.missing.setdefault(id(line), []).append(missing)
         self._missing.append(missing)
 
     # -- what is elsewhere -------------------------------------------------------------------------------------
@@ -124,10 +135,10 @@ class Alignment:
                 # Whatever has no line could be what moved, if any name will do.
                 captured = None if expected.name.any else self._spare.choose(expected, self.likeness, self.match_of)
                 if captured is None:
-                    missing.below = [Missing(child, None) for child in expected.children if child.low]
+                    missing.below = [MissingLine(child, None) for child in expected.children if child.low]
                     queue.extendleft(reversed(missing.below))
                     continue
-                missing.match = match = self._pair(expected, captured, Place.MOVED, missing.under)
+                missing.match = match = self._pair(expected, captured, Placement.MOVED, missing.under)
                 self._break_above(captured)
                 if not match.whole:
                     match.level = self._level(expected, captured.children, match)
@@ -141,7 +152,7 @@ class Alignment:
             parent = parent.parent
 
 
-class _Spare:
+class _SpareObservations:
     """Captured observations that have no line, by name."""
 
     def __init__(self) -> None:
@@ -163,7 +174,7 @@ class _Spare:
         self._all.append((captured, allowed))
         self._ids.add(id(captured))
 
-    def choose(self, line: Expected, likeness: Likeness, taken: Container[int]) -> Observation | None:
+    def choose(self, line: ExpectedLine, likeness: Likeness, taken: Container[int]) -> Observation | None:
         """The observation that is most like `line` and has none yet."""
         pool = self._all if line.name.exact is None else self._named.get(line.name.exact, deque())
         while pool and id(pool[0][0]) in taken:
@@ -181,7 +192,7 @@ class _Spare:
         return best
 
 
-def _lines(root: Expected) -> Iterator[Expected]:
+def _lines(root: ExpectedLine) -> Iterator[ExpectedLine]:
     stack = [root]
     while stack:
         line = stack.pop()
@@ -197,9 +208,9 @@ def _below(captured: Observation) -> Iterator[Observation]:
         stack.extend(reversed(observation.children))
 
 
-def _matches(level: Level) -> Iterable[Match]:
+def _matches(level: Level) -> Iterable[MatchedLine]:
     for entry in level:
-        if isinstance(entry, Match):
+        if isinstance(entry, MatchedLine):
             yield entry
-        elif isinstance(entry, Repeated):
-            yield from entry.here
+        elif isinstance(entry, CountedLine):
+            yield from entry.in_place

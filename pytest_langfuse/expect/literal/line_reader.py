@@ -27,7 +27,7 @@ _START: Final = re.compile(rf"\s*(?:$|[#*…]|\.\.\.|\d+\+?x\b|(?:any|{'|'.join(
 _JSON: Final = json.JSONDecoder(strict=False)
 
 
-class Line:
+class LineReader:
     """A line of a literal and how far it was read. `follows` is the text of the next line."""
 
     __slots__ = ("follows", "number", "position", "text")

@@ -14,7 +14,7 @@ _SPECIAL: Final = re.compile(r"[*?\[]")
 BARE_NAME: Final = re.compile(r"(?![#!])[^\s\"'=<>~$\\]+")
 
 
-class Name:
+class NamePattern:
     """The name of an observation, or a glob over names.
 
     `*`, `?` and `[..]` are globs, quoted or not; `[*]`, `[?]` and `[[]` stand for the characters themselves. A name
