@@ -23,8 +23,11 @@ from langfuse._client.propagation import (
     _get_propagated_context_key,
 )
 from langfuse._client.resource_manager import LangfuseResourceManager
+from langfuse._client.span_processor import LangfuseSpanProcessor
 from langfuse._utils.environment import get_common_release_envs
+from langfuse._utils.prompt_cache import PromptCache
 from langfuse._version import __version__ as _langfuse_version
+from opentelemetry.sdk.trace import export
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from pytest_langfuse.tracing.config import TracingConfig
@@ -51,6 +54,18 @@ USER_KEY = _get_propagated_context_key("user_id")
 SESSION_KEY = _get_propagated_context_key("session_id")
 
 SDK_VERSION = _langfuse_version
+
+#: Modules whose code may hold a lock that a shutdown needs. opentelemetry-sdk 1.33 has no `BatchProcessor`.
+LOCKING_MODULES = tuple(
+    cls.__module__
+    for cls in (
+        BatchSpanProcessor,
+        getattr(export, "BatchProcessor", BatchSpanProcessor),
+        LangfuseResourceManager,
+        LangfuseSpanProcessor,
+        PromptCache,
+    )
+)
 
 #: Version 5 encodes propagated metadata as JSON; version 4 drops what is not a text.
 METADATA_IS_JSON = int(SDK_VERSION.split(".")[0]) >= 5  # noqa: PLR2004 - the major version

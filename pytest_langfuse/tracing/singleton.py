@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from pytest_langfuse.tracing import installation
 from pytest_langfuse.tracing.config import TracingConfig, differences, get_tracing_config, given_settings
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.metrics import register
@@ -62,7 +63,11 @@ class Singleton:
         atexit.register(self._at_exit)
         self._child_exit = ChildExit(self._at_exit)
         if installed.config.handle_signals and installed.pipeline is not None:
-            self._signals = Signals(shut_down=self._at_exit, start_flushing=installed.pipeline.start_flushing)
+            self._signals = Signals(
+                shut_down=self._at_exit,
+                start_flushing=installed.pipeline.start_flushing,
+                locking=(__name__, installation.__name__),
+            )
             self._signals.install()
 
     def _compare(self, installed: Installation, given: dict[str, Any], client_arguments: dict[str, Any]) -> None:

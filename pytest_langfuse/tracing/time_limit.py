@@ -36,28 +36,33 @@ def _left(timeout: float | None, error: type[Exception]) -> float | None:
     return left if timeout is None else min(left, timeout)
 
 
-class _LimitedStream(httpcore.NetworkStream):
-    """Checks the limit at each read and write."""
+class LimitedStream(httpcore.NetworkStream):
+    """Apply the limit to each read and write of a connection."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what arrives within the limit."""
         return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write within the limit."""
         self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
+        """Close the connection."""
         self._stream.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
+        """Start TLS within the limit."""
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _LimitedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+        return LimitedStream(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
+        """Return what the connection knows of itself."""
         return self._stream.get_extra_info(info)
 
 
@@ -77,7 +82,7 @@ class LimitedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to a host."""
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _LimitedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+        return LimitedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
 
     def connect_unix_socket(
         self,
@@ -87,7 +92,7 @@ class LimitedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to a socket of this machine."""
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _LimitedStream(self._backend.connect_unix_socket(path, left, socket_options))
+        return LimitedStream(self._backend.connect_unix_socket(path, left, socket_options))
 
     def sleep(self, seconds: float) -> None:
         """Wait between tries to connect."""

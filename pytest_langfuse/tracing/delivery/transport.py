@@ -117,11 +117,12 @@ class BoundedTransport(httpx.BaseTransport):
         if request.url.host != self._host:
             return self.inner.handle_request(request)
         if PERMITTED.keys() <= request.extensions.keys():
-            return self._send(request)
+            return self.send(request)
         with _permitted(self._breaker, request) as judged:
-            return judged(self._send(request))
+            return judged(self.send(request))
 
-    def _send(self, request: httpx.Request) -> httpx.Response:
+    def send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request that has its permit, and read the response to its end."""
         with time_limit(_limit(request)):
             response = self.inner.handle_request(request)
             try:

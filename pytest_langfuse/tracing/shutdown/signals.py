@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -17,40 +18,51 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from pytest_langfuse.tracing import delivery, failures, langfuse_internals, shutdown, time_limit
+from pytest_langfuse.tracing.delivery import client, transport
 from pytest_langfuse.tracing.failures import logger
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _AGAIN = 0.02
 
 #: Code of these modules may hold a lock that a shutdown needs. Those that call the application are not among them:
-#: they are below it on the stack for as long as it runs.
+#: they stay on the stack for as long as it runs. A name that ends with a dot stands for a package.
 _LOCKING = (
-    "pytest_langfuse.tracing.failures",
-    "pytest_langfuse.tracing.installation",
-    "pytest_langfuse.tracing.langfuse_internals",
-    "pytest_langfuse.tracing.singleton",
-    "pytest_langfuse.tracing.delivery.",
-    "pytest_langfuse.tracing.shutdown.",
-    "opentelemetry.sdk._shared_internal",
-    "opentelemetry.sdk.trace.export",
-    "langfuse._client.resource_manager",
-    "langfuse._client.span_processor",
-    "langfuse._utils.prompt_cache",
-    "logging",
+    f"{delivery.__name__}.",
+    f"{shutdown.__name__}.",
+    failures.__name__,
+    langfuse_internals.__name__,
+    *langfuse_internals.LOCKING_MODULES,
+    logging.__name__,
 )
-#: Functions in them that wait for the network, which may take as long as a request may, and hold none meanwhile.
-_WAITING = {
-    ("pytest_langfuse.tracing.delivery.transport", "handle_request"),
-    ("pytest_langfuse.tracing.delivery.transport", "_send"),
-    *(("pytest_langfuse.tracing.time_limit", name) for name in ("read", "write", "connect_tcp", "start_tls")),
-}
+#: Part of `delivery`, but holds no lock: it only calls the SDK.
+_NOT_LOCKING = frozenset({client.__name__})
+#: Functions that wait for the network, as long as a request may take, and hold no lock meanwhile.
+_WAITING = frozenset(
+    function.__code__
+    for function in (
+        transport.BoundedTransport.handle_request,
+        transport.BoundedTransport.send,
+        transport.TransportPool.handle_request,
+        time_limit.LimitedBackend.connect_tcp,
+        time_limit.LimitedStream.read,
+        time_limit.LimitedStream.write,
+        time_limit.LimitedStream.start_tls,
+    )
+)
 
 
 class Signals:
-    """Installs the handlers. They call `shut_down`, or `start_flushing` where another handler ends the process."""
+    """Installs the handlers. They call `shut_down`, or `start_flushing` where another handler ends the process.
 
-    def __init__(self, *, shut_down: Callable[[], object], start_flushing: Callable[[], object]) -> None:
+    `locking` names further modules whose code may hold a lock that `shut_down` needs.
+    """
+
+    def __init__(
+        self, *, shut_down: Callable[[], object], start_flushing: Callable[[], object], locking: tuple[str, ...] = ()
+    ) -> None:
         self._shut_down, self._start_flushing = shut_down, start_flushing
+        self._locking = (*_LOCKING, *locking)
         #: A shutdown is under way in the main thread, where handlers run: signals are left until its end.
         self._deferring = False
         self._deferred: list[int] = []
@@ -101,7 +113,7 @@ class Signals:
             self._start_flushing()
             previous(number, frame)
             return
-        if _holds_a_lock(frame):
+        if holds_a_lock(frame, self._locking):
             self._handle_again(number)
             return
         self._shut_down()
@@ -126,10 +138,11 @@ def _behind(handler: Any, number: int) -> Any:
     return handler
 
 
-def _holds_a_lock(frame: FrameType | None) -> bool:
+def holds_a_lock(frame: FrameType | None, locking: tuple[str, ...] = _LOCKING) -> bool:
+    """Return whether `frame` or one of its callers may hold a lock that a shutdown needs."""
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if name.startswith(_LOCKING) and (name, frame.f_code.co_name) not in _WAITING:
+        if name.startswith(locking) and name not in _NOT_LOCKING and frame.f_code not in _WAITING:
             return True
         frame = frame.f_back
     return False
