@@ -1,17 +1,20 @@
-"""The outages in force on a server, and which of their faults a request meets."""
+"""The outages that are active on a server, and the decision which of their faults a request meets."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from pytest_langfuse.outage.fault_options import FaultOptions, Schedule
-from pytest_langfuse.outage.faults import ClientFault, Fault, ServerFault
+from pytest_langfuse.outage.faults.disguise import SIGN_IN_PATH, sign_in_page
+from pytest_langfuse.outage.faults.fault import ClientFault, Fault, ServerFault, Strike
+from pytest_langfuse.standin.http.exchange import Exchange
+from pytest_langfuse.standin.http.http_server import Answer
 from pytest_langfuse.standin.paths import endpoint_of, matches
 
 
-class PlannedFault:
-    """A fault with its options and its place in its schedule."""
+class ScheduledFault:
+    """A fault with its options and its schedule."""
 
     def __init__(self, fault: Fault, options: FaultOptions) -> None:
         self.fault = fault
@@ -19,86 +22,101 @@ class PlannedFault:
         self.schedule = Schedule(options, repeating=isinstance(fault, ServerFault) and fault.repeating)
 
     def matches(self, path: str) -> bool:
-        """Whether the fault is one for requests to `path`."""
+        """Return whether requests for `path` can meet the fault."""
         only = self.fault.endpoints if isinstance(self.fault, ServerFault) else None
         return matches(self.options.paths, path) and (only is None or endpoint_of(path) in only)
 
     @property
     def unconditional(self) -> bool:
-        """Whether every request is struck, so that no request has to be looked at."""
+        """Whether the fault strikes every request, so that the server need not look at it."""
         options = self.options
         return options.after == 0 and options.times is None and options.rate == 1 and options.paths is None
 
 
-class FaultCounts:
-    """What was tried while faults were in force. Counted by `InForce` alone."""
+class OutageState:
+    """The faults of one outage, and what was tried while it was active. Changed by `ActiveFaults` alone."""
 
-    def __init__(self, planned: list[PlannedFault]) -> None:
-        self.planned = planned
+    def __init__(self, faults: Sequence[ScheduledFault]) -> None:
+        self.faults = faults
         self.active = False
         self.attempts = 0
         self.struck = 0
         self.refused = 0
 
 
-class InForce:
-    """Decides for each request which fault it meets: the first one, of the latest outage first, whose turn it is.
+class ActiveFaults:
+    """Decides for each request which fault it meets: the first one, of the latest outage first, that is due.
 
-    Every schedule counts every request that it matches, whoever strikes it. Thread-safe.
+    Every schedule counts every request that it matches, whichever fault strikes it. Thread-safe.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._all: list[FaultCounts] = []
+        self._outages: list[OutageState] = []
 
-    def add(self, counts: FaultCounts) -> None:
-        """Put faults in force."""
+    def add(self, outage: OutageState) -> None:
+        """Activate the faults of an outage."""
         with self._lock:
-            counts.active = True
-            self._all.insert(0, counts)
+            outage.active = True
+            self._outages.insert(0, outage)
 
-    def remove(self, counts: FaultCounts) -> None:
-        """Take them out of force."""
+    def remove(self, outage: OutageState) -> None:
+        """Deactivate them."""
         with self._lock:
-            counts.active = False
-            if counts in self._all:
-                self._all.remove(counts)
+            outage.active = False
+            if outage in self._outages:
+                self._outages.remove(outage)
 
     def before_connecting(self, path: str) -> ClientFault | None:
-        """The fault that a client meets which is about to connect for a request to `path`."""
+        """Return the fault that a client meets that is about to connect for a request to `path`."""
         with self._lock:
-            met: tuple[FaultCounts, ClientFault] | None = None
-            for counts, planned in self._matching(path):
-                if isinstance(planned.fault, ClientFault) and planned.schedule.next() and met is None:
-                    met = counts, planned.fault
+            met: tuple[OutageState, ClientFault] | None = None
+            for outage, scheduled in self._matching(path):
+                if isinstance(scheduled.fault, ClientFault) and scheduled.schedule.next() and met is None:
+                    met = outage, scheduled.fault
             if met is None:
                 return None
             # The request does not arrive, so `on_arrival` will not see it.
             self._count_attempt(path)
-            for _, planned in self._matching(path):
-                if isinstance(planned.fault, ServerFault):
-                    planned.schedule.skip()
-            counts, fault = met
-            counts.struck += 1
-            counts.refused += 1
+            for _, scheduled in self._matching(path):
+                if isinstance(scheduled.fault, ServerFault):
+                    scheduled.schedule.skip()
+            outage, fault = met
+            outage.struck += 1
+            outage.refused += 1
             return fault
 
     def on_arrival(self, path: str) -> tuple[ServerFault, FaultOptions] | None:
-        """The fault that a request meets which has arrived."""
+        """Return the fault that a request for `path` meets that has arrived, with its options."""
         with self._lock:
             self._count_attempt(path)
             met: tuple[ServerFault, FaultOptions] | None = None
-            for counts, planned in self._matching(path):
-                fault = planned.fault
-                if isinstance(fault, ServerFault) and planned.schedule.next() and met is None:
-                    met = fault, planned.options
-                    counts.struck += 1
-                    counts.refused += not fault.delivers
+            for outage, scheduled in self._matching(path):
+                fault = scheduled.fault
+                if isinstance(fault, ServerFault) and scheduled.schedule.next() and met is None:
+                    met = fault, scheduled.options
+                    outage.struck += 1
+                    outage.refused += not fault.delivers
             return met
 
-    def _matching(self, path: str) -> Iterator[tuple[FaultCounts, PlannedFault]]:
-        return ((counts, planned) for counts in self._all for planned in counts.planned if planned.matches(path))
+    def intercept(self, exchange: Exchange, answer: Answer, record: Callable[[str], None]) -> bool:
+        """Let the fault that is due strike; `False` if none is. An `Interceptor` of the server."""
+        path = exchange.request.url.path
+        if path == SIGN_IN_PATH:
+            # The page to which `redirect` leads is not Langfuse: nothing is counted.
+            exchange.respond(sign_in_page())
+            return True
+        met = self.on_arrival(path)
+        if met is None:
+            return False
+        fault, options = met
+        record(fault.name)
+        fault.strike(Strike(exchange, options, answer))
+        return True
+
+    def _matching(self, path: str) -> Iterator[tuple[OutageState, ScheduledFault]]:
+        return ((outage, fault) for outage in self._outages for fault in outage.faults if fault.matches(path))
 
     def _count_attempt(self, path: str) -> None:
-        for counts in self._all:
-            counts.attempts += any(planned.matches(path) for planned in counts.planned)
+        for outage in self._outages:
+            outage.attempts += any(scheduled.matches(path) for scheduled in outage.faults)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pytest_langfuse.standin.paths import parse_paths, suggestion
+from pytest_langfuse.standin.paths import parse_paths
+from pytest_langfuse.suggest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class FaultOptions:
         for name in options:
             if name not in names:
                 raise TypeError(
-                    f"{owner}: unknown option {name!r}{suggestion(name, names)} (options: {', '.join(names)})"
+                    f"{owner}: unknown option {name!r}{did_you_mean(name, names)} (options: {', '.join(names)})"
                 )
         try:
             return cls(**options)

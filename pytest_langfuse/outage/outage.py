@@ -6,16 +6,25 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from pytest_langfuse.lazy import exported_by
-from pytest_langfuse.outage.active_faults import FaultCounts, PlannedFault
+from pytest_langfuse.outage.active_faults import ActiveFaults, OutageState, ScheduledFault
 from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.outage.faults import Fault, find_fault
 from pytest_langfuse.outage.faults.connection import UNKNOWN_HOST, dns_error, refused
 
-if TYPE_CHECKING:
-    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+
+class FailingServer(Protocol):
+    """The server on which an outage is applied."""
+
+    active_faults: ActiveFaults
+
+    def refuse(self) -> None:
+        """Close all connections and refuse new ones, until `resume`."""
+
+    def resume(self) -> None:
+        """Accept connections again."""
 
 
 @exported_by("pytest_langfuse")
@@ -27,7 +36,7 @@ class Outage:
     """
 
     def __init__(self, *faults: tuple[Fault, FaultOptions]) -> None:
-        self._counts = FaultCounts([PlannedFault(fault, options) for fault, options in faults])
+        self._state = OutageState([ScheduledFault(fault, options) for fault, options in faults])
         self._undo = ExitStack()
         self._lock = threading.Lock()
 
@@ -58,44 +67,44 @@ class Outage:
     @property
     def name(self) -> str:
         """The names of the faults, `hang` or `hang+http_503`."""
-        return "+".join(planned.fault.name for planned in self._counts.planned)
+        return "+".join(scheduled.fault.name for scheduled in self._state.faults)
 
     @property
     def required(self) -> bool:
         """Whether a test fails if no request met a fault."""
-        return any(planned.options.required for planned in self._counts.planned)
+        return any(scheduled.options.required for scheduled in self._state.faults)
 
     @property
     def active(self) -> bool:
         """Whether the outage is in force."""
-        return self._counts.active
+        return self._state.active
 
     @property
     def attempts(self) -> int:
         """Requests that were tried during the outage at the endpoints that it is limited to. Each retry is one."""
-        return self._counts.attempts
+        return self._state.attempts
 
     @property
     def struck(self) -> int:
         """Attempts that met a fault of this outage."""
-        return self._counts.struck
+        return self._state.struck
 
     @property
     def refused(self) -> int:
         """Attempts that Langfuse did not take, or not wholly: all that were struck but by `slow` and `drip`."""
-        return self._counts.refused
+        return self._state.refused
 
     @contextmanager
-    def apply(self, server: LangfuseServer) -> Iterator[Self]:
+    def apply(self, server: FailingServer) -> Iterator[Self]:
         """In force on `server` inside the block, or until `recover`. An outage can be applied once at a time."""
         with self._lock:
             if self.active:
                 raise RuntimeError(f"the outage {self.name} is in force already")
-            server.in_force.add(self._counts)
-            self._undo.callback(server.in_force.remove, self._counts)
+            server.active_faults.add(self._state)
+            self._undo.callback(server.active_faults.remove, self._state)
         try:
-            faults = [planned.fault for planned in self._counts.planned]
-            if any(planned.fault is refused and planned.unconditional for planned in self._counts.planned):
+            faults = [scheduled.fault for scheduled in self._state.faults]
+            if any(scheduled.fault is refused and scheduled.unconditional for scheduled in self._state.faults):
                 # For clients that do not ask `LangfuseServer.base_url_for`: those of other processes.
                 server.refuse()
                 self._undo.callback(server.resume)

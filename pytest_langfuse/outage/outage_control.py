@@ -7,8 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from pytest_langfuse.lazy import exported_by
-from pytest_langfuse.outage.outage import Outage
-from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.outage.outage import FailingServer, Outage
 
 
 @exported_by("pytest_langfuse")
@@ -18,7 +17,7 @@ class OutageControl:
     `with langfuse_outage("hang"): ...` in the middle of a test; with the marker, the outage is in force already.
     """
 
-    def __init__(self, server: LangfuseServer) -> None:
+    def __init__(self, server: FailingServer) -> None:
         self._server = server
         self._stack = ExitStack()
         self._outages: list[Outage] = []
@@ -33,7 +32,7 @@ class OutageControl:
         __tracebackhide__ = True
         outage = Outage.of(*names, **options)
         self._outages.append(outage)
-        return _Block(outage, self._server)
+        return _OutageBlock(outage, self._server)
 
     def begin(self, outage: Outage) -> None:
         """Put `outage` in force until the test ends, or `recover`."""
@@ -64,10 +63,10 @@ class OutageControl:
         self._stack.close()
 
 
-class _Block:
+class _OutageBlock:
     """A `with` block. A class, since the traceback of a generator's would show frames of contextlib."""
 
-    def __init__(self, outage: Outage, server: LangfuseServer) -> None:
+    def __init__(self, outage: Outage, server: FailingServer) -> None:
         self._outage = outage
         self._applied = outage.apply(server)
 

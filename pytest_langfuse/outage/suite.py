@@ -9,7 +9,7 @@ import pytest
 
 from pytest_langfuse.outage.faults import FAULTS
 from pytest_langfuse.outage.outage import Outage
-from pytest_langfuse.standin.paths import suggestion
+from pytest_langfuse.suggest import did_you_mean
 
 #: The fault under which an item runs.
 FAULT = pytest.StashKey[str]()
@@ -26,7 +26,7 @@ def parse_faults(text: str, source: str) -> Sequence[str]:
     for name in names:
         if name not in FAULTS:
             raise pytest.UsageError(
-                f"{source}: unknown fault {name!r}{suggestion(name, list(FAULTS))} (faults: all, {', '.join(FAULTS)})"
+                f"{source}: unknown fault {name!r}{did_you_mean(name, FAULTS)} (faults: all, {', '.join(FAULTS)})"
             )
     if not names:
         raise pytest.UsageError(f"{source} needs the name of a fault, or all (faults: {', '.join(FAULTS)})")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
+
+from pytest_langfuse.suggest import closest
 
 #: Names for `paths=`, and what they stand for below the base URL.
 ENDPOINTS: dict[str, re.Pattern[str]] = {
@@ -36,7 +37,9 @@ def parse_paths(paths: str | Sequence[str] | None) -> tuple[str, ...] | None:
         if not isinstance(name, str):
             raise TypeError(f"paths: expected names of endpoints, got {name!r}")
         if not name.startswith("/") and name not in ENDPOINTS:
-            raise ValueError(f"paths: {name!r} is none of {', '.join(ENDPOINTS)}{suggestion(name, ENDPOINTS)}")
+            close = closest(name, ENDPOINTS)
+            hint = f"; did you mean {close!r}?" if close else ""
+            raise ValueError(f"paths: unknown endpoint {name!r}, expected one of {', '.join(ENDPOINTS)}{hint}")
     if not names:
         raise ValueError("paths: an empty list matches nothing; leave it out for all endpoints")
     return names
@@ -54,9 +57,3 @@ def matches(paths: Collection[str] | None, path: str) -> bool:
         wanted == name if not wanted.startswith("/") else any(fnmatchcase(form, wanted) for form in forms)
         for wanted in paths
     )
-
-
-def suggestion(word: str, words: Collection[str]) -> str:
-    """`, did you mean 'x'?` for the word that is nearest, or nothing."""
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f", did you mean {near[0]!r}?" if near else ""

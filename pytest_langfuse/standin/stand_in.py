@@ -16,7 +16,7 @@ import httpx
 
 from pytest_langfuse.recording.sources.score import Score, latest
 from pytest_langfuse.standin.endpoints import project
-from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Refusal
+from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Refusal
 from pytest_langfuse.standin.endpoints.datasets import Datasets
 from pytest_langfuse.standin.endpoints.media import STORE_PATH, MediaAssets, StoredMedia
 from pytest_langfuse.standin.endpoints.prompts import Prompts, StoredPrompt
@@ -162,7 +162,7 @@ class StandIn:
 
     @contextmanager
     def exports_shown_to(self, listener: Callable[[ReceivedExport], None]) -> Iterator[None]:
-        """Call `listener` with each export that is accepted inside the block, before its sender gets the answer."""
+        """ApiCall `listener` with each export that is accepted inside the block, before its sender gets the answer."""
         self._traces.listeners.append(listener)
         try:
             yield
@@ -215,7 +215,7 @@ class StandIn:
                 break
             if endpoint.authenticated:
                 self._check_credentials(request)
-            call = Call(request, prefix, segments)
+            call = ApiCall(request, prefix, segments)
             if endpoint.limit is not None and len(request.content) > endpoint.limit:
                 return _too_large(endpoint.limit)
             return endpoint.answer(call)

@@ -106,6 +106,7 @@ def names(server: LangfuseServer) -> list[str]:
 
 def test_the_catalogue() -> None:
     assert list(FAULTS) == NAMES
+    assert [fault.name for fault in FAULTS.values()] == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -170,7 +170,7 @@ def test_endpoints(path: str, name: str | None) -> None:
 
 def test_paths_that_make_no_sense() -> None:
     for paths, error, message in [
-        ("otpl", ValueError, "paths: 'otpl' is none of otlp, scores, .*, did you mean 'otlp'"),
+        ("otpl", ValueError, "paths: unknown endpoint 'otpl', expected one of otlp, scores, .*; did you mean 'otlp'"),
         ([], ValueError, "an empty list"),
         ([3], TypeError, "expected names of endpoints, got 3"),
     ]:
@@ -248,7 +248,12 @@ def test_arrivals_tell_the_fault(server: LangfuseServer, client: httpx.Client) -
         (["http_429"], {"retry_after": "soon"}, TypeError, "retry_after: expected a whole number, got 'soon'"),
         (["hang"], {"retry_after": 1}, TypeError, "retry_after is a header of an HTTP status (http_429, http_503, …)"),
         (["hang"], {"required": 1}, TypeError, "required: expected True or False, got 1"),
-        (["hang"], {"paths": "prompt"}, ValueError, "paths: 'prompt' is none of otlp, scores, prompts, "),
+        (
+            ["hang"],
+            {"paths": "prompt"},
+            ValueError,
+            "paths: unknown endpoint 'prompt', expected one of otlp, ",
+        ),
     ],
 )
 def test_what_wrong_options_say(

@@ -6,7 +6,11 @@ CALLS = [
     ("langfuse_outage", "('hangs')", "ValueError: *unknown fault 'hangs', did you mean 'hang'?*"),
     ("langfuse_outage", "('hang', afer=1)", "TypeError: *unknown option 'afer', did you mean 'after'?*"),
     ("langfuse_outage", "('hang', rate=3)", "ValueError: *rate: expected a number above 0 and at most 1, got 3"),
-    ("langfuse_outage", "('hang', paths='spans')", "ValueError: *paths: 'spans' is none of otlp, scores*"),
+    (
+        "langfuse_outage",
+        "('hang', paths='spans')",
+        "ValueError: *paths: unknown endpoint 'spans', expected one of otlp, scores*",
+    ),
     ("langfuse_outage", "('hang', retry_after=1)", "TypeError: *retry_after is a header of an HTTP status*"),
     ("langfuse_outage", "()", 'TypeError: *expected the name of a fault, such as "hang"'),
     ("langfuse_clock", ".advance(-1)", "ValueError: *a clock does not go back, use seconds >= 0"),

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from pytest_langfuse.recording.sources.score import Score, latest
-from pytest_langfuse.standin.endpoints.call import decompress
+from pytest_langfuse.standin.endpoints.api_call import decompress
 from pytest_langfuse.standin.endpoints.scores import parse_score
 from pytest_langfuse.standin.stand_in import StandIn
 

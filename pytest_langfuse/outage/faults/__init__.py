@@ -1,21 +1,67 @@
-"""The ways in which Langfuse fails, each a function with a docstring that says which real incident looks so."""
+"""The ways in which Langfuse fails. The docstring of each fault names the real incidents that look like it."""
 
 from __future__ import annotations
 
-# Imported for what they register.
-from pytest_langfuse.outage.faults import connection as connection
-from pytest_langfuse.outage.faults import disguise as disguise
-from pytest_langfuse.outage.faults import pace as pace
-from pytest_langfuse.outage.faults import status as status
-from pytest_langfuse.outage.faults.fault import FAULTS, ClientFault, Fault, ServerFault, Strike, find_fault
+from typing import Final
+
+from pytest_langfuse.outage.faults.connection import dns_error, hang, refused, reset, tls_error
+from pytest_langfuse.outage.faults.disguise import captive_portal, garbage, partial_success, redirect, truncated
+from pytest_langfuse.outage.faults.fault import ClientFault, Fault, ServerFault, Strike
+from pytest_langfuse.outage.faults.pace import drip, flapping, slow
+from pytest_langfuse.outage.faults.status import (
+    http_400,
+    http_401,
+    http_403,
+    http_404,
+    http_413,
+    http_429,
+    http_500,
+    http_502,
+    http_503,
+    http_504,
+)
+from pytest_langfuse.suggest import did_you_mean
 
 __all__ = ["FAULTS", "ClientFault", "Fault", "ServerFault", "Strike", "find_fault"]
 
-#: From the plainest to the strangest; the order in which faults are listed and run.
-_ORDER = """
-    refused hang reset slow drip
-    http_400 http_401 http_403 http_404 http_413 http_429 http_500 http_502 http_503 http_504
-    redirect captive_portal partial_success garbage truncated tls_error dns_error flapping
-"""
-for _name in _ORDER.split():
-    FAULTS[_name] = FAULTS.pop(_name)
+#: All faults, from the plainest to the strangest: the order in which they are listed and run.
+FAULTS: Final[dict[str, Fault]] = {
+    "refused": refused,
+    "hang": hang,
+    "reset": reset,
+    "slow": slow,
+    "drip": drip,
+    "http_400": http_400,
+    "http_401": http_401,
+    "http_403": http_403,
+    "http_404": http_404,
+    "http_413": http_413,
+    "http_429": http_429,
+    "http_500": http_500,
+    "http_502": http_502,
+    "http_503": http_503,
+    "http_504": http_504,
+    "redirect": redirect,
+    "captive_portal": captive_portal,
+    "partial_success": partial_success,
+    "garbage": garbage,
+    "truncated": truncated,
+    "tls_error": tls_error,
+    "dns_error": dns_error,
+    "flapping": flapping,
+}
+
+
+def find_fault(name: str) -> Fault:
+    """Return the fault of that name.
+
+    Raises:
+        TypeError: `name` is not a string.
+        ValueError: there is no such fault; the message suggests one.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"expected the name of a fault, got {name!r}")
+    fault = FAULTS.get(name)
+    if fault is None:
+        raise ValueError(f"unknown fault {name!r}{did_you_mean(name, FAULTS)} (faults: {', '.join(FAULTS)})")
+    return fault

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pytest_langfuse.outage.faults.fault import Strike, at_client, at_server
-
-if TYPE_CHECKING:
-    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+from pytest_langfuse.outage.faults.fault import Addresses, Strike, at_client, at_server
 
 #: A name that no resolver knows (RFC 6761, 6.4).
 UNKNOWN_HOST = "langfuse.invalid"
 
 
 @at_client
-def refused(server: LangfuseServer) -> str:
+def refused(server: Addresses) -> str:
     """Nothing listens on the port: connection refused.
 
     The process has crashed, is being restarted by a deploy, or the client has the wrong port.
@@ -44,7 +39,7 @@ def reset(strike: Strike) -> None:
 
 
 @at_client
-def tls_error(server: LangfuseServer) -> str:
+def tls_error(server: Addresses) -> str:
     """The TLS handshake fails.
 
     An expired certificate, a proxy of the company with a CA that the container does not know, or a TLS version that
@@ -54,7 +49,7 @@ def tls_error(server: LangfuseServer) -> str:
 
 
 @at_client
-def dns_error(server: LangfuseServer) -> str:
+def dns_error(server: Addresses) -> str:
     """The host name does not resolve.
 
     A typo in `LANGFUSE_BASE_URL`, a cluster DNS under load, a container without network.

@@ -1,35 +1,43 @@
-"""The list of faults, filled by the modules beside this one."""
+"""A fault: a way in which Langfuse fails."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import httpx
+from typing import Protocol
 
 from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.standin.http.exchange import Exchange
-from pytest_langfuse.standin.paths import suggestion
+from pytest_langfuse.standin.http.http_server import Answer
 
-if TYPE_CHECKING:
-    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
 
-#: Answers a request as Langfuse does when all is well, and keeps what was sent.
-Answer = Callable[[httpx.Request], httpx.Response]
+class Addresses(Protocol):
+    """The base URLs of a server at which clients meet faults."""
+
+    @property
+    def port(self) -> int:
+        """The port on which the server listens."""
+
+    @property
+    def tls_url(self) -> str:
+        """A base URL at which the TLS handshake fails."""
+
+    @property
+    def refusing_url(self) -> str:
+        """A base URL at which connections are refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """A request that is struck: the exchange, the options, and the healthy server for faults that still use it."""
+    """A request that a fault strikes: the exchange, the options, and `answer`, for faults that let Langfuse answer."""
 
     exchange: Exchange
     options: FaultOptions
     answer: Answer
 
     def delay(self, default: float) -> float:
-        """Seconds of the option `delay`."""
+        """Return the option `delay` in seconds, or `default` if it was not given."""
         return default if self.options.delay is None else self.options.delay
 
 
@@ -48,11 +56,13 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ServerFault(Fault):
-    """Strikes when a request has arrived.
+    """A fault that strikes when a request has arrived.
 
-    delivers: Langfuse takes what was sent all the same.
-    repeating: `after` and `times` repeat.
-    endpoints: the only endpoints that can fail so; `None` for all.
+    Attributes:
+        strike: Lets the fault happen.
+        delivers: Whether Langfuse accepts what was sent all the same.
+        repeating: Whether `after` and `times` repeat.
+        endpoints: The only endpoints that can fail so; `None` for all.
     """
 
     strike: Callable[[Strike], None]
@@ -63,45 +73,27 @@ class ServerFault(Fault):
 
 @dataclass(frozen=True, slots=True)
 class ClientFault(Fault):
-    """Strikes before a connection exists, so the client has to be sent elsewhere: `base_url(server)`."""
+    """A fault that strikes before there is a connection, so the client has to connect to `base_url(server)`."""
 
-    base_url: Callable[[LangfuseServer], str]
-
-
-#: All faults by name, in the order in which they are listed and run; registered by the modules beside this one.
-FAULTS: dict[str, Fault] = {}
-
-
-def find_fault(name: str) -> Fault:
-    """The fault of that name. Raises `ValueError` with a suggestion."""
-    if not isinstance(name, str):
-        raise TypeError(f"expected the name of a fault, got {name!r}")
-    fault = FAULTS.get(name)
-    if fault is None:
-        raise ValueError(f"unknown fault {name!r}{suggestion(name, FAULTS)} (faults: {', '.join(FAULTS)})")
-    return fault
+    base_url: Callable[[Addresses], str]
 
 
 def at_server(
     *, delivers: bool = False, repeating: bool = False, endpoints: tuple[str, ...] | None = None
 ) -> Callable[[Callable[[Strike], None]], ServerFault]:
-    """Register a function as a fault of the server."""
+    """Make a fault of the server out of a function."""
 
-    def register(function: Callable[[Strike], None]) -> ServerFault:
+    def make(function: Callable[[Strike], None]) -> ServerFault:
         name, description = _described(function)
-        fault = ServerFault(name, description, function, delivers, repeating, endpoints)
-        FAULTS[name] = fault
-        return fault
+        return ServerFault(name, description, function, delivers, repeating, endpoints)
 
-    return register
+    return make
 
 
-def at_client(function: Callable[[LangfuseServer], str]) -> ClientFault:
-    """Register a function as a fault that the client meets before it has a connection."""
+def at_client(function: Callable[[Addresses], str]) -> ClientFault:
+    """Make a fault that the client meets before it has a connection out of a function."""
     name, description = _described(function)
-    fault = ClientFault(name, description, function)
-    FAULTS[fault.name] = fault
-    return fault
+    return ClientFault(name, description, function)
 
 
 def _described(function: Callable[..., object]) -> tuple[str, str]:

@@ -12,9 +12,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from pytest_langfuse.outage.faults.fault import Answer
-from pytest_langfuse.standin.endpoints.call import Call, Refusal
+from pytest_langfuse.standin.endpoints.api_call import ApiCall, Refusal
 from pytest_langfuse.standin.endpoints.traces import PROTOBUF
+from pytest_langfuse.standin.http.http_server import Answer
 from pytest_langfuse.standin.paths import endpoint_of
 
 _ABOUT_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -40,7 +40,7 @@ def reject_some(request: httpx.Request, answer: Answer) -> httpx.Response:
 
 
 def _protobuf(request: httpx.Request, answer: Answer) -> httpx.Response:
-    export = ExportTraceServiceRequest.FromString(Call(request, "").body)
+    export = ExportTraceServiceRequest.FromString(ApiCall(request, "").body)
     groups = [scope.spans for resource in export.resource_spans for scope in resource.scope_spans]
     rejected = _cut(groups)
     response = answer(_with_body(request, export.SerializeToString()))
@@ -53,7 +53,7 @@ def _protobuf(request: httpx.Request, answer: Answer) -> httpx.Response:
 
 
 def _json(request: httpx.Request, answer: Answer) -> httpx.Response:
-    export = json.loads(Call(request, "").body)
+    export = json.loads(ApiCall(request, "").body)
     groups = [
         scope.get("spans", [])
         for resource in export.get("resourceSpans", [])
@@ -69,7 +69,7 @@ def _json(request: httpx.Request, answer: Answer) -> httpx.Response:
 
 
 def _scores(request: httpx.Request, answer: Answer) -> httpx.Response:
-    body = Call(request, "").json()
+    body = ApiCall(request, "").json()
     events = body.get("batch") if isinstance(body, dict) else None
     scores: list[Any] = events if events is not None else body if isinstance(body, list) else [body]
     kept, rejected = scores[: len(scores) // 2], scores[len(scores) // 2 :]

@@ -16,8 +16,9 @@ from typing import Any
 from pytest_langfuse.outage.faults import FAULTS, ClientFault
 from pytest_langfuse.outage.faults.connection import refused
 from pytest_langfuse.outage.outage import Outage
-from pytest_langfuse.outage.server.langfuse_server import Arrival, LangfuseServer
+from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
+from pytest_langfuse.standin.http.arrivals import Arrival
 from pytest_langfuse.standin.paths import ENDPOINTS
 from pytest_langfuse.standin.stand_in import StandIn
 
@@ -67,7 +68,7 @@ def _outage(options: argparse.Namespace) -> Outage | None:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > _HIGHEST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port, a whole number from 0 to {_HIGHEST_PORT}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number (0 to {_HIGHEST_PORT})")
     return int(text)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Issue, invalid_data, not_found, now
+from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Issue, invalid_data, not_found, now
 from pytest_langfuse.standin.endpoints.project import PROJECT_ID
 
 _ITEM_LIMIT = int(4.5 * 1024 * 1024)
@@ -61,7 +61,7 @@ class Datasets:
             raise not_found("Dataset not found")
         return dataset
 
-    def _create(self, call: Call) -> httpx.Response:
+    def _create(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
         name = call.text(body, "name")
         with self._lock:
@@ -79,15 +79,15 @@ class Datasets:
             }
             return httpx.Response(200, json=dataset)
 
-    def _list(self, call: Call) -> httpx.Response:
+    def _list(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             return call.page(list(reversed(self.datasets.values())))
 
-    def _get(self, call: Call) -> httpx.Response:
+    def _get(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             return httpx.Response(200, json=self._dataset(call.segments["name"]))
 
-    def _create_item(self, call: Call) -> httpx.Response:
+    def _create_item(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
         name = call.text(body, "datasetName")
         status = body.get("status") or "ACTIVE"
@@ -115,7 +115,7 @@ class Datasets:
             }
             return httpx.Response(200, json=self._shown(item, call))
 
-    def _shown(self, item: dict[str, Any], call: Call) -> dict[str, Any]:
+    def _shown(self, item: dict[str, Any], call: ApiCall) -> dict[str, Any]:
         """An item with the media that its fields refer to."""
         references = [
             {"field": field, "referenceString": text, "jsonPath": path, "media": media}
@@ -125,7 +125,7 @@ class Datasets:
         ]
         return {**item, "mediaReferences": references}
 
-    def _list_items(self, call: Call) -> httpx.Response:
+    def _list_items(self, call: ApiCall) -> httpx.Response:
         query = call.query
         name = query.get("datasetName")
         if query.get("version") and not name:
@@ -142,22 +142,22 @@ class Datasets:
             ]
         return call.page(shown)
 
-    def _item(self, call: Call) -> dict[str, Any]:
+    def _item(self, call: ApiCall) -> dict[str, Any]:
         item = self.items.get(call.segments["id"])
         if item is None:
             raise not_found("Dataset item not found")
         return item
 
-    def _get_item(self, call: Call) -> httpx.Response:
+    def _get_item(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             return httpx.Response(200, json=self._shown(self._item(call), call))
 
-    def _delete_item(self, call: Call) -> httpx.Response:
+    def _delete_item(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             del self.items[self._item(call)["id"]]
         return httpx.Response(200, json={"message": "Dataset item successfully deleted"})
 
-    def _create_run_item(self, call: Call) -> httpx.Response:
+    def _create_run_item(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
         run_name, item_id = call.text(body, "runName"), call.text(body, "datasetItemId")
         if not (body.get("traceId") or body.get("observationId")):
@@ -192,7 +192,7 @@ class Datasets:
             run["datasetRunItems"].append(run_item)
         return httpx.Response(200, json=run_item)
 
-    def _list_run_items(self, call: Call) -> httpx.Response:
+    def _list_run_items(self, call: ApiCall) -> httpx.Response:
         query = call.query
         with self._lock:
             items = [
@@ -203,7 +203,7 @@ class Datasets:
             ]
         return call.page(items)
 
-    def _list_runs(self, call: Call) -> httpx.Response:
+    def _list_runs(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             name = self._dataset(call.segments["name"])["name"]
             runs = [
@@ -213,14 +213,14 @@ class Datasets:
             ]
         return call.page(runs)
 
-    def _get_run(self, call: Call) -> httpx.Response:
+    def _get_run(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             run = self.runs.get((call.segments["name"], call.segments["run"]))
             if run is None:
                 raise not_found("Dataset run not found")
             return httpx.Response(200, json=run)
 
-    def _delete_run(self, call: Call) -> httpx.Response:
+    def _delete_run(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             if self.runs.pop((call.segments["name"], call.segments["run"]), None) is None:
                 raise not_found("Dataset run not found")

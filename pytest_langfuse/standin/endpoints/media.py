@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Issue, invalid_data, not_found
+from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Issue, invalid_data, not_found
 
 #: Where the stand-in keeps what Langfuse keeps in S3; below the origin, beside `/api/public`.
 STORE_PATH = "/stand-in-store"
@@ -79,7 +79,7 @@ class MediaAssets:
             media = self._by_id.get(media_id)
             return None if media is None or media.content is None else _summary(media, origin)
 
-    def _upload_url(self, call: Call) -> httpx.Response:
+    def _upload_url(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
         content_type, sha256_hash = call.text(body, "contentType"), call.text(body, "sha256Hash")
         length = body.get("contentLength")
@@ -105,7 +105,7 @@ class MediaAssets:
             )
         return httpx.Response(201, json={"mediaId": media_id, "uploadUrl": f"{call.origin}{STORE_PATH}/{media_id}"})
 
-    def _put(self, call: Call) -> httpx.Response:
+    def _put(self, call: ApiCall) -> httpx.Response:
         content = call.request.content
         digest = base64.b64encode(hashlib.sha256(content).digest()).decode("ascii")
         with self._lock:
@@ -117,7 +117,7 @@ class MediaAssets:
             media.content = content
         return httpx.Response(200)
 
-    def _report(self, call: Call) -> httpx.Response:
+    def _report(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
         status = body.get("uploadHttpStatus")
         if not isinstance(status, int):
@@ -131,7 +131,7 @@ class MediaAssets:
             media.error = None if status == httpx.codes.OK else body.get("uploadHttpError")
         return httpx.Response(200)
 
-    def _get(self, call: Call) -> httpx.Response:
+    def _get(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             media = self._by_id.get(call.segments["id"])
             if media is None:
@@ -142,7 +142,7 @@ class MediaAssets:
                 raise not_found(f"Media upload failed with status {media.status}: \n {media.error}")
             return httpx.Response(200, json={**_summary(media, call.origin), "uploadedAt": media.uploaded_at})
 
-    def _download(self, call: Call) -> httpx.Response:
+    def _download(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             media = self._by_id.get(call.segments["id"])
             if media is None or media.content is None:

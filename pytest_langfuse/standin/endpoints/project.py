@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from pytest_langfuse.standin.endpoints.call import Call, Endpoint
+from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint
 
 #: The server release whose answers are reproduced.
 SERVER_VERSION = "4.16.0"
@@ -20,11 +20,11 @@ def endpoints() -> list[Endpoint]:
     ]
 
 
-def _health(_call: Call) -> httpx.Response:
+def _health(_call: ApiCall) -> httpx.Response:
     return httpx.Response(200, json={"status": "OK", "version": SERVER_VERSION})
 
 
-def _projects(_call: Call) -> httpx.Response:
+def _projects(_call: ApiCall) -> httpx.Response:
     project = {
         "id": PROJECT_ID,
         "name": "pytest-langfuse",

@@ -12,7 +12,15 @@ from typing import Any, Literal
 
 import httpx
 
-from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Issue, invalid_data, invalid_request, not_found, now
+from pytest_langfuse.standin.endpoints.api_call import (
+    ApiCall,
+    Endpoint,
+    Issue,
+    invalid_data,
+    invalid_request,
+    not_found,
+    now,
+)
 from pytest_langfuse.standin.endpoints.project import PROJECT_ID
 
 _LATEST = "latest"
@@ -120,7 +128,7 @@ class Prompts:
             wanted = label or _PRODUCTION
             return next((prompt for prompt in versions.values() if wanted in prompt.labels), None)
 
-    def _get(self, call: Call) -> httpx.Response:
+    def _get(self, call: ApiCall) -> httpx.Response:
         name, label = call.segments["name"], call.query.get("label")
         version = _version(call)
         if version is not None and label:
@@ -153,7 +161,7 @@ class Prompts:
 
         return json.loads(_REFERENCE.sub(insert, text))
 
-    def _list(self, call: Call) -> httpx.Response:
+    def _list(self, call: ApiCall) -> httpx.Response:
         name, label, tag = (call.query.get(key) for key in ("name", "label", "tag"))
         records = []
         with self._lock:
@@ -169,7 +177,7 @@ class Prompts:
                     records.append(_summary(prompt_name, chosen))
         return call.page(records)
 
-    def _create(self, call: Call) -> httpx.Response:
+    def _create(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
         name = call.text(body, "name")
         if not name:
@@ -200,7 +208,7 @@ class Prompts:
             )
         return httpx.Response(201, json=stored.as_json())
 
-    def _label(self, call: Call) -> httpx.Response:
+    def _label(self, call: ApiCall) -> httpx.Response:
         name, version = call.segments["name"], call.segments["version"]
         labels = call.fields().get("newLabels")
         if not isinstance(labels, list) or _LATEST in labels:
@@ -213,7 +221,7 @@ class Prompts:
             stored = self.add(replace(prompt, labels=(*prompt.labels, *labels)))
         return httpx.Response(200, json=stored.as_json())
 
-    def _delete(self, call: Call) -> httpx.Response:
+    def _delete(self, call: ApiCall) -> httpx.Response:
         name, version, label = call.segments["name"], _version(call), call.query.get("label")
         with self._lock:
             versions = self._by_name.get(name, {})
@@ -233,7 +241,7 @@ class Prompts:
         return httpx.Response(204)
 
 
-def _version(call: Call) -> int | None:
+def _version(call: ApiCall) -> int | None:
     text = call.query.get("version")
     if text is None or text == "":
         return None

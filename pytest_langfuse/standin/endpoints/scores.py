@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from pytest_langfuse.recording.sources.score import Score
-from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Issue, Refusal, invalid_data
+from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Issue, Refusal, invalid_data
 
 _TEXT_LIMIT = 500
 _INGESTION_LIMIT = int(4.5 * 1024 * 1024)
@@ -35,7 +35,7 @@ class Scores:
             Endpoint("POST", "/ingestion", self._ingest, limit=_INGESTION_LIMIT),
         ]
 
-    def _create(self, call: Call) -> httpx.Response:
+    def _create(self, call: ApiCall) -> httpx.Response:
         body = call.json()
         if isinstance(body, list):
             return self._create_many(body)
@@ -57,13 +57,13 @@ class Scores:
             return httpx.Response(207, json=counts)
         return httpx.Response(202, json={"message": "Accepted"})
 
-    def _delete(self, call: Call) -> httpx.Response:
+    def _delete(self, call: ApiCall) -> httpx.Response:
         with self._lock:
             self.log[:] = [score for score in self.log if score.id != call.segments["id"]]
         message = "Score deletion request received successfully. Score deletion is an asynchronous process."
         return httpx.Response(202, json={"message": message})
 
-    def _ingest(self, call: Call) -> httpx.Response:
+    def _ingest(self, call: ApiCall) -> httpx.Response:
         batch = call.fields().get("batch")
         if not isinstance(batch, list):
             answer = {"message": "Invalid request data", "errors": ["Invalid input: expected array"]}

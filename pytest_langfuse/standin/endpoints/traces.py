@@ -11,7 +11,7 @@ import httpx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytest_langfuse.standin.endpoints.call import Call, Endpoint, Refusal
+from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Refusal
 from pytest_langfuse.standin.received_export import ReceivedExport
 
 PROTOBUF = "application/x-protobuf"
@@ -38,7 +38,7 @@ class Traces:
             Endpoint("POST", "/otel/v1/metrics", _ignore, limit=None),
         ]
 
-    def _export(self, call: Call) -> httpx.Response:
+    def _export(self, call: ApiCall) -> httpx.Response:
         content_type = call.request.headers.get("content-type", "").lower()
         body = call.body
         if PROTOBUF in content_type:
@@ -60,7 +60,7 @@ class Traces:
         return httpx.Response(200, json={})
 
 
-def _ignore(_call: Call) -> httpx.Response:
+def _ignore(_call: ApiCall) -> httpx.Response:
     """Langfuse takes metrics, because exporters are often configured for both, and keeps none."""
     return httpx.Response(200)
 

@@ -390,8 +390,8 @@ def test_waiting_for_arrivals(server: LangfuseServer, client: http.client.HTTPCo
 def test_a_defect_of_the_stand_in_is_an_answer_too(
     server: LangfuseServer, client: http.client.HTTPConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "stand_in", lambda _request: 1 / 0)
-    assert ask(client, "GET", "/api/public/health") == (500, b"the stand-in Langfuse has a defect")
+    monkeypatch.setattr(StandIn, "__call__", lambda *_: 1 / 0)
+    assert ask(client, "GET", "/api/public/health") == (500, b"internal error of the stand-in Langfuse")
 
 
 def test_threads_that_are_refused_share_one_port(server: LangfuseServer, monkeypatch: pytest.MonkeyPatch) -> None:

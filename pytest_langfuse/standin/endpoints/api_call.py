@@ -67,13 +67,13 @@ class Endpoint:
 
     method: str
     path: str
-    answer: Callable[[Call], httpx.Response]
+    answer: Callable[[ApiCall], httpx.Response]
     limit: int | None = DEFAULT_BODY_LIMIT
     authenticated: bool = True
 
 
 @dataclass
-class Call:
+class ApiCall:
     """A request that matched an endpoint."""
 
     request: httpx.Request

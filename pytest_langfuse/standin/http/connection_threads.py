@@ -1,4 +1,4 @@
-"""Connections of a server: one thread each, and none left when the server stops."""
+"""ConnectionThreads of a server: one thread each, and none left when the server stops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_langfuse.standin.http.listener import Listener, readable
 _numbers = itertools.count(1)
 
 
-class Connections:
+class ConnectionThreads:
     """Accepts connections on `host:port` and hands each to `serve`, in a thread of its own.
 
     `serve(connection, stopping)` returns when it is done with the connection, which is closed then. `stopping` is set
@@ -95,7 +95,7 @@ def _shut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-_living: weakref.WeakSet[Connections] = weakref.WeakSet()
+_living: weakref.WeakSet[ConnectionThreads] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
