@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from naive_bot.bot import answer
 
-# FastAPI's own spans are of no use in Langfuse.
+# Spans of FastAPI itself would be noise in Langfuse.
 app = FastAPI(title="Naive bot", telemetry={"tracing": False})
 
 
@@ -36,7 +36,7 @@ def chat(body: Question) -> dict[str, str]:
 
 @app.post("/feedback", status_code=202)
 def feedback(body: Feedback) -> None:
-    """Note whether an answer helped."""
+    """Score whether an answer helped."""
     get_client().create_score(trace_id=body.trace_id, name="helpful", value=float(body.helpful))
     # The same mistake.
     get_client().flush()
@@ -44,5 +44,5 @@ def feedback(body: Feedback) -> None:
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Whether the service is up."""
+    """Report that the service is up."""
     return {"status": "ok"}

@@ -1,4 +1,4 @@
-"""How a question is answered."""
+"""Answers to questions, with a prompt from Langfuse."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ ARTICLES = {
 
 @observe(as_type="retriever")
 def search(question: str) -> list[str]:
-    """The articles that have to do with a question."""
+    """Return the articles about a question."""
     return [text for word, text in ARTICLES.items() if word in question.lower()]
 
 
 @observe()
 def answer(question: str) -> str:
-    """Answer it."""
+    """Answer a question."""
     # Mistake: without fallback=, the bot has nothing to say while Langfuse is down.
     prompt = get_client().get_prompt("naive-answer", max_retries=0)
     return _complete(prompt.compile(articles=" ".join(search(question))), question)
 
 
 def _complete(system: str, question: str) -> str:
-    """Where a real bot asks its model; this one repeats the articles."""
+    """Repeat the articles, where a real bot would call its model."""
     with get_client().start_as_current_observation(
         name="llm", as_type="generation", model="gpt-4o-mini", input=[system, question]
     ) as generation:

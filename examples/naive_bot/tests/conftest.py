@@ -1,4 +1,4 @@
-"""The service, and a Langfuse that has its prompt."""
+"""A client of the service, and a Langfuse that has its prompt."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from naive_bot.app import app
 
 @pytest.fixture
 def client(langfuse_server: Any) -> TestClient:
-    """A client of the service. A crash is a status of 500, as it is for a customer."""
+    """A client of the service. An unhandled error becomes status 500, as a customer sees it."""
     langfuse_server.stand_in.prompt("naive-answer", "Answer from these articles only:\n{{articles}}")
     return TestClient(app, raise_server_exceptions=False)

@@ -1,4 +1,4 @@
-"""What customers see. Green while Langfuse is well; see the README for what happens when it is not."""
+"""The service as customers see it. The tests pass while Langfuse is up; the README shows what an outage does."""
 
 from __future__ import annotations
 

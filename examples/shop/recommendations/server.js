@@ -1,4 +1,4 @@
-// What goes with a product. Run it with `PORT=8003 npm start`.
+// The recommendation service. Run it with `PORT=8003 npm start`.
 import { createServer } from "node:http";
 
 import { startActiveObservation } from "@langfuse/tracing";
@@ -36,13 +36,13 @@ const server = createServer(async (request, response) => {
     response.writeHead(name === "health" ? 200 : 404).end();
     return;
   }
-  // The gateway's trace; its baggage has the user and the session, which Langfuse's processor takes from there.
+  // The gateway's trace context. Its baggage has the user and the session, which Langfuse's processor reads.
   const caller = propagation.extract(context.active(), request.headers);
   const found = await context.with(caller, () => recommend(sku));
   response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(found));
 });
 
-// A deployment: answer what has been asked, then send what is left.
+// On a deployment: answer the open requests, then send the last spans.
 process.once("SIGTERM", () => {
   server.close(async () => {
     await shutdownTracing();

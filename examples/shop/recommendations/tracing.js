@@ -6,8 +6,8 @@ import { NodeTracerProvider } from "@opentelemetry/sdk-trace-node";
 
 const { version } = JSON.parse(readFileSync(new URL("package.json", import.meta.url)));
 const provider = new NodeTracerProvider({ spanProcessors: [new LangfuseSpanProcessor({ release: version })] });
-// From here on, W3C's traceparent and baggage are what `propagation` reads and writes.
+// From here on, `propagation` reads and writes W3C traceparent and baggage headers.
 provider.register();
 
-/** Sends what is left. */
+/** Send the last spans. */
 export const shutdownTracing = () => provider.shutdown();

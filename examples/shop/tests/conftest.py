@@ -1,4 +1,4 @@
-"""The shop, and the OpenAI that it talks to."""
+"""The shop, and a fake OpenAI that it calls."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from processes import RECOMMENDATIONS, Shop
 
 @pytest.fixture
 def openai_api() -> Iterator[FakeOpenAI]:
-    """OpenAI."""
+    """A fake of OpenAI's API."""
     with fake_openai() as server:
         yield server
 
 
 @pytest.fixture
 def shop(langfuse_process: Any, openai_api: FakeOpenAI, tmp_path: Path) -> Shop:
-    """The shop, none of whose processes runs yet."""
+    """The shop, before any of its processes is started."""
     return Shop(langfuse_process, openai_api.url, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def _packages_of_node() -> None:
-    """What the service in Node needs."""
+    """The packages of the Node service."""
     try:
         install(RECOMMENDATIONS)
     except NpmError as reason:
-        # CI has both: there, a test that can't run is a test that fails.
+        # CI has Node and npm, so a test that cannot run there fails.
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(reason))

@@ -1,4 +1,4 @@
-"""The same trace in another language."""
+"""A trace that continues in another language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request over three processes is one trace."""
+"""A request through three processes, which is one trace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from processes import PATIENCE, Shop
 
 from pytest_langfuse import Observations
 
-#: What anybody can send.
+#: Forged headers, which any browser can send.
 CLAIMS = {
     "x-user-id": "u-2",
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -38,15 +38,15 @@ def test_one_trace_over_gateway_orders_and_worker(
             span ship
               tool book_courier
         """,
-        # What a customer can quote to the support.
+        # The customer can quote it to the support.
         request=response.headers["x-request-id"],
     )
     langfuse_spans.assert_single_trace()
     langfuse_spans.assert_propagated("user_id", "session_id")
     langfuse_spans.assert_flushed()
     assert gateway.lost == orders.lost == worker.lost == []
-    # Each has made its part, and nobody believed the browser.
+    # Each process recorded its part, and none trusted the browser.
     assert [len(app.spans) for app in (gateway, orders, worker)] == [1, 4, 2]
     assert langfuse_spans[0].trace_id not in CLAIMS["traceparent"]
-    # Whose order it is stays in the house.
+    # OpenAI does not learn whose order it is.
     assert [headers["baggage"] for headers in openai_api.headers] == [None]

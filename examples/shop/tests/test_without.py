@@ -1,4 +1,4 @@
-"""What breaks with Langfuse's SDK alone, what a developer reads about it, and that the shop does better."""
+"""Mistakes with Langfuse's SDK alone, their failure messages, and the shop without them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ BASKET = {"skus": ["mug", "tea"]}
 
 
 def check_out(shop: Shop, gateway_app: str) -> None:
-    """Order something, through that gateway."""
+    """Order something through a gateway."""
     orders = shop.orders()
     gateway = shop.gateway(gateway_app, ORDERS_URL=orders.url)
     shop.wait_ready(orders, gateway)
     with shop.customer(gateway, user="u-1", session="s-1") as customer:
         assert customer.post("/checkout", json=BASKET).status_code == 200
-    # As Ctrl-C does: by that, the plain SDK too loses nothing.
+    # SIGINT, as from Ctrl-C: with it, the plain SDK loses nothing either.
     gateway.interrupt()
     gateway.wait(PATIENCE)
     shop.stop(orders)
@@ -70,12 +70,12 @@ def test_the_shop_passes_on_both(shop: Shop, langfuse_spans: Observations) -> No
 
 
 def search(shop: Shop, gateway_app: str) -> list[str]:
-    """Search for something, then deploy anew; returns the names of what was lost."""
+    """Search for something, stop the gateway as a deployment does, and return the names of lost observations."""
     gateway = shop.gateway(gateway_app)
     shop.wait_ready(gateway)
     assert httpx.get(f"{gateway.url}/products?q=mug", trust_env=False).json() == ["mug"]
     shop.stop(gateway)
-    # Whoever traces: a server that was terminated says so.
+    # With and without tracing, the exit status is that of a terminated server.
     assert gateway.returncode == -signal.SIGTERM
     return [observation.name for observation in gateway.lost]
 

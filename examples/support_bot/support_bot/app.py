@@ -48,18 +48,18 @@ def caller(
     x_session_id: Annotated[str | None, Header()] = None,
     x_request_id: Annotated[str | None, Header()] = None,
 ) -> RequestContext:
-    """Whom the request is for. The gateway in front of this service authenticates, and sets these headers."""
+    """Return the user of the request. The gateway in front of this service authenticates, and sets these headers."""
     return RequestContext(user_id=x_user_id, session_id=x_session_id, request_id=x_request_id)
 
 
 def current_bot(request: Request) -> SupportBot:
-    """The bot of this process."""
+    """Return the bot of this process."""
     bot: SupportBot = request.app.state.bot
     return bot
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application; settings come from the environment unless given."""
+    """Create the application; settings come from the environment unless given."""
     settings = settings or Settings.from_environment()
 
     @asynccontextmanager
@@ -72,8 +72,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await asyncio.to_thread(shutdown_tracing)
 
-    # FastAPI 0.142 and later makes spans of its own. They don't go to Langfuse, so a trace's root would have a parent
-    # that is missing there, and Langfuse shows the input and output of a trace only if its root has none.
+    # FastAPI 0.142 and later creates spans, which don't go to Langfuse. The root of a trace would have a parent that
+    # Langfuse lacks, and Langfuse shows the input and output of a trace only if its root has no parent.
     app = FastAPI(title="Support bot", version=__version__, lifespan=lifespan, telemetry={"tracing": False})
 
     @app.post("/chat")
@@ -85,16 +85,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Answer a question, as server-sent events: `started`, then pieces of text, then `done`."""
         events = run_with_context(context, bot.answer, body.question)
         try:
-            # Wait for the first one: only until then can a failure still become a status code.
+            # Wait for the first event: after it, a failure can no longer become a status code.
             first = await anext(events)
         except (openai.OpenAIError, httpx.HTTPError) as error:
-            logger.warning("no answer: %s", error)
+            logger.warning("cannot answer: %s", error)
             raise HTTPException(502, "The assistant can't be reached, please try again.") from error
         return StreamingResponse(_server_sent(first, events), media_type="text/event-stream")
 
     @app.post("/feedback", status_code=202)
     def feedback(body: Feedback) -> None:
-        """Note whether an answer helped, as a score of its trace."""
+        """Score the trace of an answer by whether it helped."""
         get_langfuse_client().create_score(
             trace_id=body.trace_id,
             name="helpful",

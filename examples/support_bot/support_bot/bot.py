@@ -1,4 +1,4 @@
-"""How a question is answered: search, let the model use its tool, stream the answer."""
+"""Answers to questions: search, let the model use its tool, stream the answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SupportBot:
         self._model = settings.model
         self._knowledge = knowledge or KnowledgeBase()
         self._orders = OrderService(http, settings.orders_url)
-        # One pool of connections for everything that the service calls.
+        # One connection pool for every service that is called.
         pool: Any = http
         openai = AsyncOpenAI(api_key=settings.openai_api_key, http_client=pool, max_retries=0)
         # Any: Langfuse's integration takes keywords (name, langfuse_prompt) that OpenAI's types don't know.
@@ -52,7 +52,7 @@ class SupportBot:
         """Stream the answer to a question. Raises `openai.OpenAIError` before the first item if OpenAI fails."""
         langfuse = get_langfuse_client()
         langfuse.update_current_span(input=question)
-        # In a thread: ranking is work for the processor, and prompts come over the network the first time.
+        # In a thread: ranking is CPU-bound, and the first fetch of a prompt goes over the network.
         articles = await asyncio.to_thread(self._knowledge.search, question)
         system, prompt = await asyncio.to_thread(_system_message, articles)
         messages: list[Any] = [{"role": "system", "content": system}, {"role": "user", "content": question}]
@@ -68,7 +68,7 @@ class SupportBot:
         )
         pieces: list[str] = []
         try:
-            # A reader may leave at any yield: closing the stream ends its observation, with what had come until then.
+            # The client may disconnect at any yield. Closing the stream ends its observation with the text so far.
             async with stream:
                 yield Started(langfuse.get_current_trace_id())
                 async for chunk in stream:
@@ -79,7 +79,7 @@ class SupportBot:
             langfuse.update_current_span(output="".join(pieces))
 
     async def _use_tool(self, messages: Sequence[Any]) -> list[Any]:
-        """Ask the model whether it needs the tool; what is to be said to it next."""
+        """Ask the model whether it needs the tool, and return the messages to send next."""
         completion = await self._completions.create(
             name="decide", model=self._model, messages=list(messages), tools=[TOOL]
         )
@@ -98,7 +98,7 @@ class SupportBot:
 
 
 def _system_message(articles: Sequence[Article]) -> tuple[str, Any]:
-    """The system message, and the prompt of Langfuse that it was made from."""
+    """Return the system message and the Langfuse prompt that it comes from."""
     prompt = get_langfuse_client().get_prompt(PROMPT, fallback=FALLBACK_PROMPT, max_retries=0, fetch_timeout_seconds=2)
     text = "\n".join(f"{article.title}: {article.text}" for article in articles) or "(none)"
     return prompt.compile(articles=text), prompt

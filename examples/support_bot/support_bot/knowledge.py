@@ -1,4 +1,4 @@
-"""Retrieval: the help centre's articles, ranked by how many words they share with a question."""
+"""Retrieval of the help centre's articles, ranked by how many words they share with a question."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ARTICLES = (
 
 
 class KnowledgeBase:
-    """Searches articles; holds them in memory."""
+    """A search over articles in memory."""
 
     def __init__(self, articles: Iterable[Article] = ARTICLES) -> None:
         self._articles = [(article, _words(f"{article.title} {article.text}")) for article in articles]
 
     @safe_trace("search", as_type="retriever")
     def search(self, question: str, limit: int = 2) -> list[Article]:
-        """The articles that fit best, best first."""
+        """Return the articles that match best, best first."""
         asked = _words(question)
         ranked = sorted(self._articles, key=lambda entry: len(asked & entry[1]), reverse=True)
         return [article for article, words in ranked[:limit] if asked & words]

@@ -1,4 +1,4 @@
-"""The tool that the model may call: what has become of an order."""
+"""The tool that the model may call: it looks up the status of an order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OrderService:
 
     @safe_trace("order_status", as_type="tool")
     async def status(self, order_id: str) -> dict[str, Any]:
-        """What the order service knows; an order that it doesn't know is an answer, not an error."""
+        """Return the status of an order. An unknown order is an answer, not an error."""
         response = await self._http.get(f"{self._url}/orders/{order_id}")
         if response.status_code == HTTPStatus.NOT_FOUND:
             return {"error": "no such order"}

@@ -1,4 +1,4 @@
-"""What the service needs to know, from environment variables. Langfuse's own variables are read by `init_tracing`."""
+"""Settings of the service from environment variables. `init_tracing` reads Langfuse's own variables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Settings:
     """Settings of the service; times are seconds."""
 
     openai_api_key: str = field(repr=False)
-    #: Where the order service answers.
+    #: Base URL of the order service.
     orders_url: str
     model: str = "gpt-4o-mini"
     #: For one request to OpenAI or to the order service.
@@ -20,7 +20,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings; a missing one is a `RuntimeError` that names it."""
+        """Read the settings. Raise `RuntimeError`, which names them, if some are missing."""
         missing = [name for name in ("OPENAI_API_KEY", "ORDERS_URL") if not variables.get(name)]
         if missing:
             raise RuntimeError(f"set {' and '.join(missing)} in the environment")

@@ -1,4 +1,4 @@
-"""The application as it runs in production; only what is not ours is mocked, at the HTTP edge."""
+"""The application as it runs in production, with external services mocked at the HTTP level."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from support_bot.settings import Settings
 
 @pytest.fixture
 def settings() -> Settings:
-    """Settings as the environment would give them."""
+    """Settings as they would come from the environment."""
     return Settings(openai_api_key="sk-made-up", orders_url="https://orders.example")
 
 
 @pytest.fixture(autouse=True)
 def _traced(langfuse_tracing: object) -> None:
-    """Each test sets tracing up as a fresh process does, and leaves nothing behind."""
+    """Give each test the tracing state of a fresh process."""
 
 
 @pytest.fixture
 def web() -> Iterator[respx.MockRouter]:
-    """Whatever the service calls: a request that no test expects is an error."""
+    """The services that this one calls. A request that a test does not expect is an error."""
     with respx.mock(assert_all_called=True, assert_all_mocked=True) as router:
         yield router
 
@@ -42,13 +42,13 @@ def client(web: respx.MockRouter, settings: Settings) -> Iterator[TestClient]:
 
 @pytest.fixture
 def openai_api(web: respx.MockRouter) -> OpenAIApi:
-    """OpenAI."""
+    """OpenAI's mocked API."""
     return OpenAIApi(web)
 
 
 @pytest.fixture
 def ask(client: TestClient) -> Callable[[str], str]:
-    """Ask the service a question; returns the text of the answer."""
+    """A function that asks the service a question and returns the text of the answer."""
 
     def ask(question: str) -> str:
         response = client.post("/chat", json={"question": question})

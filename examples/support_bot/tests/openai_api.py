@@ -1,4 +1,4 @@
-"""OpenAI's API as it comes over the wire."""
+"""A mock of OpenAI's API at the HTTP level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HEAD = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "gpt-4o-mini-202
 
 
 class OpenAIApi:
-    """Chat completions; its answers are given in the order in which they were asked for here."""
+    """Chat completions. Requests get the queued answers in order."""
 
     def __init__(self, web: respx.MockRouter) -> None:
         self._answers: list[httpx.Response] = []
@@ -22,7 +22,7 @@ class OpenAIApi:
         return self._answers.pop(0)
 
     def decides(self, tool: str | None = None, **arguments: Any) -> None:
-        """The model calls a tool, or none."""
+        """Queue an answer that calls a tool, or none."""
         message: dict[str, Any] = {"role": "assistant", "content": None if tool else "No tool is needed."}
         if tool:
             call = {"name": tool, "arguments": json.dumps(arguments)}
@@ -33,7 +33,7 @@ class OpenAIApi:
         self._answers.append(httpx.Response(200, json=body))
 
     def streams(self, *pieces: str) -> None:
-        """The model answers piece by piece, then says what that used."""
+        """Queue a streamed answer, which ends with its usage."""
         usage = {"prompt_tokens": 60, "completion_tokens": 12, "total_tokens": 72}
         deltas: list[Any] = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces)]
         chunks: list[dict[str, Any]] = [
@@ -46,5 +46,5 @@ class OpenAIApi:
         self._answers.append(httpx.Response(200, text=text, headers={"content-type": "text/event-stream"}))
 
     def fails(self, status: int, message: str) -> None:
-        """OpenAI answers with an error."""
+        """Queue an error."""
         self._answers.append(httpx.Response(status, json={"error": {"message": message, "type": "server_error"}}))

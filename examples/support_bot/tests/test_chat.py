@@ -1,4 +1,4 @@
-"""What Langfuse shows of a conversation."""
+"""A conversation as Langfuse shows it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_every_observation_has_its_user_and_session(
 
     langfuse_spans.assert_propagated("user_id", "session_id")
     assert [trace.user_id for trace in langfuse_spans.traces] == ["u-1", "u-2"]
-    # Each conversation is a trace of its own, and Langfuse shows what was said on the trace itself.
+    # Each conversation is a separate trace, and Langfuse shows its input and output on the trace itself.
     assert [trace.output for trace in langfuse_spans.traces] == ["Hello.", "Hello."]
 
 

@@ -1,4 +1,4 @@
-"""A customer's thumb becomes a score."""
+"""Feedback of a customer becomes a score."""
 
 from __future__ import annotations
 

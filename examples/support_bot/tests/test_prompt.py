@@ -1,4 +1,4 @@
-"""The prompt that Langfuse manages, and what happens without it."""
+"""The prompt that Langfuse manages, and the fallback without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the shop sells."""
+"""The products of the shop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ IN_STOCK = {"mug": 12, "pot": 3, "tea": 40}
 
 @safe_trace("search", as_type="retriever")
 def search(question: str) -> list[str]:
-    """The products that a question is about."""
+    """Return the products that match a question."""
     return [sku for sku, text in PRODUCTS.items() if question.lower() in text.lower()]
 
 
 @safe_trace("stock", as_type="retriever")
 def stock(sku: str) -> int:
-    """How many there are of a product."""
+    """Return how many pieces of a product are in stock."""
     return IN_STOCK.get(sku, 0)

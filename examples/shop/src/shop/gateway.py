@@ -1,4 +1,4 @@
-"""What browsers talk to. Run it with `uvicorn --factory shop.gateway:create_app`."""
+"""The gateway for browsers. Run it with `uvicorn --factory shop.gateway:create_app`."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Basket(BaseModel):
 
 
 def create_app() -> FastAPI:
-    """The application; settings come from the environment."""
+    """Create the application; settings come from the environment."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         init_tracing(release=__version__)
         try:
             async with httpx.AsyncClient(timeout=20.0) as http:
-                # To the hosts of LANGFUSE_PROPAGATE_TO, requests carry the trace, the user and the session.
+                # Requests to the hosts of LANGFUSE_PROPAGATE_TO carry the trace, the user and the session.
                 instrument_httpx(http)
                 app.state.http = http
                 yield
@@ -48,7 +48,7 @@ def create_app() -> FastAPI:
             await asyncio.to_thread(shutdown_tracing)
 
     app = FastAPI(title="Shop", version=__version__, lifespan=lifespan, telemetry={"tracing": False})
-    # Not trusted: what a browser says of users and traces is worth nothing. Who it is, the sign-in knows.
+    # Not trusted: a browser can send any user and trace. The sign-in knows the user.
     app.add_middleware(
         LangfuseASGIMiddleware,
         trusted=False,
@@ -57,7 +57,7 @@ def create_app() -> FastAPI:
         exclude=["/health"],
         send_request_id=True,
     )
-    # The one that is added last comes first.
+    # The middleware added last runs first.
     app.add_middleware(AuthenticationMiddleware, backend=SignIn(setting("SHOP_SECRET")))
 
     @app.get("/products")
@@ -68,25 +68,25 @@ def create_app() -> FastAPI:
     @app.post("/checkout")
     @requires("customer")
     async def checkout(request: Request, basket: Basket) -> Any:
-        """Order what is in the basket."""
+        """Order the contents of the basket."""
         return await _answer(request, "POST", f"{setting('ORDERS_URL')}/orders", json=basket.model_dump())
 
     @app.get("/products/{sku}/recommendations")
     @requires("customer")
     async def recommendations(request: Request, sku: str) -> Any:
-        """What goes with a product."""
+        """Recommend products that go with one."""
         return await _answer(request, "GET", f"{setting('RECOMMENDATIONS_URL')}/recommendations/{sku}")
 
     @app.get("/health")
     def health() -> dict[str, str]:
-        """Whether the service is up."""
+        """Report that the service is up."""
         return {"status": "ok"}
 
     return app
 
 
 async def _answer(request: Request, method: str, url: str, **options: Any) -> Any:
-    """What another service of the shop says."""
+    """Return the answer of another service of the shop."""
     http: httpx.AsyncClient = request.app.state.http
     headers = {"x-request-id": get_request_context().request_id or ""}
     try:

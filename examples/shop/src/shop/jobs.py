@@ -1,4 +1,4 @@
-"""What is done later. Run it with `celery --app shop.jobs worker --loglevel INFO`."""
+"""Background jobs. Run the worker with `celery --app shop.jobs worker --loglevel INFO`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from shop.settings import setting
 
 logger = logging.getLogger(__name__)
 
-#: What the queue is called in LANGFUSE_PROPAGATE_TO, by which user and session go with a job.
+#: Name of the queue in LANGFUSE_PROPAGATE_TO, so that user and session go with a job.
 QUEUE = "//jobs.shop"
 
 
 class TracedTask(Task):
-    """A task that belongs to the trace of whoever has asked for it."""
+    """A task that runs in the trace of its caller."""
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         headers = inject_headers({**(options.pop("headers", None) or {})}, url=QUEUE)
@@ -36,7 +36,7 @@ class TracedTask(Task):
 
 
 def broker() -> dict[str, Any]:
-    """Celery's settings of the broker: a folder unless SHOP_BROKER_URL names a real one."""
+    """Return Celery's broker settings: a folder, unless SHOP_BROKER_URL names a broker."""
     if url := os.environ.get("SHOP_BROKER_URL"):
         return {"broker_url": url}
     folder = setting("SHOP_QUEUE_FOLDER")
@@ -73,5 +73,5 @@ def ship(order: str, skus: list[str]) -> str:
 
 @safe_trace("book_courier", as_type="tool")
 def book_courier(order: str, items: int) -> str:
-    """Have it fetched; returns the parcel's number."""
+    """Book a courier and return the number of the parcel."""
     return f"P-{order}-{items}"

@@ -1,4 +1,4 @@
-"""Takes orders. Run it with `gunicorn "shop.orders:create_app()"`."""
+"""The order service. Run it with `gunicorn "shop.orders:create_app()"`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ MODEL = "gpt-4o-mini"
 
 
 def create_app() -> flask.Flask:
-    """The application; settings come from the environment, OpenAI's among them."""
+    """Create the application; settings, including OpenAI's, come from the environment."""
     init_tracing(release=__version__)
     app = flask.Flask("shop.orders")
-    # Trusted: only the gateway can reach this service, and it passes on nothing that a browser has said.
+    # Trusted: only the gateway can reach this service, and it forwards no tracing headers of browsers.
     app.wsgi_app = LangfuseWSGIMiddleware(app.wsgi_app, trusted=True, exclude=["/health"])  # type: ignore[method-assign]
     openai = OpenAI(api_key=setting("OPENAI_API_KEY"), max_retries=0)
     # Any: Langfuse's integration takes keywords that OpenAI's types don't know.
     completions: Any = openai.chat.completions
-    # Every product is in a warehouse of its own, and each takes its time.
+    # Every product is in a different warehouse, and each takes a while to answer.
     warehouses = ThreadPoolExecutor(4)
 
     @app.post("/orders")
     def order() -> Any:
         skus: list[str] = flask.request.get_json()["skus"]
-        # Python carries the context to no thread of a pool.
+        # Python does not carry the context into the threads of a pool.
         if not all(warehouses.map(carry_context(stock), skus)):
             return {"error": "sold out"}, 409
         completion = completions.create(

@@ -1,4 +1,4 @@
-"""What the services need to know, from environment variables. Langfuse's own are read by `init_tracing`."""
+"""Settings of the services from environment variables. `init_tracing` reads Langfuse's own variables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def setting(name: str) -> str:
-    """A setting; a missing one is a `RuntimeError` that names it."""
+    """Return a setting. Raise `RuntimeError`, which names it, if it is missing."""
     if value := os.environ.get(name):
         return value
     raise RuntimeError(f"set {name} in the environment")

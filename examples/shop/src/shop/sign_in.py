@@ -1,4 +1,4 @@
-"""Who a customer is: the gateway's own authentication, by a token that it has signed."""
+"""Authentication of customers at the gateway, by a signed token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SignIn(AuthenticationBackend):
         self._signer = URLSafeSerializer(secret, salt="sign-in")
 
     def token(self, customer: Customer) -> str:
-        """What the customer's browser sends with each request."""
+        """Return the token that the customer's browser sends with each request."""
         token: str = self._signer.dumps([customer.id, customer.session])
         return token
 

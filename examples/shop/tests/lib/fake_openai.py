@@ -1,4 +1,4 @@
-"""OpenAI's API on loopback: what the shop says to it, and what it answers."""
+"""A fake of OpenAI's API on loopback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWER: dict[str, Any] = {
 
 
 class FakeOpenAI(ThreadingHTTPServer):
-    """Answers every chat completion the same."""
+    """A server that gives every chat completion the same answer."""
 
     daemon_threads = False
 
@@ -31,7 +31,7 @@ class FakeOpenAI(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """For OPENAI_BASE_URL."""
+        """The value of OPENAI_BASE_URL."""
         return f"http://127.0.0.1:{self.server_port}/v1"
 
 
@@ -48,13 +48,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called there
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
         pass
 
 
 @contextmanager
 def fake_openai() -> Iterator[FakeOpenAI]:
-    """Serve it, in a thread of this process."""
+    """Serve the API in a thread of this process."""
     with FakeOpenAI() as server:
         thread = Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

@@ -1,4 +1,4 @@
-"""Installs the packages of the service in Node, once."""
+"""Installation of the packages of the Node service."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 
 
 class NpmError(Exception):
-    """The packages can't be had here; says why."""
+    """The packages cannot be installed. The message has the reason."""
 
 
 def install(folder: Path) -> None:
-    """`npm ci` in `folder`, unless that was done for this lock file. Raises `NpmError`.
+    """Run `npm ci` in `folder` unless it was done for this lock file; several test runs may do so at once.
 
-    From npm's cache where it has the packages. Several test runs may call it at once.
+    Packages come from npm's cache if it has them. Raises `NpmError`.
     """
     if missing := [name for name in ("node", "npm") if shutil.which(name) is None]:
-        raise NpmError(f"there is no {' and no '.join(missing)} in PATH")
+        raise NpmError(f"{' and '.join(missing)} not found in PATH")
     version = _run(["node", "--version"], folder).stdout.strip()
     if int(re.sub(r"v(\d+).*", r"\1", version)) < 20:
-        raise NpmError(f"node is {version}; Langfuse's packages need 20 and later")
+        raise NpmError(f"node is {version}; Langfuse's packages need version 20 or later")
     wanted = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
     installed = folder / "node_modules" / ".installed"
     lock = os.open(folder, os.O_RDONLY)
@@ -42,4 +42,4 @@ def install(folder: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - as above
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - fixed commands

@@ -1,4 +1,4 @@
-"""Starts the processes of the shop, as they run in production."""
+"""The processes of the shop, as they run in production."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from shop.sign_in import Customer, SignIn
 FOLDER = Path(__file__).parents[2]
 RECOMMENDATIONS = FOLDER / "recommendations"
 SECRET = "made-up"
-#: Seconds for a process to start or to end, on a machine that has much else to do.
+#: Seconds for a process to start or to exit on a busy machine.
 PATIENCE = 60.0
 
 
 class Shop:
-    """The shop, of whose processes a test starts those that it needs."""
+    """The shop. A test starts the processes that it needs."""
 
     def __init__(self, langfuse_process: Any, openai_url: str, queue: Path) -> None:
         self._start = langfuse_process.start
@@ -30,7 +30,7 @@ class Shop:
             "OPENAI_BASE_URL": openai_url,
             "LANGFUSE_TRACING_ENVIRONMENT": "production",
             "LANGFUSE_SAMPLE_RATE": "1.0",
-            # So long that nothing is sent before the end: then all that arrives has come by an orderly shutdown.
+            # So long that nothing is sent before the shutdown: what arrives was sent by a graceful shutdown.
             "LANGFUSE_FLUSH_INTERVAL": "300",
             "LANGFUSE_FLUSH_AT": "500",
             "LANGFUSE_PROPAGATE_TO": "127.0.0.1,jobs.shop",
@@ -38,22 +38,22 @@ class Shop:
         }
 
     def gateway(self, app: str = "shop.gateway:create_app", **urls: str) -> Any:
-        """The gateway, on a free port."""
+        """Start the gateway on a free port."""
         factory = ["--factory"] if app.endswith(":create_app") else []
         return self._start("-m", "uvicorn", *factory, app, "--port", "{port}", env={**self._env, **urls})
 
     def orders(self, app: str = "shop.orders:create_app()") -> Any:
-        """Orders, on a free port."""
+        """Start the order service on a free port."""
         options = ["--bind", "127.0.0.1:{port}", "--no-control-socket"]
         return self._start("-m", "gunicorn", app, *options, env=self._env)
 
     def worker(self) -> Any:
-        """The worker."""
+        """Start the worker."""
         options = ["--concurrency", "1", "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
         return self._start("-m", "celery", "--app", "shop.jobs", "worker", *options, env=self._env)
 
     def recommendations(self) -> Any:
-        """The service in Node, on a free port."""
+        """Start the Node service on a free port."""
         env = {**self._env, "PORT": "{port}"}
         return self._start_command("node", "server.js", cwd=RECOMMENDATIONS, env=env)
 
@@ -65,7 +65,7 @@ class Shop:
 
     @staticmethod
     def stop(*apps: Any) -> None:
-        """What a deployment does to what is running."""
+        """Terminate processes, as a deployment does, and wait for them to exit."""
         for app in apps:
             app.terminate()
         for app in apps:
@@ -73,6 +73,6 @@ class Shop:
 
     @staticmethod
     def customer(gateway: Any, user: str, session: str) -> httpx.Client:
-        """The browser of a customer who has signed in."""
+        """Return the browser of a customer who has signed in."""
         token = SignIn(SECRET).token(Customer(user, session))
         return httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {token}"}, trust_env=False)

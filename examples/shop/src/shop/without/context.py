@@ -1,4 +1,4 @@
-"""Orders. Mistake: the threads of a pool know nothing of the request that they work for."""
+"""The order service. Mistake: the threads of a pool lack the context of the request that they work for."""
 
 from __future__ import annotations
 

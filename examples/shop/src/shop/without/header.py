@@ -1,4 +1,4 @@
-"""The gateway. Mistake: nothing tells the other service which trace its request belongs to."""
+"""The gateway. Mistake: its request to the other service does not carry the trace context."""
 
 from __future__ import annotations
 

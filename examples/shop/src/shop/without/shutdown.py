@@ -1,4 +1,4 @@
-"""The gateway. Mistake: nobody sends what is left when a deployment terminates it."""
+"""The gateway. Mistake: it does not send its last spans when a deployment terminates it."""
 
 from __future__ import annotations
 
