@@ -1,4 +1,4 @@
-"""The environment variables of a captured test."""
+"""Environment variables for captured tests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NOWHERE = "http://127.0.0.1:9"
 
 @contextmanager
 def environment(*, everywhere: bool) -> Iterator[None]:
-    """Set what a captured client needs and the environment lacks, inside the block.
+    """Set the variables that a captured client needs and the environment lacks, inside the block.
 
-    `LANGFUSE_TIMEOUT=1` keeps an outage test short (a client keeps the timeout that it was built with); the keys let
-    a client be built where no secrets are. With `everywhere`, subprocesses must not reach the real Langfuse either.
+    `LANGFUSE_TIMEOUT=1` keeps an outage test short, since a client keeps the timeout that it was built with. The keys
+    let a client be built without secrets. `everywhere` also keeps subprocesses away from the real Langfuse.
     """
     from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
 

@@ -1,4 +1,4 @@
-"""The fixtures, which only hand out what a captured test has."""
+"""The fixtures: each hands out a part of the captured test."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 class ClientFactory(Protocol):
-    """Builds a client with the given settings."""
+    """Builds a Langfuse client."""
 
     def __call__(self, **settings: Any) -> Langfuse:
-        """Build it."""
+        """Build a client with these settings."""
 
 
 def _captured_test(request: pytest.FixtureRequest) -> CapturedTest:
-    # One that is requested at run time (`request.getfixturevalue`) captures the test from here on.
+    # A fixture that is requested at run time (`request.getfixturevalue`) captures the test from here on.
     return request.config.stash[session_key].captured(request.node.nodeid)
 
 
 @pytest.fixture
 def langfuse_spans(request: pytest.FixtureRequest) -> Observations:
-    """What this test sent to Langfuse: a live sequence of observations, with assertions.
+    """The observations that this test sent to Langfuse: a live sequence with assertions.
 
     Example: `langfuse_spans.assert_tree("span answer")`. See `pytest_langfuse.Observations`.
     """
@@ -46,7 +46,7 @@ def langfuse_spans(request: pytest.FixtureRequest) -> Observations:
 
 @pytest.fixture
 def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
-    """Langfuse's REST API for this test: a `respx.MockRouter`; what has no route is answered by the stand-in.
+    """Langfuse's REST API for this test, a `respx.MockRouter`. The stand-in answers requests that have no route.
 
     `langfuse_api.prompt("greeting", "Hello {{name}}")` adds a prompt. Needs the extra: `pytest-langfuse[respx]`.
     """
@@ -54,35 +54,35 @@ def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
     from pytest_langfuse.standin.api_router import build_router
 
     with build_router(_captured_test(request).stand_in) as router, asked_first(router.handler):
-        # During an outage test this is the way over the socket, on which requests meet the fault.
+        # During an outage this is the way over the socket, where requests meet the fault.
         router.base_handler = base_handler
         yield router
 
 
 @pytest.fixture
 def langfuse_server(request: pytest.FixtureRequest) -> LangfuseServer:
-    """A Langfuse on a real socket of this machine, to which the app really exports during this test.
+    """A stand-in Langfuse on a real socket of this machine, to which the app exports during this test.
 
-    `langfuse_server.url` is its base URL, `langfuse_server.spans` what has arrived, with all assertions.
+    `langfuse_server.url` is its base URL, `langfuse_server.spans` the observations that arrived, with all assertions.
     """
     return _captured_test(request).server
 
 
 @pytest.fixture
 def langfuse_outage(request: pytest.FixtureRequest) -> OutageControl:
-    """Outages of Langfuse during this test, those of its marker included.
+    """Outages of Langfuse during this test, including those of its marker.
 
-    `with langfuse_outage("hang"): ...` begins one. `langfuse_outage.attempts` counts what was tried, `.refused` what
-    Langfuse did not take; `.recover()` ends it.
+    `with langfuse_outage("hang"): ...` begins one. `langfuse_outage.attempts` counts the requests that were tried,
+    `.refused` those that Langfuse did not accept; `.recover()` ends the outages.
     """
     return _captured_test(request).outages
 
 
 @pytest.fixture
 def langfuse_process(request: pytest.FixtureRequest) -> Iterator[Processes]:
-    """Applications in processes of their own: `app = langfuse_process.start("-m", "uvicorn", "shop:app")`.
+    """Runs applications in subprocesses: `app = langfuse_process.start("-m", "uvicorn", "shop:app")`.
 
-    Their observations arrive in `langfuse_spans`; `app.lost` names those that a process ended and never sent.
+    Their observations arrive in `langfuse_spans`; `app.lost` holds those that ended and never arrived.
     """
     processes = _captured_test(request).processes
     yield processes
@@ -91,9 +91,9 @@ def langfuse_process(request: pytest.FixtureRequest) -> Iterator[Processes]:
 
 @pytest.fixture
 def langfuse_clock() -> Iterator[Clock]:
-    """A clock that stands still for the app and the circuit breaker, until `langfuse_clock.advance(seconds=300)`.
+    """A frozen clock for the app and the circuit breaker; `langfuse_clock.advance(seconds=300)` moves it.
 
-    The timers of the SDK, of HTTP clients, asyncio and threads go on in real time.
+    The timers of the SDK, of HTTP clients, asyncio and threads run in real time.
     """
     from pytest_langfuse.outage.clock import frozen_clock
 
@@ -103,10 +103,10 @@ def langfuse_clock() -> Iterator[Clock]:
 
 @pytest.fixture
 def langfuse_fresh_client(request: pytest.FixtureRequest) -> Iterator[ClientFactory]:
-    """Langfuse's and OpenTelemetry's globals as on a fresh interpreter, for tests of set-up code itself.
+    """Langfuse's and OpenTelemetry's globals as in a fresh interpreter, for tests of set-up code.
 
-    Restored afterwards; clients that the test built are shut down, no processor or thread stays behind.
-    The value builds a client: `langfuse_fresh_client(environment="staging")` is `Langfuse(environment="staging")`.
+    They are restored afterwards, and the clients that the test built are shut down with their processors and threads.
+    The fixture builds a client: `langfuse_fresh_client(environment="staging")` is `Langfuse(environment="staging")`.
     """
     from langfuse import Langfuse
 
@@ -123,9 +123,9 @@ def langfuse_fresh_client(request: pytest.FixtureRequest) -> Iterator[ClientFact
 
 @pytest.fixture
 def langfuse_tracing(request: pytest.FixtureRequest) -> Iterator[ClientFactory]:
-    """The production singleton as on a fresh interpreter, captured, and undone afterwards.
+    """The production singleton as in a fresh interpreter, captured, and removed after the test.
 
-    `langfuse_tracing(environment="staging")` installs it, as `init_tracing(...)` of the code under test does.
+    `langfuse_tracing(environment="staging")` installs it, as does `init_tracing(...)` in the code under test.
     """
     from pytest_langfuse.recording.sdk import fresh_globals
     from pytest_langfuse.tracing import init_tracing

@@ -1,6 +1,6 @@
-"""The pytest plugin: its options, markers, fixtures and the hooks that are not those of one run.
+"""The pytest plugin: options, markers and fixtures.
 
-`CaptureSession`, registered for each run, carries all other hooks.
+The hooks that capture tests are those of `CaptureSession`, which is registered for each run.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = [
 
 MARKERS = (
     "langfuse_outage(fault, ..., after=0, times=None, delay=None, rate=1.0, seed=0, retry_after=None, paths=None, "
-    "required=True): run the test while Langfuse fails; with several faults, once under each. Stacked markers are in "
-    "force together. See docs/outages.md."
+    "required=True): run the test while Langfuse fails; with several faults, once under each. Stacked markers apply "
+    "together. See docs/outages.md."
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare options and their ini twins."""
+    """Declare the options and their ini twins."""
     add_options(parser)
 
 
@@ -53,7 +53,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare markers; open the session of a plugin that was loaded too late for the hook above (`pytest_plugins`)."""
+    """Declare the markers; open the session here if a conftest loaded the plugin, too late for the hook above."""
     config.addinivalue_line("markers", MARKERS)
     CaptureSession.of(config)
 

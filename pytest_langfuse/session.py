@@ -235,14 +235,14 @@ class CaptureSession:
         return report
 
     def _describe(self, report: pytest.TestReport, item: pytest.Item, test: CapturedTest) -> None:
-        from pytest_langfuse.report.section import add_section
+        from pytest_langfuse.report.trace_section import add_trace_section
 
         verbose = self._config.get_verbosity()
-        add_section(report, test.source, self.options.show, verbose=verbose)
+        add_trace_section(report, test.source, self.options.show, verbose=verbose)
         if test.apps and report.failed:
-            from pytest_langfuse.report.process_output import add_sections
+            from pytest_langfuse.report.process_sections import add_process_sections
 
-            add_sections(report, test.apps, whole=verbose > 1)
+            add_process_sections(report, test.apps, whole=verbose > 1)
         if self._suite_faults:
             from pytest_langfuse.outage.suite import FAULT
             from pytest_langfuse.report.degradation import add_degradation

@@ -1,4 +1,4 @@
-"""The degradation report: what a suite did under an outage that it does not do while Langfuse is well."""
+"""The degradation report: the tests that did worse under an outage than in the last healthy run."""
 
 from __future__ import annotations
 
@@ -18,18 +18,26 @@ if TYPE_CHECKING:
 _CACHE = "langfuse/healthy"
 
 #: The attribute with which a test's report carries the fault, `lost` and `blocked` to the process that prints.
-ATTRIBUTE = "pytest_langfuse_outage"
+_ATTRIBUTE = "pytest_langfuse_outage"
 
 
 def add_degradation(report: pytest.TestReport, fault: str, *, lost: int, blocked: object | None) -> None:
     """Note on the report of a test under `fault` how many observations were lost, and where the test was blocked."""
     details = {"fault": fault, "lost": lost, "blocked": str(blocked) if blocked is not None else None}
-    setattr(report, ATTRIBUTE, details)
+    setattr(report, _ATTRIBUTE, details)
+
+
+def outage_details(report: pytest.TestReport) -> Mapping[str, Any]:
+    """Return what `add_degradation` noted; empty for a test that ran without an outage of the suite."""
+    return getattr(report, _ATTRIBUTE, None) or {}
 
 
 @dataclass(slots=True)
-class Run:
-    """One test of the run. `duration` is in seconds, `lost` counts observations that Langfuse did not accept."""
+class TestRun:
+    """One test of the run, under one fault.
+
+    `duration` is in seconds, `lost` counts the observations that Langfuse did not accept.
+    """
 
     test: str
     fault: str | None = None
@@ -41,7 +49,7 @@ class Run:
     healthy_duration: float | None = None
 
     def changed(self, max_slowdown: float) -> str | None:
-        """How the test is worse than while Langfuse is well; `None` if it is not."""
+        """Return how the test did worse than in the healthy run, or `None` if it did not."""
         before = self.healthy_outcome
         if self.outcome != (before or "passed"):
             return f"{before or 'no healthy run'} -> {self.outcome}"
@@ -58,21 +66,21 @@ class Degradation:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, TestRun] = {}
         self._cached = True
-        #: Why there are no JSON lines although they were asked for.
+        #: Why the JSON lines that were asked for are missing.
         self._not_written: str | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take one phase of one test into account, and tell the runs of one test apart: `test_it[hang]`."""
-        details: Mapping[str, Any] = getattr(report, ATTRIBUTE, None) or {}
+        """Add one phase of a test to its run; name the runs of one test apart, such as `test_it[hang]`."""
+        details = outage_details(report)
         test, fault = report.nodeid, details.get("fault")
         if fault is not None:
-            # Here and not where the report is made: xdist's worker insists on the item's own id.
+            # Not where the report is made: xdist's worker insists on the id of the item.
             path, line, domain = report.location
             report.nodeid, report.location = f"{test}[{fault}]", (path, line, f"{domain}[{fault}]")
-        run = self._runs.setdefault(report.nodeid, Run(test, fault))
+        run = self._runs.setdefault(report.nodeid, TestRun(test, fault))
         run.duration += report.duration
         if report.outcome == "failed" or (report.outcome == "skipped" and run.outcome == "passed"):
             run.outcome = report.outcome
@@ -80,16 +88,12 @@ class Degradation:
         run.blocked = details.get("blocked") or run.blocked
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Keep a healthy run for later comparison; compare a run in an outage, which fails if a test is worse off."""
+        """Keep a healthy run for comparison; fail a run in an outage in which a test did worse."""
         cache = getattr(session.config, "cache", None)
         if self._options.outage is None:
             self._remember(cache)
         elif not self._settle(cache) and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Print the report."""
-        self._write(terminalreporter)
 
     def _remember(self, cache: pytest.Cache | None) -> None:
         if cache is not None and self._runs:
@@ -99,7 +103,7 @@ class Degradation:
     def _settle(self, cache: pytest.Cache | None) -> bool:
         """Compare with the last healthy run and append the JSON lines.
 
-        Returns whether no test is worse off and the lines could be written.
+        Returns whether no test did worse and the lines were written.
         """
         self._cached = cache is not None
         healthy = _healthy(cache) if cache is not None else {}
@@ -114,7 +118,9 @@ class Degradation:
         degraded = any(run.changed(self._options.max_slowdown) is not None for run in self._under_outage())
         return not degraded and self._not_written is None
 
-    def _write(self, terminal: TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """Print the report."""
+        terminal = terminalreporter
         if self._not_written is not None:
             terminal.write_line(self._not_written, red=True)
         runs = list(self._under_outage())
@@ -133,7 +139,7 @@ class Degradation:
                 line = {"kind": "outage", **asdict(run), "degraded": run.changed(self._options.max_slowdown)}
                 file.write(json.dumps(line) + "\n")
 
-    def _write_fault(self, terminal: TerminalReporter, fault: str, runs: list[Run]) -> None:
+    def _write_fault(self, terminal: TerminalReporter, fault: str, runs: list[TestRun]) -> None:
         worse = [(run, change) for run in runs if (change := run.changed(self._options.max_slowdown)) is not None]
         lost = sum(run.lost for run in runs)
         count = f"{len(worse)} of {len(runs)}" if worse else f"none of {len(runs)}"
@@ -145,12 +151,12 @@ class Degradation:
             if run.blocked is not None:
                 terminal.write_line(f"    {run.blocked}")
 
-    def _under_outage(self) -> Iterator[Run]:
+    def _under_outage(self) -> Iterator[TestRun]:
         return (run for run in self._runs.values() if run.fault is not None)
 
 
 def _healthy(cache: pytest.Cache) -> dict[str, tuple[str, float]]:
-    """Outcome and duration by test. What another version may have written there is left out."""
+    """Return outcome and duration by test, without entries in the format of another version."""
     cached = cache.get(_CACHE, {})
     entries = cached.items() if isinstance(cached, dict) else ()
     return {test: (entry[0], entry[1]) for test, entry in entries if _is_entry(entry)}

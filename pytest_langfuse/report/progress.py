@@ -1,4 +1,4 @@
-"""`--langfuse-outage` with several faults: a line as each of them begins, since a run of all of them takes minutes."""
+"""The progress of `--langfuse-outage` with several faults, a run that takes minutes: a line as each fault begins."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from pytest_langfuse.outage.suite import FAULT
-from pytest_langfuse.report.degradation import ATTRIBUTE
+from pytest_langfuse.report.degradation import outage_details
 
 
 class Progress:
-    """Says which fault is in force; under xdist, where tests of two faults overlap, as the first result comes in."""
+    """Prints each fault as it begins; with xdist, where tests of two faults overlap, when its first result arrives."""
 
     def __init__(self, config: pytest.Config, faults: Sequence[str]) -> None:
         self._config = config
@@ -20,13 +20,13 @@ class Progress:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        """Before pytest writes anything of the test."""
+        """Announce the fault of a test before pytest writes anything about the test."""
         self._announce(item.stash.get(FAULT, None))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A worker's test."""
-        self._announce((getattr(report, ATTRIBUTE, None) or {}).get("fault"))
+        """Announce the fault of a test that ran in a worker."""
+        self._announce(outage_details(report).get("fault"))
 
     def _announce(self, fault: str | None) -> None:
         if fault is None or fault in self._begun:
@@ -35,6 +35,6 @@ class Progress:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None and self._config.get_verbosity() >= 0:
             if (writer := self._config.get_terminal_writer()).width_of_current_line and not terminal.currentfspath:
-                # Behind the dots of a run with xdist, which pytest's own `write_line` goes on from.
+                # With xdist, pytest's own `write_line` would continue the line of dots.
                 writer.line()
             terminal.write_line(f"Langfuse outage {self._faults.index(fault) + 1} of {len(self._faults)}: {fault}")

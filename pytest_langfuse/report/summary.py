@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from pytest_langfuse.options import Show
 
-#: Title of the section that a test's report carries.
-SECTION = "Langfuse trace"
+#: The title of the section with a test's trace.
+TRACE_SECTION = "Langfuse trace"
 
 
 def write_summary(terminal: TerminalReporter, counts: Iterable[Mapping[str, int]], show: Show) -> None:
@@ -44,8 +44,8 @@ def _write_passed(terminal: TerminalReporter) -> None:
     # Pytest itself prints the sections of failed tests only, except with -rP.
     for report in terminal.stats.get("passed", ()):
         for title, text in report.sections:
-            if title == SECTION and report.when == "call":
-                terminal.write_sep("-", f"{SECTION}: {report.nodeid}")
+            if title == TRACE_SECTION and report.when == "call":
+                terminal.write_sep("-", f"{TRACE_SECTION}: {report.nodeid}")
                 terminal.write_line(text)
 
 

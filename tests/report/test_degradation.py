@@ -137,8 +137,8 @@ def test_an_unknown_fault(app: pytest.Pytester, value: str, ini: bool) -> None:
 @pytest.mark.parametrize(
     ("file", "why"),
     [
-        ("nowhere/lines.jsonl", "is in a folder that does not exist"),
-        (".", "is a folder; name a file in it"),
+        ("nowhere/lines.jsonl", "is in a directory that does not exist"),
+        (".", "is a directory; name a file in it"),
     ],
 )
 @pytest.mark.parametrize("ini", [False, True], ids=["option", "ini"])

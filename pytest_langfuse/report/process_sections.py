@@ -1,4 +1,4 @@
-"""What the processes of a failing test have printed: a section of its report for each."""
+"""The output of a failing test's processes: one section of its report for each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pytest_langfuse.process.output import last_lines
 if TYPE_CHECKING:
     import pytest
 
-#: Lines that a section shows without -vv.
+#: How many lines a section shows without -vv.
 _LINES = 100
 
 
-def add_sections(report: pytest.TestReport, apps: Iterable[App], *, whole: bool) -> None:
-    """Show the output of each process, and how it ended; of much of it the last lines, unless `whole`."""
+def add_process_sections(report: pytest.TestReport, apps: Iterable[App], *, whole: bool) -> None:
+    """Add a section for each process with its output and how it ended; only the last lines unless `whole`."""
     for app in apps:
         text = app.output if whole else last_lines(app.output, _LINES)
         report.sections.append((f"Langfuse process `{app.label}` {app.how_it_ended}", text or "(it printed nothing)"))
