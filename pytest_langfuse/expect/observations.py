@@ -99,7 +99,7 @@ class Observations(ObservationSequence):
         """
         __tracebackhide__ = True
         if order not in ("start", "any"):
-            raise ValueError(f"order is 'start' or 'any', not {order!r}")
+            raise ValueError(f"order must be 'start' or 'any', not {order!r}")
         self._compare(literal, values, order=order, contained=False)
 
     def assert_contains(self, literal: str, /, **values: Any) -> None:
@@ -130,7 +130,7 @@ class Observations(ObservationSequence):
         """
         __tracebackhide__ = True
         if not fields:
-            raise TypeError("assert_propagated() needs the fields to look at, such as 'user_id'")
+            raise TypeError("assert_propagated() needs at least one field, such as 'user_id'")
         keys = [propagated_key(field) for field in fields]
         self._need_any()
         sentences = [text for key in keys for text in gaps(self.traces, key, value, current().width)]
@@ -144,7 +144,7 @@ class Observations(ObservationSequence):
         traces = self.traces
         if len(traces) > 1:
             sentences = [_trace_and_roots(trace) for trace in traces]
-            why = "was the context lost over a thread or task, or a header not passed on?"
+            why = "was the context lost in a thread or task, or a header not passed on?"
             self._fail(f"{len(traces)} traces, expected one ({why}):", sentences)
 
     def assert_flushed(self) -> None:
@@ -164,7 +164,7 @@ class Observations(ObservationSequence):
         """
         __tracebackhide__ = True
         if not secrets or not all(secrets):
-            raise ValueError("assert_not_exported() needs the texts to look for, which are not empty")
+            raise ValueError("assert_not_exported() needs at least one text, and none may be empty")
         bodies = list(self._source.wire())
         if not bodies and not self._source.unexported():
             self._need_any()
@@ -196,4 +196,4 @@ def explain_equality(left: object, right: object) -> list[str] | None:
 def _trace_and_roots(trace: Trace) -> str:
     roots = ", ".join(f"{root.type} {name_in_sentence(root.name)}" for root in trace.roots)
     count = len(trace.observations)
-    return f"{trace_label(trace)}: {count} observation{'' if count == 1 else 's'} from {roots} on"
+    return f"{trace_label(trace)}: {count} observation{'' if count == 1 else 's'} starting with {roots}"

@@ -34,7 +34,7 @@ class Selector:
     def __init__(self, selector: str, fields: Mapping[str, Any]) -> None:
         if not isinstance(selector, str):
             # For callers without a type checker.
-            raise TypeError(f"a selector is a str, not {type(selector).__name__}")
+            raise TypeError(f"a selector must be a str, not {type(selector).__name__}")
         used = {name for name in _PLACEHOLDER.findall(selector) if name in fields} if fields else set()
         self._line = _line(selector, {name: fields[name] for name in used})
         if further := tuple(_equality(name, value) for name, value in fields.items() if name not in used):

@@ -61,9 +61,9 @@ class ObservationSequence(Sequence[Observation]):
         if not captured:
             self._need_any()
         if found:
-            return self._fail(f"{len(found)} observations are `{select.text}`, expected one.", [], show=captured)
+            return self._fail(f"{len(found)} observations match `{select.text}`, expected one.", [], show=captured)
         closest = select.closest(captured, current().width)
-        return self._fail(f"no observation is `{select.text}`{':' if closest else '.'}", closest, show=captured)
+        return self._fail(f"no observation matches `{select.text}`{':' if closest else '.'}", closest, show=captured)
 
     def all(self, selector: str = "any *", /, **fields: Any) -> list[Observation]:
         """All observations that `selector` and `fields` name, perhaps none; see `one`."""
@@ -153,7 +153,7 @@ class ObservationSequence(Sequence[Observation]):
         """
         __tracebackhide__ = True
         if not _is_count(count):
-            raise ValueError(f"wait_for(count={count!r}): expected how many observations, 1 or more")
+            raise ValueError(f"wait_for(count={count!r}): count must be an integer of at least 1")
         select, end = Selector(selector, fields), _now() + timeout
         while True:
             found = select(self._source.observations())
@@ -164,8 +164,8 @@ class ObservationSequence(Sequence[Observation]):
                 break
             self._source.wait(min(left, _NAP))
         captured = self._source.observations()
-        what = f"{len(found)} of {count}" if count > 1 else "no"
-        return self._fail(f"waited {timeout:g} s, {what} `{select.text}` arrived.", [], show=captured)
+        what = f"{len(found)} of {count} observations" if count > 1 else "no observation"
+        return self._fail(f"timed out after {timeout:g} s: {what} matching `{select.text}` arrived.", [], show=captured)
 
     # -- failing -------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ class Occurrence:
     place: str | None = None
 
     def __str__(self) -> str:
-        where = f"{self.span}, {self.place}" if self.span is not None else "in no span that could be made out"
+        where = f"{self.span}, {self.place}" if self.span is not None else "outside any span that could be decoded"
         return f"exporter {self.exporter}, {where}"
 
 

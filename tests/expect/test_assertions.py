@@ -119,18 +119,18 @@ def test_one():
 def test_one_of_none():
     assert failure(captured(TREE).one, "generation llm", model="gpt-3") == text(
         """
-        no observation is `generation llm model=gpt-3`:
+        no observation matches `generation llm model=gpt-3`:
           llm: model is 'gpt-4o', expected 'gpt-3'
           llm: model is 'gpt-4o-mini', expected 'gpt-3'
         """
         + SHOWN.replace("\n", "\n        ")
     )
     assert failure(captured(TREE).one, "tool search").startswith(
-        "no observation is `tool search`:\n  search: type is retriever, expected tool\n\nCaptured:"
+        "no observation matches `tool search`:\n  search: type is retriever, expected tool\n\nCaptured:"
     )
     assert failure(captured(TREE, unexported=[FILTERED]).one, 'span "GET /x"') == text(
         """
-        no observation is `span "GET /x"`.
+        no observation matches `span "GET /x"`.
         """
         + SHOWN.replace("\n", "\n        ")
         + """
@@ -143,7 +143,7 @@ def test_one_of_none():
 
 def test_one_of_several():
     assert failure(captured(TREE).one, "generation llm") == text(
-        "2 observations are `generation llm`, expected one.\n" + SHOWN
+        "2 observations match `generation llm`, expected one.\n" + SHOWN
     )
 
 
@@ -237,7 +237,7 @@ def test_propagation_of_nothing():
     assert failure(of([]).assert_propagated, "user_id") == NOTHING
     with pytest.raises(LiteralError, match="unknown key 'usr_id', did you mean 'user_id'"):
         captured(TREE).assert_propagated("usr_id")
-    with pytest.raises(TypeError, match="needs the fields to look at"):
+    with pytest.raises(TypeError, match="needs at least one field"):
         captured(TREE).assert_propagated()
 
 
@@ -255,9 +255,9 @@ def test_single_trace():
         captured("span answer\n  tool a\ngeneration llm", unexported=[FILTERED]).assert_single_trace
     ) == text(
         """
-        2 traces, expected one (was the context lost over a thread or task, or a header not passed on?):
-          answer: 2 observations from span answer on
-          llm: 1 observation from generation llm on
+        2 traces, expected one (was the context lost in a thread or task, or a header not passed on?):
+          answer: 2 observations starting with span answer
+          llm: 1 observation starting with generation llm
 
         Not exported:
           `GET /x` was recorded but not exported: default span filter
@@ -360,7 +360,7 @@ def test_every_place_is_named_and_the_text_is_masked():
           'hu******': exporter Langfuse, call ******** now, its status message
           'hu******': exporter Langfuse, call ******** now, attribute ********.key
           'hu******': exporter Langfuse, call ******** now, event exception, attribute stack
-          'hu******': exporter Console, in no span that could be made out
+          'hu******': exporter Console, outside any span that could be decoded
         """
     )
 
@@ -371,9 +371,9 @@ def test_a_short_text_is_masked_as_a_whole():
 
 
 def test_nothing_to_look_for_or_in():
-    with pytest.raises(ValueError, match="needs the texts to look for"):
+    with pytest.raises(ValueError, match="needs at least one text"):
         captured(TREE).assert_not_exported()
-    with pytest.raises(ValueError, match="needs the texts to look for"):
+    with pytest.raises(ValueError, match="needs at least one text"):
         captured(TREE).assert_not_exported("a", "")
     assert failure(of([]).assert_not_exported, "s3cret") == NOTHING
     of([], unexported=[FILTERED]).assert_not_exported("s3cret")
@@ -418,7 +418,7 @@ def test_wait_in_vain():
     observations = captured("span a\n  tool b", unexported=[UNENDED])
     assert failure(observations.wait_for, "generation llm", timeout=0.01) == text(
         """
-        waited 0.01 s, no `generation llm` arrived.
+        timed out after 0.01 s: no observation matching `generation llm` arrived.
 
         Captured:
           span a
@@ -429,9 +429,12 @@ def test_wait_in_vain():
         """
     )
     assert failure(observations.wait_for, count=3, timeout=0).startswith(
-        "waited 0 s, 2 of 3 `any *` arrived.\n\nCaptured:"
+        "timed out after 0 s: 2 of 3 observations matching `any *` arrived.\n\nCaptured:"
     )
-    assert failure(of([]).wait_for, count=1, timeout=0) == f"waited 0 s, no `any *` arrived.\n\n{NOTHING}"
+    assert (
+        failure(of([]).wait_for, count=1, timeout=0)
+        == f"timed out after 0 s: no observation matching `any *` arrived.\n\n{NOTHING}"
+    )
 
 
 def test_a_frozen_clock_does_not_make_a_wait_endless(monkeypatch):
@@ -453,7 +456,7 @@ def test_a_frozen_clock_does_not_make_a_wait_endless(monkeypatch):
 
 
 def test_options_are_checked():
-    with pytest.raises(ValueError, match=r"^order is 'start' or 'any', not 'random'$"):
+    with pytest.raises(ValueError, match=r"^order must be 'start' or 'any', not 'random'$"):
         captured(TREE).assert_tree(TREE, order="random")
     with pytest.raises(LiteralError, match="the literal has no observation to look for"):
         captured(TREE).assert_contains("# nothing")

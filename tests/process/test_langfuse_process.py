@@ -113,7 +113,7 @@ def test_waits_for_what_another_process_will_send(langfuse_process, langfuse_spa
     (path.parent / "go").touch()
 
     assert len(langfuse_spans.wait_for("span s*", count=3, timeout=20)) == 3
-    with pytest.raises(TreeMismatch, match=r"waited 0\.01 s, 3 of 4 `span s\*` arrived"):
+    with pytest.raises(TreeMismatch, match=r"timed out after 0\.01 s: 3 of 4 observations matching `span s\*` arrived"):
         langfuse_spans.wait_for("span s*", count=4, timeout=0.01)
 
 

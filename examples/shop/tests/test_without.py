@@ -32,9 +32,9 @@ def test_a_header_is_not_passed_on(shop: Shop, langfuse_spans: Observations) -> 
     with pytest.raises(AssertionError) as split:
         langfuse_spans.assert_single_trace()
     assert str(split.value).splitlines() == [
-        "2 traces, expected one (was the context lost over a thread or task, or a header not passed on?):",
-        "  checkout: 1 observation from span checkout on",
-        "  POST /orders: 4 observations from span POST /orders on",
+        "2 traces, expected one (was the context lost in a thread or task, or a header not passed on?):",
+        "  checkout: 1 observation starting with span checkout",
+        "  POST /orders: 4 observations starting with span POST /orders",
     ]
     with pytest.raises(AssertionError, match="user_id in trace POST /orders: not set on POST /orders, stock, thank"):
         langfuse_spans.assert_propagated("user_id")
@@ -49,10 +49,10 @@ def test_a_thread_without_context(shop: Shop, langfuse_spans: Observations) -> N
     with pytest.raises(AssertionError) as split:
         langfuse_spans.assert_single_trace()
     assert str(split.value).splitlines() == [
-        "3 traces, expected one (was the context lost over a thread or task, or a header not passed on?):",
-        "  order: 1 observation from span order on",
-        "  stock: 1 observation from retriever stock on",
-        "  stock: 1 observation from retriever stock on",
+        "3 traces, expected one (was the context lost in a thread or task, or a header not passed on?):",
+        "  order: 1 observation starting with span order",
+        "  stock: 1 observation starting with retriever stock",
+        "  stock: 1 observation starting with retriever stock",
     ]
 
 

@@ -62,9 +62,7 @@ class ConditionReader:
             line.position += 1
             key = self._key(line, start)
             if line.peek() not in _BLANK:
-                line.fail(
-                    f"unexpected {line.rest_of_word()!r}", f" behind '!{key.text}', which says that none is there"
-                )
+                line.fail(f"unexpected {line.rest_of_word()!r}", f": '!{key.text}' means \"absent\" and takes no value")
             return Condition(key, "!", None, f"!{key.text}")
         key = self._key(line, start)
         if line.take(_PRESENT):
@@ -99,15 +97,15 @@ class ConditionReader:
             elif part := line.take(_PART):
                 path.append(part[0])
             else:
-                line.fail(f"missing part behind {line.text[text_start : line.position]!r}")
+                line.fail(f"missing part after {line.text[text_start : line.position]!r}")
         text = line.text[text_start : line.position]
         if (known := self._keys.get(text)) is not None:
             return known
         problem = unknown_field(path)
         if problem is None:
             return self._keys.setdefault(text, ConditionKey(text, tuple(path)))
-        behind = line.text[line.position :]
-        if text_start == start and behind[:1] in _BLANK and not _SIGNS.match(behind.lstrip(" \t")):
+        rest = line.text[line.position :]
+        if text_start == start and rest[:1] in _BLANK and not _SIGNS.match(rest.lstrip(" \t")):
             line.position = start
             self._unknown_word(line)
         return line.fail(f"unknown key {text!r}", problem)
@@ -116,9 +114,9 @@ class ConditionReader:
     def _unknown_word(line: LineReader) -> NoReturn:
         word = line.rest_of_word()
         if sign := _SIGNS.match(word):
-            line.fail(f"unexpected operator {sign[0]!r}", ", a key belongs before it")
+            line.fail(f"unexpected operator {sign[0]!r}", ", a key must come before it")
         if word in (ANY_TYPE, *TYPES):
-            line.fail(f"unexpected {word!r}", ", one observation a line")
+            line.fail(f"unexpected {word!r}", ", write one observation per line")
         close = closest(word, FIELDS)
         before = line.text[: line.position].split()
         name = f"{before[-1]} {word}" if len(before) > 1 and before[-2] in (*TYPES, ANY_TYPE) else None
@@ -127,14 +125,14 @@ class ConditionReader:
         if close and name:
             line.fail(f"unknown word {word!r}", f", did you mean '{close}=…', or the name {quoted(name)}?")
         if name:
-            line.fail(f"unknown word {word!r}", f", a name with a space in it is quoted: {quoted(name)}")
+            line.fail(f"unknown word {word!r}", f", quote a name that contains a space: {quoted(name)}")
         line.fail(f"unknown word {word!r}", ", conditions look like model=gpt-4o, output? or !user_id")
 
     def _comparison(self, line: LineReader, key: ConditionKey, sign: str) -> Condition:
         line.skip()
         start = line.position
         if line.at_end():
-            line.fail(f"missing value behind '{key.text}{sign}'", ', an empty string is ""')
+            line.fail(f"missing value after '{key.text}{sign}'", ', an empty string is ""')
         placeholder = line.peek() == "$"
         value, word = (self._placeholder(line), None) if placeholder else line.value()
         text = f"{key.text}{sign}{line.text[start : line.position]}"
@@ -151,7 +149,7 @@ class ConditionReader:
     def _placeholder(self, line: LineReader) -> Any:
         match = line.take(_PLACEHOLDER)
         if match is None:
-            line.fail(f"bad placeholder {line.rest_of_word()!r}", ", a value that starts with $ is quoted")
+            line.fail(f"bad placeholder {line.rest_of_word()!r}", ", quote a value that starts with $")
         name = match[1]
         if name not in self._values:
             if name in _RESERVED:

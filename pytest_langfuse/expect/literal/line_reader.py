@@ -85,7 +85,7 @@ class LineReader:
     def _fail_unclosed(self, problem: str) -> NoReturn:
         hint = f": {self.text[self.position :].rstrip()}"
         if not _START.match(self.follows):
-            hint += ' (a literal with \\n in it is written as a raw string: r"""…""")'
+            hint += ' (write a literal that contains \\n as a raw string: r"""…""")'
         self.fail(problem, hint)
 
     def _unescaped(self, body: str) -> str:
@@ -94,7 +94,7 @@ class LineReader:
             if escape in _SIMPLE_ESCAPES:
                 return _SIMPLE_ESCAPES[escape]
             if len(escape) == 1 or int(escape[1:], 16) > 0x10FFFF:  # noqa: PLR2004 - the last code point
-                self.fail(f"unknown escape '\\{escape}' in quotes", ", a backslash itself is written \\\\")
+                self.fail(f"unknown escape '\\{escape}' in quotes", ", write a backslash as \\\\")
             return chr(int(escape[1:], 16))
 
         text = _ESCAPE.sub(replacement, body)
@@ -115,7 +115,7 @@ class LineReader:
     def _closed(self, value: Any) -> Any:
         """A quote or JSON ends at a space: `"a"b` is a slip."""
         if self.peek() not in ("", " ", "\t"):
-            self.fail(f"unexpected {self.rest_of_word()!r}", " right behind a value, put a space between them")
+            self.fail(f"unexpected {self.rest_of_word()!r}", " right after a value, put a space between them")
         return value
 
     def _json(self) -> Any:

@@ -53,7 +53,7 @@ def parse(literal: str, values: Mapping[str, Any] | None = None) -> ExpectedLine
     """
     if not isinstance(literal, str):
         # For callers without a type checker.
-        raise TypeError(f"a tree literal is a str, not {type(literal).__name__}")
+        raise TypeError(f"a tree literal must be a str, not {type(literal).__name__}")
     if values or len(literal) > _LONGEST_CACHED or type(literal) is not str:
         return _Parser(values or {}).parse(literal)
     return _parse_once(literal)
@@ -103,7 +103,7 @@ class _Parser:
         block = self._block(line, indent)
         if line.take(_GAP):
             if not line.at_end():
-                line.fail(f"unexpected {line.rest_of_word()!r} behind '...'")
+                line.fail(f"unexpected {line.rest_of_word()!r} after '...'")
             block.children_of.gaps |= {len(block.children)}
             block.last = "..."
         elif line.take(_STAR):
@@ -128,7 +128,7 @@ class _Parser:
         if not indent.startswith(block.indent):
             if len(indent) < len(block.indent):
                 line.fail("inconsistent indentation", ": it is indented less than the first line")
-            line.fail("inconsistent indentation", ": tabs and spaces are mixed in another way than above")
+            line.fail("inconsistent indentation", ": tabs and spaces are mixed differently from the lines above")
         if block.last is None or isinstance(block.last, str):
             line.fail("inconsistent indentation", f": nothing can be below a '{block.last}' line")
         if block.last.children or block.last.gaps or block.last.stars:
@@ -139,7 +139,7 @@ class _Parser:
     def _star(self, line: LineReader, block: _IndentedBlock) -> None:
         conditions = self._conditions.read(line)
         if not conditions:
-            line.fail("missing condition behind '*'", ", such as * user_id=u-1")
+            line.fail("missing condition after '*'", ", such as * user_id=u-1")
         block.inherited = (*_inherited(block, conditions), *conditions)
         text = " ".join(condition.text for condition in conditions)
         block.children_of.stars += ((len(block.children), text),)
@@ -152,7 +152,7 @@ class _Parser:
             low = int(count[1])
             high, count_text = None if count[2] else low, count[0]
             if line.at_end():
-                line.fail(f"missing type and name behind {count_text!r}")
+                line.fail(f"missing type and name after {count_text!r}")
         kind = line.word()
         if kind != ANY_TYPE and kind not in TYPES:
             self._unknown_type(line, kind)
@@ -172,23 +172,23 @@ class _Parser:
 
     def _name(self, line: LineReader, kind: str) -> NamePattern:
         if line.at_end():
-            line.fail(f"missing name behind {kind!r}", ", any name is *")
+            line.fail(f"missing name after {kind!r}", ", use * for any name")
         if line.peek() in ('"', "'"):
             start = line.position
             name = line.quoted()
             written = line.text[start : line.position]
             if line.peek() not in ("", " ", "\t"):
-                line.fail(f"unexpected {line.rest_of_word()!r}", " right behind a name, put a space between them")
+                line.fail(f"unexpected {line.rest_of_word()!r}", " right after a name, put a space between them")
             return self._names.setdefault(written, NamePattern(name, written=written))
         word = line.word()
         if (known := self._names.get(word)) is not None:
             return known
         if BARE_NAME.fullmatch(word):
             if word[-1] == "?" and word[:-1].split(".")[0] in FIELDS:
-                line.fail(f"missing name before {word!r}", ", any name is *")
+                line.fail(f"missing name before {word!r}", ", use * for any name")
             return self._names.setdefault(word, NamePattern(word))
         if _KEY_AND_SIGN.match(word):
-            line.fail(f"missing name before {word!r}", ", any name is *, and a name with an operator in it is quoted")
+            line.fail(f"missing name before {word!r}", ", use * for any name, quote one that contains an operator")
         return line.fail(f"bad name {word!r}", ", quote it")
 
 

@@ -226,7 +226,7 @@ class Diff:
         index = bisect_right(siblings, match.expected.place, key=lambda sibling: sibling.expected.place)
         if index < len(siblings) and self._position[id(siblings[index].captured)] < start:
             return f"starts after {name_in_sentence(siblings[index].captured.name)}, expected before it"
-        return "starts at another place among its siblings than expected"
+        return "starts at a different position among its siblings than expected"
 
 
 def _in_place(level: Iterable[LevelEntry]) -> list[MatchedLine]:

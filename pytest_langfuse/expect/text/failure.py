@@ -115,7 +115,7 @@ def not_exported(
     )
     names = {item.observation.id: item.observation.name for item in unexported}
     orphans = Counter(
-        f"`{name_in_sentence(one.name)}` stands as a root: its parent "
+        f"`{name_in_sentence(one.name)}` is shown as a root: its parent "
         + (
             f"`{name_in_sentence(names[one.parent_id])}` was not exported"
             if one.parent_id in names

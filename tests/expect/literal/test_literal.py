@@ -368,5 +368,5 @@ def test_placeholders_take_python_values_and_patterns():
 
 
 def test_a_literal_is_text():
-    with pytest.raises(TypeError, match=r"^a tree literal is a str, not NoneType$"):
+    with pytest.raises(TypeError, match=r"^a tree literal must be a str, not NoneType$"):
         of([]).assert_tree(None)

@@ -471,8 +471,8 @@ def test_what_was_not_exported_and_why() -> None:
         Not exported:
           `GET /x` was recorded but not exported: default span filter (3 times)
           `stream` was recorded but not exported: it never ended
-          `llm` stands as a root: its parent `GET /x` was not exported
-          `other` stands as a root: its parent was not captured
+          `llm` is shown as a root: its parent `GET /x` was not exported
+          `other` is shown as a root: its parent was not captured
         """,
     )
     assert HINT not in failure(of([], unexported=unexported), "span a")
