@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,35 @@ def test_links_lead_somewhere(page: Path):
             linked = page.parent / target if target else page
             assert linked.exists(), target
             assert not anchor or anchor in headings(linked), f"{target}#{anchor}"
+
+
+#: The modules that users import from; every other path is private.
+PUBLIC = ("pytest_langfuse.outage.server", "pytest_langfuse.recording", "pytest_langfuse.tracing", "pytest_langfuse")
+
+
+@page_of
+def test_a_page_names_public_modules_only(page: Path):
+    """An exported name may follow the module: `pytest_langfuse.recording.decode_otlp`."""
+    for path in re.findall(r"\bpytest_langfuse(?:\.\w+)+", page.read_text()):
+        module = next(public for public in PUBLIC if path.startswith(public))
+        name = path.removeprefix(module).removeprefix(".")
+        assert not name or name in import_module(module).__all__, path
+
+
+@pytest.mark.parametrize("public", PUBLIC)
+def test_the_readme_names_each_public_module(public: str):
+    assert f"`{public}`" in README.read_text()
+
+
+def test_the_examples_import_from_public_modules_only():
+    imported = {
+        node.module
+        for path in ROOT.glob("examples/**/*.py")
+        if "node_modules" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pytest_langfuse")
+    }
+    assert {"pytest_langfuse", "pytest_langfuse.tracing"} <= imported <= set(PUBLIC)
 
 
 def test_the_pages_that_are_run_are_these():
