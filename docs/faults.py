@@ -1,7 +1,7 @@
 """Measures what the plain Langfuse SDK does under each fault, and writes docs/faults.md.
 
-Each cell of the tables is a process of its own: a client of the SDK, and the stand-in Langfuse that fails. They run
-side by side and mostly wait, so all of it takes some minutes; the seconds are rounded for that reason, too.
+Each cell of the tables is measured in a new process: a client of the SDK, and the stand-in Langfuse that fails. The
+processes run side by side and mostly wait, so everything takes some minutes; that is also why seconds are rounded.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from langfuse.media import LangfuseMedia
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from pytest_langfuse import Outage
 from pytest_langfuse.outage.faults import FAULTS, ClientFault
 from pytest_langfuse.outage.faults.connection import UNKNOWN_HOST
-from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.recording.otlp.decode import decode_records
 
@@ -234,7 +234,7 @@ def _watched(act: Callable[[Langfuse], str], client: Langfuse, bound: float, log
         return f"> {bound:.0f} s, waits in `{_waits_in(thread)}`"
     seen = f"{outcome[0]} after {time.monotonic() - began:.1f} s"
     if outcome[0] == "returns":
-        seen += f", {log.lines} log line{'s' if log.lines != 1 else ''}" if log.lines else ", not a word"
+        seen += f", {log.lines} log line{'s' if log.lines != 1 else ''}" if log.lines else ", nothing logged"
     return seen
 
 
@@ -289,11 +289,11 @@ def page(results: dict[Cell, Result], bound: float) -> str:
         "",
         '- "default" is a client with the SDK\'s own timeout (5 s), "1 s" one with `timeout=1`.',
         '- "seen" is what the application sees: what the call returns or raises, and when. Log lines are warnings and',
-        '  errors; "not a word" means that nothing was logged, whatever was lost.',
-        f"- A call that takes longer than {bound:.0f} s is not waited for; where it waits is said instead.",
-        "- Under `drip` that is a read of the answer, byte after byte, which no timeout ends; Langfuse has what came.",
-        "- Seconds are those of one run, in which many calls waited side by side: read them as about so many.",
-        "- Requests are those that arrived, or, where none can (`refused`, `tls_error`, `dns_error`), were tried.",
+        '  errors; "nothing logged" means that there were none, even if spans were lost.',
+        f"- A call that takes longer than {bound:.0f} s is abandoned; the table says where it waits.",
+        "- Under `drip` it reads the answer byte by byte, which no timeout ends; Langfuse keeps what arrived.",
+        "- Seconds are from one run, in which many calls waited side by side: read them as approximate.",
+        "- Requests are those that arrived; where none can (`refused`, `tls_error`, `dns_error`), those tried.",
         "- `partial_success` exists for spans and scores only. `flapping` is down for the first request here.",
         "",
     ]
@@ -318,7 +318,7 @@ def with_catalogue(text: str) -> str:
     _, end, tail = rest.partition("<!-- end -->\n")
     if not (begin and end):
         sys.exit(f"{CATALOGUE.name}: the comments are missing between which the faults are listed")
-    rows = ["| fault | what happens | what looks so |", "| --- | --- | --- |"]
+    rows = ["| fault | what happens | incidents that look like it |", "| --- | --- | --- |"]
     for fault in FAULTS.values():
         details = " ".join(fault.description.partition("\n")[2].split())
         rows.append(f"| `{fault.name}` | {fault.summary} | {details} |")

@@ -1,8 +1,8 @@
-"""A clock that a test moves: the app's and the circuit breaker's, and nobody else's.
+"""The clock of `langfuse_clock`: a test moves it for the app and the circuit breaker, and for nothing else.
 
-freezegun replaces the clock functions of every module. Frozen for the SDK, urllib3, httpx, asyncio or threading, a
-timeout would never come, or a loop that waits for it would spin. These keep the real clock; the rule is who *calls* the
-clock, so the app's code is frozen in a thread, too.
+freezegun replaces the clock functions of every module. If they were frozen for the SDK, urllib3, httpx, asyncio or
+threading, a timeout would never come, or a loop that waits for it would spin. These keep the real clock. What counts is
+the module that *calls* the clock, so the app's code is frozen in a thread, too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.lazy import exported_by
@@ -17,8 +19,20 @@ from pytest_langfuse.lazy import exported_by
 if TYPE_CHECKING:
     from freezegun.api import FrozenDateTimeFactory
 
+#: The folders of this package whose clock a test moves: what the app runs in production.
+_FROZEN = frozenset({"tracing"})
+
+
+def _own_real_time_modules() -> list[str]:
+    """Return the modules of this package, except `_FROZEN`."""
+    package = Path(__file__).parents[1]
+    root = __name__.partition(".")[0]
+    return [f"{root}.{module.name}" for module in iter_modules([str(package)]) if module.name not in _FROZEN]
+
+
 #: Modules (and those below them) whose own timers go on in real time.
 REAL_TIME_MODULES = (
+    *_own_real_time_modules(),
     "_pytest",
     "aiohttp",
     "aiokafka",
@@ -45,10 +59,6 @@ REAL_TIME_MODULES = (
     "openai",
     "opentelemetry",
     "pluggy",
-    "pytest_langfuse.outage",
-    "pytest_langfuse.process",
-    "pytest_langfuse.recording",
-    "pytest_langfuse.standin",
     "queue",
     "requests",
     "sched",
@@ -71,7 +81,7 @@ REAL_TIME_MODULES = (
 
 @exported_by("pytest_langfuse")
 class Clock:
-    """The frozen clock of a test. It stands still but for `advance`."""
+    """The frozen clock of a test. It stands still until `advance`."""
 
     def __init__(self, frozen: FrozenDateTimeFactory) -> None:
         self._frozen = frozen
@@ -86,7 +96,7 @@ class Clock:
 
         Raises:
             ValueError: `seconds` is negative; a monotonic clock can't go back.
-            TypeError: `seconds` is no number.
+            TypeError: `seconds` is not a number.
         """
         __tracebackhide__ = True
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
@@ -98,8 +108,8 @@ class Clock:
 
 @contextmanager
 def frozen_clock() -> Iterator[Clock]:
-    """Freeze the clock of the app at the present time, inside the block."""
-    # Imported here: only a test that moves the clock pays for it.
+    """Freeze the clock of the app at the current time, inside the block."""
+    # Imported here: only a test that uses the clock pays for it.
     from freezegun import api, freeze_time
 
     # The SDK builds its pydantic models on first use, and may find freezegun's classes in their annotations then.

@@ -1,4 +1,4 @@
-"""The options of an outage, checked; and the schedule that they make."""
+"""The options of an outage, and the schedule that they define."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ from pytest_langfuse.suggest import did_you_mean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultOptions:
-    """When a fault strikes, and how.
+    """The options that decide when a fault strikes, and how.
 
-    after: requests that are answered as usual before the fault begins.
-    times: requests that it strikes then; `None` for all. (`flapping`: again and again.)
-    delay: seconds; what it delays is said by each fault, `None` for the fault's own default.
-    rate: share of the requests that it strikes, above 0 and at most 1; which ones, `seed` decides.
-    retry_after: seconds, sent as `Retry-After` with an HTTP status.
-    paths: endpoints that it is limited to (`"otlp"`, `"scores"`, …, see `paths.ENDPOINTS`), or patterns of paths.
-    required: whether a test fails if the fault struck nothing.
+    Attributes:
+        after: Requests that are answered as usual before the fault begins.
+        times: Requests that it strikes then; `None` for all. (With `flapping`, both repeat.)
+        delay: Seconds; each fault says what it delays. `None` for the default of the fault.
+        rate: The share of the requests that it strikes, above 0 and at most 1.
+        seed: Decides which requests `rate` strikes.
+        retry_after: Seconds, sent as `Retry-After` with an HTTP status.
+        paths: The endpoints that it is limited to (`"otlp"`, `"scores"`, …), or patterns of paths.
+        required: Whether a test fails if the fault struck nothing.
+
+    Raises:
+        TypeError: a value of the wrong type.
+        ValueError: a value out of range, or an unknown endpoint.
     """
 
     after: int = 0
@@ -35,7 +41,12 @@ class FaultOptions:
 
     @classmethod
     def of(cls, owner: str, options: Mapping[str, Any]) -> FaultOptions:
-        """Read keywords for `owner`. Raises `TypeError` for an unknown one or a wrong type, `ValueError` otherwise."""
+        """Return the options given as keywords; `owner` begins the message of an error.
+
+        Raises:
+            TypeError: an unknown keyword, with a suggestion, or a value of the wrong type.
+            ValueError: a value out of range, or an unknown endpoint.
+        """
         __tracebackhide__ = True
         names = [option.name for option in fields(cls)]
         for name in options:
@@ -68,7 +79,7 @@ def _number(name: str, value: object, *, whole: bool = False, least: int | None 
     kind = "a whole number" if whole else "a number"
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         raise TypeError(f"{name}: expected {kind}, got {value!r}")
-    # A float may be NaN, which is not at least anything.
+    # Not `<`: NaN must be refused, too.
     if least is not None and not value >= least:
         raise ValueError(f"{name}: expected {kind} of at least {least}, got {value!r}")
 
@@ -86,7 +97,7 @@ class Schedule:
         self._struck = 0
 
     def next(self) -> bool:
-        """Whether the next request is struck."""
+        """Return whether the next request is struck."""
         lucky = self._rate < 1 and self._random.random() >= self._rate
         position = self._seen
         self._seen += 1
@@ -101,5 +112,5 @@ class Schedule:
         return True
 
     def skip(self) -> None:
-        """The next request is struck by something else."""
+        """Count the next request, which another fault strikes."""
         self._seen += 1

@@ -1,4 +1,4 @@
-"""`@pytest.mark.langfuse_outage`: which outages a test is to run under."""
+"""The marker `langfuse_outage`: the outages under which a test runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pytest_langfuse.outage.outage import Outage
 NAME = "langfuse_outage"
 _PARAMETER = "_langfuse_outage"
 
-#: Faults with their options that are in force together.
+#: Faults that are active at the same time, with their options.
 Variant = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
     """Run a test once under each of several faults.
 
-    Fails the collection of its module for a marker that makes no outage: before any test has run, and without a
-    traceback, which would show no line of the test.
+    Fails the collection of the module if a marker is invalid: before any test runs, and without a traceback, which
+    would show no line of the test.
     """
     definition = metafunc.definition
     runs = _variants(definition.iter_markers(NAME), definition.nodeid)
@@ -33,25 +33,26 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 
 
 def outages_of(item: pytest.Item) -> list[Outage]:
-    """The outages that the markers of a test ask for. Fails the test if a marker makes none."""
+    """Return the outages that the markers of a test ask for. Fails the test if a marker is invalid."""
     markers = list(item.iter_markers(NAME))
     if not markers:
         return []
     callspec = getattr(item, "callspec", None)
     if callspec is not None and _PARAMETER in callspec.params:
         return _outages(callspec.params[_PARAMETER], item.nodeid)
-    # Of methods of unittest.TestCase and of items of other plugins nobody asks `parametrize`.
+    # pytest does not call `parametrize` for methods of unittest.TestCase and items of other plugins.
     runs = _variants(markers, item.nodeid)
     if len(runs) > 1:
         raise _refusal(
             item.nodeid,
-            f"{NAME}: a method of unittest.TestCase can run under one fault only: write one for each, or a function",
+            f"{NAME}: a method of unittest.TestCase can run under one fault only: write one method for each fault, "
+            "or a function",
         )
     return _outages(runs[0], item.nodeid)
 
 
 def _variants(markers: Iterable[pytest.Mark], test: str) -> Sequence[Variant]:
-    """One entry for each run of the test: a fault of each marker, which are in force together."""
+    """Return an entry for each run of the test: one fault of each marker, active at the same time."""
     alternatives = []
     for marker in markers:
         if not marker.args:

@@ -1,4 +1,4 @@
-"""An outage: faults that are in force on a server for a while, and what was tried meanwhile."""
+"""An outage: faults that are active on a server for a while, with counts of what was tried meanwhile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FailingServer(Protocol):
 
 @exported_by("pytest_langfuse")
 class Outage:
-    """One or more faults. `with outage.apply(server):` puts them in force.
+    """One or more faults. `with outage.apply(server):` activates them.
 
     A request meets the first of the faults whose schedule says so. Faults that a client meets before it has a
     connection (`refused`, `tls_error`, `dns_error`) come before those of the server.
@@ -42,16 +42,18 @@ class Outage:
 
     @classmethod
     def of(cls, *names: str, **options: Any) -> Self:
-        """An outage of the named faults, all with the same options (see `FaultOptions`).
+        """Return an outage of the named faults, all with the same options (see `FaultOptions`).
 
-        Raises `ValueError` for an unknown fault, `TypeError` for an unknown option, both with a suggestion.
+        Raises:
+            ValueError: an unknown fault, with a suggestion, or a value out of range.
+            TypeError: an unknown option, with a suggestion, or a value of the wrong type.
         """
         __tracebackhide__ = True
         return cls.named(f"langfuse_outage({', '.join(map(repr, names))})", names, options)
 
     @classmethod
     def named(cls, owner: str, names: Sequence[str], options: Mapping[str, Any]) -> Self:
-        """As `of`; `owner` begins the message of an error."""
+        """Do what `of` does; `owner` begins the message of an error."""
         __tracebackhide__ = True
         if not names:
             raise TypeError(f'{owner}: expected the name of a fault, such as "hang"')
@@ -76,7 +78,7 @@ class Outage:
 
     @property
     def active(self) -> bool:
-        """Whether the outage is in force."""
+        """Whether the outage is active."""
         return self._state.active
 
     @property
@@ -91,21 +93,25 @@ class Outage:
 
     @property
     def refused(self) -> int:
-        """Attempts that Langfuse did not take, or not wholly: all that were struck but by `slow` and `drip`."""
+        """Attempts that Langfuse did not accept, or only in part: all that were struck, except by `slow` and `drip`."""
         return self._state.refused
 
     @contextmanager
     def apply(self, server: FailingServer) -> Iterator[Self]:
-        """In force on `server` inside the block, or until `recover`. An outage can be applied once at a time."""
+        """Activate the faults on `server`, for the block or until `recover`.
+
+        Raises:
+            RuntimeError: the outage is already active.
+        """
         with self._lock:
             if self.active:
-                raise RuntimeError(f"the outage {self.name} is in force already")
+                raise RuntimeError(f"the outage {self.name} is already active")
             server.active_faults.add(self._state)
             self._undo.callback(server.active_faults.remove, self._state)
         try:
             faults = [scheduled.fault for scheduled in self._state.faults]
             if any(scheduled.fault is refused and scheduled.unconditional for scheduled in self._state.faults):
-                # For clients that do not ask `LangfuseServer.base_url_for`: those of other processes.
+                # For clients that do not use `LangfuseServer.base_url_for`: those of other processes.
                 server.refuse()
                 self._undo.callback(server.resume)
             if dns_error in faults:
@@ -115,7 +121,7 @@ class Outage:
             self.recover()
 
     def recover(self) -> None:
-        """Langfuse is back. Requests that hang go on hanging until their clients give up."""
+        """End the outage. Requests that hang go on hanging until their clients give up."""
         with self._lock:
             self._undo.close()
 
@@ -125,7 +131,7 @@ class Outage:
 
 @contextmanager
 def _unknown_host() -> Iterator[None]:
-    """Let the resolver of this process say what it would say of `UNKNOWN_HOST`, without a query on the network."""
+    """Let name resolution of this process fail for `UNKNOWN_HOST`, without a query on the network."""
     original = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`langfuse_outage`: the outages of one test."""
+"""The outages of one test: what `langfuse_outage` gives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_langfuse.outage.outage import FailingServer, Outage
 class OutageControl:
     """Starts and ends outages, and counts what was tried during them.
 
-    `with langfuse_outage("hang"): ...` in the middle of a test; with the marker, the outage is in force already.
+    `with langfuse_outage("hang"): ...` in the middle of a test; with the marker, the outage is already active.
     """
 
     def __init__(self, server: FailingServer) -> None:
@@ -23,10 +23,11 @@ class OutageControl:
         self._outages: list[Outage] = []
 
     def __call__(self, *names: str, **options: Any) -> AbstractContextManager[Outage]:
-        """The faults `names` are in force inside the block.
+        """Activate the faults `names` inside the block.
 
         Raises:
-            ValueError: an unknown fault; TypeError: an unknown option. Both with a suggestion.
+            ValueError: an unknown fault, with a suggestion, or a value out of range.
+            TypeError: an unknown option, with a suggestion, or a value of the wrong type.
             AssertionError: at the end of the block, if no request met a fault, unless `required=False`.
         """
         __tracebackhide__ = True
@@ -35,36 +36,36 @@ class OutageControl:
         return _OutageBlock(outage, self._server)
 
     def begin(self, outage: Outage) -> None:
-        """Put `outage` in force until the test ends, or `recover`."""
+        """Activate `outage` until the test ends, or `recover`."""
         self._outages.append(outage)
         self._stack.enter_context(outage.apply(self._server))
 
     @property
     def attempts(self) -> int:
-        """Exports and REST calls that were tried during the outages, also those that reached no server."""
+        """Exports and REST calls that were tried during the outages, including those that reached no server."""
         return sum(outage.attempts for outage in self._outages)
 
     @property
     def refused(self) -> int:
-        """Attempts that Langfuse did not take."""
+        """Attempts that Langfuse did not accept, or only in part."""
         return sum(outage.refused for outage in self._outages)
 
     def recover(self) -> None:
-        """Langfuse is back."""
+        """End all outages that are active."""
         for outage in self._outages:
             outage.recover()
 
     def why_not_reached(self) -> str | None:
-        """A sentence about the first outage that is required and met no request: it has proven nothing."""
+        """Return a sentence about the first outage that was required and struck no request, if there is one."""
         return next((why for outage in self._outages if (why := _why_not_reached(outage)) is not None), None)
 
     def close(self) -> None:
-        """End all outages."""
+        """End the outages of `begin`."""
         self._stack.close()
 
 
 class _OutageBlock:
-    """A `with` block. A class, since the traceback of a generator's would show frames of contextlib."""
+    """The `with` block of an outage; a class, since a generator would add frames of contextlib to the traceback."""
 
     def __init__(self, outage: Outage, server: FailingServer) -> None:
         self._outage = outage
@@ -86,7 +87,7 @@ def _why_not_reached(outage: Outage) -> str | None:
     if not outage.required or outage.struck:
         return None
     if not outage.attempts:
-        why = "nothing was sent to Langfuse while it was in force"
+        why = "nothing was sent to Langfuse while it was active"
         fix = "Send something (flush(), a prompt, a score)"
     else:
         requests = "the only request" if outage.attempts == 1 else f"each of the {outage.attempts} requests"

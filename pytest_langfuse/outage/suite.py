@@ -1,4 +1,4 @@
-"""`--langfuse-outage`: the whole suite, once under each fault."""
+"""The option `--langfuse-outage`: the whole suite runs once under each fault."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ FAULT = pytest.StashKey[str]()
 
 
 def parse_faults(text: str, source: str) -> Sequence[str]:
-    """`hang,refused`, or `all`.
+    """Return the faults in `text`: `hang,refused`, or `all`.
 
-    Raises `pytest.UsageError` for an unknown fault, naming `source` and the nearest one.
+    Raises:
+        pytest.UsageError: an unknown fault, or none; names `source` and suggests a fault.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     if "all" in names:
@@ -36,7 +37,7 @@ def parse_faults(text: str, source: str) -> Sequence[str]:
 def multiply(items: list[pytest.Item], faults: Sequence[str], marker: str) -> None:
     """Let each test run once under each fault, one fault after another.
 
-    A test that has an outage of its own runs once, as it is.
+    A test with an outage marker runs once, unchanged.
     """
     own = [item for item in items if item.get_closest_marker(marker) is not None]
     others = [item for item in items if item.get_closest_marker(marker) is None]
@@ -46,12 +47,12 @@ def multiply(items: list[pytest.Item], faults: Sequence[str], marker: str) -> No
 def outages_of_suite(item: pytest.Item) -> list[Outage]:
     """Return the outage that a test runs under because the whole suite does, if it has one."""
     fault = item.stash.get(FAULT, None)
-    # A test that sends nothing is no worse off: it need not reach the outage.
+    # A test that sends nothing is not affected, and need not reach the outage.
     return [Outage.of(fault, required=False)] if fault is not None else []
 
 
 def _under(item: pytest.Item, fault: str) -> pytest.Item:
-    # pytest has no public way to run an item twice; all that a run writes to is made anew.
+    # pytest has no public way to run an item twice; everything that a run writes to is replaced.
     twin = copy.copy(item)
     twin.stash = pytest.Stash()
     twin._report_sections = []  # noqa: SLF001

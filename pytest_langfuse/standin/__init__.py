@@ -1,1 +1,1 @@
-"""A Langfuse that lives in this process, and on a socket: it answers what the SDKs ask."""
+"""The stand-in Langfuse: it answers the requests of the SDKs, in the process or on a socket."""

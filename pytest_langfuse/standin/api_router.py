@@ -1,4 +1,4 @@
-"""`langfuse_api`: the app's own routes of a test over the stand-in, where `respx` is installed."""
+"""The router that `langfuse_api` gives, if `respx` is installed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 def build_router(stand_in: StandIn, *, assert_all_called: bool = False) -> LangfuseRouter:
-    """A router over `stand_in`; a context manager, as every `respx.MockRouter`.
+    """Return a router over `stand_in`: a context manager, like every `respx.MockRouter`.
 
-    Fails the test with one sentence where `respx` is not installed. It is an extra because it registers a pytest
-    plugin that imports httpx into every run.
+    Fails the test with one sentence if `respx` is not installed. It is an extra because it registers a pytest plugin
+    that imports httpx into every run.
     """
     try:
         from pytest_langfuse.standin.langfuse_router import LangfuseRouter
     except ModuleNotFoundError as error:
         if error.name != "respx":
             raise
-        LangfuseRouter = None  # type: ignore[assignment, misc] # noqa: N806 - a class that is not there
+        LangfuseRouter = None  # type: ignore[assignment, misc] # noqa: N806 - a class that is missing
     if LangfuseRouter is None:
-        # Not in the except block: its traceback would be shown, too.
+        # Not in the except block, whose traceback would be shown, too.
         pytest.fail("langfuse_api needs respx: pip install 'pytest-langfuse[respx]'", pytrace=False)
     return LangfuseRouter(stand_in, assert_all_called=assert_all_called)

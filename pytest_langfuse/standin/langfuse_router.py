@@ -1,11 +1,11 @@
-"""A `respx.MockRouter` in front of the stand-in: a test's routes first, everything else is answered as usual."""
+"""A `respx.MockRouter` over the stand-in: a test's routes come first, the stand-in answers everything else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Self
 
 import httpx
 import respx
@@ -13,54 +13,48 @@ from respx.models import AllMockedAssertionError, Call, CallList, PassThrough
 
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.http.in_process import AsyncHandler, Handler
+from pytest_langfuse.standin.adds_prompts import AddsPrompts
 from pytest_langfuse.standin.endpoints.prompts import StoredPrompt
 from pytest_langfuse.standin.stand_in import StandIn
 
 
 @exported_by("pytest_langfuse")
-class LangfuseRouter(respx.MockRouter):
+class LangfuseRouter(AddsPrompts, respx.MockRouter):
     """Routes for Langfuse's API.
 
-    A route that is given without a host (`langfuse_api.post("/api/public/scores")`) holds for every Langfuse. A request
-    without a route, and one whose route passes through (`route.pass_through()`), is answered by the stand-in. All of
-    them are in `calls`. It patches nothing: other `respx` routers of the test neither see Langfuse's requests nor have
-    to know of them.
+    A route without a host (`langfuse_api.post("/api/public/scores")`) matches every Langfuse. The stand-in answers a
+    request that no route matches, or whose route passes it through (`route.pass_through()`). `calls` has all of them.
+    The router patches nothing: other `respx` routers of the test neither see Langfuse's requests nor need to know of
+    them.
     """
 
     def __init__(self, stand_in: StandIn, *, assert_all_called: bool = False) -> None:
         super().__init__(assert_all_called=assert_all_called, assert_all_mocked=True, using=None)
         self.stand_in = stand_in
-        #: Who answers what has no route; asked for with each request, since an outage may begin in between.
+        #: Returns what answers requests without a route; called for each, since an outage may begin in between.
         self.base_handler: Callable[[], Handler | None] = lambda: stand_in
         self._stack = ExitStack()
 
-    def prompt(
-        self,
-        name: str,
-        prompt: str | Sequence[Mapping[str, Any]],
-        *,
-        version: int = 1,
-        labels: Sequence[str] = ("production", "latest"),
-        config: Any = None,
-        type: Literal["text", "chat"] | None = None,  # noqa: A002 - the SDK's own word
-        tags: Sequence[str] = (),
-    ) -> StoredPrompt:
-        """Add a prompt for this test; see `StandIn.prompt`."""
-        __tracebackhide__ = True
-        return self.stand_in.prompt(name, prompt, version=version, labels=labels, config=config, type=type, tags=tags)
+    def add_prompt(self, prompt: StoredPrompt) -> StoredPrompt:
+        """Add a prompt to the stand-in, for this test; see `prompt`."""
+        return self.stand_in.add_prompt(prompt)
 
     @property
     def handler(self) -> RouterHandler:
-        """What answers requests, of synchronous and asynchronous clients."""
+        """The handler for requests of synchronous and asynchronous clients."""
         return RouterHandler(self)
 
     def start(self) -> None:
-        """Begin a test."""
+        """Begin a test: its routes, calls and prompts last until `stop`."""
         self._stack.enter_context(self.stand_in.prompts_restored())
         super().start()
 
     def stop(self, clear: bool = True, reset: bool = True, quiet: bool = False) -> None:  # noqa: FBT001, FBT002 - respx
-        """End a test: routes, calls and prompts are as before. Fails if `assert_all_called` and a route was not."""
+        """End a test and restore routes, calls and prompts.
+
+        Raises:
+            AssertionError: a route was not called, with `assert_all_called`.
+        """
         with self._stack:
             super().stop(clear=clear, reset=reset, quiet=quiet)
 
@@ -77,36 +71,36 @@ class LangfuseRouter(respx.MockRouter):
         self.stop(quiet=exc_type is not None)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """Let the stand-in answer. During an outage, raises what httpx raises."""
+        """Return the answer of the stand-in; during an outage, raise what httpx raises."""
         handler = self.base_handler()
         return (handler(request) if handler is not None else None) or self.stand_in(request)
 
     async def answer_async(self, request: httpx.Request) -> httpx.Response:
-        """As `answer`, for an asynchronous client."""
+        """Do what `answer` does, for an asynchronous client."""
         handler = self.base_handler()
         if isinstance(handler, AsyncHandler):
             return await handler.answer_async(request) or self.stand_in(request)
         return self.answer(request)
 
     def note(self, request: httpx.Request, response: httpx.Response, passed: PassThrough | None) -> httpx.Response:
-        """Have the call in `calls`; `passed` is that of a route which passes through."""
+        """Add the call to `calls`. `passed` is what respx raised if the route passes the request through."""
         if passed is None:
             self.record(request, response=response)
             return response
-        # respx recorded the call as one without a response.
+        # respx has recorded the call, without a response.
         for calls in (self.calls, passed.origin.calls):
             _complete(calls, request, response)
         return response
 
 
 class RouterHandler:
-    """A `recording.rest.AsyncHandler` over the router."""
+    """An `AsyncHandler` over the router."""
 
     def __init__(self, router: LangfuseRouter) -> None:
         self._router = router
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Answer a synchronous client. An exception that a route has as `side_effect` is raised."""
+        """Answer a synchronous client. Raises the `side_effect` of a route."""
         passed: PassThrough | None = None
         try:
             return _response(self._router.resolve(request).response)

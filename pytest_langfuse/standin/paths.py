@@ -1,4 +1,4 @@
-"""Which of Langfuse's endpoints a request is for: the names that an outage can be limited to."""
+"""The names of Langfuse's endpoints, to which an outage can be limited."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from pytest_langfuse.suggest import closest
 
-#: Names for `paths=`, and what they stand for below the base URL.
+#: Names for `paths=`, and the paths below the base URL that they stand for.
 ENDPOINTS: dict[str, re.Pattern[str]] = {
     "otlp": re.compile(r"/api/public/otel/"),
     "scores": re.compile(r"/api/public/(?:v\d+/)?(?:scores|ingestion)\b"),
@@ -21,14 +21,16 @@ ENDPOINTS: dict[str, re.Pattern[str]] = {
 
 
 def endpoint_of(path: str) -> str | None:
-    """The name of the endpoint that `path` belongs to."""
+    """Return the name of the endpoint that `path` belongs to."""
     return next((name for name, pattern in ENDPOINTS.items() if pattern.search(path)), None)
 
 
 def parse_paths(paths: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """Check `paths=`: names of endpoints, or patterns of paths that begin with `/`. `None` stands for all.
 
-    Raises `ValueError` with a suggestion for an unknown name, `TypeError` for what is no name.
+    Raises:
+        ValueError: an unknown name, with a suggestion, or an empty list.
+        TypeError: a name is not a string.
     """
     if paths is None:
         return None
@@ -46,11 +48,11 @@ def parse_paths(paths: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def matches(paths: Collection[str] | None, path: str) -> bool:
-    """Whether a request for `path` is one of `paths`."""
+    """Return whether a request for `path` is one of `paths`."""
     if paths is None:
         return True
     name = endpoint_of(path)
-    # Langfuse's base URL may have a path of its own.
+    # Langfuse's base URL may have a path.
     _, found, rest = path.partition("/api/public/")
     forms = (path, found + rest)
     return any(

@@ -1,4 +1,4 @@
-"""A Langfuse that lives in this process: answers the REST and OTLP requests of the SDKs, and can be looked into."""
+"""The stand-in Langfuse: it answers the REST and OTLP requests of the SDKs and shows what they sent."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote
 
 import httpx
 
 from pytest_langfuse.recording.sources.score import Score, latest
+from pytest_langfuse.standin.adds_prompts import AddsPrompts
 from pytest_langfuse.standin.endpoints import project
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Refusal
 from pytest_langfuse.standin.endpoints.datasets import Datasets
@@ -40,12 +41,12 @@ class AnsweredRequest:
     headers: Mapping[str, str]
 
 
-class StandIn:
+class StandIn(AddsPrompts):
     """Answers as Langfuse does: `stand_in(request) -> response`. No sockets; thread-safe.
 
-    With `public_key` and `secret_key`, other keys are refused (401); without, everybody is let in. Prompts are there
-    when a test made them (`prompt`) or the app did, over the API. What no SDK needs is answered with a 404 that names
-    the endpoint.
+    With `public_key` and `secret_key`, it refuses other keys (401); without, it accepts every client. Prompts exist
+    if a test added them (`prompt`) or the app created them over the API. An endpoint that no SDK needs is answered
+    with a 404 that names it.
     """
 
     def __init__(self, *, public_key: str | None = None, secret_key: str | None = None) -> None:
@@ -71,7 +72,7 @@ class StandIn:
         )
         self._store = _Table(self._media.store_endpoints())
 
-    # -- what is there -----------------------------------------------------------------------------------------
+    # -- contents ---------------------------------------------------------------------------------------------
 
     @property
     def scores(self) -> list[Score]:
@@ -92,7 +93,7 @@ class StandIn:
 
     @property
     def media(self) -> list[StoredMedia]:
-        """All media assets, also those whose upload did not arrive (`content is None`)."""
+        """All media assets, including those that were not uploaded (`content is None`)."""
         return list(self._media)
 
     @property
@@ -118,42 +119,13 @@ class StandIn:
         with self._lock:
             return list(self._requests)
 
-    def prompt(
-        self,
-        name: str,
-        prompt: str | Sequence[Mapping[str, Any]],
-        *,
-        version: int = 1,
-        labels: Sequence[str] = ("production", "latest"),
-        config: Any = None,
-        type: Literal["text", "chat"] | None = None,  # noqa: A002 - the SDK's own word
-        tags: Sequence[str] = (),
-    ) -> StoredPrompt:
-        """Add a prompt: a text, or a list of chat messages. A version that exists is replaced.
-
-        Raises `TypeError` for a prompt that is neither, `ValueError` if `type` and `prompt` do not fit.
-        """
-        __tracebackhide__ = True
-        if not _is_prompt(prompt):
-            raise TypeError(f"prompt {name!r}: expected a text or a list of chat messages, got {prompt!r}")
-        kind: Literal["text", "chat"] = "text" if isinstance(prompt, str) else "chat"
-        if type not in {None, kind}:
-            raise ValueError(f"prompt {name!r}: type={type!r} needs {_NEEDED.get(str(type), 'to be text or chat')}")
-        content = prompt if isinstance(prompt, str) else [_message(message) for message in prompt]
-        stored = StoredPrompt(
-            name=name,
-            version=version,
-            prompt=content,
-            type=kind,
-            labels=tuple(labels),
-            tags=tuple(tags),
-            config={} if config is None else config,
-        )
-        return self._prompts.add(stored)
+    def add_prompt(self, prompt: StoredPrompt) -> StoredPrompt:
+        """Keep a prompt, which replaces one of the same name and version; return it as it is kept."""
+        return self._prompts.add(prompt)
 
     @contextmanager
     def prompts_restored(self) -> Iterator[None]:
-        """Prompts that are added, changed or deleted inside the block are as before after it."""
+        """Restore all prompts after the block as they were before it."""
         before = self._prompts.snapshot()
         try:
             yield
@@ -203,7 +175,7 @@ class StandIn:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.split(b"?", 1)[0].decode("ascii", "replace")
-        # A base URL may have a path of its own (Langfuse behind a reverse proxy).
+        # A base URL may have a path (Langfuse behind a reverse proxy).
         for mount, table in ((_API, self._api), (STORE_PATH, self._store)):
             prefix, found, rest = path.partition(f"{mount}/")
             if not found:
@@ -239,19 +211,6 @@ class StandIn:
             raise Refusal(401, "Invalid credentials. Confirm that you've configured the correct host.")
 
 
-_NEEDED = {"text": "a string", "chat": "a list of messages"}
-
-
-def _is_prompt(value: object) -> bool:
-    return isinstance(value, Sequence) and all(isinstance(part, str | Mapping) for part in value)
-
-
-def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A chat message or a placeholder, with the type that the server adds."""
-    kind = "placeholder" if "name" in message and "role" not in message else "chatmessage"
-    return {"type": kind, **message}
-
-
 def _too_large(limit: int) -> httpx.Response:
     # The answer of Next.js, in which Langfuse runs.
     return httpx.Response(413, text=f"Body exceeded {limit / 1024 / 1024:g}mb limit")
@@ -264,7 +223,7 @@ class _Table:
         self._endpoints = [(endpoint, endpoint.path.strip("/").split("/")) for endpoint in endpoints]
 
     def find(self, method: str, path: str) -> tuple[Endpoint | None, dict[str, str]]:
-        """The endpoint for `method` and `path`, and what its `{…}` stand for."""
+        """Return the endpoint for `method` and `path`, and the values of its `{…}`."""
         segments = path.rstrip("/").split("/")
         for endpoint, pattern in self._endpoints:
             if endpoint.method == method and (values := _match(pattern, segments)) is not None:
@@ -272,7 +231,7 @@ class _Table:
         return None, {}
 
     def knows(self, path: str) -> bool:
-        """Whether the path exists under another method."""
+        """Return whether the path exists under another method."""
         segments = path.rstrip("/").split("/")
         return any(_match(pattern, segments) is not None for _, pattern in self._endpoints)
 

@@ -7,6 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,7 +16,10 @@ import urllib3
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from pytest_langfuse.outage.clock import frozen_clock
+import pytest_langfuse
+from pytest_langfuse import Observations
+from pytest_langfuse.outage.clock import REAL_TIME_MODULES, frozen_clock
+from pytest_langfuse.recording.sources.static import StaticSource
 
 
 @pytest.fixture
@@ -126,3 +131,24 @@ def test_pydantic_models_can_be_built_meanwhile() -> None:
 
         assert TypeAdapter(dt.datetime).validate_python("2026-01-01T00:00:00Z").year == 2026
         assert TypeAdapter(dt.date).validate_python("2026-01-01").year == 2026
+
+
+# -- the package itself ----------------------------------------------------------------------------------------------
+
+
+def test_the_whole_package_keeps_the_real_clock_but_what_runs_in_production() -> None:
+    """A folder that is added or renamed keeps it, too: its waits would never end under a frozen clock."""
+    package = Path(pytest_langfuse.__file__).parent
+    modules = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    own = {name for name in REAL_TIME_MODULES if name.startswith("pytest_langfuse")}
+    assert own == {f"pytest_langfuse.{name}" for name in modules - {"__init__", "tracing"}}
+    assert find_spec("pytest_langfuse.tracing") is not None
+
+
+def test_the_waits_of_the_package_end_under_a_frozen_clock() -> None:
+    from pytest_langfuse.outage.server import LangfuseServer
+
+    with frozen_clock(), LangfuseServer() as server:
+        assert not server.wait_for_arrivals(1, timeout=0.01)
+        with pytest.raises(AssertionError, match=r"0\.01 s"):
+            Observations(StaticSource()).wait_for(count=1, timeout=0.01)

@@ -269,7 +269,7 @@ def test_a_client_that_gives_up_ends_the_waiting(server: LangfuseServer) -> None
 def test_a_server_that_stops_ends_the_waiting(name: str) -> None:
     with LangfuseServer() as server, Outage.of(name, delay=3600).apply(server):
         client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        client.sendall(b"GET /api/public/health HTTP/1.1\r\n\r\n")
+        client.sendall(b"GET /api/public/health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert server.wait_for_arrivals(1, timeout=20)
     client.close()
 
@@ -303,7 +303,7 @@ def test_a_redirect_leads_to_a_page_on_the_same_host(server: LangfuseServer) -> 
 
 def test_a_reset_is_one(server: LangfuseServer) -> None:
     with Outage.of("reset").apply(server), socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             client.recv(1)
 

@@ -201,7 +201,7 @@ def test_an_error_in_the_block_ends_the_outage(server: LangfuseServer, client: h
 def test_one_at_a_time_and_again(server: LangfuseServer, client: httpx.Client) -> None:
     outage = Outage.of("http_503")
     with outage.apply(server):
-        with pytest.raises(RuntimeError, match="the outage http_503 is in force already"), outage.apply(server):
+        with pytest.raises(RuntimeError, match="the outage http_503 is already active"), outage.apply(server):
             pass
         assert statuses(client, 1) == [503]
     with outage.apply(server):

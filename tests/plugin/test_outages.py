@@ -152,7 +152,7 @@ def test_a_method_of_unittest_runs_under_one_fault(app: pytest.Pytester) -> None
     """)
     result = app.runpytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*unittest.TestCase can run under one fault only: write one for each*"])
+    result.stdout.fnmatch_lines(["*unittest.TestCase can run under one fault only: write one method for each fault*"])
 
 
 def test_stacked_and_scheduled(app: pytest.Pytester) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+import tracemalloc
 import zlib
 from base64 import b64encode
 
@@ -15,8 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from pytest_langfuse.recording.otlp.decompress import MAX_DECODED_BYTES, decompress
 from pytest_langfuse.recording.sources.score import Score, latest
-from pytest_langfuse.standin.endpoints.api_call import decompress
 from pytest_langfuse.standin.endpoints.scores import parse_score
 from pytest_langfuse.standin.stand_in import StandIn
 
@@ -104,6 +105,24 @@ def test_a_body_that_is_not_compressed_as_it_says(http: httpx.Client) -> None:
             "/otel/v1/traces", content=content, headers={"Content-Type": PROTOBUF, "Content-Encoding": "gzip"}
         )
         assert (response.status_code, response.json()) == (400, {"message": "Failed to decompress request body"})
+
+
+def test_a_small_body_that_decompresses_to_a_huge_one_is_refused_before_it_is_held(
+    http: httpx.Client, stand_in: StandIn
+) -> None:
+    packer = zlib.compressobj(1, wbits=31)
+    bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(600)) + packer.flush()
+    headers = {"Content-Type": PROTOBUF, "Content-Encoding": "gzip"}
+    tracemalloc.start()
+    try:
+        response = http.post("/otel/v1/traces", content=bomb, headers=headers)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert response.status_code == 413
+    assert f"decompresses to more than {MAX_DECODED_BYTES} bytes" in response.json()["message"]
+    assert stand_in.exports == []
+    assert peak < 2 * MAX_DECODED_BYTES
 
 
 @given(st.binary(max_size=200))

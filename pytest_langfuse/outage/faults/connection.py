@@ -1,10 +1,10 @@
-"""Faults of the connection: no HTTP answer comes at all."""
+"""Faults of the connection: there is no HTTP answer at all."""
 
 from __future__ import annotations
 
 from pytest_langfuse.outage.faults.fault import Addresses, Strike, at_client, at_server
 
-#: A name that no resolver knows (RFC 6761, 6.4).
+#: A host name that does not exist (RFC 6761, 6.4).
 UNKNOWN_HOST = "langfuse.invalid"
 
 
@@ -22,7 +22,7 @@ def hang(strike: Strike) -> None:
     """The connection and the request are accepted, and no answer ever comes.
 
     A load balancer in front of backends that are all stuck (a full worker pool, a database that is locked), or a
-    firewall that drops packets of connections that it has forgotten. `delay` has no meaning.
+    firewall that drops packets of connections that it has forgotten. `delay` has no effect.
     """
     strike.exchange.hang()
 
@@ -42,8 +42,8 @@ def reset(strike: Strike) -> None:
 def tls_error(server: Addresses) -> str:
     """The TLS handshake fails.
 
-    An expired certificate, a proxy of the company with a CA that the container does not know, or a TLS version that
-    one side no longer speaks.
+    An expired certificate, a company proxy with a CA that the container does not trust, or a TLS version that one side
+    no longer supports.
     """
     return server.tls_url
 

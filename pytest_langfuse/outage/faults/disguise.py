@@ -1,4 +1,4 @@
-"""Faults that look like success, or like no HTTP at all."""
+"""Faults that look like success, or are not HTTP at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import httpx
 from pytest_langfuse.outage.faults.fault import Strike, at_server
 from pytest_langfuse.outage.faults.partial import reject_some
 
-#: Where `redirect` leads to; the server answers it with a page to sign in.
+#: The path to which `redirect` leads; the server answers it with a sign-in page.
 SIGN_IN_PATH = "/stand-in/sign-in"
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
 _SIGN_IN = (
@@ -16,16 +16,16 @@ _SIGN_IN = (
 
 
 def sign_in_page() -> httpx.Response:
-    """The page of a portal, as such portals send it: 200 with HTML."""
+    """Return a sign-in page, as portals send it: 200 with HTML."""
     return httpx.Response(200, content=_SIGN_IN, headers=_HTML)
 
 
 @at_server()
 def redirect(strike: Strike) -> None:
-    """302 to a page to sign in.
+    """302 to a sign-in page.
 
     Single sign-on in front of a self-hosted Langfuse, or a base URL with `http:` where `https:` is enforced.
-    OpenTelemetry's exporter follows it with a GET, reads the page as success, and the spans are lost without a word.
+    OpenTelemetry's exporter follows it with a GET, reads the page as success, and the spans are lost silently.
     """
     url = strike.exchange.request.url.copy_with(raw_path=SIGN_IN_PATH.encode())
     strike.exchange.wait(strike.delay(0))
@@ -34,10 +34,10 @@ def redirect(strike: Strike) -> None:
 
 @at_server()
 def captive_portal(strike: Strike) -> None:
-    """200 with a page of HTML, whatever was asked.
+    """200 with an HTML page, whatever the request.
 
-    The network of a hotel or a train, a proxy that shows a page of its own, a parked domain. OpenTelemetry's exporter
-    takes it for success.
+    The network of a hotel or a train, a proxy that shows its own page, a parked domain. OpenTelemetry's exporter takes
+    it for success.
     """
     strike.exchange.wait(strike.delay(0))
     strike.exchange.respond(sign_in_page())
@@ -57,9 +57,9 @@ def partial_success(strike: Strike) -> None:
 
 @at_server()
 def garbage(strike: Strike) -> None:
-    """Bytes that are no HTTP.
+    """Bytes that are not HTTP.
 
-    Another service got the port: the client talks to an SSH server.
+    Another service has the port: the client talks to an SSH server.
     """
     strike.exchange.wait(strike.delay(0))
     strike.exchange.send_and_close(b"SSH-2.0-OpenSSH_9.6\r\n\x00\x00\x03\xcc\x0a\x14" + bytes(range(128, 160)))

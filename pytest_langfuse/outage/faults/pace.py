@@ -1,4 +1,4 @@
-"""Faults of pace: a right answer that comes late, in drops, or every other time."""
+"""Faults of pace: the right answer, but late, byte by byte, or only every other time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def slow(strike: Strike) -> None:
     """The right answer, late.
 
     A database under load, a garbage collection, a cold start behind an autoscaler. `delay`: seconds before the
-    answer, default 0.5. A client with a shorter timeout gives up, although Langfuse has taken what it sent.
+    answer, default 0.5. A client with a shorter timeout gives up, although Langfuse has accepted what it sent.
     """
     response = strike.answer(strike.exchange.request)
     strike.exchange.wait(strike.delay(0.5))

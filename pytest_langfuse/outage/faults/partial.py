@@ -1,4 +1,4 @@
-"""Half of a request accepted: what OTLP calls partial success."""
+"""Requests of which half is accepted, which OTLP calls partial success."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _REASON = "quota exceeded: some spans were rejected"
 
 
 def reject_some(request: httpx.Request, answer: Answer) -> httpx.Response:
-    """Let `answer` have the first half of what `request` brings (rounded down), and say that the rest was rejected.
+    """Give `answer` the first half of what `request` brings (rounded down), and reject the rest.
 
-    What brings nothing that could be halved is answered as usual.
+    A request with nothing to halve is answered as usual.
     """
     try:
         endpoint = endpoint_of(request.url.path)
@@ -35,7 +35,7 @@ def reject_some(request: httpx.Request, answer: Answer) -> httpx.Response:
                 return _protobuf(request, answer)
             return _json(request, answer)
     except (DecodeError, Refusal, ValueError, AttributeError):
-        pass  # a bad request: the server says so
+        pass  # a bad request, which the server refuses
     return answer(request)
 
 
@@ -94,6 +94,6 @@ def _cut(groups: list[Any]) -> int:
 
 
 def _with_body(request: httpx.Request, body: bytes) -> httpx.Request:
-    """`request` with another body, not compressed."""
+    """Return `request` with another body, not compressed."""
     headers = [(name, value) for name, value in request.headers.items() if name not in _ABOUT_THE_BODY]
     return httpx.Request(request.method, request.url, headers=headers, content=body)

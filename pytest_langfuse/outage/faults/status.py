@@ -13,15 +13,15 @@ _HTML = "text/html; charset=utf-8"
 def http_400(strike: Strike) -> None:
     """400: Langfuse does not understand the request.
 
-    A version of the SDK that the self-hosted server is too old for, or a proxy that damages bodies. To try again is
-    no use.
+    A version of the SDK that the self-hosted server is too old for, or a proxy that damages bodies. Retrying does not
+    help.
     """
     _json(strike, 400, {"message": "Invalid request data", "error": []})
 
 
 @at_server()
 def http_401(strike: Strike) -> None:
-    """401: the keys are not those of a project.
+    """401: the keys do not belong to a project.
 
     Keys that were rotated or deleted, keys of another region or of staging, a secret that was not mounted.
     """
@@ -31,7 +31,7 @@ def http_401(strike: Strike) -> None:
 
 @at_server()
 def http_403(strike: Strike) -> None:
-    """403: the keys are right, but not for this.
+    """403: the keys are valid, but do not allow this.
 
     The plan's quota is used up and ingestion is suspended, or an organisation's key is used where a project's belongs.
     """
@@ -41,7 +41,7 @@ def http_403(strike: Strike) -> None:
 
 @at_server()
 def http_404(strike: Strike) -> None:
-    """404 with a page of HTML: this is not Langfuse's API.
+    """404 with an HTML page: this is not Langfuse's API.
 
     A base URL with a wrong path, a reverse proxy without the route, a server too old for the endpoint.
     """
@@ -68,10 +68,9 @@ def http_429(strike: Strike) -> None:
 
 @at_server()
 def http_500(strike: Strike) -> None:
-    """500: Langfuse made a mistake.
+    """500: internal error.
 
-    A bug, a migration that failed, a disk that is full. For spans there is no second try; for
-    prompts, scores and media there are some.
+    A bug, a failed migration, a full disk. The SDK does not retry spans, but prompts, scores and media.
     """
     _json(strike, 500, {"message": "Internal Server Error", "error": "An unknown error occurred"})
 
@@ -87,7 +86,7 @@ def http_502(strike: Strike) -> None:
 
 @at_server()
 def http_503(strike: Strike) -> None:
-    """503: no Langfuse is ready to answer.
+    """503: no instance of Langfuse is available.
 
     A deploy without a rolling update, a health check that fails, maintenance.
     """
@@ -96,9 +95,9 @@ def http_503(strike: Strike) -> None:
 
 @at_server()
 def http_504(strike: Strike) -> None:
-    """504: the load balancer waited for Langfuse in vain.
+    """504: the load balancer timed out waiting for Langfuse.
 
-    A database that answers in minutes. Langfuse may still have taken what was sent; here it has not.
+    A database that takes minutes to answer. Langfuse may have accepted what was sent all the same; here it has not.
     """
     _page(strike, 504, "Gateway Time-out")
 

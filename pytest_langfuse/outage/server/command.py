@@ -1,4 +1,4 @@
-"""`python -m pytest_langfuse.outage.server`: the stand-in by hand, or for an application in another language."""
+"""The command `python -m pytest_langfuse.outage.server`: a stand-in for applications in any language."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPTIONS = ("after", "times", "delay", "rate", "seed", "retry_after", "paths")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until interrupted. Returns the exit status: 0, or 2 for arguments that make no sense."""
+    """Run until interrupted. Returns the exit status: 0, or 2 for invalid arguments."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if (options.public_key is None) != (options.secret_key is None):
@@ -62,7 +62,9 @@ def _outage(options: argparse.Namespace) -> Outage | None:
     outage = Outage.named("--fault " + " --fault ".join(options.fault), options.fault, given)
     clients = [name for name in options.fault if isinstance(FAULTS[name], ClientFault)]
     if clients and (given or len(options.fault) > 1):
-        raise ValueError(f"{clients[0]} is met before a request arrives: no other fault or option can go with it here")
+        raise ValueError(
+            f"{clients[0]} strikes before a request arrives: it can't be combined with other faults or options here"
+        )
     return outage
 
 
@@ -85,12 +87,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=_port, default=0, help="port to listen on (default: a free one)")
     parser.add_argument("--public-key", metavar="KEY", help="refuse requests with other keys")
     parser.add_argument("--secret-key", metavar="KEY", help="refuse requests with other keys")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-    fault = parser.add_argument_group("failing")
-    fault.add_argument("--fault", action="append", metavar="FAULT", help="fail so; several faults: the first that can")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    fault = parser.add_argument_group("faults")
+    fault.add_argument(
+        "--fault", action="append", metavar="FAULT", help="fail in this way; of several, the first that is due"
+    )
     fault.add_argument("--after", type=int, metavar="N", help="answer N requests before the fault begins")
     fault.add_argument("--times", type=int, metavar="N", help="strike N requests, then answer again")
-    fault.add_argument("--delay", type=float, metavar="SECONDS", help="what it delays is said by each fault")
+    fault.add_argument(
+        "--delay", type=float, metavar="SECONDS", help="each fault says what it delays (docs/outages.md)"
+    )
     fault.add_argument("--rate", type=float, metavar="SHARE", help="strike this share of the requests (0 to 1)")
     fault.add_argument("--seed", type=int, metavar="N", help="decides which requests --rate strikes (default: 0)")
     fault.add_argument("--retry-after", type=int, metavar="SECONDS", help="send this header with an HTTP status")
@@ -101,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class Console:
-    """Prints what happens, as text or as JSON lines; called from the threads of the connections."""
+    """Prints what happens, as text or as JSON lines. Thread-safe."""
 
     def __init__(self, stand_in: StandIn, *, as_json: bool) -> None:
         self._stand_in = stand_in
@@ -110,16 +116,16 @@ class Console:
         self._requests = self._struck = self._exports = self._observations = 0
 
     def listening(self, server: LangfuseServer, outage: Outage | None) -> None:
-        """The first line: where to send to."""
+        """Print the first line: the address."""
         fault = None if outage is None else outage.name
         met = FAULTS.get(fault or "")
-        # What only a client can meet, it meets at another address.
+        # A fault that strikes before there is a connection is at another address.
         url = met.base_url(server) if isinstance(met, ClientFault) and met is not refused else server.url
         text = f"listening on {url}  (LANGFUSE_BASE_URL={url}  OTEL_EXPORTER_OTLP_ENDPOINT={url}/api/public/otel)"
         self._print(text + (f"\nfault: {fault}" if fault else ""), {"event": "listening", "url": url, "fault": fault})
 
     def arrived(self, arrival: Arrival) -> None:
-        """A line for each request, with the names of the observations that it brought."""
+        """Print a line for a request, with the names of the observations that it brought."""
         with self._lock:
             self._requests += 1
             self._struck += arrival.fault is not None
@@ -131,7 +137,7 @@ class Console:
         self._print(text, {"event": "request", **asdict(arrival), "observations": names})
 
     def summary(self, outage: Outage | None) -> None:
-        """The last line."""
+        """Print the last line."""
         self._new_observations()
         scores = len(self._stand_in.scores)
         text = f"{self._requests} requests, {self._observations} observations, {scores} scores"
@@ -141,7 +147,7 @@ class Console:
         self._print(text, {"event": "summary", **counts, "struck": self._struck})
 
     def _new_observations(self) -> list[str]:
-        """Names of the observations that arrived since the last call."""
+        """Return the names of the observations that arrived since the last call."""
         with self._lock:
             new = self._stand_in.exports[self._exports :]
             self._exports += len(new)
@@ -155,20 +161,20 @@ class Console:
 
     def _print(self, text: str, record: dict[str, Any]) -> None:
         line = json.dumps(record) if self._json else text
-        # `print` writes the end of the line by itself: lines of several threads would get mixed up.
+        # `print` writes the line and its end separately, which would mix up the lines of several threads.
         with self._lock:
             try:
                 sys.stdout.write(f"{line}\n")
                 sys.stdout.flush()
             except BrokenPipeError:
-                # What is still in the buffer would fail again at exit, with status 120 (library reference of Python,
+                # The bytes still in the buffer would fail again at exit, with status 120 (library reference of Python,
                 # module signal, "Note on SIGPIPE").
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
 def _interrupted() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set."""
+    """Give an event that Ctrl-C and SIGTERM set."""
     stop = threading.Event()
     signals = [signal.SIGINT, signal.SIGTERM]
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}

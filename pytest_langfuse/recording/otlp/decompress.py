@@ -18,6 +18,10 @@ _RAW_DEFLATE: Final = -zlib.MAX_WBITS
 _SLICE: Final = 64 * 1024
 
 
+class TooLargeError(DecodeError):
+    """A body that decompresses to more than `MAX_DECODED_BYTES`."""
+
+
 def decompress(body: bytes, encoding: str | None = None) -> bytes:
     """Return `body` without its compression.
 
@@ -65,7 +69,7 @@ def _inflated(body: bytes, name: str, window_bits: int) -> bytes:
                     f"the {name} body of {len(body)} bytes decompresses to more than {MAX_DECODED_BYTES} bytes, "
                     f"the most that is decoded"
                 )
-                raise DecodeError(message)
+                raise TooLargeError(message)
             position += len(compressed) - len(inflater.unused_data)
         if not inflater.eof:
             message = (

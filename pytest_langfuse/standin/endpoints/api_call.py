@@ -1,9 +1,8 @@
-"""One request to the public API, and the ways to answer it."""
+"""A request to the public API, and the ways to answer it."""
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,12 +11,15 @@ from typing import Any
 
 import httpx
 
+from pytest_langfuse.recording.otlp.decode_error import DecodeError
+from pytest_langfuse.recording.otlp.decompress import TooLargeError, decompress
+
 #: Bytes of a JSON body, unless an endpoint says otherwise: the default of Next.js, in which Langfuse runs.
 DEFAULT_BODY_LIMIT = 1024 * 1024
 
 
 class Refusal(Exception):  # noqa: N818 - an answer of the server, not a defect
-    """The server says no. `error` is the name that Langfuse gives to the kind of error (`withMiddlewares.ts`)."""
+    """The server refuses a request. `error` is Langfuse's name for the kind of error (`withMiddlewares.ts`)."""
 
     def __init__(self, status: int, message: str, error: object = None) -> None:
         super().__init__(message)
@@ -26,7 +28,7 @@ class Refusal(Exception):  # noqa: N818 - an answer of the server, not a defect
         self.error = error
 
     def answer(self) -> httpx.Response:
-        """The response with Langfuse's error JSON."""
+        """Return the response with Langfuse's error JSON."""
         body: dict[str, object] = {"message": self.message}
         if self.error is not None:
             body["error"] = self.error
@@ -34,17 +36,17 @@ class Refusal(Exception):  # noqa: N818 - an answer of the server, not a defect
 
 
 def not_found(message: str) -> Refusal:
-    """404, as Langfuse says it for a record that does not exist."""
+    """Return the 404 of a record that does not exist."""
     return Refusal(404, message, "LangfuseNotFoundError")
 
 
 def invalid_request(message: str) -> Refusal:
-    """400, for a request that makes no sense."""
+    """Return the 400 of an invalid request."""
     return Refusal(400, message, "InvalidRequestError")
 
 
 def invalid_data(*issues: Issue) -> Refusal:
-    """400, with what is wrong in which field (Langfuse validates with zod)."""
+    """Return the 400 that names the invalid fields (Langfuse validates with zod)."""
     return Refusal(400, "Invalid request data", [issue.as_json() for issue in issues])
 
 
@@ -57,7 +59,7 @@ class Issue:
     code: str = "custom"
 
     def as_json(self) -> dict[str, object]:
-        """As zod writes it."""
+        """Return the JSON that zod writes."""
         return {"code": self.code, "path": list(self.path), "message": self.message}
 
 
@@ -86,41 +88,50 @@ class ApiCall:
         return self.request.url.params
 
     @property
-    def origin(self) -> str:
-        """Where the client thinks that Langfuse is: scheme, host, port and the path before `/api/public`."""
+    def base_url(self) -> str:
+        """The base URL that the client uses: scheme, host, port and the path before `/api/public`."""
         url = self.request.url
         return f"{url.scheme}://{url.netloc.decode('ascii')}{self.prefix}"
 
     @cached_property
     def body(self) -> bytes:
-        """The body, decompressed. Raises `Refusal` when it is not what `Content-Encoding` says."""
+        """The body, decompressed.
+
+        Raises:
+            Refusal: it is not compressed as `Content-Encoding` says, or too large to be decompressed.
+        """
         encoding = self.request.headers.get("content-encoding", "").lower()
         raw = self.request.content
         if not encoding or encoding == "identity":
             return raw
+        refusal = Refusal(400, "Failed to decompress request body")
+        if not raw:
+            raise refusal
         if encoding not in {"gzip", "deflate"}:
             raise Refusal(415, f'unsupported content encoding "{encoding}"')
         try:
             return decompress(raw, encoding)
-        except zlib.error as error:
-            raise Refusal(400, "Failed to decompress request body") from error
+        except TooLargeError as error:
+            raise Refusal(413, str(error)) from error
+        except DecodeError as error:
+            raise refusal from error
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body, parsed as JSON."""
         try:
             return json.loads(self.body)
         except ValueError as error:
             raise Refusal(400, "Invalid JSON") from error
 
     def fields(self) -> dict[str, Any]:
-        """The body as a JSON object."""
+        """Return the body, parsed as a JSON object."""
         body = self.json()
         if not isinstance(body, dict):
             raise invalid_data(Issue((), "Invalid input: expected object", "invalid_type"))
         return body
 
     def text(self, body: Mapping[str, Any], name: str) -> str:
-        """A field that must be a string."""
+        """Return a field that must be a string."""
         value = body.get(name)
         if not isinstance(value, str):
             received = "undefined" if name not in body else type(value).__name__
@@ -129,7 +140,7 @@ class ApiCall:
         return value
 
     def page(self, records: list[dict[str, Any]]) -> httpx.Response:
-        """One page of `records`, as `page` and `limit` of the query ask for."""
+        """Return the page of `records` that `page` and `limit` of the query ask for."""
         page, limit = self._count("page", 1), self._count("limit", 50)
         start = (page - 1) * limit
         meta = {
@@ -149,24 +160,6 @@ class ApiCall:
         return int(text)
 
 
-def decompress(raw: bytes, encoding: str) -> bytes:
-    """Undo `Content-Encoding: gzip` or `deflate`, the latter with or without zlib's header. Raises `zlib.error`."""
-    if encoding == "gzip":
-        return _inflate(raw, 16 + zlib.MAX_WBITS)
-    try:
-        return _inflate(raw, zlib.MAX_WBITS)
-    except zlib.error:
-        return _inflate(raw, -zlib.MAX_WBITS)
-
-
-def _inflate(raw: bytes, window: int) -> bytes:
-    stream = zlib.decompressobj(window)
-    data = stream.decompress(raw) + stream.flush()
-    if not stream.eof:
-        raise zlib.error("the stream ends too early")
-    return data
-
-
 def now() -> str:
-    """The time as Langfuse writes it."""
+    """Return the time in Langfuse's format."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

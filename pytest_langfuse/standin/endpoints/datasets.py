@@ -17,7 +17,7 @@ from pytest_langfuse.standin.endpoints.project import PROJECT_ID
 _ITEM_LIMIT = int(4.5 * 1024 * 1024)
 _MEDIA = re.compile(r"@@@langfuseMedia:type=[^|@]*\|id=(?P<id>[^|@]+)\|source=[^@]*@@@")
 
-#: Describes an uploaded media asset: `(media id, origin) -> JSON`.
+#: Describes an uploaded media asset: `(media id, base_url) -> JSON`.
 Describe = Callable[[str, str], dict[str, Any] | None]
 
 
@@ -39,7 +39,7 @@ class Datasets:
             self.runs.clear()
 
     def endpoints(self) -> list[Endpoint]:
-        """What this resource answers."""
+        """Return the endpoints of this resource."""
         return [
             Endpoint("POST", "/v2/datasets", self._create),
             Endpoint("GET", "/v2/datasets", self._list),
@@ -121,7 +121,7 @@ class Datasets:
             {"field": field, "referenceString": text, "jsonPath": path, "media": media}
             for field in ("input", "expectedOutput", "metadata")
             for path, text, media_id in _media_in(item[field], "$")
-            if (media := self._media(media_id, call.origin)) is not None
+            if (media := self._media(media_id, call.base_url)) is not None
         ]
         return {**item, "mediaReferences": references}
 
@@ -228,14 +228,14 @@ class Datasets:
 
 
 def _run_id(dataset_id: str, run_name: str) -> str:
-    """One run of a dataset has one id, whoever asks for it first."""
+    """Return the id of a run, which depends on the dataset and the name alone."""
     return hashlib.sha256(f"{dataset_id}\0{run_name}".encode()).hexdigest()[:32]
 
 
 def _media_in(value: Any, path: str) -> Iterator[tuple[str, str, str]]:
-    """References to media: `(JSONPath, reference, media id)`.
+    """Yield references to media: `(JSONPath, reference, media id)`.
 
-    As `findMediaReferences` of the server: the reference is the whole string, keys are not escaped in the path, and a
+    Like `findMediaReferences` of the server: the reference is the whole string, keys are not escaped in the path, and a
     key of digits looks like an index.
     """
     if isinstance(value, str):

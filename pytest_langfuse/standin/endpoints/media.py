@@ -14,7 +14,7 @@ import httpx
 
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Issue, invalid_data, not_found
 
-#: Where the stand-in keeps what Langfuse keeps in S3; below the origin, beside `/api/public`.
+#: Where the stand-in keeps what Langfuse keeps in S3; below the base URL, beside `/api/public`.
 STORE_PATH = "/stand-in-store"
 _EXPIRY = timedelta(hours=1)
 _MESSAGE = (
@@ -25,7 +25,7 @@ _MESSAGE = (
 
 @dataclass(slots=True)
 class StoredMedia:
-    """A media asset. `content` is `None` until it was uploaded, `status` the upload's as the client reported it."""
+    """A media asset. `content` is `None` until it was uploaded; `status` is that of the upload, as reported."""
 
     id: str
     content_type: str
@@ -59,7 +59,7 @@ class MediaAssets:
             self._by_id.clear()
 
     def endpoints(self) -> list[Endpoint]:
-        """What this resource answers."""
+        """Return the endpoints of this resource."""
         return [
             Endpoint("POST", "/media", self._upload_url),
             Endpoint("GET", "/media/{id}", self._get),
@@ -67,17 +67,17 @@ class MediaAssets:
         ]
 
     def store_endpoints(self) -> list[Endpoint]:
-        """What the store behind the upload and download URLs answers."""
+        """Return the endpoints of the store to which the upload and download URLs lead."""
         return [
             Endpoint("PUT", "/{id}", self._put, limit=None, authenticated=False),
             Endpoint("GET", "/{id}", self._download, authenticated=False),
         ]
 
-    def reference(self, media_id: str, origin: str) -> dict[str, Any] | None:
-        """An uploaded asset as a dataset item refers to it."""
+    def reference(self, media_id: str, base_url: str) -> dict[str, Any] | None:
+        """Return an uploaded asset as a dataset item refers to it."""
         with self._lock:
             media = self._by_id.get(media_id)
-            return None if media is None or media.content is None else _summary(media, origin)
+            return None if media is None or media.content is None else _summary(media, base_url)
 
     def _upload_url(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
@@ -103,7 +103,7 @@ class MediaAssets:
                 dataset_item_id=body.get("datasetItemId"),
                 field=body.get("field"),
             )
-        return httpx.Response(201, json={"mediaId": media_id, "uploadUrl": f"{call.origin}{STORE_PATH}/{media_id}"})
+        return httpx.Response(201, json={"mediaId": media_id, "uploadUrl": f"{call.base_url}{STORE_PATH}/{media_id}"})
 
     def _put(self, call: ApiCall) -> httpx.Response:
         content = call.request.content
@@ -140,7 +140,7 @@ class MediaAssets:
                 raise not_found("Media not yet uploaded")
             if media.status not in {200, 201}:
                 raise not_found(f"Media upload failed with status {media.status}: \n {media.error}")
-            return httpx.Response(200, json={**_summary(media, call.origin), "uploadedAt": media.uploaded_at})
+            return httpx.Response(200, json={**_summary(media, call.base_url), "uploadedAt": media.uploaded_at})
 
     def _download(self, call: ApiCall) -> httpx.Response:
         with self._lock:
@@ -150,12 +150,12 @@ class MediaAssets:
             return httpx.Response(200, content=media.content, headers={"Content-Type": media.content_type})
 
 
-def _summary(media: StoredMedia, origin: str) -> dict[str, Any]:
+def _summary(media: StoredMedia, base_url: str) -> dict[str, Any]:
     return {
         "mediaId": media.id,
         "contentType": media.content_type,
         "contentLength": media.content_length,
-        "url": f"{origin}{STORE_PATH}/{media.id}",
+        "url": f"{base_url}{STORE_PATH}/{media.id}",
         "urlExpiry": (datetime.now(UTC) + _EXPIRY).isoformat(),
     }
 

@@ -1,4 +1,4 @@
-"""Who is asked, and whether it is well: health, readiness, the project of the keys."""
+"""Health, readiness, and the project of the keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROJECT_ID = "pytest-langfuse"
 
 
 def endpoints() -> list[Endpoint]:
-    """What this resource answers."""
+    """Return the endpoints of this resource."""
     return [
         Endpoint("GET", "/health", _health, authenticated=False),
         Endpoint("GET", "/ready", _health, authenticated=False),

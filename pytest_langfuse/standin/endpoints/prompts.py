@@ -1,4 +1,4 @@
-"""Prompts: versions, labels, and prompts inside of prompts."""
+"""Prompts: versions, labels, and prompts that refer to prompts."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Prompts:
             return versions[prompt.version]
 
     def endpoints(self) -> list[Endpoint]:
-        """What this resource answers."""
+        """Return the endpoints of this resource."""
         return [
             Endpoint("GET", "/v2/prompts", self._list),
             Endpoint("POST", "/v2/prompts", self._create),
@@ -143,7 +143,7 @@ class Prompts:
         return httpx.Response(200, json=answer)
 
     def _resolve(self, content: Any, path: tuple[str, ...]) -> Any:
-        """Put in the text of prompts that are referred to: `@@@langfusePrompt:name=…|label=…@@@`."""
+        """Replace references by the text of the prompt: `@@@langfusePrompt:name=…|label=…@@@`."""
         text = json.dumps(content)
         if "@@@langfusePrompt:" not in text:
             return content

@@ -21,14 +21,14 @@ _TARGETS = (
 
 
 class Scores:
-    """What was scored. Validation follows `PostScoresBody` of the server (langfuse v4.16, `scores/interfaces`)."""
+    """The accepted scores. Validation follows `PostScoresBody` of the server (langfuse v4.16, `scores/interfaces`)."""
 
     def __init__(self, lock: RLock) -> None:
         self._lock = lock
         self.log: list[Score] = []
 
     def endpoints(self) -> list[Endpoint]:
-        """What this resource answers."""
+        """Return the endpoints of this resource."""
         return [
             Endpoint("POST", "/scores", self._create),
             Endpoint("DELETE", "/scores/{id}", self._delete),
@@ -86,7 +86,11 @@ class Scores:
 
 
 def parse_score(body: object) -> Score:
-    """Validate what was sent. Raises `Refusal` with all issues."""
+    """Validate a score and return it.
+
+    Raises:
+        Refusal: it is not valid; with all issues.
+    """
     if not isinstance(body, dict):
         raise invalid_data(Issue((), "Invalid input: expected object", "invalid_type"))
     issues = [*_field_issues(body), *_value_issues(body), *_target_issues(body)]

@@ -32,7 +32,7 @@ class Traces:
         self.listeners: list[Callable[[ReceivedExport], None]] = []
 
     def endpoints(self) -> list[Endpoint]:
-        """What this resource answers."""
+        """Return the endpoints of this resource."""
         return [
             Endpoint("POST", "/otel/v1/traces", self._export, limit=None),
             Endpoint("POST", "/otel/v1/metrics", _ignore, limit=None),
@@ -107,7 +107,7 @@ def _check_json(body: bytes) -> None:
 
 
 def _reasons(resource_spans: Any) -> Iterator[str]:
-    """What the server's worker could not process (`validateOtelSpanIds`)."""
+    """Yield the reasons why the server's worker could not process an export (`validateOtelSpanIds`)."""
     for resource in _listed(resource_spans):
         yield from _not_a_list(_field(resource, "resource"), "attributes", "resource.attributes")
         yield from _not_a_list(resource, "scopeSpans", "scopeSpans")

@@ -1,4 +1,4 @@
-"""ConnectionThreads of a server: one thread each, and none left when the server stops."""
+"""The connections of a server, each served by a thread; none is left when the server stops."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _numbers = itertools.count(1)
 
 
 class ConnectionThreads:
-    """Accepts connections on `host:port` and hands each to `serve`, in a thread of its own.
+    """Accepts connections on `host:port` and calls `serve` for each, in a new thread.
 
-    `serve(connection, stopping)` returns when it is done with the connection, which is closed then. `stopping` is set
+    `serve(connection, stopping)` returns when it is done with the connection, which is then closed. `stopping` is set
     when the server stops.
     """
 
@@ -34,7 +34,7 @@ class ConnectionThreads:
         self._acceptor.start()
 
     def refuse(self) -> None:
-        """Refuse new connections and close those that are there, as when the process dies."""
+        """Refuse new connections and close the open ones, as if the process had died."""
         self.listener.refuse()
         self.drop()
 
@@ -44,9 +44,9 @@ class ConnectionThreads:
             _shut(connection)
 
     def unread(self, busy: Callable[[socket.socket], bool]) -> bool:
-        """Whether anything that clients have sent may wait to be read; `busy` knows of the connections being read."""
-        # In this order: a connection comes out of the listener's queue and is open then, and what comes out of a
-        # socket makes its connection busy before that.
+        """Return whether anything that clients have sent may be unread; `busy` tells if a connection is being read."""
+        # In this order: a connection leaves the listener's queue before it is open, and a connection is busy before
+        # its bytes leave the socket.
         return self.listener.pending or any(
             readable(connection) or busy(connection) for connection in self._snapshot() if connection.fileno() >= 0
         )
@@ -71,7 +71,7 @@ class ConnectionThreads:
                 target=self._run, args=(connection,), name=f"{self._name}-{next(_numbers)}", daemon=True
             )
             with self._lock:
-                # Threads that are done are kept until here, so that `stop` can wait for their very end.
+                # Finished threads are kept until here, so that `stop` can join them.
                 self._open = {other: its for other, its in self._open.items() if other.is_alive()}
                 self._open[thread] = connection
                 thread.start()
@@ -83,14 +83,14 @@ class ConnectionThreads:
             connection.close()
 
     def close_after_fork(self) -> None:
-        """In a forked child: let go of the sockets, which would keep the parent's port alive. There is no thread."""
+        """Close the sockets in a forked child, where they would keep the parent's port open. No thread runs there."""
         self.listener.close_after_fork()
         for connection in self._open.values():
             connection.close()
 
 
 def _shut(connection: socket.socket) -> None:
-    """Wake the thread that reads from or writes to `connection`; it closes it."""
+    """Wake the thread that reads from or writes to `connection`, which then closes it."""
     with contextlib.suppress(OSError):  # closed already
         connection.shutdown(socket.SHUT_RDWR)
 

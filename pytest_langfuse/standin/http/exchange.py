@@ -1,4 +1,4 @@
-"""One request on a connection, and everything that can happen to it, down to the socket."""
+"""A request on a connection, and the ways to answer it or fail, down to the socket."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _DISCARDED = 64 * 1024
 
 
 class Exchange:
-    """A request that waits for its answer. After anything but `respond` the connection is gone (`over`).
+    """A request that waits for its answer. After anything but `respond`, the connection ends (`over`).
 
-    All waiting ends when the client closes the connection, or when the server stops and closes it.
+    Every wait ends when the client closes the connection, or when the server stops and closes it.
     """
 
     def __init__(self, connection: socket.socket, request: httpx.Request, stopping: threading.Event) -> None:
@@ -28,11 +28,11 @@ class Exchange:
         self._stopping = stopping
 
     def respond(self, response: httpx.Response) -> None:
-        """Answer."""
+        """Send the response."""
         self._send(self.encode(response))
 
     def encode(self, response: httpx.Response, *, length: int | None = None) -> bytes:
-        """The bytes of a response. `length` is what `Content-Length` claims, if not the truth."""
+        """Return the bytes of a response. `length` is a false `Content-Length`."""
         content = b"" if self.request.method == "HEAD" or response.status_code in _NO_BODY else response.content
         lines = [f"HTTP/1.1 {response.status_code} {_reason(response.status_code)}"]
         lines += [
@@ -47,7 +47,7 @@ class Exchange:
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + content
 
     def wait(self, seconds: float) -> bool:
-        """Wait; `False` if the client or the server gave up before."""
+        """Wait so many seconds; return `False` if the client disconnected or the server stopped earlier."""
         return _client_waits(self._connection, self._stopping, seconds)
 
     def hang(self) -> None:
@@ -59,11 +59,11 @@ class Exchange:
     def reset(self) -> None:
         """Close the connection with RST: the client sees "connection reset by peer"."""
         self.over = True
-        # Without lingering, the close that follows throws away what was not sent, and says so.
+        # A linger time of zero makes the close that follows send RST.
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def send_and_close(self, data: bytes) -> None:
-        """Send bytes that need not be HTTP and close the connection in an orderly way (FIN)."""
+        """Send bytes, which need not be HTTP, and close the connection in an orderly way (FIN)."""
         self.over = True
         self._send(data)
 
@@ -92,7 +92,7 @@ def discard(connection: socket.socket) -> None:
 def drain(connection: socket.socket) -> None:
     """Close our side and wait for the client to close its own.
 
-    To close with unread bytes would reset the connection, and the client might never see the answer (RFC 9112, 9.6).
+    Closing with unread bytes would reset the connection, and the client might never see the answer (RFC 9112, 9.6).
     """
     connection.shutdown(socket.SHUT_WR)
     discard(connection)
@@ -112,7 +112,7 @@ def _client_waits(connection: socket.socket, stopping: threading.Event, seconds:
             connection.settimeout(None)
     except OSError:
         return False
-    # The client sends the next request before it has the answer to this one: the socket tells no more.
+    # The client has sent its next request already, so the socket no longer shows when it disconnects.
     return not stopping.wait(seconds)
 
 

@@ -171,7 +171,7 @@ class HttpServer:
     def _serve(self, connection: socket.socket, stopping: threading.Event) -> None:
         reader = self._readers[connection] = RequestReader(connection)
         # A client that disconnects is not an error of the server.
-        with contextlib.closing(reader), contextlib.suppress(OSError), self._forgotten_afterwards(connection):
+        with contextlib.suppress(OSError), self._forgotten_afterwards(connection):
             try:
                 while (request := reader.read()) is not None:
                     exchange = Exchange(connection, request, stopping)

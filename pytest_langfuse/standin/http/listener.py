@@ -1,4 +1,4 @@
-"""A listening socket whose port can refuse connections for a while and is never used twice by one process."""
+"""A listening socket that can refuse connections for a while, on a port that the process never uses twice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BACKLOG = 128
 
 
 class Listener:
-    """Accepts connections. `accept` is for one thread, all else may be called from any.
+    """Accepts connections. Call `accept` from one thread only; everything else is thread-safe.
 
-    One socket holds the port for as long as the listener lives, without listening; a second one listens. While it is
-    closed, a client is refused as by a machine on which nothing runs.
+    One socket holds the port for as long as the listener lives, without listening; a second one listens. While that
+    one is closed, clients are refused as by a machine on which nothing runs.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -28,12 +28,12 @@ class Listener:
         self._wake, self._woken = socket.socketpair()
         self._listening: socket.socket | None = None
         self._closed = False
-        #: A connection is being taken, or was taken last and may not be known to its owner yet.
+        #: Whether a connection is being accepted, or was the last one accepted and may not have an owner yet.
         self.taking = False
         self.resume()
 
     def accept(self) -> socket.socket | None:
-        """The next connection; `None` when the listener is closed."""
+        """Return the next connection, or `None` when the listener is closed."""
         while True:
             self.taking = False
             with self._lock:
@@ -55,21 +55,21 @@ class Listener:
                 try:
                     connection, _ = listening.accept()
                 except OSError:
-                    continue  # the client was faster to go, or `refuse` came in between
+                    continue  # the client has gone, or `refuse` was called in between
                 connection.settimeout(None)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return connection
 
     @property
     def pending(self) -> bool:
-        """Whether a client has connected whom the owner may not know yet."""
+        """Whether a client has connected that `accept` may not have handed over yet."""
         with self._lock:
             listening = self._listening
             # Asked first: it is set before a connection leaves the queue.
             return (listening is not None and readable(listening)) or self.taking
 
     def refuse(self) -> None:
-        """Refuse connections from now on, those included that were not accepted yet."""
+        """Refuse connections from now on, including those that were not accepted yet."""
         with self._lock:
             if self._listening is not None:
                 self._listening.close()
@@ -88,7 +88,7 @@ class Listener:
         self._wake.send(b"w")
 
     def close(self) -> None:
-        """Give the port up; `accept` returns `None`. The caller's thread has to be joined before `release`."""
+        """Give up the port; `accept` returns `None`. Join the thread that called it before `release`."""
         with self._lock:
             self._closed = True
             if self._listening is not None:
@@ -97,13 +97,13 @@ class Listener:
         self._wake.send(b"w")
 
     def release(self) -> None:
-        """Close what `accept` waits on."""
+        """Close the sockets that `accept` waits on."""
         self._holder.close()
         self._wake.close()
         self._woken.close()
 
     def close_after_fork(self) -> None:
-        """In a forked child, where a lock that another thread held stays locked: close without it."""
+        """Close in a forked child, without the lock: another thread may have held it, and nothing releases it there."""
         self._closed = True
         if self._listening is not None:
             self._listening.close()
@@ -118,19 +118,19 @@ class ClosedPort:
         self.port: int = self._socket.getsockname()[1]
 
     def close(self) -> None:
-        """Give the port up."""
+        """Give up the port."""
         self._socket.close()
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on and that was not used by this process, for another one to listen on."""
+    """Return a port on which nothing listens and that this process has not used, for another process."""
     with contextlib.closing(_hold(host, 0)) as held:
         number: int = held.getsockname()[1]
         return number
 
 
 def readable(connection: socket.socket) -> bool:
-    """Whether there is something to read, or to accept, or the end."""
+    """Return whether there is something to read or accept, or the end of the stream."""
     with selectors.DefaultSelector() as selector:
         try:
             selector.register(connection, selectors.EVENT_READ)
@@ -140,7 +140,7 @@ def readable(connection: socket.socket) -> bool:
 
 
 def _hold(host: str, port: int) -> socket.socket:
-    """A socket bound to `port`, or to one that was never used by this process."""
+    """Return a socket bound to `port`, or for 0 to a port that this process has never used."""
     rejected: list[socket.socket] = []
     try:
         while True:
@@ -162,7 +162,7 @@ def _bind(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # For `Listener`: two sockets on one port. A port that the system picks is shared with nobody all the same.
+        # For `Listener`: two sockets on one port. A port that the system picks is not shared even so.
         # (Windows has no such option; there, SO_REUSEADDR means the same.)
         if hasattr(socket, "SO_REUSEPORT"):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -186,19 +186,23 @@ def test_expect_100_continue(server: LangfuseServer) -> None:
     ("data", "status"),
     [
         (b"hello\r\n\r\n", 400),
-        (b"GET / HTTP/2.0\r\n\r\n", 505),
-        (b"GET x HTTP/1.1\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n", 413),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", 413),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: br\r\n\r\n", 501),
-        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
-        (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n", 400),
-        (b"\r\nGET /api/public/health HTTP/1.1\r\nConnection: close\r\n\r\n", 200),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),  # no Host
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", 400),  # and the end of the connection
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: br\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 200_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"\r\nGET /api/public/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
         (b"GET /api/public/health HTTP/1.0\r\n\r\n", 200),
-        (b"GET http://langfuse.invalid/api/public/health HTTP/1.1\r\nConnection: close\r\n\r\n", 200),
+        (b"GET http://langfuse.invalid/api/public/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
     ],
 )
 def test_odd_requests(server: LangfuseServer, data: bytes, status: int) -> None:
@@ -217,9 +221,11 @@ def test_no_bytes_break_the_server(server: LangfuseServer, data: bytes) -> None:
 def test_pipelined_requests_are_answered_in_order(server: LangfuseServer) -> None:
     answer = raw(
         server,
-        b"GET /api/public/health HTTP/1.1\r\n\r\nGET /nowhere HTTP/1.1\r\n\r\nHEAD /api/public/health HTTP/1.1\r\n\r\n",
+        b"GET /api/public/health HTTP/1.1\r\nHost: x\r\n\r\n"
+        b"POST /api/public/scores HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+        b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\nHEAD /api/public/health HTTP/1.1\r\nHost: x\r\n\r\n",
     )
-    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"404", b"405"]
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"400", b"404", b"405"]
 
 
 def test_many_clients_at_once(server: LangfuseServer) -> None:
@@ -269,7 +275,7 @@ def test_nothing_is_left_when_it_stops() -> None:
         for client in clients:
             assert ask(client, "GET", "/api/public/health")[0] == 200
         half = socket.create_connection(("127.0.0.1", server.port))
-        half.sendall(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")
+        half.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
     half.close()
     for client in clients:
         client.close()
@@ -455,7 +461,7 @@ def test_settles_when_all_that_was_sent_was_taken_in():
 def test_does_not_settle_while_a_request_is_not_complete():
     with LangfuseServer() as server, socket.create_connection(("127.0.0.1", server.port)) as client:
         assert server.settle(10.0)
-        client.sendall(b"POST /api/public/scores HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+        client.sendall(b"POST /api/public/scores HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
         assert not server.settle(0.05)
         client.close()
         assert server.settle(10.0)
