@@ -38,7 +38,8 @@ from pytest_langfuse.tracing import (
     shutdown_tracing,
     tracing_health,
 )
-from pytest_langfuse.tracing.delivery.http_sink import HttpSink, Outcome, Verdict
+from pytest_langfuse.tracing.delivery.http_sink import HttpSink
+from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
 
 HEALTHY = "no fault"
 THREADS, TASKS = 8, 8
@@ -61,17 +62,17 @@ class Unanswered:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch what is sent inside the block."""
-        send = HttpSink.send
+        post = HttpSink.post
 
         def watched(sink: HttpSink, data: bytes) -> Outcome:
             fault = self.fault
-            outcome = send(sink, data)
+            outcome = post(sink, data)
             if outcome.verdict is Verdict.FAILED and not outcome.reason.startswith(("http_", "not_otlp")):
                 self.tries.update(ids(data))
                 self.reasons[f"{outcome.reason} ({fault})"] += 1
             return outcome
 
-        with patch.object(HttpSink, "send", watched):
+        with patch.object(HttpSink, "post", watched):
             yield
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -25,8 +25,15 @@ class Batch:
     since: int = 0
 
 
+class BufferFailed(Exception):  # noqa: N818 - reads as what happened
+    """The storage of a buffer failed: the disk is full, or its file can't be read or written."""
+
+
 class Buffer(Protocol):
-    """Where bodies wait. All methods are thread-safe; counts include what was taken and not yet removed."""
+    """Where bodies wait. All methods are thread-safe; counts include what was taken and not yet removed.
+
+    Any method may raise `BufferFailed`; then nothing has changed.
+    """
 
     #: Whether what is in it outlives the process.
     durable: bool
@@ -52,11 +59,20 @@ class Buffer(Protocol):
     def counts(self) -> tuple[int, int]:
         """Spans and bytes in it."""
 
+    def recover(self) -> Iterator[int]:
+        """Take over what earlier processes left, and yield the number of spans of each part. May wait for the disk."""
+
     def close(self) -> None:
-        """No more of anything."""
+        """Release what the buffer holds."""
+
+    def before_fork(self) -> None:
+        """Close what must not be open over a fork."""
+
+    def after_fork_in_parent(self) -> None:
+        """Open it again."""
 
     def after_fork(self) -> None:
-        """In a forked child: what waits is the parent's to send."""
+        """Start empty in a forked child: what waits is the parent's to send."""
 
 
 class MemoryBuffer:
@@ -119,8 +135,18 @@ class MemoryBuffer:
         with self._lock:
             return self._spans, self._bytes
 
+    def recover(self) -> Iterator[int]:
+        """See `Buffer`. Nothing outlives a process."""
+        return iter(())
+
     def close(self) -> None:
-        """Nothing to close."""
+        """See `Buffer`."""
+
+    def before_fork(self) -> None:
+        """See `Buffer`."""
+
+    def after_fork_in_parent(self) -> None:
+        """See `Buffer`."""
 
     def after_fork(self) -> None:
         """See `Buffer`."""

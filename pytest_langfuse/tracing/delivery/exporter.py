@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from pytest_langfuse.tracing.delivery.buffer import Buffer
+from pytest_langfuse.tracing.delivery.buffer import Buffer, BufferFailed
 from pytest_langfuse.tracing.delivery.export_body import encode
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
@@ -60,7 +59,7 @@ class StoreForwardExporter(SpanExporter):
         for body in bodies:
             try:
                 self._ledger.dropped("buffer_full", self._buffer.put(body))
-            except (sqlite3.Error, OSError) as error:
+            except BufferFailed as error:
                 self._ledger.dropped("spool_failed", body.spans)
                 failures.report("writing to the spool", error)
         self._sender.notify()

@@ -7,13 +7,12 @@ import json
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from pytest_langfuse.tracing.delivery.sink import Confirm, Outcome, Verdict
 from pytest_langfuse.tracing.delivery.transport import PERMITTED
 from pytest_langfuse.tracing.failures import logger
 
@@ -26,45 +25,22 @@ _TOO_LARGE = 413
 _REFUSED = frozenset({400, 413, 415, 422})
 
 
-class Verdict(Enum):
-    """What to do with what was sent."""
-
-    ACCEPTED = "accepted"
-    TOO_LARGE = "too large"
-    REFUSED = "refused"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The answer to one request. `reason` names it for the ledger and the log."""
-
-    verdict: Verdict
-    reason: str = ""
-    #: Spans that were not taken although the request was (OTLP's partial success).
-    rejected: int = 0
-    detail: str = ""
-    #: Seconds, if the server said when to come back.
-    retry_after: float | None = None
-
-
-class Sink(Protocol):
-    """Where bodies go."""
-
-    def send(self, data: bytes) -> Outcome:
-        """Send one body. Does not raise."""
-
-
 class HttpSink:
     """Posts bodies to an OTLP endpoint, compressed, with the client that also serves Langfuse's REST API."""
+
+    max_in_flight = 1
 
     def __init__(self, *, client: httpx.Client, endpoint: str, headers: Mapping[str, str]) -> None:
         self.client = client
         self.endpoint = endpoint
         self._headers = {**headers, "content-type": "application/x-protobuf", "content-encoding": "gzip"}
 
-    def send(self, data: bytes) -> Outcome:
-        """Send one body; every way in which that can go wrong is an outcome."""
+    def send(self, data: bytes, confirm: Confirm) -> None:
+        """See `Sink`. Returns when the outcome is confirmed."""
+        confirm(self.post(data))
+
+    def post(self, data: bytes) -> Outcome:
+        """Post one body and return what became of it, errors included."""
         try:
             response = self.client.post(
                 self.endpoint, content=_gzip(data), headers=self._headers, extensions=dict(PERMITTED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,16 +15,16 @@ from opentelemetry.sdk.trace.sampling import Sampler
 from pytest_langfuse.tracing import langfuse_internals
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, State
-from pytest_langfuse.tracing.delivery.buffer import Buffer, MemoryBuffer
+from pytest_langfuse.tracing.delivery.buffer import BufferFailed
 from pytest_langfuse.tracing.delivery.environment_attributes import EnvironmentAttributes
 from pytest_langfuse.tracing.delivery.exporter import TRACES_PATH, StoreForwardExporter, langfuse_headers
 from pytest_langfuse.tracing.delivery.head_sampler import RateSampler, RecordingSampler
 from pytest_langfuse.tracing.delivery.health import TracingHealth
 from pytest_langfuse.tracing.delivery.http_sink import HttpSink
+from pytest_langfuse.tracing.delivery.open_buffer import open_buffer
 from pytest_langfuse.tracing.delivery.provider import PipelineProvider, install_provider
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.span_ledger import Balance, SpanLedger
-from pytest_langfuse.tracing.delivery.spool import Spool
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 from pytest_langfuse.tracing.delivery.transport import BoundedTransport, TransportPool
 from pytest_langfuse.tracing.failures import failures, logger
@@ -52,7 +51,7 @@ class Pipeline:
             failure_threshold=config.breaker_failure_threshold, recovery_timeout=config.breaker_recovery_timeout
         )
         self.breaker.add_listener(self._log_breaker)
-        self.buffer = _buffer(config)
+        self.buffer = open_buffer(config)
         self.transports = TransportPool()
         public_key, secret_key, base_url = (
             str(value) for value in (config.public_key, config.secret_key, config.base_url)
@@ -131,7 +130,7 @@ class Pipeline:
         if self.buffer.durable:
             try:
                 kept = self.buffer.counts()[0]
-            except sqlite3.Error as error:
+            except BufferFailed as error:
                 failures.report("reading the spool", error)
         balance = self.ledger.close(kept=kept)
         if sent:
@@ -141,13 +140,11 @@ class Pipeline:
 
     def before_fork(self) -> None:
         """What must not be open over a fork is closed."""
-        if isinstance(self.buffer, Spool):
-            self.buffer.before_fork()
+        self.buffer.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        if isinstance(self.buffer, Spool):
-            self.buffer.after_fork_in_parent()
+        self.buffer.after_fork_in_parent()
 
     def after_fork(self) -> None:
         """In a forked child: counts from zero; threads, locks, connections and the spool's file are its own."""
@@ -246,16 +243,3 @@ class _Transformations(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self._inner.force_flush(timeout_millis)
-
-
-def _buffer(config: TracingConfig) -> Buffer:
-    if config.spool_path is None:
-        return MemoryBuffer(max_spans=config.max_buffer_spans, max_bytes=config.max_buffer_bytes)
-    try:
-        return Spool(config.spool_path, max_spans=config.max_buffer_spans, max_bytes=config.max_buffer_bytes)
-    except (sqlite3.Error, OSError) as error:
-        message = (
-            f"spool_path={str(config.spool_path)!r} can't be used ({error}). Allowed: a file that this process may "
-            "write. Fix: set spool_path (LANGFUSE_SPOOL_PATH) to one, or leave it out."
-        )
-        raise ConfigError(message) from None

@@ -18,29 +18,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_langfuse.tracing.delivery.buffer import Batch
+from pytest_langfuse.tracing.delivery.buffer import Batch, BufferFailed
 from pytest_langfuse.tracing.delivery.export_body import ExportBody, without_oldest
 from pytest_langfuse.tracing.delivery.file_lock import FileLock
-from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.delivery.spool_files import connect, files_of, first_free, lock_of
+from pytest_langfuse.tracing.failures import failures
 
-#: So many processes may share one `spool_path`.
-MOST_FILES = 256
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS batches (
-    id INTEGER PRIMARY KEY,
-    spans INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
-    body BLOB NOT NULL
-)
-"""
+@contextmanager
+def _storage() -> Iterator[None]:
+    """Raise `BufferFailed` for errors of SQLite and of the file system."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise BufferFailed(str(error)) from error
 
 
 class Spool:
-    """A `Buffer` in a SQLite file. Methods raise `sqlite3.Error` when the disk does not do its part."""
+    """A `Buffer` in a SQLite file."""
 
     durable = True
 
+    @_storage()
     def __init__(self, path: Path, *, max_spans: int, max_bytes: int) -> None:
         self._base = path
         self._max_spans, self._max_bytes = max_spans, max_bytes
@@ -48,53 +47,58 @@ class Spool:
         self._claim()
 
     def _claim(self) -> None:
-        self._path, self._owned = _first_free(self._base)
+        self._path, self._owned = first_free(self._base)
         self._taken: set[int] = set()
         #: Batches with a history, by key; their bodies are in the file only.
         self._known: dict[int, Batch] = {}
         self._open()
         #: Spans that a process before this one left in the file.
-        self.found: int = self._spans
+        self._found: int = self._spans
 
     def _open(self) -> None:
-        self._db = _connect(self._path)
+        self._db = connect(self._path)
         self._count()
 
     def _count(self) -> None:
         totals = self._db.execute("SELECT TOTAL(spans), TOTAL(bytes) FROM batches").fetchone()
         self._spans, self._bytes = map(int, totals)
 
-    def adopt(self) -> int:
-        """Take over what processes that are gone left in other files; returns how many spans that were.
-
-        Slow in the worst case, so not a part of `__init__`: call it from a thread that may wait for the disk.
-        """
-        adopted = 0
-        for path in _files(self._base):
-            if path == self._path or not path.exists() or (lock := FileLock.acquire(_lock_of(path))) is None:
-                continue
-            try:
-                adopted += self._move_from(path)
-            except sqlite3.Error as error:
-                failures.report(f"reading {path}", error)
-            finally:
-                lock.release()
-        return adopted
+    def recover(self) -> Iterator[int]:
+        """See `Buffer`. The first part is this file's own; the others are files of processes that are gone."""
+        found, self._found = self._found, 0
+        yield found
+        for path in files_of(self._base):
+            if path != self._path and path.exists():
+                yield self._move_from(path)
 
     def _move_from(self, path: Path) -> int:
-        other = _connect(path)
+        """Move what is in a file that nobody owns; return how many spans that were, also if some can't be moved."""
         spans = 0
+        try:
+            if (lock := FileLock.acquire(lock_of(path))) is None:
+                return 0
+            try:
+                for moved in self._moved(path):
+                    spans += moved
+            finally:
+                lock.release()
+        except (sqlite3.Error, OSError) as error:
+            failures.report(f"reading {path}", error)
+        return spans
+
+    def _moved(self, path: Path) -> Iterator[int]:
+        other = connect(path)
         try:
             for key, count, size, body in other.execute("SELECT id, spans, bytes, body FROM batches").fetchall():
                 with self._lock:
                     self._insert(ExportBody(body, count), size)
+                yield count
                 other.execute("DELETE FROM batches WHERE id = ?", (key,))
-                spans += count
         finally:
             other.close()
         path.unlink()
-        return spans
 
+    @_storage()
     def put(self, body: ExportBody) -> int:
         """See `Buffer`."""
         with self._lock, self._transaction():
@@ -104,6 +108,7 @@ class Spool:
             self._insert(body, len(body.data))
             return dropped
 
+    @_storage()
     def take(self, spans: int, size: int) -> list[Batch]:
         """See `Buffer`."""
         with self._lock:
@@ -122,11 +127,13 @@ class Spool:
             self._taken.update(batch.key for batch in taken)
             return taken
 
+    @_storage()
     def remove(self, batches: Sequence[Batch]) -> None:
         """See `Buffer`."""
         with self._lock, self._transaction():
             self._delete(batches)
 
+    @_storage()
     def give_back(self, batches: Sequence[Batch], *, last: bool = False) -> None:
         """See `Buffer`."""
         with self._lock:
@@ -140,6 +147,7 @@ class Spool:
                 if batch.alone or batch.tries:
                     self._known[batch.key] = dataclasses.replace(batch, body=ExportBody(b"", batch.body.spans))
 
+    @_storage()
     def replace(self, batch: Batch, bodies: Sequence[ExportBody]) -> None:
         """See `Buffer`. The parts go to the end: in a file there is no place before the first."""
         with self._lock, self._transaction():
@@ -152,26 +160,30 @@ class Spool:
         with self._lock:
             return self._spans, self._bytes
 
+    @_storage()
     def close(self) -> None:
-        """Leave the file to the next process."""
+        """See `Buffer`. The file is left to the next process."""
         with self._lock:
             self._db.close()
             self._owned.release()
 
+    @_storage()
     def before_fork(self) -> None:
-        """SQLite's connections must not be open over a fork: its file locks do not belong to the child."""
+        """See `Buffer`. SQLite's file locks do not belong to a child."""
         self._lock.acquire()
         self._db.close()
 
+    @_storage()
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """See `Buffer`."""
         try:
             self._open()
         finally:
             self._lock.release()
 
+    @_storage()
     def after_fork(self) -> None:
-        """In a forked child: a file of its own."""
+        """See `Buffer`. The child gets a file of its own."""
         self._lock = threading.Lock()
         self._owned.forget()
         self._claim()
@@ -230,47 +242,3 @@ class Spool:
             self._known.pop(batch.key, None)
             self._spans -= batch.body.spans
             self._bytes -= len(batch.body.data)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """The database, made if it is not there; one that can't be read is moved aside and a new one is made."""
-    try:
-        return _open_database(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        aside = path.with_name(f"{path.name}.unreadable")
-        logger.warning("%s can't be read (%s): moved to %s, its spans are lost.", path, error, aside)
-        path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        return _open_database(path)
-
-
-def _open_database(path: Path) -> sqlite3.Connection:
-    # Each statement is a transaction of its own; the buffer's lock is what keeps threads apart.
-    db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute(_SCHEMA)
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
-def _first_free(base: Path) -> tuple[Path, FileLock]:
-    for path in _files(base):
-        if (lock := FileLock.acquire(_lock_of(path))) is not None:
-            return path, lock
-    message = f"{MOST_FILES} processes use {base} already"
-    raise OSError(message)
-
-
-def _files(base: Path) -> list[Path]:
-    return [base, *(base.with_name(f"{base.name}.{number}") for number in range(1, MOST_FILES))]
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.lock")

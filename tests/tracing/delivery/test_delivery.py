@@ -17,8 +17,10 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pytest_langfuse.tracing import init_tracing, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
+from pytest_langfuse.tracing.delivery import settlement as settlement_module
 from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY
-from pytest_langfuse.tracing.delivery.http_sink import LONGEST_RETRY_AFTER, Outcome, Verdict, judge
+from pytest_langfuse.tracing.delivery.http_sink import LONGEST_RETRY_AFTER, judge
+from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
 from tests.helpers.loopback_langfuse import TRACES, Reply
 
 pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
@@ -294,7 +296,7 @@ def test_retry_after_is_honoured(collector, keys):
 
 
 def test_a_batch_that_the_server_can_not_digest_does_not_stop_the_others(collector, keys, monkeypatch):
-    monkeypatch.setattr(sender_module, "_HOPELESS", 5)
+    monkeypatch.setattr(settlement_module, "_HOPELESS", 5)
     collector.reply = lambda seen: Reply(500) if "poison0" in seen.spans else Reply()
     client = init_tracing(**keys, breaker_failure_threshold=1000)
     observe(client, 1, prefix="poison")
@@ -625,7 +627,7 @@ def test_a_spool_that_can_not_be_is_an_error_of_the_setting(keys, tmp_path, monk
     def broken(*args, **kwargs):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr("pytest_langfuse.tracing.delivery.pipeline.Spool", broken)
+    monkeypatch.setattr("pytest_langfuse.tracing.delivery.spool.connect", broken)
     with pytest.raises(ValueError, match=r"spool_path='.*' can't be used \(disk I/O error\).*LANGFUSE_SPOOL_PATH"):
         init_tracing(**keys, spool_path=tmp_path / "spool")
 
@@ -636,10 +638,10 @@ def test_a_disk_that_fails_later_is_counted(collector, keys, tmp_path, caplog):
     observe(client, 1)
     client.flush()
 
-    def broken(body):
+    def broken(*args, **kwargs):
         raise sqlite3.OperationalError("database or disk is full")
 
-    pipeline().buffer.put = broken
+    pipeline().buffer._insert = broken
     observe(client, 3)
     report = shutdown_tracing()
 

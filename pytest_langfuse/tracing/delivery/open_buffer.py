@@ -1,0 +1,25 @@
+"""The buffer that a configuration asks for."""
+
+from __future__ import annotations
+
+from pytest_langfuse.tracing.config import ConfigError, TracingConfig
+from pytest_langfuse.tracing.delivery.buffer import Buffer, BufferFailed, MemoryBuffer
+from pytest_langfuse.tracing.delivery.spool import Spool
+
+
+def open_buffer(config: TracingConfig) -> Buffer:
+    """Return a buffer in memory, or in the file `config.spool_path`.
+
+    Raises:
+        ConfigError: The file can't be used.
+    """
+    if config.spool_path is None:
+        return MemoryBuffer(max_spans=config.max_buffer_spans, max_bytes=config.max_buffer_bytes)
+    try:
+        return Spool(config.spool_path, max_spans=config.max_buffer_spans, max_bytes=config.max_buffer_bytes)
+    except BufferFailed as error:
+        message = (
+            f"spool_path={str(config.spool_path)!r} can't be used ({error}). Allowed: a file that this process may "
+            "write. Fix: set spool_path (LANGFUSE_SPOOL_PATH) to one, or leave it out."
+        )
+        raise ConfigError(message) from None

@@ -1,0 +1,83 @@
+"""What becomes of batches when the sink has confirmed them: removed, counted, sent again, or split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_langfuse.tracing.delivery.buffer import Batch, Buffer
+from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY, halves
+from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
+from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
+from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.monotonic import now
+
+_QUIET = 60.0
+#: Answers of 5xx to one batch after which it is sent without others, and after which it is given up, provided that
+#: others were accepted in the meantime.
+_SUSPECT, _HOPELESS = 3, 20
+
+
+class Settlement:
+    """Moves confirmed batches out of the buffer, or back into it, and keeps the ledger. For one thread."""
+
+    def __init__(self, *, buffer: Buffer, ledger: SpanLedger) -> None:
+        self._buffer, self._ledger = buffer, ledger
+        #: Bytes that one body may have: fewer after an answer that it was too large.
+        self.largest = LARGEST_BODY
+        self._accepted = 0
+        self._logged: dict[str, float] = {}
+
+    def settle(self, batches: Sequence[Batch], outcome: Outcome) -> None:
+        """Apply the outcome of a body that `batches` were joined to."""
+        spans = _spans(batches)
+        if outcome.verdict is Verdict.FAILED:
+            self._keep(batches, outcome)
+            self._log("failed", f"Langfuse can't be reached ({outcome.reason}); spans are kept. {outcome.detail}")
+        elif outcome.verdict is Verdict.ACCEPTED:
+            self._accepted += 1
+            rejected = min(max(outcome.rejected, 0), spans)
+            # First out of the buffer: a crash in between must not make the ledger promise what is sent again.
+            self._buffer.remove(batches)
+            self._ledger.exported(spans - rejected)
+            self._ledger.dropped("rejected", rejected)
+            if rejected or outcome.detail:
+                self._log("rejected", f"Langfuse took {spans - rejected} of {spans} spans and said: {outcome.detail}")
+        elif len(batches) > 1:
+            # Joined by the sender: each batch is tried separately before any is given up.
+            for batch in batches:
+                batch.alone = True
+            self._buffer.give_back(batches)
+        elif outcome.verdict is Verdict.TOO_LARGE and spans > 1:
+            self.largest = max(len(batches[0].body.data) // 2, 1)
+            self._buffer.replace(batches[0], halves(batches[0].body))
+        else:
+            self.drop(batches, outcome.reason)
+            self._log(outcome.reason, f"Langfuse refused {spans} spans ({outcome.reason}): {outcome.detail}")
+
+    def drop(self, batches: Sequence[Batch], reason: str) -> None:
+        """Remove batches from the buffer, counted as dropped for `reason`."""
+        self._buffer.remove(batches)
+        self._ledger.dropped(reason, _spans(batches))
+
+    def _keep(self, batches: Sequence[Batch], outcome: Outcome) -> None:
+        """Give failed batches back, and give up one that only the server can't digest: it must not stop all others."""
+        if not outcome.reason.startswith("http_5"):
+            self._buffer.give_back(batches)
+            return
+        for batch in batches:
+            batch.since = batch.since if batch.tries else self._accepted
+            batch.tries += 1
+            batch.alone = batch.alone or batch.tries >= _SUSPECT
+        hopeless = [batch for batch in batches if batch.tries >= _HOPELESS and batch.since < self._accepted]
+        self._buffer.give_back([batch for batch in batches if batch not in hopeless], last=True)
+        self.drop(hopeless, outcome.reason)
+
+    def _log(self, kind: str, message: str) -> None:
+        """Log once a minute per kind: an outage is one event."""
+        if now() - self._logged.get(kind, -_QUIET) >= _QUIET:
+            self._logged[kind] = now()
+            logger.warning("%s", message.rstrip())
+
+
+def _spans(batches: Sequence[Batch]) -> int:
+    return sum(batch.body.spans for batch in batches)

@@ -1,0 +1,46 @@
+"""Where export bodies go, and what can become of them there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+class Verdict(Enum):
+    """What to do with a body that was sent."""
+
+    ACCEPTED = "accepted"
+    TOO_LARGE = "too large"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one body. `reason` names it for the ledger and the log."""
+
+    verdict: Verdict
+    reason: str = ""
+    #: Spans that were not taken although the body was (OTLP's partial success).
+    rejected: int = 0
+    detail: str = ""
+    #: Seconds, if the other side said when to come back.
+    retry_after: float | None = None
+
+
+Confirm = Callable[[Outcome], None]
+
+
+class Sink(Protocol):
+    """Takes bodies, and confirms each when its outcome is known: at once, later, in any order, from any thread."""
+
+    #: How many bodies may be sent before the first of them is confirmed.
+    max_in_flight: int
+
+    def send(self, data: bytes, confirm: Confirm) -> None:
+        """Start to send one body, and call `confirm` with its outcome, during this call or after it.
+
+        Must not raise. Only the first call of `confirm` counts.
+        """
