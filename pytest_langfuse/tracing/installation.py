@@ -6,7 +6,7 @@ import inspect
 import logging
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import httpx
@@ -30,26 +30,69 @@ from pytest_langfuse.tracing.shutdown.prestarted_thread import PrestartedThread
 CLIENT_ARGUMENTS = ("additional_headers", "mask", "mask_otel_spans", "should_export_span")
 
 
+class DisabledInstallation:
+    """Tracing without keys: the client does nothing, and there is nothing to send or to count."""
+
+    enabled = False
+
+    def __init__(self, config: TracingConfig, client_arguments: Mapping[str, Any], missing: Sequence[str]) -> None:
+        self.config = config
+        self.client_arguments = dict(client_arguments)
+        variables = " and ".join(f"LANGFUSE_{name.upper()}" for name in missing)
+        logger.warning(
+            "Tracing is off: set %s (or pass %s) to send traces to Langfuse.", variables, " and ".join(missing)
+        )
+        self._silenced = langfuse_internals.MissingKeysSilenced()
+        logging.getLogger("langfuse").addFilter(self._silenced)
+        self.client: Langfuse = GuardedLangfuse(
+            breaker=CircuitBreaker(),
+            tracing_enabled=False,
+            public_key=config.public_key,
+            secret_key=config.secret_key,
+        )
+
+    def owns(self, client: object) -> bool:  # noqa: ARG002
+        """See `Installation`."""
+        return False
+
+    def health(self) -> TracingHealth:
+        """See `Installation`."""
+        return TracingHealth()
+
+    def shut_down(self, timeout: float) -> ShutdownReport:  # noqa: ARG002
+        """See `Installation`."""
+        started = now()
+        logging.getLogger("langfuse").removeFilter(self._silenced)
+        return ShutdownReport(elapsed=now() - started)
+
+    def before_fork(self) -> None:
+        """See `Installation`."""
+
+    def after_fork_in_parent(self) -> None:
+        """See `Installation`."""
+
+    def after_fork(self) -> None:
+        """See `Installation`."""
+
+
 class Installation:
-    """The client and what is behind it."""
+    """The pipeline of a process and the client that feeds it."""
+
+    enabled = True
 
     def __init__(self, config: TracingConfig, client_arguments: Mapping[str, Any]) -> None:
         self.config = config
         self.client_arguments = dict(client_arguments)
-        self._silenced: logging.Filter | None = None
-        self._second_clients: SecondClients | None = None
-        self._shutdown_thread: PrestartedThread | None = None
-        missing = [name for name in ("public_key", "secret_key") if getattr(config, name) is None]
-        self.pipeline = None if missing else self._pipeline()
+        self.pipeline = self._pipeline()
         try:
-            self.client = self._disabled_client(missing) if self.pipeline is None else self._client(self.pipeline)
+            self.client = self._client(self.pipeline)
         except BaseException:
-            if self.pipeline is not None:
-                self.pipeline.buffer.close()
+            self.pipeline.buffer.close()
             raise
-        self._resources = langfuse_internals.resources_of(self.client)
-        if self._resources is None or self.pipeline is None:
-            return
+        # With keys there always are some.
+        self._resources = cast(
+            "langfuse_internals.LangfuseResourceManager", langfuse_internals.resources_of(self.client)
+        )
         exported_ancestors.use(self.client_arguments.get("should_export_span"))
         self._guard_async()
         self.pipeline.start(self._resources.httpx_client)
@@ -59,20 +102,6 @@ class Installation:
             # After the client was built: the SDK makes its asynchronous client anew in a child, and this comes later.
             guard = weakref.WeakMethod(self._guard_async)
             os.register_at_fork(after_in_child=lambda: (method := guard()) and method())
-
-    def _disabled_client(self, missing: list[str]) -> Langfuse:
-        variables = " and ".join(f"LANGFUSE_{name.upper()}" for name in missing)
-        logger.warning(
-            "Tracing is off: set %s (or pass %s) to send traces to Langfuse.", variables, " and ".join(missing)
-        )
-        self._silenced = langfuse_internals.MissingKeysSilenced()
-        logging.getLogger("langfuse").addFilter(self._silenced)
-        return GuardedLangfuse(
-            breaker=CircuitBreaker(),
-            tracing_enabled=False,
-            public_key=self.config.public_key,
-            secret_key=self.config.secret_key,
-        )
 
     def _pipeline(self) -> Pipeline:
         unknown = [name for name in self.client_arguments if name not in inspect.signature(Langfuse).parameters]
@@ -142,8 +171,6 @@ class Installation:
 
     def _guard_async(self) -> None:
         pipeline = self.pipeline
-        if self._resources is None or pipeline is None:
-            return
 
         def guard(transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
             if isinstance(transport, AsyncBoundedTransport):
@@ -153,23 +180,17 @@ class Installation:
         langfuse_internals.guard_async(self._resources, guard)
 
     def owns(self, client: object) -> bool:
-        """Whether this HTTP client serves the SDK: Langfuse's REST API, exports, uploads."""
-        ours = self.pipeline.rest_client if self.pipeline is not None else None
-        return client is ours or (self._resources is not None and client is self._resources.httpx_client)
+        """Return whether this HTTP client serves the SDK: Langfuse's REST API, exports, uploads."""
+        return client is self.pipeline.rest_client or client is self._resources.httpx_client
 
     def health(self) -> TracingHealth:
-        """How things are."""
-        return self.pipeline.health() if self.pipeline is not None else TracingHealth()
+        """Return the state of the pipeline."""
+        return self.pipeline.health()
 
     def shut_down(self, timeout: float) -> ShutdownReport:
         """Send what is left for at most `timeout` seconds, then let go of everything."""
         started = now()
-        if self._silenced is not None:
-            logging.getLogger("langfuse").removeFilter(self._silenced)
-        if self._second_clients is not None:
-            self._second_clients.stop()
-        if self._resources is None or self._shutdown_thread is None or self.pipeline is None:
-            return ShutdownReport(elapsed=now() - started)
+        self._second_clients.stop()
         langfuse_internals.release_exit_handlers(self._resources)
         langfuse_internals.forget(self._resources)
         finished = self._shutdown_thread.run(lambda: self._close(started + timeout), timeout)
@@ -186,8 +207,6 @@ class Installation:
         )
 
     def _close(self, deadline: float) -> None:
-        if self._resources is None or self.pipeline is None:
-            return
         self.pipeline.close(deadline - now())
         try:
             # Scores, media and prompts, while the sender is at work; the SDK has no limit of time for these.
@@ -195,9 +214,28 @@ class Installation:
         finally:
             self.pipeline.sender.join()
 
+    def before_fork(self) -> None:
+        """Close what must not be open over a fork."""
+        self.pipeline.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Open it again."""
+        self.pipeline.after_fork_in_parent()
+
     def after_fork(self) -> None:
-        """In a forked child: see `Pipeline.after_fork`."""
-        if self.pipeline is not None:
-            self.pipeline.after_fork()
-        if self._shutdown_thread is not None:
-            self._shutdown_thread.after_fork()
+        """Start again in a forked child: see `Pipeline.after_fork`."""
+        self.pipeline.after_fork()
+        self._shutdown_thread.after_fork()
+
+
+def install(config: TracingConfig, client_arguments: Mapping[str, Any]) -> Installation | DisabledInstallation:
+    """Set tracing up; without keys it is disabled.
+
+    Raises:
+        ConfigError: An argument of the client is unknown to the installed version of langfuse, or the spool can't be
+            used.
+    """
+    missing = [name for name in ("public_key", "secret_key") if getattr(config, name) is None]
+    return (
+        DisabledInstallation(config, client_arguments, missing) if missing else Installation(config, client_arguments)
+    )

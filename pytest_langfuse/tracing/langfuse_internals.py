@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 from langfuse._client.attributes import LangfuseOtelSpanAttributes
@@ -81,9 +81,9 @@ def registered(public_key: str) -> LangfuseResourceManager | None:
     return LangfuseResourceManager._instances.get(public_key)
 
 
-def resources_of(client: Langfuse) -> LangfuseResourceManager | None:
-    """What the client works with; `None` for a client that is disabled."""
-    return client._resources
+def resources_of(client: Langfuse) -> LangfuseResourceManager:
+    """Return what a client with keys works with; a disabled client has none."""
+    return cast("LangfuseResourceManager", client._resources)
 
 
 def forget(resources: LangfuseResourceManager) -> None:

@@ -15,7 +15,7 @@ from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealt
 from pytest_langfuse.tracing.delivery.metrics import register
 from pytest_langfuse.tracing.delivery.provider import processors_after_fork
 from pytest_langfuse.tracing.failures import failures, logger
-from pytest_langfuse.tracing.installation import CLIENT_ARGUMENTS, Installation
+from pytest_langfuse.tracing.installation import CLIENT_ARGUMENTS, DisabledInstallation, Installation
 from pytest_langfuse.tracing.shutdown.children import ChildExit
 from pytest_langfuse.tracing.shutdown.signals import Signals
 
@@ -35,10 +35,10 @@ class Singleton:
         self._warned: set[tuple[str, ...]] = set()
         self._signals: Signals | None = None
         self._child_exit: ChildExit | None = None
-        self._forking: Installation | None = None
+        self._forking: Installation | DisabledInstallation | None = None
         #: Set when the last shutdown has ended.
         self._under_way: threading.Event | None = None
-        self.installation: Installation | None = None
+        self.installation: Installation | DisabledInstallation | None = None
         self.last_report = ShutdownReport()
         self.last_health = TracingHealth()
         #: Whether the application shut tracing down: from then on only an explicit call sets it up again.
@@ -53,16 +53,16 @@ class Singleton:
             if (installed := self.installation) is not None:
                 self._compare(installed, given, client_arguments)
                 return installed.client
-            installed = Installation(get_tracing_config(**given), client_arguments)
+            installed = installation.install(get_tracing_config(**given), client_arguments)
             self._install(installed)
             return installed.client
 
-    def _install(self, installed: Installation) -> None:
+    def _install(self, installed: Installation | DisabledInstallation) -> None:
         self.installation, self.shut_down_by_app = installed, False
         # After the client was built: exit handlers run last in, first out, and ours is bounded.
         atexit.register(self._at_exit)
         self._child_exit = ChildExit(self._at_exit)
-        if installed.config.handle_signals and installed.pipeline is not None:
+        if isinstance(installed, Installation) and installed.config.handle_signals:
             self._signals = Signals(
                 shut_down=self._at_exit,
                 start_flushing=installed.pipeline.start_flushing,
@@ -70,7 +70,12 @@ class Singleton:
             )
             self._signals.install()
 
-    def _compare(self, installed: Installation, given: dict[str, Any], client_arguments: dict[str, Any]) -> None:
+    def _compare(
+        self,
+        installed: Installation | DisabledInstallation,
+        given: dict[str, Any],
+        client_arguments: dict[str, Any],
+    ) -> None:
         phrases = differences(installed.config, given)
         phrases += [
             f"{name} stays as it was"
@@ -122,14 +127,14 @@ class Singleton:
     def before_fork(self) -> None:
         """What must not be open over a fork is closed."""
         self._forking = self.installation
-        if self._forking is not None and self._forking.pipeline is not None:
-            self._forking.pipeline.before_fork()
+        if self._forking is not None:
+            self._forking.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
         forking, self._forking = self._forking, None
-        if forking is not None and forking.pipeline is not None:
-            forking.pipeline.after_fork_in_parent()
+        if forking is not None:
+            forking.after_fork_in_parent()
 
     def after_fork(self) -> None:
         """In a forked child: a lock that another thread held at the fork would stay locked for ever."""

@@ -180,7 +180,7 @@ def serve(line: RequestLine, headers: RequestHeaders, source: Any, options: Midd
         installed = singleton.singleton.installation
         trusted = options.trusts(installed)
         request = options.context(source, headers, trusted=trusted)
-        if installed is None or installed.pipeline is None or options.excludes(line.path):
+        if installed is None or not installed.enabled or options.excludes(line.path):
             return ServedRequest(within(request), str(request.request_id), "", None)
         return _observed(line, headers, request, options, installed=installed, trusted=trusted)
     except Exception as error:  # noqa: BLE001 - as above
