@@ -7,7 +7,6 @@ variables are Langfuse's own where it has one; an empty variable counts as unset
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from pytest_langfuse.tracing import setting_parsers as parsing
 from pytest_langfuse.tracing.setting_parsers import Invalid, Parser
+from pytest_langfuse.tracing.suggest import did_you_mean
 
 DEFAULT_BASE_URL = "https://cloud.langfuse.com"
 
@@ -259,9 +259,7 @@ def check_names(overrides: Mapping[str, Any]) -> None:
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]!r}?" if close else f"settings are: {', '.join(SETTINGS)}."
-    return f"unknown setting {name!r}, {hint}"
+    return f"unknown setting {name!r}{did_you_mean(name, SETTINGS, what='settings')}"
 
 
 def _sdk_variables() -> list[str]:

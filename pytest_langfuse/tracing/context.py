@@ -6,7 +6,6 @@ whatever else carries that context on; they reach the observations through Langf
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import json
@@ -21,6 +20,7 @@ from opentelemetry import context as otel_context
 from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
 from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
+from pytest_langfuse.tracing.suggest import did_you_mean
 
 Result = TypeVar("Result")
 
@@ -149,9 +149,8 @@ async def _await_within(entering: request_context, coroutine: Any) -> Any:
 def _request_context(context: RequestContext | Mapping[str, Any] | None, values: dict[str, Any]) -> RequestContext:
     unknown = [name for name in (*values, *(context if isinstance(context, Mapping) else ())) if name not in _NAMES]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], _NAMES, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(_NAMES)}; put others in metadata={{}}"
-        message = f"request_context() got an unknown keyword {unknown[0]!r}, {hint}"
+        hint = did_you_mean(unknown[0], _NAMES, what="keywords (others go in metadata={})")
+        message = f"request_context() got an unknown keyword {unknown[0]!r}{hint}"
         raise TypeError(message)
     if isinstance(context, RequestContext):
         return replace(context, **values) if values else context

@@ -89,10 +89,7 @@ class Installation:
         except BaseException:
             self.pipeline.buffer.close()
             raise
-        # With keys there always are some.
-        self._resources = cast(
-            "langfuse_internals.LangfuseResourceManager", langfuse_internals.resources_of(self.client)
-        )
+        self._resources = langfuse_internals.resources_of(self.client)
         exported_ancestors.use(self.client_arguments.get("should_export_span"))
         self._guard_async()
         self.pipeline.start(self._resources.httpx_client)

@@ -13,6 +13,7 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from pytest_langfuse.tracing import singleton
@@ -29,10 +30,9 @@ from pytest_langfuse.tracing.langfuse_internals import (
 )
 from pytest_langfuse.tracing.propagation import w3c_baggage, w3c_headers
 from pytest_langfuse.tracing.propagation.allow_list import allow_list
+from pytest_langfuse.tracing.propagation.w3c_headers import BAGGAGE, TRACEPARENT, TRACESTATE
 
 Headers = TypeVar("Headers", bound=MutableMapping[Any, Any])
-
-TRACEPARENT, TRACESTATE, BAGGAGE = NAMES = ("traceparent", "tracestate", "baggage")
 
 _trace_context = TraceContextTextMapPropagator()
 _baggage_propagator = W3CBaggagePropagator()
@@ -73,6 +73,13 @@ def extract_context(headers: w3c_headers.Incoming) -> Context:
     except Exception as error:  # noqa: BLE001 - whatever it is, the request is served
         failures.report("reading headers of a request", error)
         return Context()
+
+
+def remote_span(headers: w3c_headers.Incoming) -> SpanContext:
+    """Return the span that `traceparent` names, and nothing else that the sender claims; invalid if there is none."""
+    lines = w3c_headers.read(headers).get(TRACEPARENT, [])
+    context = _trace_context.extract({TRACEPARENT: lines}, Context())
+    return trace.get_current_span(context).get_span_context()
 
 
 def allows(url: object) -> bool:

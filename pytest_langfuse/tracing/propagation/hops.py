@@ -10,7 +10,8 @@ import httpx
 
 from pytest_langfuse.tracing import singleton
 from pytest_langfuse.tracing.propagation import w3c_headers
-from pytest_langfuse.tracing.propagation.headers import BAGGAGE, allows, outgoing, replace, stripped
+from pytest_langfuse.tracing.propagation.headers import allows, outgoing, replace, stripped
+from pytest_langfuse.tracing.propagation.w3c_headers import BAGGAGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.propagation import hops, w3c_headers
-from pytest_langfuse.tracing.propagation.headers import NAMES
 from pytest_langfuse.tracing.propagation.patch import Instrumentation, Instrumented, Patch
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def _before(session: requests.Session, request: requests.PreparedRequest) -> hop
 
 
 def _mark(headers: MutableMapping[str, Any], hop: hops.Hop) -> None:
-    for name in NAMES:
+    for name in w3c_headers.W3C_NAMES:
         if name in hop.changes and (value := w3c_headers.values(headers, name)):
             headers[name] = marked = _Marked(value)
             marked.hop = hop

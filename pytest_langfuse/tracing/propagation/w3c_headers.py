@@ -13,8 +13,10 @@ Incoming = Mapping[Any, Any] | Iterable[Any] | None
 #: So many headers are looked at, and none of a request with more is believed; servers take about a hundred.
 MOST_HEADERS = 1_000
 
+TRACEPARENT, TRACESTATE, BAGGAGE = W3C_NAMES = ("traceparent", "tracestate", "baggage")
+
 #: Characters of a header, all of its lines taken together (W3C Trace Context 3.3.1.1, W3C Baggage 3.3).
-LONGEST = {"traceparent": 256, "tracestate": 512, "baggage": 8192}
+LONGEST = {TRACEPARENT: 256, TRACESTATE: 512, BAGGAGE: 8192}
 _MOST_LINES = 32
 #: Not even a line feed at the end, which OpenTelemetry's pattern lets pass. Members of a baggage are looked at singly.
 _UNUSABLE = re.compile(r"[^\t -~]")
@@ -34,8 +36,8 @@ def read(headers: Incoming) -> dict[str, list[str]]:
             lines.append(value)
     for name, lines in list(found.items()):
         length = sum(map(len, lines)) + len(lines) - 1
-        unusable = name != "baggage" and any(map(_UNUSABLE.search, lines))
-        if unusable or length > LONGEST[name] or len(lines) > (1 if name == "traceparent" else _MOST_LINES):
+        unusable = name != BAGGAGE and any(map(_UNUSABLE.search, lines))
+        if unusable or length > LONGEST[name] or len(lines) > (1 if name == TRACEPARENT else _MOST_LINES):
             del found[name]
     return found
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Unpack
 
 from opentelemetry import context as otel_context
 
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.web import request_headers, routes
+from pytest_langfuse.tracing.web.middleware_options import MiddlewareOptions, MiddlewareSettings
 from pytest_langfuse.tracing.web.served_request import (
     GUARD,
-    MiddlewareOptions,
     RequestLine,
-    Resolver,
     ServedRequest,
     serve,
 )
@@ -21,36 +20,19 @@ from pytest_langfuse.tracing.web.served_request import (
 Handler = Callable[[Any], Awaitable[Any]]
 
 
-def langfuse_aiohttp_middleware(
-    *,
-    trusted: bool | None = None,
-    capture_query: bool = False,
-    exclude: Iterable[str] = (),
-    user_id: Resolver | None = None,
-    session_id: Resolver | None = None,
-    route: Resolver | None = None,
-    send_request_id: bool = False,
-) -> Callable[[Any, Handler], Awaitable[Any]]:
+def langfuse_aiohttp_middleware(**options: Unpack[MiddlewareOptions]) -> Callable[[Any, Handler], Awaitable[Any]]:
     """A middleware for `aiohttp.web.Application(middlewares=[...])`; put it first.
 
-    As `LangfuseASGIMiddleware`, whose arguments these are; `user_id`, `session_id` and `route` are line with the
+    Takes the keyword arguments of `LangfuseASGIMiddleware`; `user_id`, `session_id` and `route` are called with the
     `aiohttp.web.Request`. The observation ends when the handler returns its response, or has streamed it. WebSocket
     handshakes pass untouched.
     """
-    options = MiddlewareOptions(
-        trusted=trusted,
-        capture_query=capture_query,
-        exclude=exclude,
-        user_id=user_id,
-        session_id=session_id,
-        route=route,
-        send_request_id=send_request_id,
-    )
+    settings = MiddlewareSettings(options)
 
     async def middleware(request: Any, handler: Handler) -> Any:
         if otel_context.get_value(GUARD) is request or request.headers.get("upgrade", "").lower() == "websocket":
             return await handler(request)
-        served = _begin(request, options)
+        served = _begin(request, settings)
         if served is None:
             return await handler(request)
         # Not in the request, where aiohttp warns of names that it has not made.
@@ -70,7 +52,7 @@ def langfuse_aiohttp_middleware(
         otel_context.detach(token)
         served.status = getattr(response, "status", None)
         served.end()
-        if options.send_request_id and not getattr(response, "prepared", True):
+        if settings.send_request_id and not getattr(response, "prepared", True):
             response.headers.setdefault("x-request-id", served.request_id)
         return response
 
@@ -79,17 +61,17 @@ def langfuse_aiohttp_middleware(
     return middleware
 
 
-def _begin(request: Any, options: MiddlewareOptions) -> ServedRequest | None:
+def _begin(request: Any, settings: MiddlewareSettings) -> ServedRequest | None:
     try:
-        line = RequestLine(request.method, request.path, request.query_string if options.capture_query else "")
+        line = RequestLine(request.method, request.path, request.query_string if settings.capture_query else "")
         headers = request_headers.of_scope(request.raw_headers)
     except Exception as error:  # noqa: BLE001 - whatever it is, the application is to see the request
         failures.report("reading a request", error)
         return None
-    served = serve(line, headers, request, options)
+    served = serve(line, headers, request, settings)
     if served is not None and not served.ended:
         try:
-            served.route = options.route(request) or _template(request)
+            served.route = settings.route(request) or _template(request)
         except Exception as error:  # noqa: BLE001 - the name is a shorter one then
             failures.report("finding a request's route", error)
     return served

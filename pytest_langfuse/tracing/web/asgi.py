@@ -37,9 +37,9 @@ class LangfuseASGIMiddleware(Middleware[Application]):
             (128 letters, digits and `_.:+/=@-` at most); otherwise the request's id is a new UUID.
         capture_query: Show the query string too.
         exclude: Paths, globs allowed, that are not observed.
-        user_id: What gives the user for a scope; wins over the header.
-        session_id: The same for the session.
-        route: What gives the route's template for a scope, for frameworks that are not known here.
+        user_id: Returns the user for a scope; wins over the header.
+        session_id: Returns the session for a scope; wins over the header.
+        route: Returns the template of the route for a scope, for frameworks that are not known here.
         send_request_id: Send the request's id back as `x-request-id`, unless the application does.
     """
 

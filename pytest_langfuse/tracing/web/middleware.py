@@ -1,39 +1,19 @@
-"""What the middlewares of both server interfaces are built of, whatever they wrap."""
+"""What the ASGI and the WSGI middleware share, whatever they wrap."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, Unpack
 
 from pytest_langfuse.tracing.web import routes
-from pytest_langfuse.tracing.web.served_request import MiddlewareOptions, Resolver
+from pytest_langfuse.tracing.web.middleware_options import MiddlewareOptions, MiddlewareSettings
 
 Application = TypeVar("Application")
 
 
 class Middleware(Generic[Application]):
-    """Wraps an application; the arguments are explained by `LangfuseASGIMiddleware`."""
+    """Wraps an application; `LangfuseASGIMiddleware` explains the keyword arguments."""
 
-    def __init__(
-        self,
-        app: Application,
-        *,
-        trusted: bool | None = None,
-        capture_query: bool = False,
-        exclude: Iterable[str] = (),
-        user_id: Resolver | None = None,
-        session_id: Resolver | None = None,
-        route: Resolver | None = None,
-        send_request_id: bool = False,
-    ) -> None:
+    def __init__(self, app: Application, **options: Unpack[MiddlewareOptions]) -> None:
         self.app = app
-        self._options = MiddlewareOptions(
-            trusted=trusted,
-            capture_query=capture_query,
-            exclude=exclude,
-            user_id=user_id,
-            session_id=session_id,
-            route=route,
-            send_request_id=send_request_id,
-        )
+        self._options = MiddlewareSettings(options)
         self._django = routes.is_django(app)

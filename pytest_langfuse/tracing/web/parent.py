@@ -10,14 +10,10 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from pytest_langfuse.tracing.langfuse_internals import BAGGAGE_PREFIX
-from pytest_langfuse.tracing.propagation.headers import extract_context
-from pytest_langfuse.tracing.web import request_headers
+from pytest_langfuse.tracing.propagation.headers import extract_context, remote_span
 from pytest_langfuse.tracing.web.request_headers import RequestHeaders
-
-_trace_context = TraceContextTextMapPropagator()
 
 
 def find_parent(headers: RequestHeaders, installed: Any, *, trusted: bool) -> tuple[Context, list[SpanContext]]:
@@ -35,16 +31,13 @@ def find_parent(headers: RequestHeaders, installed: Any, *, trusted: bool) -> tu
         links.append(local)
     if current:
         current = _unclaimed(current)
-    if not headers.pairs:
+    if not (sent := headers.w3c()):
         return current, links
     if trusted:
-        sent = [pair for pair in headers.pairs if pair[0] in request_headers.TRACE]
-        return (Context({**current, **extract_context(sent)}) if sent else current), links
-    if (value := headers.traceparent()) is not None:
-        extracted = _trace_context.extract({"traceparent": value}, Context())
-        remote = trace.get_current_span(extracted).get_span_context()
-        if remote.is_valid and remote not in links:
-            links.append(remote)
+        return Context({**current, **extract_context(sent)}), links
+    remote = remote_span(sent)
+    if remote.is_valid and remote not in links:
+        links.append(remote)
     return current, links
 
 

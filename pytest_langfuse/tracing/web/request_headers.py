@@ -9,21 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from pytest_langfuse.tracing.propagation.w3c_headers import MOST_HEADERS
+from pytest_langfuse.tracing.propagation.w3c_headers import MOST_HEADERS, W3C_NAMES
 
 #: A longer identifier is no identifier (characters); up to here `RequestContext` shortens what Langfuse would drop.
 LONGEST_ID = 1_024
 #: So much of a path or a query is shown (characters).
 LONGEST_TEXT = 2_048
-#: A traceparent of a later version may be longer than today's 55 characters (W3C Trace Context, 2.2.5).
-_LONGEST_TRACEPARENT = 512
 #: What is taken from anybody: short, and without a character that means something to a log, a shell or a page.
 _PLAIN = re.compile(rb"[\w.:+/=@-]{1,128}")
 
-USER, SESSION, REQUEST, TRACEPARENT = b"x-user-id", b"x-session-id", b"x-request-id", b"traceparent"
-TRACE = frozenset({TRACEPARENT, b"tracestate", b"baggage"})
+USER, SESSION, REQUEST = b"x-user-id", b"x-session-id", b"x-request-id"
+_W3C = frozenset(name.encode() for name in W3C_NAMES)
 
-_KNOWN = frozenset({USER, SESSION, REQUEST, *TRACE})
+_KNOWN = frozenset({USER, SESSION, REQUEST, *_W3C})
 _LENGTHS = frozenset(map(len, _KNOWN))
 #: The name in an environ, the name, and whether its value is a list.
 _ENVIRON = tuple(
@@ -70,12 +68,9 @@ class RequestHeaders:
         value = self.one(name)
         return value.decode() if value is not None and _PLAIN.fullmatch(value) else None
 
-    def traceparent(self) -> str | None:
-        """The header that names the caller's span, if there is exactly one of a sensible length."""
-        value = self.one(TRACEPARENT)
-        if value is None or len(value) > _LONGEST_TRACEPARENT or not value.isascii():
-            return None
-        return value.decode()
+    def w3c(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers that `propagation.w3c_headers` reads."""
+        return [pair for pair in self.pairs if pair[0] in _W3C]
 
 
 NOTHING = RequestHeaders([])

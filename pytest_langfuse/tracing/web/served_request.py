@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import json
-import random
-import re
 import time
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -22,72 +18,15 @@ from pytest_langfuse.tracing.context import RequestContext, within
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.langfuse_internals import OUTPUT
 from pytest_langfuse.tracing.web import request_headers
+from pytest_langfuse.tracing.web.middleware_options import MiddlewareSettings
 from pytest_langfuse.tracing.web.parent import find_parent
 from pytest_langfuse.tracing.web.request_headers import RequestHeaders
-from pytest_langfuse.tracing.web.routes import normalised
 
 #: In a scope or an environ that one of the middlewares is observing already.
 GUARD = "pytest_langfuse.tracing"
 
-Resolver = Callable[[Any], str | None]
-
 SERVER_ERROR = 500
 _REQUEST_ID = "x-request-id"
-
-
-class MiddlewareOptions:
-    """What the middlewares have in common; their arguments are explained there."""
-
-    def __init__(
-        self,
-        *,
-        trusted: bool | None,
-        capture_query: bool,
-        exclude: Iterable[str],
-        user_id: Resolver | None,
-        session_id: Resolver | None,
-        route: Resolver | None,
-        send_request_id: bool,
-    ) -> None:
-        hooks: dict[str, Any] = {"user_id": user_id, "session_id": session_id, "route": route}
-        for name, value in hooks.items():
-            if value is not None and not callable(value):
-                message = (
-                    f"{name}={value!r} is no function. Fix: {name}=lambda scope: ... (it gets the scope or environ)"
-                )
-                raise TypeError(message)
-        self._trusted = trusted
-        self.capture_query = capture_query
-        patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-        self._excluded = re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
-        self._user_id, self._session_id, self._route = user_id, session_id, route
-        self.send_request_id = send_request_id
-
-    def excludes(self, path: str) -> bool:
-        """Whether requests of this path are not observed."""
-        return self._excluded is not None and self._excluded.match(path) is not None
-
-    def route(self, source: Any) -> str | None:
-        """What the application says of its route."""
-        template = _asked("route", self._route, source)
-        return normalised(template) if template else None
-
-    def context(self, source: Any, headers: RequestHeaders, *, trusted: bool) -> RequestContext:
-        """Whom the request is for."""
-        user = _asked("user_id", self._user_id, source)
-        session = _asked("session_id", self._session_id, source)
-        request = headers.plain_identifier(request_headers.REQUEST)
-        if trusted:
-            user = user or headers.identifier(request_headers.USER)
-            session = session or headers.identifier(request_headers.SESSION)
-            request = request or headers.identifier(request_headers.REQUEST)
-        return RequestContext(user_id=user, session_id=session, request_id=request or _new_id())
-
-    def trusts(self, installed: Any) -> bool:
-        """Whether headers are believed."""
-        if self._trusted is not None:
-            return self._trusted
-        return installed is not None and bool(installed.config.trusted_request_headers)
 
 
 class RequestLine(NamedTuple):
@@ -174,7 +113,7 @@ class ServedRequest:
         return None, None
 
 
-def serve(line: RequestLine, headers: RequestHeaders, source: Any, options: MiddlewareOptions) -> ServedRequest | None:
+def serve(line: RequestLine, headers: RequestHeaders, source: Any, options: MiddlewareSettings) -> ServedRequest | None:
     """Begin a request; `None` where even its context can't be made. `source` is the scope or environ."""
     try:
         installed = singleton.singleton.installation
@@ -192,7 +131,7 @@ def _observed(
     line: RequestLine,
     headers: RequestHeaders,
     request: RequestContext,
-    options: MiddlewareOptions,
+    options: MiddlewareSettings,
     *,
     installed: Any,
     trusted: bool,
@@ -231,22 +170,6 @@ def _around(request: RequestContext, parent: Context) -> Context:
     if not span.get_span_context().is_valid:
         return within(request, parent)
     return trace.set_span_in_context(span, within(request, trace.set_span_in_context(trace.INVALID_SPAN, parent)))
-
-
-def _new_id() -> str:
-    """A UUID of version 4, from the generator that OpenTelemetry's ids are from: without a call of the system."""
-    return str(uuid.UUID(int=random.getrandbits(128), version=4))
-
-
-def _asked(what: str, resolver: Resolver | None, source: Any) -> str | None:
-    if resolver is None:
-        return None
-    try:
-        answer = resolver(source)
-    except Exception as error:  # noqa: BLE001 - the request is served, with or without it
-        failures.report(f"asking {what}= of the middleware", error)
-        return None
-    return None if answer is None else str(answer)
 
 
 def _described(error: BaseException) -> str:

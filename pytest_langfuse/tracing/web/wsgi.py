@@ -28,7 +28,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 class LangfuseWSGIMiddleware(Middleware[Application]):
     """Observe each request of `app`, and give it a request context.
 
-    As `LangfuseASGIMiddleware`, whose arguments these are; `user_id`, `session_id` and `route` are called with the
+    Takes the keyword arguments of `LangfuseASGIMiddleware`; `user_id`, `session_id` and `route` are called with the
     environ. The observation ends with the last part of the body, or when the server closes it. The context holds while
     the body is produced, and not between its parts.
     """

@@ -22,11 +22,13 @@ from pytest_langfuse.tracing import (
     get_langfuse_client,
     get_request_context,
     init_tracing,
+    langfuse_aiohttp_middleware,
     request_context,
     shutdown_tracing,
 )
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.singleton import fresh
+from pytest_langfuse.tracing.web.middleware_options import MiddlewareOptions
 from tests.helpers.web_calls import call, scope_of
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -405,8 +407,23 @@ async def test_a_hook_that_raises_does_not_reach_the_application(langfuse_spans,
 
 
 def test_a_hook_that_is_no_function_is_an_error():
-    with pytest.raises(TypeError, match=r"user_id='u-1' is no function. Fix: user_id=lambda scope"):
+    with pytest.raises(TypeError, match=r"user_id='u-1' is not a function. Fix: user_id=lambda scope"):
         LangfuseASGIMiddleware(answer, user_id="u-1")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **options: LangfuseASGIMiddleware(answer, **options), langfuse_aiohttp_middleware]
+)
+def test_an_unknown_option_is_an_error_with_a_suggestion(make):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'trust' for the middleware, did you mean 'truste"):
+        make(trust=True)
+    with pytest.raises(TypeError, match="'colour' for the middleware, options are: trusted, capture_query, exclude"):
+        make(colour="blue")
+
+
+def test_help_teaches_every_option():
+    for name in MiddlewareOptions.__annotations__:
+        assert f"\n        {name}: " in LangfuseASGIMiddleware.__doc__
 
 
 @pytest.mark.parametrize("path", ["/health", "/static/a/b.css"])

@@ -1,0 +1,98 @@
+"""The options that the ASGI, WSGI and aiohttp middleware have in common."""
+
+from __future__ import annotations
+
+import fnmatch
+import random
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, TypedDict
+
+from pytest_langfuse.tracing.context import RequestContext
+from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.suggest import did_you_mean
+from pytest_langfuse.tracing.web import request_headers
+from pytest_langfuse.tracing.web.request_headers import RequestHeaders
+from pytest_langfuse.tracing.web.routes import normalised
+
+#: Called with the ASGI scope, the WSGI environ or the `aiohttp.web.Request`.
+Resolver = Callable[[Any], str | None]
+
+
+class MiddlewareOptions(TypedDict, total=False):
+    """The keyword arguments of each middleware; `LangfuseASGIMiddleware` explains them."""
+
+    trusted: bool | None
+    capture_query: bool
+    exclude: Iterable[str]
+    user_id: Resolver | None
+    session_id: Resolver | None
+    route: Resolver | None
+    send_request_id: bool
+
+
+class MiddlewareSettings:
+    """The options of a middleware, checked and with their defaults."""
+
+    def __init__(self, options: MiddlewareOptions) -> None:
+        unknown = [name for name in options if name not in MiddlewareOptions.__annotations__]
+        if unknown:
+            hint = did_you_mean(unknown[0], MiddlewareOptions.__annotations__, what="options")
+            raise TypeError(f"unexpected keyword argument {unknown[0]!r} for the middleware{hint}")
+        self._user_id, self._session_id = options.get("user_id"), options.get("session_id")
+        self._route = options.get("route")
+        hooks: dict[str, Any] = {"user_id": self._user_id, "session_id": self._session_id, "route": self._route}
+        for name, value in hooks.items():
+            if value is not None and not callable(value):
+                raise TypeError(
+                    f"{name}={value!r} is not a function. Fix: {name}=lambda scope: ... (it gets the scope or environ)"
+                )
+        self._trusted = options.get("trusted")
+        self.capture_query = options.get("capture_query", False)
+        self.send_request_id = options.get("send_request_id", False)
+        exclude = options.get("exclude", ())
+        patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        self._excluded = re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
+
+    def excludes(self, path: str) -> bool:
+        """Whether requests of this path are not observed."""
+        return self._excluded is not None and self._excluded.match(path) is not None
+
+    def route(self, source: Any) -> str | None:
+        """What the application says of its route."""
+        template = _asked("route", self._route, source)
+        return normalised(template) if template else None
+
+    def context(self, source: Any, headers: RequestHeaders, *, trusted: bool) -> RequestContext:
+        """Whom the request is for."""
+        user = _asked("user_id", self._user_id, source)
+        session = _asked("session_id", self._session_id, source)
+        request = headers.plain_identifier(request_headers.REQUEST)
+        if trusted:
+            user = user or headers.identifier(request_headers.USER)
+            session = session or headers.identifier(request_headers.SESSION)
+            request = request or headers.identifier(request_headers.REQUEST)
+        return RequestContext(user_id=user, session_id=session, request_id=request or _new_id())
+
+    def trusts(self, installed: Any) -> bool:
+        """Whether headers are believed."""
+        if self._trusted is not None:
+            return self._trusted
+        return installed is not None and bool(installed.config.trusted_request_headers)
+
+
+def _new_id() -> str:
+    """A UUID of version 4, from the generator that OpenTelemetry's ids are from: without a call of the system."""
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+
+
+def _asked(what: str, resolver: Resolver | None, source: Any) -> str | None:
+    if resolver is None:
+        return None
+    try:
+        answer = resolver(source)
+    except Exception as error:  # noqa: BLE001 - the request is served, with or without it
+        failures.report(f"asking {what}= of the middleware", error)
+        return None
+    return None if answer is None else str(answer)
