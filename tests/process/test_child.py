@@ -280,7 +280,7 @@ def test_a_span_that_is_open_over_a_fork_is_its_parents(langfuse_process, script
         "from pytest_langfuse.tracing import init_tracing; client = init_tracing(base_url='https://langfuse.example')",
         (
             "from pytest_langfuse.tracing import TracingConfig, init_tracing;"
-            "client = init_tracing(TracingConfig('pk', 'sk', 'https://langfuse.example', flush_at=1))"
+            "client = init_tracing(TracingConfig('pk', 'sk', 'https://langfuse.example', 'test', '1', 1.0, 1.0, 1))"
         ),
         (
             "from pytest_langfuse.tracing import init_tracing;"

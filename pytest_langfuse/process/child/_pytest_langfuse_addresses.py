@@ -61,18 +61,13 @@ def readdress_exporter(module: Any, url: str) -> None:
 def readdress_config(module: Any, url: str) -> None:
     """Make `TracingConfig` of `pytest_langfuse.tracing` name `url` where it would name another machine."""
     original = module.TracingConfig.__init__
-    # A dataclass takes its fields by position, too.
-    position = module.TracingConfig.__match_args__.index("base_url")
-
-    def local(address: Any) -> Any:
-        return url if isinstance(address, str) and not _is_local(address) else address
 
     @functools.wraps(original)
     def init(config: Any, *args: Any, **kwargs: Any) -> None:
-        if "base_url" in kwargs:
-            kwargs["base_url"] = local(kwargs["base_url"])
-        if len(args) > position:
-            args = (*args[:position], local(args[position]), *args[position + 1 :])
+        # `init_tracing` builds the configuration that counts with keywords, also from one that was built by position.
+        address = kwargs.get("base_url")
+        if isinstance(address, str) and not _is_local(address):
+            kwargs["base_url"] = url
         original(config, *args, **kwargs)
 
     module.TracingConfig.__init__ = init
