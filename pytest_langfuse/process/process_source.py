@@ -77,7 +77,7 @@ class ProcessSource:
     def wire(self) -> Iterable[WireBody]:
         """Return the bodies as they arrived."""
         names = {app.base_path: app.label for app in self._apps()}
-        return [WireBody(names.get(export.prefix, "OTLP"), export.body) for export in self._exports()]
+        return [WireBody(names.get(export.base_path, "OTLP"), export.body) for export in self._exports()]
 
     def undelivered(self) -> Sequence[Unexported]:
         """Return what ended and has not arrived. Raise `LedgerMissing` if the losses of a process are unknown."""
@@ -108,7 +108,7 @@ class ProcessSource:
             yield from exports
             return
         base_paths = {app.base_path for app in self._apps()}
-        yield from (export for export in exports if export.prefix in base_paths)
+        yield from (export for export in exports if export.base_path in base_paths)
 
     def _read_ledgers(self) -> None:
         for app in self._apps():

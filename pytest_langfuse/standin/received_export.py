@@ -15,11 +15,11 @@ class ReceivedExport:
     """An export that the stand-in accepted.
 
     Attributes:
-        prefix: The path of the base URL that it was sent to; empty for a base URL without a path.
+        base_path: The path of the base URL that it was sent to; empty for a base URL without a path.
         body: The OTLP body, decompressed.
     """
 
-    prefix: str
+    base_path: str
     body: bytes
 
     @cached_property

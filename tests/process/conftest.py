@@ -1,4 +1,4 @@
-"""Scripts under test, and an environment without the developer's own settings."""
+"""Scripts to run in processes, and an environment without the developer's settings."""
 
 import os
 import textwrap
@@ -10,7 +10,7 @@ import pytest
 from pytest_langfuse.captured_test import CapturedTest
 from pytest_langfuse.session import session_key
 
-#: Set by the capture itself.
+#: Variables that the capture sets.
 OURS = {"LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY", "LANGFUSE_TIMEOUT"}
 
 HEAD = """
@@ -36,7 +36,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a script that can make observations; returns its path."""
+    """A function that writes a script which can make observations, and returns its path."""
 
     def write(body: str, name: str = "script.py", head: str = HEAD) -> Path:
         path = tmp_path / name

@@ -72,7 +72,7 @@ def hooks(monkeypatch):
 
 
 def test_every_hooked_module_and_every_hook_exists(hooks):
-    """A module that moved would leave a child process without its ledger, or unsealed, and nobody would notice."""
+    """A stale name would leave a child process without a ledger, or let it send to another machine, unnoticed."""
     assert set(hooks) == set(REPLACED)
     for name, (module, function) in hooks.items():
         for attribute in REPLACED[name]:
@@ -83,7 +83,7 @@ def test_every_hooked_module_and_every_hook_exists(hooks):
 @pytest.mark.parametrize("looked_for", [False, True], ids=["imported", "looked for, then imported"])
 @pytest.mark.parametrize("name", REPLACED)
 def test_every_hook_runs_in_a_process_that_imports_its_module(langfuse_process, name, looked_for):
-    """Also if the application asks first whether the module is there."""
+    """Even if the application looks for the module before it imports it."""
     app = langfuse_process.start(
         "-c",
         dedent(f"""
@@ -164,7 +164,7 @@ def test_modules_are_as_without(langfuse_process, script):
 
 
 def test_an_application_that_closes_every_file_and_changes_its_folder(langfuse_process, script, tmp_path):
-    """As daemons do. The ledger's descriptor is among them; its number is far above those that come next."""
+    """As daemons do. The descriptor of the ledger is closed, too; its number is far above those that come next."""
     app = langfuse_process.start(
         script("""
             observe(1, "before ")
@@ -323,7 +323,7 @@ def test_an_address_of_this_machine_is_left_alone(langfuse_process, script):
 
 
 def test_what_cannot_be_noted_is_said(langfuse_process, script):
-    """An error of our own must not read as "nothing was lost", and must not reach the application."""
+    """An error in a hook must not read as "nothing was lost", and must not reach the application."""
     app = langfuse_process.start(
         script("""
             import _pytest_langfuse_ledger

@@ -1,4 +1,4 @@
-"""Whatever becomes of a test, its processes are gone after it, and its report shows what they printed."""
+"""However a test ends, its processes are gone after it, and its report shows their output."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 
 from pytest_langfuse.process import processes as processes_module
 
-#: Ignores SIGTERM, has a worker, and tells who they are.
+#: A process that ignores SIGTERM and has a worker; both print their process id.
 STUBBORN = r"""
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -44,7 +44,7 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # An orphan that nobody reaps is not alive.
+    # A zombie is not alive.
     status = Path(f"/proc/{pid}/stat")
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
@@ -63,7 +63,7 @@ def wait_until_gone(pids: list[int]) -> None:
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.setattr(processes_module, "GRACE", 0.2)
-    # All plugins that are installed here take three seconds to import, in each process.
+    # Importing all installed plugins takes three seconds in each process.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_PLUGINS", "pytest_langfuse.plugin,xdist.plugin")
     pytester.makepyfile(stubborn=STUBBORN)
@@ -125,7 +125,7 @@ def test_ctrl_c(suite):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_pytest_that_is_killed(suite, number):
-    """As by a CI that has run out of time, or of memory. The group of pytest is killed with it."""
+    """As CI does when a job exceeds its time or memory. The process group of pytest is killed with it."""
     suite.makepyfile("""
         import time
 

@@ -1,4 +1,4 @@
-"""An application in a process of its own, and what its test sees of it."""
+"""Applications in subprocesses, and their observations in the test."""
 
 import re
 import signal
@@ -45,7 +45,7 @@ SERVER = """
 
 @pytest.fixture(autouse=True)
 def _only_client(langfuse_fresh_client):
-    """`get_client()` means that of the test, whatever clients other tests of this process have built."""
+    """Make `get_client()` return the client of the test, whatever clients other tests of this process have built."""
 
 
 def get(url, **headers):
@@ -193,7 +193,7 @@ def test_an_outage_is_one_for_all_processes(langfuse_process, langfuse_outage, l
 
 
 def test_an_outage_of_one_path_is_one_for_all_processes():
-    """The base URL of a process has a path of its own."""
+    """The base URL of each process has a different path."""
     assert matches(["/api/public/otel/*"], "/process-1/api/public/otel/v1/traces")
     assert matches(["/process-1/*"], "/process-1/api/public/otel/v1/traces")
     assert not matches(["/api/public/scores"], "/process-1/api/public/otel/v1/traces")
@@ -268,7 +268,7 @@ def test_names_what_a_deployment_loses(langfuse_process, langfuse_spans, script)
 
 
 def test_survives_sigkill_at_any_moment(langfuse_process, script):
-    """Killed between two writes, whatever the ledger says has ended did end, and the other way round."""
+    """Wherever the kill strikes, the ledger has exactly the spans that ended."""
     app = langfuse_process.start(
         script("""
             ready()
@@ -335,7 +335,7 @@ def test_what_a_tail_sampler_drops_is_not_lost_and_what_it_holds_is(langfuse_pro
 
 
 def test_a_full_queue_is_a_loss(langfuse_process, script):
-    """The SDK drops the oldest, and tells nobody."""
+    """The SDK drops the oldest span and reports nothing."""
     app = langfuse_process.start(
         script("""
             client = get_client()
@@ -355,7 +355,7 @@ def test_a_full_queue_is_a_loss(langfuse_process, script):
     assert len(app.lost) >= 30 - 10 - 5
 
 
-# -- where it is not known -------------------------------------------------------------------------------------
+# -- unknown losses --------------------------------------------------------------------------------------------
 
 POST = """
 import json, os, urllib.request
@@ -374,7 +374,7 @@ assert urllib.request.urlopen(request).status == 200
 
 
 def test_another_language(langfuse_process, langfuse_spans, script):
-    """Python without its environment knows as little of us as Go."""
+    """Python with -S keeps no ledger, like a program in any other language."""
     app = langfuse_process.start_command(sys.executable, "-S", script("", head=POST))
     assert app.wait() == 0
     assert [o.name for o in langfuse_spans] == ["of go"] == [o.name for o in app.spans]
@@ -440,7 +440,7 @@ def test_environment(langfuse_process, script, monkeypatch, tmp_path):
     assert found["LISTEN"] == f"x:{app.port}"
 
 
-def test_a_port_only_for_who_asks(langfuse_process):
+def test_a_process_has_a_port_only_if_it_asks_for_one(langfuse_process):
     app = langfuse_process.start("-c", "pass")
     with pytest.raises(AttributeError, match=r"`python -c pass` has no port: write \{port\} in its arguments"):
         _ = app.port
@@ -488,7 +488,7 @@ def test_output_of_both_streams(langfuse_process):
 
 
 def test_lines_are_seen_when_they_are_printed(langfuse_process):
-    """Python would keep them until there is more: its standard output is no terminal here."""
+    """Python would buffer them, because its standard output is not a terminal."""
     app = langfuse_process.start("-c", "import time; print('up'); time.sleep(60)", env={"PYTHONUNBUFFERED": None})
     app.wait_for_output("up")
     app.kill()
@@ -534,7 +534,7 @@ def test_waiting_too_long(langfuse_process):
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:80", "ftp://127.0.0.1/", "http:///"])
-def test_a_url_that_is_none(langfuse_process, url):
+def test_a_url_that_cannot_be_requested(langfuse_process, url):
     app = langfuse_process.start("-c", "import time; time.sleep(60)")
     with pytest.raises(ValueError, match="wait_ready needs a URL such as"):
         app.wait_ready(url)
@@ -548,14 +548,14 @@ def test_signals(langfuse_process, script):
     app.interrupt()
     assert app.wait() == 0
     assert app.output == "up\nbye\n"
-    # All of them are no error for a process that has ended.
+    # None of them fails for a process that has exited.
     app.interrupt()
     app.terminate()
     app.kill()
 
 
 def test_sigint_that_is_ignored_here_is_not_ignored_there(langfuse_process):
-    """A shell ignores SIGINT for its background jobs, and what is ignored is inherited."""
+    """A shell ignores SIGINT for its background jobs, and children inherit ignored signals."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         app = langfuse_process.start("-c", "import time; print('up'); time.sleep(60)")

@@ -1,7 +1,7 @@
-"""How a process ends, and what that loses, with the plain SDK and with `init_tracing`: the ledger names it in both.
+"""The observations that each way to end a process loses, with the plain SDK and with `init_tracing`.
 
-The plain SDK's rows were measured with langfuse 5.0.4 and opentelemetry-sdk 1.45.2, three times each, before there was
-a ledger: ten finished observations, a Langfuse that is well, nothing sent before the case.
+The expectations for the plain SDK were measured with langfuse 5.0.4 and opentelemetry-sdk 1.45.2, three times each and
+without a ledger: ten ended observations, a Langfuse that works, nothing sent before the end.
 """
 
 import signal
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from urllib.error import HTTPError
 
 import pytest
 
@@ -23,7 +24,7 @@ ONLY_PLAIN = frozenset({PLAIN})
 
 @dataclass(frozen=True)
 class ScriptCase:
-    """`lost` are the set-ups that lose `prefix`'s ten observations; `kept` are prefixes of what is never lost."""
+    """A script that ends. The set-ups in `lost` lose the observations of `prefix`; those of `kept` always arrive."""
 
     name: str
     body: str
@@ -37,7 +38,7 @@ class ScriptCase:
 
 WAIT = "ready(); time.sleep(60)"
 
-#: Children of `multiprocessing` that run the exit handlers that were registered in them.
+#: Start methods of `multiprocessing` whose children run the exit handlers that they registered.
 RUN_EXIT_HANDLERS = {"spawn", "forkserver"} if sys.version_info >= (3, 13) else {"spawn"}
 
 SCRIPTS = [
@@ -196,7 +197,7 @@ SCRIPTS = [
 
 
 def check(app: App, row_lost: bool, prefix: str = "s", others: tuple[str, ...] = (), count: int = 10) -> None:
-    """Exactly these arrived, exactly those were lost, and the ledger knows of both."""
+    """Check that the ten observations arrived or were lost, that the others arrived, and that nothing else did."""
     expected = span_names(count, prefix)
     arrived, lost = sorted(o.name for o in app.spans), sorted(o.name for o in app.lost)
     assert lost == (expected if row_lost else []), app.output
@@ -225,7 +226,7 @@ GUNICORN = ("-m", "gunicorn", "service:wsgi", "-b", "127.0.0.1:{port}", "-w", "1
 
 @dataclass(frozen=True)
 class ServerCase:
-    """As `ScriptCase`, for a server that answers one request."""
+    """A server that answers one request and then gets a signal. The set-ups in `lost` lose its observations."""
 
     name: str
     command: tuple[str, ...]
@@ -271,13 +272,14 @@ def test_server(langfuse_process, script: Callable[..., Path], case: ServerCase,
 
 
 def test_a_hung_worker_of_gunicorn(langfuse_process, script: Callable[..., Path], how: str) -> None:
-    """`--timeout` aborts it, and it exits by way of its exit handlers."""
+    """`--timeout` aborts the worker, which runs its exit handlers."""
     pytest.importorskip("gunicorn")
     path = script(SERVICE, "service.py")
     app = langfuse_process.start(*GUNICORN, "--timeout", "1", cwd=path.parent, env={**SENT_AT_THE_END, "SET_UP": how})
     app.wait_ready("/health", timeout=60)
     worker = ask(app)
-    with pytest.raises(OSError, match=r"."):
+    # gunicorn answers with status 500 or closes the connection, before the request times out.
+    with pytest.raises((HTTPError, ConnectionError)):
         ask(app, "/hang")
     app.terminate()
 
@@ -286,7 +288,7 @@ def test_a_hung_worker_of_gunicorn(langfuse_process, script: Callable[..., Path]
 
 
 def test_a_worker_of_celery(langfuse_process, script: Callable[..., Path], how: str, tmp_path: Path) -> None:
-    """Its children run no exit handlers."""
+    """The child processes of a Celery worker run no exit handlers."""
     pytest.importorskip("celery")
     path = script(
         SET_UP
@@ -324,7 +326,7 @@ def test_a_worker_of_celery(langfuse_process, script: Callable[..., Path], how: 
 def test_a_spool_keeps_over_sigkill_what_was_handed_to_it(
     langfuse_process, langfuse_spans, langfuse_outage, script: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """`init_tracing` can't act on SIGKILL. What waits for Langfuse in its spool is sent by the next process."""
+    """`init_tracing` cannot act on SIGKILL, but the next process sends what is in the spool."""
     env = {**SENT_AT_THE_END, "LANGFUSE_SPOOL_PATH": str(tmp_path / "spool"), "SET_UP": OURS}
     with langfuse_outage("http_503"):
         first = langfuse_process.start(script(f"{SET_UP}set_up(); observe(); get_client().flush(); {WAIT}"), env=env)

@@ -72,7 +72,7 @@ def test_an_export_knows_the_path_of_its_base_url_and_is_decoded_once(stand_in: 
     with stand_in.exports_shown_to(shown.append):
         send(stand_in, ROOT, mount="/langfuse")
     send(stand_in, CHILD)
-    assert [export.prefix for export in stand_in.exports] == ["/langfuse", ""]
+    assert [export.base_path for export in stand_in.exports] == ["/langfuse", ""]
     assert shown == stand_in.exports[:1]
     assert [record.name for record in shown[0].records] == ["root"]
     assert shown[0].records is shown[0].records

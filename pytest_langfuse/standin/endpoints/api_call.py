@@ -79,7 +79,8 @@ class ApiCall:
     """A request that matched an endpoint."""
 
     request: httpx.Request
-    prefix: str
+    #: The path of the base URL that it was sent to: all before `/api/public`.
+    base_path: str
     segments: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -91,7 +92,7 @@ class ApiCall:
     def base_url(self) -> str:
         """The base URL that the client uses: scheme, host, port and the path before `/api/public`."""
         url = self.request.url
-        return f"{url.scheme}://{url.netloc.decode('ascii')}{self.prefix}"
+        return f"{url.scheme}://{url.netloc.decode('ascii')}{self.base_path}"
 
     @cached_property
     def body(self) -> bytes:

@@ -48,7 +48,7 @@ class Traces:
         else:
             raise _Rejected("Invalid content type")
         _check_version(call.request.headers.get("x-langfuse-ingestion-version"))
-        export = ReceivedExport(call.prefix, body)
+        export = ReceivedExport(call.base_path, body)
         with self._lock:
             self.exports.append(export)
         for listener in list(self.listeners):
