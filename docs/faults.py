@@ -48,7 +48,7 @@ _LANGFUSE = ("langfuse", "opentelemetry", "httpx", "requests")
 
 @dataclass(frozen=True)
 class Operation:
-    """Something that an application does. `act` returns what the application sees, if that is anything."""
+    """Something that an application does. `act` returns what the application sees."""
 
     title: str
     note: str
@@ -66,7 +66,7 @@ class Cell(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of it."""
+    """The measurements of a cell."""
 
     seen: str
     requests: int
@@ -153,7 +153,7 @@ OPERATIONS = {
 }
 
 
-# -- one cell, in a process of its own ---------------------------------------------------------------------------------
+# -- one cell, in a new process ----------------------------------------------------------------------------------------
 
 
 class _Log(logging.Handler):
@@ -217,7 +217,7 @@ def run_cell(cell: Cell, bound: float, answer: Connection) -> None:
 
 
 def _watched(act: Callable[[Langfuse], str], client: Langfuse, bound: float, log: _Log) -> str:
-    """What the application sees, after at most `bound` seconds."""
+    """Return what the application sees, after at most `bound` seconds."""
     outcome: list[str] = []
 
     def call() -> None:

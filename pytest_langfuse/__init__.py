@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.outage.clock import Clock
     from pytest_langfuse.outage.outage import Outage
     from pytest_langfuse.outage.outage_control import OutageControl
-    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+    from pytest_langfuse.outage.server import langfuse_server
     from pytest_langfuse.process.app import App
     from pytest_langfuse.process.exceptions import LedgerMissing, ProcessFailed, ProcessTimeout
     from pytest_langfuse.process.processes import Processes
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.sources.source import Unexported
     from pytest_langfuse.recording.trace import Trace
     from pytest_langfuse.standin.langfuse_router import LangfuseRouter
+
+    LangfuseServer = langfuse_server.LangfuseServer[Observations]
 
 __all__ = [
     "App",

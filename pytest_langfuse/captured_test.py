@@ -15,6 +15,7 @@ from pytest_langfuse.recording.sources.combined import CombinedSource
 from pytest_langfuse.standin.stand_in import StandIn
 
 if TYPE_CHECKING:
+    from pytest_langfuse.expect.observations import Observations
     from pytest_langfuse.outage.outage_control import OutageControl
     from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
     from pytest_langfuse.process.app import App
@@ -52,7 +53,7 @@ class CapturedTest:
     # -- parts ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def listening_server(self) -> LangfuseServer:
+    def listening_server(self) -> LangfuseServer[Observations]:
         """A Langfuse on a real socket, for other processes. This process exports to it once `server` is used."""
         from pytest_langfuse.expect.observations import Observations
         from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
@@ -60,7 +61,7 @@ class CapturedTest:
         return self._stack.enter_context(LangfuseServer(self.stand_in, observations=Observations))
 
     @cached_property
-    def server(self) -> LangfuseServer:
+    def server(self) -> LangfuseServer[Observations]:
         """A Langfuse on a real socket, to which this process exports from the first use until the test ends."""
         from pytest_langfuse.recording.http.forward import Forward
 

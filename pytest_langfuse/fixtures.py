@@ -60,7 +60,7 @@ def langfuse_api(request: pytest.FixtureRequest) -> Iterator[LangfuseRouter]:
 
 
 @pytest.fixture
-def langfuse_server(request: pytest.FixtureRequest) -> LangfuseServer:
+def langfuse_server(request: pytest.FixtureRequest) -> LangfuseServer[Observations]:
     """A stand-in Langfuse on a real socket of this machine, to which the app exports during this test.
 
     `langfuse_server.url` is its base URL, `langfuse_server.spans` the observations that arrived, with all assertions.

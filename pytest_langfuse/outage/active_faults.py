@@ -28,7 +28,7 @@ class ScheduledFault:
 
     @property
     def unconditional(self) -> bool:
-        """Whether the fault strikes every request, so that the server need not look at it."""
+        """True if the fault strikes every request, so that the server need not look at it."""
         options = self.options
         return options.after == 0 and options.times is None and options.rate == 1 and options.paths is None
 

@@ -73,12 +73,12 @@ class Outage:
 
     @property
     def required(self) -> bool:
-        """Whether a test fails if no request met a fault."""
+        """True if a test fails when no request met a fault."""
         return any(scheduled.options.required for scheduled in self._state.faults)
 
     @property
     def active(self) -> bool:
-        """Whether the outage is active."""
+        """True while the outage is active."""
         return self._state.active
 
     @property

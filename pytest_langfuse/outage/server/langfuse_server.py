@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pytest_langfuse.outage.active_faults import ActiveFaults
 from pytest_langfuse.recording.recorded_span import SpanKey
@@ -17,10 +18,15 @@ from pytest_langfuse.standin.received_source import ReceivedSource
 from pytest_langfuse.standin.stand_in import StandIn
 
 if TYPE_CHECKING:
-    from pytest_langfuse import Observations
+    import typing_extensions
+
+    # Made by `observations`; a default, so that an annotation need not name it.
+    SpansT = typing_extensions.TypeVar("SpansT", default=Any)
+else:
+    SpansT = TypeVar("SpansT")
 
 
-class LangfuseServer(HttpServer):
+class LangfuseServer(HttpServer, Generic[SpansT]):
     """A Langfuse on loopback: `with LangfuseServer() as server: ... server.url`.
 
     `stand_in` answers its requests and holds what was sent. `public_key` and `secret_key` are checked when they are
@@ -43,7 +49,7 @@ class LangfuseServer(HttpServer):
         public_key: str | None = None,
         secret_key: str | None = None,
         on_arrival: Callable[[Arrival], None] | None = None,
-        observations: Callable[[Source], Observations] | None = None,
+        observations: Callable[[Source], SpansT] | None = None,
     ) -> None:
         if stand_in is not None and (public_key is not None or secret_key is not None):
             raise TypeError("keys are checked by the stand-in: give them to StandIn(public_key=…, secret_key=…)")
@@ -53,7 +59,7 @@ class LangfuseServer(HttpServer):
         self._closed_port: ClosedPort | None = None
         self._closed_port_lock = threading.Lock()
         self._received = ReceivedSource(self.stand_in, self.wait_for_news)
-        self._observations = observations or _public_observations
+        self._observations = observations or cast("Callable[[Source], SpansT]", _exported_observations)
 
     def stop(self) -> None:
         """Close the port and all connections, and wait for their threads."""
@@ -96,7 +102,7 @@ class LangfuseServer(HttpServer):
     # -- what was accepted -------------------------------------------------------------------------------------
 
     @property
-    def spans(self) -> Observations:
+    def spans(self) -> SpansT:
         """The observations that arrived and were accepted, with all assertions."""
         return self._observations(self._received)
 
@@ -110,9 +116,7 @@ class LangfuseServer(HttpServer):
         return self._received.keys()
 
 
-def _public_observations(source: Source) -> Observations:
-    # By its public name: this folder does not import `expect`. Loaded here, since a server that is run by hand does
-    # not need it.
-    from pytest_langfuse import Observations
-
-    return Observations(source)
+def _exported_observations(source: Source) -> Any:
+    """Return the `Observations` that the package exports: they are defined where this folder must not import them."""
+    package = import_module(__name__.partition(".")[0])
+    return package.Observations(source)

@@ -1,4 +1,4 @@
-"""Media: an upload URL, the upload to the store behind it, the report of how it went, a download URL."""
+"""Media: upload URLs, the store they lead to, reports of uploads, download URLs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import httpx
 
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Issue, invalid_data, not_found
 
-#: Where the stand-in keeps what Langfuse keeps in S3; below the base URL, beside `/api/public`.
+#: The path of the store that stands for S3, below the base URL and beside `/api/public`.
 STORE_PATH = "/stand-in-store"
 _EXPIRY = timedelta(hours=1)
 _MESSAGE = (

@@ -48,7 +48,7 @@ class StoredPrompt:
     created_at: str = field(default_factory=now)
 
     def as_json(self) -> dict[str, Any]:
-        """As the API shows it."""
+        """Return the JSON of the API."""
         return {
             "id": self.id,
             "createdAt": self.created_at,

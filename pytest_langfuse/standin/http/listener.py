@@ -28,7 +28,7 @@ class Listener:
         self._wake, self._woken = socket.socketpair()
         self._listening: socket.socket | None = None
         self._closed = False
-        #: Whether a connection is being accepted, or was the last one accepted and may not have an owner yet.
+        #: True while a connection is being accepted, and until `accept` is called again.
         self.taking = False
         self.resume()
 
@@ -62,7 +62,7 @@ class Listener:
 
     @property
     def pending(self) -> bool:
-        """Whether a client has connected that `accept` may not have handed over yet."""
+        """True if a client has connected that `accept` may not have handed over yet."""
         with self._lock:
             listening = self._listening
             # Asked first: it is set before a connection leaves the queue.

@@ -45,7 +45,7 @@ class RequestReader:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._unparsed = b""
-        #: Whether the connection waits for its next request: everything before was read and answered.
+        #: True while the connection waits for its next request: everything before was read and answered.
         self.waits = False
 
     def read(self) -> httpx.Request | None:
