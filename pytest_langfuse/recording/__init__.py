@@ -1,4 +1,4 @@
-"""What a test recorded, as Langfuse would show it.
+"""Record what a test sends to Langfuse, and read it as Langfuse would show it.
 
 Everything here is loaded when it is first used, so that a run in which nothing is captured imports neither `langfuse`
 nor `opentelemetry`.
@@ -6,8 +6,9 @@ nor `opentelemetry`.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from pytest_langfuse.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
@@ -30,28 +31,20 @@ __all__ = [
     "observe",
 ]
 
-_HOMES = {
-    "DecodeError": "pytest_langfuse.recording.otlp.decode_error",
-    "Observation": "pytest_langfuse.recording.observation",
-    "SpanRecord": "pytest_langfuse.recording.span_record",
-    "Trace": "pytest_langfuse.recording.trace",
-    "build_traces": "pytest_langfuse.recording.trace",
-    "decode_otlp": "pytest_langfuse.recording.otlp.decode",
-    "decode_records": "pytest_langfuse.recording.otlp.decode",
-    "from_readable_span": "pytest_langfuse.recording.span_record",
-    "link": "pytest_langfuse.recording.trace",
-    "observe": "pytest_langfuse.recording.server_view",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    value: object = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Type checkers read the imports above, and so report a name that is not exported.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "DecodeError": "pytest_langfuse.recording.otlp.decode_error",
+            "Observation": "pytest_langfuse.recording.observation",
+            "SpanRecord": "pytest_langfuse.recording.span_record",
+            "Trace": "pytest_langfuse.recording.trace",
+            "build_traces": "pytest_langfuse.recording.trace",
+            "decode_otlp": "pytest_langfuse.recording.otlp.decode",
+            "decode_records": "pytest_langfuse.recording.otlp.decode",
+            "from_readable_span": "pytest_langfuse.recording.span_record",
+            "link": "pytest_langfuse.recording.trace",
+            "observe": "pytest_langfuse.recording.server_view",
+        },
+    )

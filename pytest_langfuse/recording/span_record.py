@@ -8,6 +8,8 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pytest_langfuse.lazy import exported_by
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
@@ -29,6 +31,7 @@ class SpanEvent:
     attributes: Mapping[str, Any]
 
 
+@exported_by("pytest_langfuse.recording")
 @dataclass(slots=True, eq=False)
 class SpanRecord:
     """The parts of a span that the server's view is made from. Ids are lower-case hex, times nanoseconds since 1970.

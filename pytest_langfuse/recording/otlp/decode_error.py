@@ -1,9 +1,11 @@
-"""What to tell about bytes that are no trace export."""
+"""The error for bytes that are not a trace export, and what it says of them."""
 
 from __future__ import annotations
 
 from base64 import b64decode
 from typing import Final
+
+from pytest_langfuse.lazy import exported_by
 
 _EXPECTED: Final = "expected an OTLP trace export (protobuf or JSON, gzip or not)"
 _SHOWN: Final = 60
@@ -17,12 +19,13 @@ _MAGIC: Final = (
 )
 
 
+@exported_by("pytest_langfuse.recording")
 class DecodeError(ValueError):
     """An export body that cannot be decoded."""
 
 
 def garbage(data: bytes) -> DecodeError:
-    """An error that says what `data` looks like."""
+    """Return an error that says what `data` looks like."""
     return DecodeError(f"{_looks_like(data)}; {_EXPECTED}")
 
 
