@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
@@ -60,7 +60,9 @@ class SpanRecord:
 
 
 def from_readable_span(span: ReadableSpan) -> SpanRecord:
-    """What an exporter would send of `span`, which may still run (its attributes are copied).
+    """Return what an exporter would send of `span`.
+
+    What an ended span holds is read when it is first asked for; of a span that still runs, everything is copied now.
 
     Values that the protobuf encoder refuses are missing, as they are from the export body: a string with lone
     surrogates, an integer of more than 64 bits, a list that holds one of these (opentelemetry-exporter-otlp-proto-
@@ -68,25 +70,52 @@ def from_readable_span(span: ReadableSpan) -> SpanRecord:
     """
     context = span.get_span_context()  # type: ignore[no-untyped-call, unused-ignore]
     parent = span.parent
-    scope = span.instrumentation_scope
-    status = span.status
-    return SpanRecord(
-        trace_id=f"{context.trace_id:032x}" if context is not None else "0" * 32,
-        span_id=f"{context.span_id:016x}" if context is not None else "0" * 16,
-        parent_span_id=f"{parent.span_id:016x}" if parent is not None else None,
-        name=span.name,
-        start_ns=span.start_time or 0,
-        end_ns=span.end_time,
-        attributes=encodable(_copied(span.attributes)),
-        resource=_shared(span.resource),
-        scope_name=scope.name if scope is not None else "",
-        scope_version=(scope.version or None) if scope is not None else None,
-        scope_attributes=_shared(scope) if scope is not None else {},
-        status=_STATUS[status.status_code.value],
-        status_message=status.description or None,
-        events=tuple(SpanEvent(event.name, encodable(event.attributes or {})) for event in span.events),
-        raw=span,
-    )
+    # Not by the constructor, which would set all fields.
+    record: _RecordOfSpan = object.__new__(_RecordOfSpan)
+    record.trace_id = f"{context.trace_id:032x}" if context is not None else "0" * 32
+    record.span_id = f"{context.span_id:016x}" if context is not None else "0" * 16
+    record.parent_span_id = f"{parent.span_id:016x}" if parent is not None else None
+    record.name = span.name
+    record.start_ns = span.start_time or 0
+    record.end_ns = span.end_time
+    record.wire = "protobuf"
+    record.raw = span
+    if record.end_ns is None:
+        for name in _READERS:
+            getattr(record, name)
+    return record
+
+
+class _RecordOfSpan(SpanRecord):
+    """The record of a span of this process: a slot that is not set yet is read from the span."""
+
+    __slots__ = ()
+
+    raw: ReadableSpan
+
+    def __getattr__(self, name: str) -> Any:
+        read = _READERS.get(name)
+        if read is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        value = read(self.raw)
+        setattr(self, name, value)
+        return value
+
+
+_READERS: Final[Mapping[str, Callable[[ReadableSpan], Any]]] = {
+    "attributes": lambda span: encodable(_copied(span.attributes)),
+    "resource": lambda span: _shared(span.resource),
+    "scope_name": lambda span: span.instrumentation_scope.name if span.instrumentation_scope is not None else "",
+    "scope_version": lambda span: (
+        (span.instrumentation_scope.version or None) if span.instrumentation_scope is not None else None
+    ),
+    "scope_attributes": lambda span: (
+        _shared(span.instrumentation_scope) if span.instrumentation_scope is not None else {}
+    ),
+    "status": lambda span: _STATUS[span.status.status_code.value],
+    "status_message": lambda span: span.status.description or None,
+    "events": lambda span: tuple(SpanEvent(event.name, encodable(event.attributes or {})) for event in span.events),
+}
 
 
 def encodable(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,11 +55,13 @@ def link(observations: Iterable[Observation]) -> list[Observation]:
     ordered = _in_order(observations)
     by_id: dict[tuple[str, str], Observation] = {}
     for observation in ordered:
-        observation.children = []
+        if observation.children:
+            observation.children = []
         by_id.setdefault((observation.trace_id, observation.id), observation)
     for observation in ordered:
         parent = by_id.get((observation.trace_id, observation.parent_id)) if observation.parent_id else None
-        observation.parent = parent
+        if observation.parent is not parent:
+            observation.parent = parent
         if parent is not None:
             parent.children.append(observation)
     _break_cycles(ordered)

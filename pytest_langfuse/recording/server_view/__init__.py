@@ -6,7 +6,7 @@ words what surprises.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,55 +27,149 @@ __all__ = ["observe"]
 _NS_PER_MS: Final = 1_000_000
 #: Aggregates that repeat those of the model calls below; Langfuse takes no model, usage or cost from these spans.
 _AGENT_OPERATIONS: Final = ("invoke_agent", "agent_step")
+_NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 
 
 def observe(record: SpanRecord) -> Observation:
-    """The observation that Langfuse shows for a span. `parent` and `children` are left for `link`."""
-    attributes = as_ingested(record.attributes, record.wire)
-    resource = as_ingested(record.resource, record.wire)
-    frameworks = of_frameworks(attributes)
-    scope = record.scope_name
-    kind = observation_type(attributes, resource, scope, record.scope_version, record.name)
-    given, answered = input_output(attributes, frameworks, _ingested_events(record), scope)
+    """Return the observation that Langfuse shows for a span. `parent` and `children` are left for `link`.
+
+    Only the ids are read now, all else when it is first asked for: `record` must not change any more.
+    """
+    # Not by the constructor, which would set all fields.
+    observation: LazyObservation = object.__new__(LazyObservation)
+    _set(observation, "id", record.span_id)
+    _set(observation, "trace_id", record.trace_id)
+    _set(observation, "parent_id", record.parent_span_id)
+    _set(observation, "parent", None)
+    _set(observation, "children", [])
+    _set(observation, "record", record)
+    return observation
+
+
+class LazyObservation(Observation):
+    """An observation whose fields are decoded when they are first read.
+
+    There are three steps: name and type, which every assertion reads; input, output and metadata, which may be large;
+    all others. Thread-safe, as decoding twice is harmless.
+    """
+
+    __slots__ = ("frameworks", "ingested")
+
+    #: The span's attributes as the ingestion sees them, and those among them that are not Langfuse's own.
+    ingested: Mapping[str, Any]
+    frameworks: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        """Decode a field; Python comes here for slots that are not set."""
+        decode = DECODERS.get(name)
+        if decode is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        decode(self)
+        return object.__getattribute__(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field, now and for good: what is decoded together with it is decoded before."""
+        # A copy gets its fields one by one, the record among them.
+        if name in DECODERS and hasattr(self, "record"):
+            getattr(self, name)
+        _set(self, name, value)
+
+
+def _decode_name_and_type(observation: LazyObservation) -> None:
+    record = observation.record
+    ingested = as_ingested(record.attributes, record.wire)
+    frameworks = of_frameworks(ingested) or _NO_ATTRIBUTES
+    kind = observation_type(ingested, _resource(record), record.scope_name, record.scope_version, record.name)
+    _set(observation, "ingested", ingested)
+    _set(observation, "frameworks", frameworks)
+    _set(observation, "name", fields.name(frameworks, record.name))
+    _set(observation, "type", kind)
+
+
+def _decode_content(observation: LazyObservation) -> None:
+    record = observation.record
+    attributes, scope = observation.ingested, record.scope_name
+    given, answered = input_output(attributes, observation.frameworks, _ingested_events(record), scope)
     stored = stored_metadata(attributes, foreign=not scope.startswith("langfuse-sdk"))
     if stored:
         given, stored = move_tools(given, stored)
+    _set(observation, "input", _read(given))
+    _set(observation, "output", _read(answered))
+    _set(observation, "metadata", shown_metadata(stored) if stored else {})
+
+
+def _decode_details(observation: LazyObservation) -> None:
+    record, attributes, frameworks = observation.record, observation.ingested, observation.frameworks
+    resource, scope = _resource(record), record.scope_name
     is_agent_operation = frameworks.get("gen_ai.operation.name") in _AGENT_OPERATIONS
-    prompt_name, prompt_version = fields.prompt(attributes) if kind == "generation" else (None, None)
+    prompt_name, prompt_version = fields.prompt(attributes) if observation.type == "generation" else (None, None)
     app_root = attributes.get("langfuse.internal.is_app_root")
     is_app_root = app_root is True or app_root == "true"
-    return Observation(
-        id=record.span_id,
-        trace_id=record.trace_id,
-        parent_id=record.parent_span_id,
-        name=fields.name(frameworks, record.name),
-        type=kind,
-        level=fields.level(attributes, record.status, scope, record.name),
-        status_message=fields.text_or_none(
-            _first(attributes.get("langfuse.observation.status_message"), record.status_message)
+    status_message = _first(attributes.get("langfuse.observation.status_message"), record.status_message)
+    _set(observation, "level", fields.level(attributes, record.status, scope, record.name))
+    _set(observation, "status_message", fields.text_or_none(status_message))
+    _set(observation, "model", None if is_agent_operation else fields.model(attributes, frameworks))
+    _set(observation, "model_parameters", model_parameters(attributes, frameworks, scope))
+    _set(observation, "usage", {} if is_agent_operation else usage(attributes, frameworks, scope))
+    _set(observation, "cost", {} if is_agent_operation else cost(attributes, frameworks))
+    _set(observation, "prompt_name", prompt_name)
+    _set(observation, "prompt_version", prompt_version)
+    _set(observation, "user_id", fields.user_id(attributes))
+    _set(observation, "session_id", fields.session_id(attributes))
+    _set(observation, "tags", fields.tags(attributes))
+    _set(observation, "environment", fields.environment(attributes, resource))
+    _set(observation, "version", _own_or_resource(attributes, "langfuse.version", resource, "service.version"))
+    _set(observation, "release", _own_or_resource(attributes, "langfuse.release", resource, "langfuse.release"))
+    _set(observation, "trace_name", fields.text_or_none(attributes.get("langfuse.trace.name")) or None)
+    _set(observation, "is_root", not record.parent_span_id or is_app_root)
+    _set(observation, "is_app_root", is_app_root)
+    _set(observation, "start_time", _time(record.start_ns))
+    _set(observation, "end_time", _time(record.end_ns))
+
+
+#: The step that decodes a field.
+DECODERS: Final[dict[str, Callable[[LazyObservation], None]]] = {
+    **dict.fromkeys(("ingested", "frameworks", "name", "type"), _decode_name_and_type),
+    **dict.fromkeys(("input", "output", "metadata"), _decode_content),
+    **dict.fromkeys(
+        (
+            "level",
+            "status_message",
+            "model",
+            "model_parameters",
+            "usage",
+            "cost",
+            "prompt_name",
+            "prompt_version",
+            "user_id",
+            "session_id",
+            "tags",
+            "environment",
+            "version",
+            "release",
+            "trace_name",
+            "is_root",
+            "is_app_root",
+            "start_time",
+            "end_time",
         ),
-        input=_read(given),
-        output=_read(answered),
-        metadata=shown_metadata(stored) if stored else {},
-        model=None if is_agent_operation else fields.model(attributes, frameworks),
-        model_parameters=model_parameters(attributes, frameworks, scope),
-        usage={} if is_agent_operation else usage(attributes, frameworks, scope),
-        cost={} if is_agent_operation else cost(attributes, frameworks),
-        prompt_name=prompt_name,
-        prompt_version=prompt_version,
-        user_id=fields.user_id(attributes),
-        session_id=fields.session_id(attributes),
-        tags=fields.tags(attributes),
-        environment=fields.environment(attributes, resource),
-        version=_own_or_resource(attributes, "langfuse.version", resource, "service.version"),
-        release=_own_or_resource(attributes, "langfuse.release", resource, "langfuse.release"),
-        trace_name=fields.text_or_none(attributes.get("langfuse.trace.name")) or None,
-        is_root=not record.parent_span_id or is_app_root,
-        is_app_root=is_app_root,
-        start_time=_time(record.start_ns),
-        end_time=_time(record.end_ns),
-        record=record,
-    )
+        _decode_details,
+    ),
+}
+_set: Final = object.__setattr__
+
+
+def _resource(record: SpanRecord) -> Mapping[str, Any]:
+    """Return the attributes of the resource as the ingestion sees them. All spans of a process share a resource."""
+    global _known_resource  # noqa: PLW0603 - replaced in one step, so that threads may read it at any time
+    resource, wire, ingested = _known_resource
+    if resource is not record.resource or wire != record.wire:
+        ingested = as_ingested(record.resource, record.wire)
+        _known_resource = record.resource, record.wire, ingested
+    return ingested
+
+
+_known_resource: tuple[Mapping[str, Any], str, Mapping[str, Any]] = (_NO_ATTRIBUTES, "", _NO_ATTRIBUTES)
 
 
 def _ingested_events(record: SpanRecord) -> Sequence[SpanEvent]:

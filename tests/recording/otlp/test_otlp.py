@@ -7,6 +7,7 @@ import gzip
 import json
 import zlib
 from contextlib import suppress
+from dataclasses import fields
 
 import pytest
 from google.protobuf import json_format
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytest_langfuse.recording import DecodeError, decode_otlp, decode_records
+from pytest_langfuse.recording import DecodeError, Observation, decode_otlp, decode_records
 from pytest_langfuse.recording.otlp import decompress
 from tests.helpers.vectors import NAMES, OBSERVATION, body, differences, view
 
@@ -53,6 +54,12 @@ def fails(data: bytes, encoding: str | None = None) -> str:
         decode_records(data, encoding=encoding)
     assert isinstance(error.value, ValueError)
     return str(error.value)
+
+
+def read(observations: list[Observation]) -> None:
+    """Read all fields, which are decoded only then."""
+    for observation in observations:
+        assert len([getattr(observation, field.name) for field in fields(observation)]) > 20
 
 
 class TestForms:
@@ -337,7 +344,7 @@ class TestErrors:
     )
     def test_any_bytes_are_spans_or_one_error(self, data):
         with suppress(DecodeError):
-            decode_otlp(data)
+            read(decode_otlp(data))
 
     @given(st.text(max_size=60).map(lambda text: "{" + text))
     def test_any_text_that_begins_like_json(self, text):
@@ -349,7 +356,7 @@ class TestErrors:
         damaged = bytearray(PROTOBUF)
         damaged[position] = byte
         with suppress(DecodeError):
-            decode_otlp(bytes(damaged))
+            read(decode_otlp(bytes(damaged)))
 
 
 def test_exports_come_on_demand(pytester):
