@@ -271,7 +271,7 @@ def test_from_api():
     assert observations.one("generation llm").output == "true"
     assert len(server.asked) == 1
     observations.assert_not_exported("s3cret")
-    with pytest.raises(AssertionError, match="exporter API, outside of any span that could be decoded"):
+    with pytest.raises(AssertionError, match="exporter API, outside any span that could be decoded"):
         observations.assert_not_exported("acme")
     assert set(server.asked[0]["fields"].split(",")) >= {
         "core",
