@@ -20,11 +20,13 @@ SUITE = """
 
 
 @pytest.fixture
-def _not_loaded_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+def _no_plugin(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTEST_PLUGINS")
+    app.makepyfile("def test_it(langfuse_spans): pass")
+    app.runpytest_subprocess().assert_outcomes(errors=1)
 
 
-@pytest.mark.usefixtures("_not_loaded_by_itself")
+@pytest.mark.usefixtures("_no_plugin")
 @pytest.mark.parametrize("ini", [False, True], ids=["option", "ini"])
 def test_loaded_by_name_on_the_command_line(app: pytest.Pytester, ini: bool) -> None:
     app.makepyfile(SUITE)
@@ -35,7 +37,7 @@ def test_loaded_by_name_on_the_command_line(app: pytest.Pytester, ini: bool) -> 
     result.stdout.fnmatch_lines(["langfuse: 3 observations in 1 test"])
 
 
-@pytest.mark.usefixtures("_not_loaded_by_itself")
+@pytest.mark.usefixtures("_no_plugin")
 @pytest.mark.parametrize("ini", [False, True], ids=["option", "ini"])
 def test_loaded_by_a_conftest_after_the_early_hook(app: pytest.Pytester, ini: bool) -> None:
     app.makeconftest('pytest_plugins = ["pytest_langfuse.plugin"]')

@@ -1,6 +1,7 @@
 """Beside the plugins and the ways of running that real suites use."""
 
 import pytest
+from opentelemetry.sdk.trace import Tracer
 
 SUITE = """
     import pytest
@@ -135,14 +136,31 @@ def test_a_broken_conftest(app: pytest.Pytester) -> None:
     assert "pytest_langfuse" not in result.stderr.str()
 
 
+def test_a_broken_conftest_leaves_no_hook_behind(app: pytest.Pytester) -> None:
+    start_span = Tracer.start_span
+    app.makeconftest("raise RuntimeError('broken')")
+    assert app.runpytest_inprocess("--langfuse-capture").ret == pytest.ExitCode.USAGE_ERROR
+    assert Tracer.start_span is start_span
+
+
 def test_without_the_cache_provider(app: pytest.Pytester) -> None:
     app.makepyfile(SUITE)
     app.runpytest("--langfuse-capture", "-p", "no:cacheprovider").assert_outcomes(passed=6)
 
 
-def test_switched_off(app: pytest.Pytester) -> None:
-    app.makepyfile("def test_it(): pass")
-    app.runpytest("-p", "no:langfuse").assert_outcomes(passed=1)
+def test_switched_off(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Loaded by its entry point, as where it is installed.
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    monkeypatch.delenv("PYTEST_PLUGINS")
+    app.makepyfile("""
+        import pytest
+
+        def test_it(request):
+            with pytest.raises(pytest.FixtureLookupError):
+                request.getfixturevalue("langfuse_spans")
+    """)
+    app.runpytest_subprocess().assert_outcomes(failed=1)
+    app.runpytest_subprocess("-p", "no:langfuse").assert_outcomes(passed=1)
 
 
 def test_a_pytester_run_inside_a_captured_test(app: pytest.Pytester) -> None:
