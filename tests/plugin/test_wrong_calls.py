@@ -33,7 +33,7 @@ CALLS = [
     (
         "langfuse_spans",
         ".wait_for(count=0)",
-        "ValueError: wait_for(count=0): expected how many*",
+        "ValueError: wait_for(count=0): count must be an integer of at least 1",
     ),
 ]
 
