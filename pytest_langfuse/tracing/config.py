@@ -26,11 +26,11 @@ class ConfigError(ValueError):
 
 
 class UnknownSettingError(ConfigError, TypeError):
-    """A keyword that is no setting; also a `TypeError`, as for any wrong keyword argument."""
+    """An unknown keyword; also a `TypeError`, as for any wrong keyword argument."""
 
 
 class Preset(NamedTuple):
-    """What an environment's name decides about how often and how much is sent."""
+    """The settings that the name of an environment decides."""
 
     flush_interval: float
     flush_at: int
@@ -52,14 +52,15 @@ _PRESET: Any = None
 
 @dataclass(frozen=True)
 class TracingConfig:
-    """How the application is traced. Times are seconds, sizes are bytes.
+    """The settings of tracing. Times are seconds, sizes are bytes.
 
     Built directly, it takes nothing from the environment: what is left out has the default shown here, and
     `flush_interval`, `flush_at` and `sample_rate` are those of `environment`'s preset. `init_tracing` completes
     what was left out and has no default here (keys, `base_url`, `release`, the preset's three) from the environment's
     variables. `get_tracing_config` reads them for every field.
 
-    Raises `ConfigError`, naming all bad values at once.
+    Raises:
+        ConfigError: Values can't be used; the message names all of them.
     """
 
     public_key: str | None = None
@@ -72,9 +73,9 @@ class TracingConfig:
     release: str | None = None
     #: Share of traces that is kept, 0.0 to 1.0; see `keep_errors` and `keep_slower_than`.
     sample_rate: float = _PRESET
-    #: A span waits at most so long for others to be sent with.
+    #: The longest time that a span waits to be sent with others.
     flush_interval: float = _PRESET
-    #: So many waiting spans are sent at once.
+    #: The number of waiting spans that are sent at once.
     flush_at: int = _PRESET
     #: For one request to Langfuse.
     timeout: float = 5.0
@@ -101,7 +102,7 @@ class TracingConfig:
     #: Hosts (globs allowed) that may get trace and user headers of outgoing requests.
     propagate_to: tuple[str, ...] = ()
 
-    #: Names of fields that were left out and have no default of their own.
+    #: Names of fields that were left out and have no default here.
     unset: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
 
     def __post_init__(self) -> None:
@@ -143,7 +144,7 @@ class Setting(NamedTuple):
     secret: bool = False
 
     def show(self, value: object) -> str:
-        """The value as it may stand in a message: also a secret that was put in the wrong place is masked."""
+        """Return the value for a message; a secret that was put in the wrong place is masked too."""
         return "***" if self.secret and value is not None else _SECRET.sub("***", repr(value))
 
 
@@ -208,14 +209,15 @@ _OPTIONAL = _WITHOUT_DEFAULT | {"spool_path", "keep_slower_than"}
 
 
 def preset_of(environment: str) -> Preset:
-    """The preset of an environment; one that has none of its own takes development's."""
+    """Return the preset of an environment; development's for an unknown one."""
     return PRESETS.get(environment, PRESETS["development"])
 
 
 def get_tracing_config(**overrides: Any) -> TracingConfig:
-    """The settings that `init_tracing(**overrides)` would use. A `None` counts as not given.
+    """Return the settings that `init_tracing(**overrides)` would use. `None` counts as not given.
 
-    Raises `ConfigError` that names every bad argument and environment variable in one message.
+    Raises:
+        ConfigError: Arguments or environment variables can't be used; the message names all of them.
     """
     check_names(overrides)
     values: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
@@ -243,7 +245,7 @@ def get_tracing_config(**overrides: Any) -> TracingConfig:
 
 
 def given_settings(config: TracingConfig | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """What the caller of `init_tracing(config, **overrides)` decided, as against what has to be looked up."""
+    """Return what the caller of `init_tracing(config, **overrides)` decided; the rest has to be looked up."""
     check_names(overrides)
     given: dict[str, Any] = {}
     if config is not None:
@@ -252,7 +254,7 @@ def given_settings(config: TracingConfig | None, overrides: Mapping[str, Any]) -
 
 
 def check_names(overrides: Mapping[str, Any]) -> None:
-    """Raise `UnknownSettingError` for a keyword that is no setting, with a suggestion."""
+    """Raise `UnknownSettingError` for an unknown keyword, with a suggestion."""
     unknown = [name for name in overrides if name not in SETTINGS]
     if unknown:
         raise UnknownSettingError("\n".join(_unknown(name) for name in unknown))
@@ -263,7 +265,7 @@ def _unknown(name: str) -> str:
 
 
 def _sdk_variables() -> list[str]:
-    """What the SDK reads itself and would answer with a bare `ValueError` (langfuse 5.0.4, resource_manager.py)."""
+    """Check what the SDK reads itself; it would raise a bare `ValueError` (langfuse 5.0.4, resource_manager.py)."""
     name = "LANGFUSE_MEDIA_UPLOAD_THREAD_COUNT"
     try:
         parsing.integer(0, example="1")(os.environ.get(name, "1"))
@@ -289,7 +291,7 @@ def _cross_checks(values: Mapping[str, Any]) -> list[str]:
     flush_at, spans = values.get("flush_at"), values.get("max_buffer_spans")
     if flush_at is not None and spans is not None and flush_at > spans:
         errors.append(
-            f"flush_at={flush_at} is more than the buffer holds. Allowed: at most max_buffer_spans={spans}. "
+            f"flush_at={flush_at} exceeds the size of the buffer. Allowed: at most max_buffer_spans={spans}. "
             f"Fix: lower flush_at (LANGFUSE_FLUSH_AT) or raise max_buffer_spans (LANGFUSE_MAX_BUFFER_SPANS)."
         )
     return errors
@@ -300,7 +302,7 @@ def _sentence(what: str, invalid: Invalid, fix: str) -> str:
 
 
 def differences(installed: TracingConfig, given: Mapping[str, Any]) -> list[str]:
-    """How what a later caller asks for differs from what is installed: one phrase a field, secrets masked."""
+    """Return the differences between the installed and the given settings: one phrase a field, secrets masked."""
     asked = TracingConfig(**cast("dict[str, Any]", {"environment": installed.environment, **given}))
     phrases = []
     for name in given:

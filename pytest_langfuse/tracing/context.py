@@ -1,4 +1,4 @@
-"""Who and what a request is for: user, session, request id, tags, metadata, on every observation below.
+"""The context of a request: user, session, request id, tags and metadata of every observation below it.
 
 The values live in OpenTelemetry's context, so they follow it over asyncio tasks, `contextvars.copy_context()` and
 whatever else carries that context on; they reach the observations through Langfuse's public `propagate_attributes`.
@@ -34,11 +34,11 @@ _DIGEST = 16
 
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
-    """What is known of the request that is being served.
+    """User, session, request id, tags and metadata of the request that is being served.
 
     `user_id`, `session_id` and `request_id` become text. Langfuse drops a value over 200 characters; here a longer
     id is cut and ends in a digest of the whole, so that it stays one id, and a longer tag or metadata text is cut.
-    Both are logged once. An empty id counts as none.
+    Both are logged once. An empty id counts as missing.
     """
 
     user_id: str | None = None
@@ -72,7 +72,7 @@ _NAMES = tuple(item.name for item in fields(RequestContext))
 
 
 def get_request_context() -> RequestContext:
-    """The context of the request that is being served here; an empty one outside of any."""
+    """Return the context of the request that is being served, or an empty one."""
     found = otel_context.get_value(_KEY)
     return found if isinstance(found, RequestContext) else RequestContext()
 

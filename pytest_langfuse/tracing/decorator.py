@@ -1,4 +1,4 @@
-"""`safe_trace`: observe a function, whatever tracing does."""
+"""`safe_trace`: observe a function; a failure of tracing never reaches it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def safe_trace(
     if callable(name):
         return _traced(name, _Settings(_name_of(name), "span", capture_input=True, capture_output=True))
     if name is not None and not isinstance(name, str):
-        message = f"safe_trace() takes a name or nothing, not {name!r}. Fix: @safe_trace('answer')"
+        message = f"safe_trace() takes an optional name, not {name!r}. Fix: @safe_trace('answer')"
         raise TypeError(message)
 
     def decorate(function: Function) -> Function:
@@ -67,12 +67,12 @@ def safe_trace(
     return decorate
 
 
-#: So many items of a generator are kept for its output; it may go on for ever.
+#: Items of a generator that are kept for its output; it may be endless.
 LONGEST_OUTPUT = 10_000
 
 
 class _Settings:
-    """What is observed of a function."""
+    """The parts of a function's calls that are observed."""
 
     def __init__(self, name: str, as_type: ObservationType, *, capture_input: bool, capture_output: bool) -> None:
         self.name, self.as_type = name, as_type
@@ -132,7 +132,7 @@ class _ObservedCall:
     def _tell(what: str, change: Callable[[], Any]) -> None:
         try:
             change()
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not the application's
             failures.report(what, error)
 
 
@@ -192,7 +192,7 @@ def _traced_coroutine(function: Callable[..., Any], settings: _Settings) -> Call
 
 
 def _is_method(function: Any) -> bool:
-    """Whether the first argument is the object or class (as langfuse's `@observe` decides it)."""
+    """Return whether the first argument is the object or class (as langfuse's `@observe` decides it)."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Drive a generator step by step in a context of its own, and give the consumer's back between the steps.
+"""Drives a generator step by step in its own context, and restores the consumer's between the steps.
 
 A generator shares its consumer's context variables. Whatever it attaches to OpenTelemetry's context would therefore
 be seen by the consumer between two items, and be gone when another task closes it. Only OpenTelemetry's context is
@@ -35,7 +35,7 @@ class GeneratorContext:
         """The generator produced an item."""
 
     def returned(self) -> None:
-        """The generator is through, or its consumer wanted no more."""
+        """The generator has ended, or its consumer has closed it."""
 
     def raised(self, error: BaseException) -> None:
         """The generator raised."""
@@ -108,7 +108,7 @@ def wrap_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], begi
                         await generator.aclose()
                     steps.returned()
                     raise
-                except BaseException as error:  # noqa: BLE001 - as above
+                except BaseException as error:  # noqa: BLE001 - thrown in by the consumer: the generator's to handle
                     advance = functools.partial(generator.athrow, error)
                 else:
                     advance = functools.partial(generator.asend, sent)

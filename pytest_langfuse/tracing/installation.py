@@ -26,7 +26,7 @@ from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.second_clients import SecondClients
 from pytest_langfuse.tracing.shutdown.prestarted_thread import PrestartedThread
 
-#: Arguments of `Langfuse` that are no setting of ours and are handed on as they are.
+#: Arguments of `Langfuse` that are passed on unchanged.
 CLIENT_ARGUMENTS = ("additional_headers", "mask", "mask_otel_spans", "should_export_span")
 
 
@@ -141,7 +141,7 @@ class Installation:
             return
         phrases = differences(self.config, langfuse_internals.settings(earlier))
         logger.warning(
-            "A Langfuse client for %s was built before init_tracing(): it stays in place with its own settings and "
+            "A Langfuse client for %s was built before init_tracing(): it keeps its settings and its "
             "exporter%s. Call init_tracing() before anything builds a client.",
             self.config.public_key,
             f" ({'; '.join(phrases)})" if phrases else "",
@@ -185,7 +185,7 @@ class Installation:
         return self.pipeline.health()
 
     def shut_down(self, timeout: float) -> ShutdownReport:
-        """Send what is left for at most `timeout` seconds, then let go of everything."""
+        """Send what is left for at most `timeout` seconds, then release everything."""
         started = now()
         self._second_clients.stop()
         langfuse_internals.release_exit_handlers(self._resources)
@@ -194,7 +194,7 @@ class Installation:
         balance = self.pipeline.finish(sent=finished)
         if not finished:
             left = balance.buffered + balance.dropped.get("shutdown", 0)
-            logger.warning("Langfuse did not take all spans within %.1f s: %d are left.", timeout, left)
+            logger.warning("Langfuse did not accept all spans within %.1f s: %d are left.", timeout, left)
         return ShutdownReport(
             exported=balance.exported,
             buffered=balance.buffered,

@@ -1,7 +1,7 @@
-"""Private names of langfuse, OpenTelemetry and httpx that production tracing can't do without: all of them are here.
+"""Private names of langfuse, OpenTelemetry and httpx that production tracing needs; no other module here uses any.
 
 Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.33.1, 1.36.0 and 1.45.1, httpx 0.27 and 0.28.
-`tests/tracing/test_langfuse_internals.py` fails with a sentence of its own for each name that a later release drops.
+`tests/tracing/test_langfuse_internals.py` fails with one sentence for each name that a later release drops.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def common_release() -> str | None:
 
 
 def registered(public_key: str) -> LangfuseResourceManager | None:
-    """The resources behind every client of this key: a second client silently gets the first one's settings."""
+    """Return what all clients of this key work with: a second client silently gets the first one's settings."""
     return LangfuseResourceManager._instances.get(public_key)
 
 
@@ -94,13 +94,13 @@ def forget(resources: LangfuseResourceManager) -> None:
 
 
 def release_exit_handlers(resources: LangfuseResourceManager) -> None:
-    """Take away what the SDK would do at interpreter exit: it waits for Langfuse without a limit."""
+    """Remove the SDK's exit handlers, which wait for Langfuse without a limit."""
     atexit.unregister(resources.shutdown)
     atexit.unregister(resources.prompt_cache._task_manager.shutdown)
 
 
 def stop_threads(resources: LangfuseResourceManager) -> None:
-    """Send what waits in the SDK's queues, then end its threads. Has no time limit of its own."""
+    """Send what waits in the SDK's queues, then end its threads. Has no time limit."""
     if any(consumer.is_alive() for name in _CONSUMERS for consumer in getattr(resources, name, ())):
         resources.shutdown()
     elif resources.tracer_provider is not None:
@@ -220,7 +220,7 @@ class MissingKeysSilenced(logging.Filter):
     """Keeps the SDK from repeating, at each call of an observed function, that keys are missing: we said it once."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to print the record."""
+        """Return whether to print the record."""
         return not str(record.msg).startswith("Authentication error: Langfuse client initialized without")
 
 

@@ -1,4 +1,4 @@
-"""Notice clients that are built beside the one of `init_tracing` and whose settings are silently ignored."""
+"""Reports clients that are built after `init_tracing` and whose settings the SDK silently ignores."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ class SecondClients:
         """Undo it; if somebody else has wrapped the constructor since, ours stays and does nothing."""
         self._report = None
         if Langfuse.__init__ is self._init:
-            setattr(Langfuse, "__init__", self._original)  # noqa: B010 - as above
+            setattr(Langfuse, "__init__", self._original)  # noqa: B010 - a type checker knows that one does not do this

@@ -78,7 +78,7 @@ def environment(value: Any) -> str:
     if isinstance(value, str) and len(value) <= _ENVIRONMENT_LENGTH and _ENVIRONMENT.fullmatch(value):
         return value
     raise Invalid(
-        "is not an environment's name",
+        "is not the name of an environment",
         "lower case letters, digits, '-' and '_', at most 40, not starting with 'langfuse'",
         "'production'",
     )
@@ -103,7 +103,7 @@ def number(lowest: float, highest: float, *, example: str) -> Parser:
 
 
 def integer(lowest: int, *, example: str) -> Parser:
-    """A whole number that is not too low."""
+    """Return a parser of whole numbers from `lowest` on."""
 
     def parse(value: Any) -> int:
         allowed = f"a whole number, {lowest} or more"
@@ -165,7 +165,7 @@ def hosts(value: Any) -> tuple[str, ...]:
     names = tuple(value)
     for name in names:
         if not isinstance(name, str) or not _is_host(name):
-            raise Invalid(f"has {name!r}, which is no host", allowed, example)
+            raise Invalid(f"has {name!r}, which is not a host", allowed, example)
     return tuple(name.lower() for name in names)
 
 
@@ -187,7 +187,7 @@ def as_text(value: str) -> str:
 
 
 def milliseconds(value: str) -> str:
-    """Seconds from milliseconds; what is no number goes on to be refused with its name."""
+    """Return seconds from milliseconds; anything but a number is passed on, to be refused with its name."""
     try:
         return repr(float(value) / 1000)
     except ValueError:

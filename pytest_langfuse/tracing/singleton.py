@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langfuse import Langfuse
 
 
-#: Of the time for an exit, so much is left to the interpreter, which has its own things to take down (seconds).
+#: Part of the time for an exit that is left to the interpreter (seconds).
 _INTERPRETER = 0.15
 
 
@@ -121,17 +121,17 @@ class Singleton:
             timeout = installed.config.shutdown_timeout
             self.shut_down(timeout - min(_INTERPRETER, timeout / 10))
         elif self._under_way is not None:
-            # Another thread's: it has a deadline of its own.
+            # Another thread shuts down, within its own deadline.
             self._under_way.wait()
 
     def before_fork(self) -> None:
-        """What must not be open over a fork is closed."""
+        """Close what must not be open over a fork."""
         self._forking = self.installation
         if self._forking is not None:
             self._forking.before_fork()
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Open it again."""
         forking, self._forking = self._forking, None
         if forking is not None:
             forking.after_fork_in_parent()
@@ -159,21 +159,24 @@ def init_tracing(config: TracingConfig | None = None, **overrides: Any) -> Langf
     variables, see `get_tracing_config`.
 
     Call it as often as you like, from any thread: the first call decides. A later one that asks for something else is
-    logged with the differences. After a fork the child goes on with the same settings and counts of its own.
+    logged with the differences. After a fork the child goes on with the same settings and counts from zero.
 
-    Without keys a line is logged and the client does nothing. Raises `ConfigError` for settings that can't be used.
+    Without keys a line is logged and the client does nothing.
+
+    Raises:
+        ConfigError: Settings can't be used; the message names all of them.
     """
     return singleton.init(config, overrides)
 
 
 def get_langfuse_client() -> Langfuse:
-    """The client of this process; set up from the environment's variables if `init_tracing` was not called."""
+    """Return the client of this process, set up from environment variables if `init_tracing` was not called."""
     installed = singleton.installation
     return installed.client if installed is not None else singleton.init(None, {})
 
 
 def current_client() -> Langfuse | None:
-    """As `get_langfuse_client`, but nothing is set up again once the application has shut tracing down."""
+    """Return `get_langfuse_client()`, or `None` once the application has shut tracing down."""
     if (installed := singleton.installation) is not None:
         return installed.client
     return None if singleton.shut_down_by_app else singleton.init(None, {})
@@ -184,13 +187,13 @@ def shutdown_tracing(timeout: float = 5.0) -> ShutdownReport:
 
     Returns within the deadline even when Langfuse does not answer. It blocks the calling thread: from asyncio use
     `await asyncio.to_thread(shutdown_tracing)`. A second call, and one without `init_tracing`, returns at once with
-    the report of the last shutdown. `init_tracing` works again afterwards. Called by itself at interpreter exit.
+    the report of the last shutdown. `init_tracing` works again afterwards. Called automatically at interpreter exit.
     """
     return singleton.shut_down(timeout)
 
 
 def tracing_health() -> TracingHealth:
-    """The pipeline at this instant; after a shutdown, as it ended. Does not wait for anything."""
+    """Return the current state of the pipeline; after a shutdown, its final state. Does not block."""
     return singleton.health()
 
 
@@ -198,7 +201,7 @@ def tracing_health() -> TracingHealth:
 def fresh() -> Iterator[None]:
     """The singleton as on a fresh interpreter inside the block; what was set up inside is shut down, then restored.
 
-    For test harnesses: no thread and no exit handler of what was set up inside stays behind.
+    For test harnesses: no thread and no exit handler of what was set up inside is left.
     """
     global singleton
     outer, singleton = singleton, Singleton()

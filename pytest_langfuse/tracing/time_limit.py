@@ -1,4 +1,4 @@
-"""A limit to all that one request reads and writes together, as httpcore's timeouts are for each single read."""
+"""One time limit for all reads and writes of a request; httpcore's timeouts hold for each of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _limits = threading.local()
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """What this thread reads and writes inside the block, over connections of a `LimitedBackend`, ends in time."""
+    """Limit all that this thread reads and writes inside the block, over connections of a `LimitedBackend`."""
     before = getattr(_limits, "until", None)
     _limits.until = None if seconds is None else now() + seconds
     try:

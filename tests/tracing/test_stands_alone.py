@@ -62,6 +62,66 @@ def test_private_names_of_the_sdk_are_in_one_file(path):
             assert not any(part.startswith("_") for part in name.split(".")), f"{path.name} imports {name}"
 
 
+#: From top to bottom: a file or folder may import those below its line, and a folder its own files.
+LAYERS = [
+    {"__init__"},
+    {"web"},
+    {"propagation", "decorator"},
+    {"singleton"},
+    {"installation"},
+    {"shutdown", "second_clients"},
+    {"delivery"},
+    {"context"},
+    {"langfuse_internals"},
+    {"generator_context", "config", "time_limit"},
+    {"failures", "lazy", "monotonic", "setting_parsers", "suggest"},
+]
+
+
+def imports_within(path: Path) -> set[str]:
+    """The files of `tracing/` that one of them imports, lazily or for types too; paths without their ending."""
+    names = imported(path, lazily=False) | imported(path, lazily=True)
+    found = set()
+    for name in names:
+        parts = name.split(".")[2:] if name.startswith("pytest_langfuse.tracing.") else []
+        for length in range(len(parts), 0, -1):
+            if FOLDER.joinpath(*parts[:length]).with_suffix(".py").is_file():
+                found.add("/".join(parts[:length]))
+                break
+    return found
+
+
+FILES = {str(path.relative_to(FOLDER).with_suffix("")): path for path in sorted(FOLDER.rglob("*.py"))}
+IMPORTS = {name: imports_within(path) - {name} for name, path in FILES.items()}
+
+
+def layer(name: str) -> int:
+    return next(number for number, names in enumerate(LAYERS) if name.split("/", maxsplit=1)[0] in names)
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"__init__"}))
+def test_arrows_point_down(name):
+    upwards = {
+        other
+        for other in IMPORTS[name]
+        if layer(other) <= layer(name) and ("/" not in name or other.split("/")[0] != name.split("/")[0])
+    }
+    assert not upwards
+
+
+def test_no_file_imports_itself_over_others():
+    remaining = {name: set(others) for name, others in IMPORTS.items()}
+    while leaves := {name for name, others in remaining.items() if not others}:
+        remaining = {name: others - leaves for name, others in remaining.items() if name not in leaves}
+    assert not remaining
+
+
+def test_no_file_name_is_used_twice_and_none_has_an_underscore():
+    stems = [path.stem for path in FOLDER.rglob("*.py") if path.stem != "__init__"]
+    assert len(stems) == len(set(stems))
+    assert not [stem for stem in stems if stem.startswith("_")]
+
+
 def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
 

@@ -1,1 +1,1 @@
-"""What becomes of a span from its end to Langfuse's yes, and what is known of it meanwhile."""
+"""The way of a span from its end to Langfuse's confirmation, and the account of it."""

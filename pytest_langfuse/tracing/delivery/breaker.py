@@ -1,6 +1,6 @@
-"""A circuit breaker: after enough failures in a row, nobody calls until some time has passed, then one tries.
+"""A circuit breaker: after enough failures in a row no call is made for some time, then a trial call.
 
-Own code, because those that exist hold a lock during the call, let several trials through at once, or read a clock
+Written here, because existing ones hold a lock during the call, let several trials through at once, or read a clock
 that can't be injected.
 """
 
@@ -24,10 +24,10 @@ _REAL_CLOCK: Final = (time.monotonic,)
 
 
 class CircuitOpen(Exception):  # noqa: N818 - the name under which this is known in the field
-    """The call was not made: too many before it failed. `retry_after` is in seconds."""
+    """Raised instead of a call, after too many have failed. `retry_after` is in seconds."""
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__(f"The circuit to Langfuse is open; the next try is in {retry_after:.0f} s.")
+        super().__init__(f"The circuit to Langfuse is open; the next attempt is in {retry_after:.0f} s.")
         self.retry_after = retry_after
 
 
@@ -94,7 +94,7 @@ class CircuitBreaker:
 
     @property
     def retry_after(self) -> float:
-        """Seconds until a permit may be had; 0.0 if one may be had now."""
+        """Seconds until a permit is available; 0.0 if one is available now."""
         with self._lock:
             return self._retry_after(self._now())
 
@@ -103,7 +103,7 @@ class CircuitBreaker:
         self._listeners.append(listener)
 
     def try_acquire(self) -> Permit | None:
-        """A permit for one call, or `None` if there must be none now."""
+        """Return a permit for one call, or `None` if no call may be made now."""
         with self._lock:
             now = self._now()
             if self._opened_at is None:
@@ -117,7 +117,7 @@ class CircuitBreaker:
         return permit
 
     def success(self, permit: Permit) -> None:
-        """The call worked."""
+        """Record that the call succeeded."""
         with self._lock:
             now = self._now()
             if not self._valid(permit, now):
@@ -131,7 +131,7 @@ class CircuitBreaker:
         self._tell(change)
 
     def failure(self, permit: Permit) -> None:
-        """The call failed."""
+        """Record that the call failed."""
         with self._lock:
             now = self._now()
             if not self._valid(permit, now):
@@ -145,7 +145,7 @@ class CircuitBreaker:
         self._tell(change)
 
     def release(self, permit: Permit) -> None:
-        """The call was given up before it said anything of the other side: as if the permit had not been given."""
+        """Return the permit of a call that was given up and says nothing about the other side."""
         with self._lock:
             if self._valid(permit, self._now()) and permit is self._trial:
                 self._trial = None

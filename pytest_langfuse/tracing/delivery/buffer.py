@@ -19,7 +19,7 @@ class Batch:
     key: int = 0
     #: To be sent without others, after Langfuse refused it together with them.
     alone: bool = False
-    #: How often the server answered it with an error of its own (5xx).
+    #: How often the server answered it with an internal error (5xx).
     tries: int = 0
     #: How many requests had been accepted at the first of these.
     since: int = 0
@@ -30,7 +30,7 @@ class BufferFailed(Exception):  # noqa: N818 - reads as what happened
 
 
 class Buffer(Protocol):
-    """Where bodies wait. All methods are thread-safe; counts include what was taken and not yet removed.
+    """Holds bodies until they are sent. All methods are thread-safe; counts include what was taken and not yet removed.
 
     Any method may raise `BufferFailed`; then nothing has changed.
     """
@@ -39,25 +39,25 @@ class Buffer(Protocol):
     durable: bool
 
     def put(self, body: ExportBody) -> int:
-        """Add a body; returns how many spans had to go for it, the oldest first."""
+        """Add a body, and return how many spans were dropped to make room, the oldest first."""
 
     def take(self, spans: int, size: int) -> list[Batch]:
-        """The oldest batches, as many as together have no more spans and bytes, at least one if there is any.
+        """Return the oldest batches: at most so many spans and bytes in total, but at least one batch if there is any.
 
         They stay in the buffer until `remove`, and are given to nobody else until `give_back`.
         """
 
     def remove(self, batches: Sequence[Batch]) -> None:
-        """They were delivered, or given up."""
+        """Remove batches that were delivered or given up."""
 
     def give_back(self, batches: Sequence[Batch], *, last: bool = False) -> None:
-        """They are to be tried again, before all others or after them."""
+        """Return batches that are to be tried again, before all others or, with `last`, after them."""
 
     def replace(self, batch: Batch, bodies: Sequence[ExportBody]) -> None:
-        """Put parts of a taken batch in its place."""
+        """Replace a taken batch by its parts."""
 
     def counts(self) -> tuple[int, int]:
-        """Spans and bytes in it."""
+        """Return the spans and the bytes in it."""
 
     def recover(self) -> Iterator[int]:
         """Take over what earlier processes left, and yield the number of spans of each part. May wait for the disk."""

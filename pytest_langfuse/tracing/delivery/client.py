@@ -1,4 +1,4 @@
-"""The Langfuse client that `init_tracing` returns: it does not wait where waiting is of no use."""
+"""The Langfuse client that `init_tracing` returns: its prompt fetches do not retry while Langfuse fails."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
 
 
 class GuardedLangfuse(Langfuse):
-    """A `Langfuse` whose `get_prompt` tries once while Langfuse is known to be in trouble.
+    """A `Langfuse` whose `get_prompt` makes one attempt while Langfuse is known to fail.
 
-    The SDK tries again after any error, `CircuitOpen` included, and sleeps before each new try.
+    The SDK retries after any error, `CircuitOpen` included, and sleeps before each attempt.
     """
 
     def __init__(self, *, breaker: CircuitBreaker, **arguments: Any) -> None:
@@ -22,9 +22,9 @@ class GuardedLangfuse(Langfuse):
         super().__init__(**arguments)
 
     def get_prompt(self, name: str, *, max_retries: int | None = None, **arguments: Any) -> Any:
-        """As `Langfuse.get_prompt`.
+        """Return a prompt, as `Langfuse.get_prompt` does.
 
-        Without `max_retries`, there is no second try after a call to Langfuse has failed and until one works again.
+        Without `max_retries`, it does not retry from the first failed call to Langfuse until one succeeds.
         A client without keys returns the fallback, if there is one.
         """
         if self._resources is None and (fallback := arguments.get("fallback")):

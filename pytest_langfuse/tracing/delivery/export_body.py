@@ -26,7 +26,7 @@ class ExportBody(NamedTuple):
 
 
 def encode(spans: Sequence[ReadableSpan]) -> tuple[list[ExportBody], int]:
-    """Bodies of at most `LARGEST_BODY` bytes, if single spans are not larger, and how many spans can't be encoded."""
+    """Return bodies of at most `LARGEST_BODY` bytes, unless one span is larger, and how many spans can't be encoded."""
     if not spans:
         return [], 0
     try:
@@ -45,7 +45,7 @@ def encode(spans: Sequence[ReadableSpan]) -> tuple[list[ExportBody], int]:
 
 
 def halves(body: ExportBody) -> list[ExportBody]:
-    """The body as two, each with half of its spans; a body of one span as it is."""
+    """Return the body as two, each with half of its spans; a body of one span as it is."""
     if body.spans <= 1:
         return [body]
     middle = body.spans // 2
@@ -54,13 +54,13 @@ def halves(body: ExportBody) -> list[ExportBody]:
 
 
 def without_oldest(body: ExportBody, spans: int) -> ExportBody:
-    """The body without so many of its first spans."""
+    """Return the body without so many of its first spans."""
     kept = list(_single(body.data))[spans:]
     return ExportBody(b"".join(kept), len(kept))
 
 
 def _single(data: bytes) -> Iterator[bytes]:
-    """A body for each span."""
+    """Yield a body for each span."""
     for resource_spans in ExportTraceServiceRequest.FromString(data).resource_spans:
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:

@@ -1,4 +1,4 @@
-"""The exporter that never waits for the network: encode, keep, return."""
+"""The exporter that never waits for the network: it encodes, buffers and returns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRACES_PATH = "/api/public/otel/v1/traces"
 
 
 def langfuse_headers(public_key: str, secret_key: str, additional: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What Langfuse wants to see with each export; a client that is given an exporter makes none itself."""
+    """Return the headers that Langfuse expects with each export; the SDK adds none to an exporter that it is given."""
     token = base64.b64encode(f"{public_key}:{secret_key}".encode()).decode("ascii")
     return {
         "Authorization": f"Basic {token}",
@@ -33,13 +33,13 @@ def langfuse_headers(public_key: str, secret_key: str, additional: Mapping[str, 
 
 
 class StoreForwardExporter(SpanExporter):
-    """Encodes spans into `buffer`, from where `sender` sends them in a thread of its own.
+    """Encodes spans into `buffer`, from where the thread of `sender` sends them.
 
     OpenTelemetry's processor calls `export` in the thread in which it also empties its bounded queue, and forgets what
     does not fit meanwhile: an exporter that waits for a slow server loses spans there, unseen.
     """
 
-    #: For test harnesses: a success of `export` is no delivery yet.
+    #: For test harnesses: a success of `export` is not a delivery yet.
     delivers_later = True
 
     def __init__(self, *, buffer: Buffer, sender: Sender, ledger: SpanLedger) -> None:
@@ -49,7 +49,7 @@ class StoreForwardExporter(SpanExporter):
         self._shut_down = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Take the spans over. A success means that they are accounted for from here on, not that they were sent."""
+        """Accept the spans. Success means that they are accounted for from here on, not that they were sent."""
         self.received += len(spans)
         if self._shut_down:
             self._ledger.dropped("after_shutdown", len(spans))
@@ -66,7 +66,7 @@ class StoreForwardExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Wait until what was taken over was sent, unless the breaker is open."""
+        """Wait until all accepted spans were sent, unless the breaker is open."""
         return self._sender.flush(timeout_millis / 1000)
 
     def settle(self, timeout: float) -> None:
@@ -84,5 +84,5 @@ class StoreForwardExporter(SpanExporter):
         self._sender.discard()
 
     def shutdown(self) -> None:
-        """Take over no more."""
+        """Accept no more spans."""
         self._shut_down = True

@@ -32,7 +32,11 @@ class FileLock:
 
     @classmethod
     def acquire(cls, path: Path) -> FileLock | None:
-        """The lock, or `None` if another process (or this one) holds it. Raises `OSError` if there can be no file."""
+        """Return the lock, or `None` if another process (or this one) holds it.
+
+        Raises:
+            OSError: The file can't be opened.
+        """
         resolved = path.resolve()
         if resolved in _held:
             return None

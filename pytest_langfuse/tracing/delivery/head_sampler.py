@@ -1,4 +1,4 @@
-"""What is recorded at all, decided when a span starts.
+"""Samplers that decide, when a span starts, whether it is recorded at all.
 
 OpenTelemetry's default records nothing below a parent whose sampled flag is off: a caller, who may be anybody, would
 decide whether the errors of this service are seen.
@@ -38,7 +38,7 @@ class RecordingSampler(Sampler):
         return SamplingResult(decision, attributes, parent.trace_state)
 
     def get_description(self) -> str:
-        """Its name."""
+        """Return its name."""
         return type(self).__name__
 
 

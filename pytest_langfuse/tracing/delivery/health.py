@@ -1,4 +1,4 @@
-"""What tracing reports of itself: at any time, at its end, and as OpenTelemetry metrics."""
+"""The state that tracing reports: at any time, and at its shutdown."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class TracingHealth:
 
 @dataclass(frozen=True)
 class ShutdownReport:
-    """How a shutdown went: counts of spans since the start of tracing, seconds."""
+    """The result of a shutdown: counts of spans since the start of tracing, and seconds."""
 
     #: Accepted by Langfuse.
     exported: int = 0
-    #: In the spool, for the next start to send. Without a spool there is none: what is left is dropped ("shutdown").
+    #: Left in the spool for the next start to send. Without a spool the rest is dropped ("shutdown").
     buffered: int = 0
     #: Given up, by reason.
     dropped: Mapping[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Send export bodies to Langfuse over HTTP, and tell precisely what became of them."""
+"""Sends export bodies to Langfuse over HTTP, and reads the outcome of each from the response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_langfuse.tracing.delivery.sink import Confirm, Outcome, Verdict
 from pytest_langfuse.tracing.delivery.transport import PERMITTED
 from pytest_langfuse.tracing.failures import logger
 
-#: A server may ask for patience, but not for ever.
+#: A longer `Retry-After` is cut to this (seconds).
 LONGEST_RETRY_AFTER = 3600.0
 
 _HTTP_OK = range(200, 300)
@@ -51,7 +51,7 @@ class HttpSink:
 
 
 def judge(response: httpx.Response) -> Outcome:
-    """What an OTLP endpoint's response means (OTLP specification 1.x, "OTLP/HTTP Response")."""
+    """Return the outcome that an OTLP endpoint's response means (OTLP specification 1.x, "OTLP/HTTP Response")."""
     status = response.status_code
     if status in _HTTP_OK:
         return _accepted(response)
@@ -77,8 +77,8 @@ def _accepted(response: httpx.Response) -> Outcome:
         if kind in {"", "application/json"}:
             return _accepted_json(json.loads(content))
     except Exception:  # noqa: BLE001 - protobuf's own error class has no types; whatever it is, it can't be read
-        logger.debug("An answer can't be read", exc_info=True)
-    # A captive portal, a login page, a proxy's greeting: whoever said 200, it was not Langfuse.
+        logger.debug("A response can't be read", exc_info=True)
+    # A captive portal, a login page or a proxy answered 200, not Langfuse.
     return Outcome(Verdict.FAILED, "not_otlp", detail=_shown(response))
 
 
@@ -90,7 +90,7 @@ def _accepted_json(answer: Any) -> Outcome:
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds from either form of `Retry-After` (RFC 9110, section 10.2.3)."""
+    """Return the seconds of either form of `Retry-After` (RFC 9110, section 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None

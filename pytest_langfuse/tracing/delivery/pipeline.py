@@ -1,4 +1,4 @@
-"""What happens to a span from its end to Langfuse's yes: sampler, queue, exporter, buffer, sender, breaker, sink."""
+"""The way of a span to Langfuse: sampler, queue, exporter, buffer, sender, breaker, sink."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FLUSH_SECONDS = 60.0
 
 
 class Pipeline:
-    """Everything behind the tracer provider. `start()` starts its thread, `close()` ends it."""
+    """Everything between the tracer provider and Langfuse. `start()` starts its thread, `close()` ends it."""
 
     def __init__(
         self, config: TracingConfig, release: str | None, additional_headers: Mapping[str, str] | None
@@ -78,12 +78,12 @@ class Pipeline:
         )
 
     def start(self, client: httpx.Client) -> None:
-        """Start sending, through the HTTP client that Langfuse's client has in the end."""
+        """Start sending, through the HTTP client that the Langfuse client uses."""
         self._sink.client = client
         self.sender.start()
 
     def health(self) -> TracingHealth:
-        """How things are."""
+        """Return the current state."""
         state = self.breaker.state
         balance = self.ledger.balance()
         return TracingHealth(
@@ -96,7 +96,7 @@ class Pipeline:
         )
 
     def start_flushing(self) -> None:
-        """From now on send what ends at once: the process is about to end, and may do so without notice."""
+        """Send each span as soon as it ends from now on: the process may end at any moment."""
         if not self._flushing:
             self._flushing = True
             thread = threading.Thread(target=self._keep_flushing, name="langfuse-tracing-flush", daemon=True)
@@ -112,7 +112,7 @@ class Pipeline:
         self._flushing = False
 
     def close(self, timeout: float) -> None:
-        """Let in no more, and start to send the rest; `timeout` is how long the caller is going to wait for that."""
+        """Accept no more spans, and start to send the rest. The caller is going to wait `timeout` seconds for that."""
         self._closing = True
         head, self._head = self._head, None
         if head is not None:
@@ -123,7 +123,7 @@ class Pipeline:
         self.sender.stop(timeout)
 
     def finish(self, *, sent: bool) -> Balance:
-        """The final balance. `sent`: whether the sender has ended; otherwise it is left to end with the process."""
+        """Return the final balance. `sent` tells whether the sender has ended; otherwise it ends with the process."""
         kept = 0
         if not sent:
             self.sender.abandon()
@@ -139,11 +139,11 @@ class Pipeline:
         return balance
 
     def before_fork(self) -> None:
-        """What must not be open over a fork is closed."""
+        """Close what must not be open over a fork."""
         self.buffer.before_fork()
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Open it again."""
         self.buffer.after_fork_in_parent()
 
     def after_fork(self) -> None:
@@ -160,7 +160,7 @@ class Pipeline:
             self.sender.after_fork()
 
     def _head_sampler(self) -> Sampler:
-        """What can be decided at the start of a trace is: spans that are not recorded cost nothing."""
+        """Return the sampler that decides at the start of a span: spans that are not recorded cost nothing."""
         return RecordingSampler() if self._decides_late else RateSampler(self._config.sample_rate)
 
     @property
@@ -201,16 +201,16 @@ class Pipeline:
     def _log_breaker(self, old: State, new: State) -> None:
         if new == "open" and old == "closed":
             logger.warning(
-                "Langfuse failed %d times in a row: the next try is in %.0f s, spans are kept meanwhile.",
+                "Langfuse failed %d times in a row: the next attempt is in %.0f s, spans are buffered meanwhile.",
                 self._config.breaker_failure_threshold,
                 self._config.breaker_recovery_timeout,
             )
         elif new == "closed":
-            logger.warning("Langfuse works again: what was kept is being sent.")
+            logger.warning("Langfuse is reachable again: sending the buffered spans.")
 
 
 class _LateSpans:
-    """Says once that spans end after the shutdown; they are not among its report's."""
+    """Logs once that spans end after the shutdown; its report does not count them."""
 
     def __init__(self) -> None:
         self._said = False
@@ -219,7 +219,8 @@ class _LateSpans:
         if not self._said:
             self._said = True
             logger.warning(
-                "%r ended after tracing was shut down: it is lost, and so are others that end now. Logged once.",
+                "%r ended after tracing was shut down: this span, and any that end from now on, is dropped. "
+                "Logged once.",
                 span.name,
             )
 

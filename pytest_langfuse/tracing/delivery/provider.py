@@ -1,4 +1,4 @@
-"""Where the pipeline is attached to OpenTelemetry, so that it can be taken off again.
+"""The attachment of the pipeline to OpenTelemetry, which can be removed again.
 
 OpenTelemetry sets a global tracer provider once and removes no span processor from it. A `DetachableProcessor`
 is therefore the one processor that stays; its pipeline comes and goes with `init_tracing` and `shutdown_tracing`.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class DetachableProcessor(SpanProcessor):
-    """Passes spans on to the pipeline that is installed, and to nothing while there is none.
+    """Passes spans on to the installed pipeline, if there is one.
 
     A span that was open when this process was forked off is the parent's to export: here it ends unseen.
     """
@@ -75,7 +75,7 @@ _processors: weakref.WeakKeyDictionary[Any, DetachableProcessor] = weakref.WeakK
 
 
 def detachable_processor_of(provider: SdkTracerProvider) -> DetachableProcessor:
-    """The provider's processor; added to it the first time. Not thread-safe: the singleton's lock is held."""
+    """Return the provider's processor, added to it the first time. Not thread-safe: the singleton's lock is held."""
     processor = _processors.get(provider)
     if processor is None:
         processor = _processors[provider] = DetachableProcessor()
@@ -90,7 +90,7 @@ def processors_after_fork() -> None:
 
 
 class PipelineProvider(trace.TracerProvider):
-    """What the Langfuse client gets for a tracer provider: it puts its span processor behind the processor.
+    """The tracer provider of the Langfuse client: it attaches the client's span processor to the detachable one.
 
     `build` makes the pipeline of the client's span processor; `flush(seconds)` waits until what the pipeline has
     taken was sent.
@@ -112,7 +112,7 @@ class PipelineProvider(trace.TracerProvider):
         self.processor.target, self.processor.lost = self._build(span_processor), None
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
-        """A tracer of the provider behind."""
+        """Return a tracer of the wrapped provider."""
         return self.provider.get_tracer(*args, **kwargs)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:

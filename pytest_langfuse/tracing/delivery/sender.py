@@ -71,7 +71,7 @@ class Sender:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     def notify(self) -> None:
@@ -150,7 +150,7 @@ class Sender:
                     self._drop_all()
                 else:
                     self._send_some()
-            except Exception as error:  # noqa: BLE001 - the thread must live: spans would pile up behind it unseen
+            except Exception as error:  # noqa: BLE001 - the thread must live: without it no span is sent
                 failures.report("sending spans", error)
                 self._pause(None)
                 self._work = True

@@ -1,4 +1,4 @@
-"""What becomes of batches when the sink has confirmed them: removed, counted, sent again, or split."""
+"""The treatment of confirmed batches: they are removed and counted, sent again, or split."""
 
 from __future__ import annotations
 

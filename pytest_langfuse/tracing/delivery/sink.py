@@ -1,4 +1,4 @@
-"""Where export bodies go, and what can become of them there."""
+"""The destination of export bodies, and the outcomes that it can report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Verdict(Enum):
-    """What to do with a body that was sent."""
+    """The decision about a body that was sent."""
 
     ACCEPTED = "accepted"
     TOO_LARGE = "too large"
@@ -19,7 +19,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one body. `reason` names it for the ledger and the log."""
+    """The outcome of sending one body. `reason` names it for the ledger and the log."""
 
     verdict: Verdict
     reason: str = ""

@@ -28,31 +28,31 @@ class SpanLedger:
         self._closed = False
 
     def ended(self, spans: int = 1) -> None:
-        """So many spans ended that are for Langfuse."""
+        """Count spans that ended and are for Langfuse."""
         with self._lock:
             if not self._closed:
                 self._ended += spans
 
     def exported(self, spans: int) -> None:
-        """Langfuse accepted so many."""
+        """Count spans that Langfuse accepted."""
         with self._lock:
             if not self._closed:
                 self._exported += spans
 
     def dropped(self, reason: str, spans: int = 1) -> None:
-        """So many will never be sent."""
+        """Count spans that will never be sent."""
         if spans:
             with self._lock:
                 if not self._closed:
                     self._drop(reason, spans)
 
     def balance(self) -> Balance:
-        """All counts, taken at one instant."""
+        """Return all counts, taken at one instant."""
         with self._lock:
             return self._balance()
 
     def close(self, *, kept: int) -> Balance:
-        """The final balance: what is neither exported nor among the `kept` is dropped. Later counts are ignored."""
+        """Return the final balance: what is neither exported nor `kept` is dropped. Later counts are ignored."""
         with self._lock:
             left = self._balance().buffered - kept
             if left > 0 and not self._closed:

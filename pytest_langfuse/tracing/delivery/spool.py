@@ -2,8 +2,8 @@
 
 A file belongs to one process at a time; who holds the lock of `FILE.lock` owns `FILE`. A second process with the same
 `spool_path` uses `FILE.1`, a third `FILE.2`. The lock goes with its process, however that ends, and the next process
-that starts takes over what the dead ones left. After a crash between Langfuse's yes and the removal from the file, a
-batch is sent a second time: delivery is at least once.
+that starts takes over what the dead ones left. After a crash between Langfuse's confirmation and the removal from the
+file, a batch is sent a second time: delivery is at least once.
 
 SQLite's write-ahead log with `synchronous=NORMAL` keeps all of it over a crash or SIGKILL of the process; a power
 failure may cost the last moments.
@@ -149,7 +149,7 @@ class Spool:
 
     @_storage()
     def replace(self, batch: Batch, bodies: Sequence[ExportBody]) -> None:
-        """See `Buffer`. The parts go to the end: in a file there is no place before the first."""
+        """See `Buffer`. The parts go to the end: the first batch keeps the lowest key."""
         with self._lock, self._transaction():
             for body in bodies:
                 self._insert(body, len(body.data))
@@ -183,7 +183,7 @@ class Spool:
 
     @_storage()
     def after_fork(self) -> None:
-        """See `Buffer`. The child gets a file of its own."""
+        """See `Buffer`. The child gets another file."""
         self._lock = threading.Lock()
         self._owned.forget()
         self._claim()

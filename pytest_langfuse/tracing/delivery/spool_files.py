@@ -37,7 +37,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
-    # Each statement is a transaction of its own; the buffer's lock is what keeps threads apart.
+    # Each statement is a transaction; the spool's lock keeps threads apart.
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
@@ -54,7 +54,7 @@ def first_free(base: Path) -> tuple[Path, FileLock]:
     for path in files_of(base):
         if (lock := FileLock.acquire(lock_of(path))) is not None:
             return path, lock
-    message = f"{MOST_FILES} processes use {base} already"
+    message = f"{MOST_FILES} processes already use {base}"
     raise OSError(message)
 
 

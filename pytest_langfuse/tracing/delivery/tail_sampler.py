@@ -1,4 +1,4 @@
-"""Which traces are kept, decided when it is known how they went.
+"""The sampler that decides which traces are kept when their spans have ended.
 
 A trace that its id puts within the sample rate is passed on span by span. The others wait until their last local span
 has ended, and are dropped then, unless one of their spans was an error or slow: then all of it is kept. "Errors
@@ -115,7 +115,7 @@ class TailSampler(SpanProcessor):
         self._drop(dropped)
 
     def decide(self) -> None:
-        """Decide what waits, by the rate alone: nothing more is going to happen."""
+        """Decide by the rate alone about all that wait."""
         with self._lock:
             waiting = [span for trace in self._traces.values() for span in trace.spans]
             self._traces.clear()
@@ -133,7 +133,7 @@ class TailSampler(SpanProcessor):
 
     @property
     def waiting(self) -> int:
-        """Spans that wait for a decision."""
+        """The number of spans that wait for a decision."""
         return self._waiting
 
     def after_fork(self) -> None:

@@ -25,7 +25,7 @@ from pytest_langfuse.tracing.time_limit import time_limit
 #: Request extension of a call that has its permit already.
 PERMITTED = {"pytest_langfuse.permitted": True}
 
-#: Langfuse is there, but does not do what is asked for: the same whoever asks.
+#: Statuses that any other request would get too.
 _FAILURES = frozenset({401, 403, 408, 429, *range(500, 600)})
 
 
@@ -38,7 +38,7 @@ class CircuitOpenError(httpx.ConnectError, CircuitOpen):
 
 
 class TransportPool(httpx.BaseTransport):
-    """The transports behind a client: made when they are needed, one for each proxy of the environment.
+    """The transports of a client, made on demand, one for each proxy of the environment.
 
     A client that is given a transport does not look for proxies itself. A TLS context, which takes 20 ms to make, is
     made for the first https address only, and shared.
@@ -49,7 +49,7 @@ class TransportPool(httpx.BaseTransport):
         self._transports: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
 
     def to(self, url: httpx.URL) -> httpx.BaseTransport:
-        """The transport for an address."""
+        """Return the transport for an address."""
         key = (proxy_for(url), url.scheme == "https")
         with self._lock:
             transport = self._transports.get(key)
@@ -78,7 +78,7 @@ class TransportPool(httpx.BaseTransport):
 
 @contextmanager
 def _permitted(breaker: CircuitBreaker, request: httpx.Request) -> Iterator[Callable[[httpx.Response], httpx.Response]]:
-    """A call that the breaker lets through, inside the block; what is yielded tells it of the response."""
+    """Let one call through the breaker. The yielded function reports its response to the breaker."""
     permit = breaker.try_acquire()
     if permit is None:
         raise CircuitOpenError(breaker.retry_after, request)
@@ -109,7 +109,7 @@ class BoundedTransport(httpx.BaseTransport):
         self._host, self._breaker = host, breaker
 
     def around(self, inner: httpx.BaseTransport) -> BoundedTransport:
-        """The same bounds and the same breaker around another transport: for a harness that answers requests."""
+        """Return a copy around another transport, with the same breaker: for a harness that answers requests."""
         return BoundedTransport(inner, host=self._host, breaker=self._breaker)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -184,7 +184,7 @@ def _limit(request: httpx.Request) -> float | None:
 
 
 def proxy_for(url: httpx.URL) -> str | None:
-    """The proxy that the environment names for an address (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, …)."""
+    """Return the proxy that the environment names for an address (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, …)."""
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     return None if proxy is None or urllib.request.proxy_bypass(url.host) else proxy
@@ -192,7 +192,7 @@ def proxy_for(url: httpx.URL) -> str | None:
 
 @functools.cache
 def tls_context() -> ssl.SSLContext:
-    """One context for all: httpx's, plus the certificates that OpenTelemetry's and requests' variables name."""
+    """Return the shared context: httpx's, plus the certificates that OpenTelemetry's and requests' variables name."""
     context = httpx.create_ssl_context()
     for name in _CERTIFICATES:
         path = Path(os.environ.get(name) or "/nonexistent")

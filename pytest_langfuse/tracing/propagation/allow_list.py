@@ -1,4 +1,4 @@
-"""Which hosts may be told of users and sessions: `propagate_to`, matched against the address of a request.
+"""Hosts that may get the user and the session: `propagate_to`, matched against the address of a request.
 
 When in doubt a host does not match: what is not sent can't leak.
 """
@@ -39,13 +39,13 @@ class AllowList:
             if (rule := _rule(pattern)) is not None:
                 self._rules.append(rule)
             else:
-                logger.warning("propagate_to has %r, which can't be a host's name: it matches none.", pattern)
+                logger.warning("propagate_to has %r, which is not a valid host name: it matches no host.", pattern)
 
     def __bool__(self) -> bool:
         return bool(self._rules)
 
     def allows(self, url: object) -> bool:
-        """Whether a request to `url` (a text, or an object whose text is one) may carry user and session."""
+        """Return whether a request to `url` (a text, or an object whose text is one) may carry user and session."""
         if not self._rules or url is None:
             return False
         found = host_and_port(url)
@@ -57,12 +57,12 @@ class AllowList:
 
 @functools.lru_cache(maxsize=16)
 def allow_list(patterns: tuple[str, ...]) -> AllowList:
-    """The list of these patterns; made once."""
+    """Return the list of these patterns, which is made once."""
     return AllowList(patterns)
 
 
 def host_and_port(url: object) -> tuple[str, int | None] | None:
-    """Host, in the form in which hosts are compared, and port of an address; `None` if it has no plain host."""
+    """Return the normalised host and the port of an address, or `None` if it has no unambiguous host."""
     text = url.decode("latin-1") if isinstance(url, bytes) else str(url)
     return _host_and_port(text) if len(text) <= _LONGEST_CACHED else _host_and_port.__wrapped__(text)
 
@@ -86,7 +86,7 @@ def _host_and_port(url: str) -> tuple[str, int | None] | None:
 
 
 def _host(name: str) -> str | None:
-    """The one form of a host name or IP address; `None` if it is neither."""
+    """Return the normalised form of a host name or IP address, or `None` if it is neither."""
     if ":" in name:
         try:
             return ipaddress.IPv6Address(name).compressed

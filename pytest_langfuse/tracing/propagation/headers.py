@@ -76,20 +76,20 @@ def extract_context(headers: w3c_headers.Incoming) -> Context:
 
 
 def remote_span(headers: w3c_headers.Incoming) -> SpanContext:
-    """Return the span that `traceparent` names, and nothing else that the sender claims; invalid if there is none."""
+    """Return the span that `traceparent` names, an invalid one without it; nothing else of the headers is believed."""
     lines = w3c_headers.read(headers).get(TRACEPARENT, [])
     context = _trace_context.extract({TRACEPARENT: lines}, Context())
     return trace.get_current_span(context).get_span_context()
 
 
 def allows(url: object) -> bool:
-    """Whether a request to this address may carry user and session, by the configuration that is installed."""
+    """Return whether a request to this address may carry user and session, by the installed configuration."""
     installed = singleton.singleton.installation
     return installed is not None and allow_list(installed.config.propagate_to).allows(url)
 
 
 def outgoing(headers: Mapping[Any, Any], *, allowed: bool) -> dict[str, str | None]:
-    """Headers to set, or, with `None`, to remove."""
+    """Return the headers to set, or, with `None`, to remove."""
     span = trace.get_current_span()
     present = w3c_headers.values(headers, BAGGAGE)
     result: dict[str, str | None] = {}
@@ -104,7 +104,7 @@ def outgoing(headers: Mapping[Any, Any], *, allowed: bool) -> dict[str, str | No
 
 
 def stripped(present: str) -> dict[str, str | None]:
-    """The change that takes Langfuse's members out of a `baggage` header that is there."""
+    """Return the change that removes Langfuse's members from an existing `baggage` header."""
     kept = w3c_baggage.without_langfuse(present)
     return {} if kept == present else {BAGGAGE: kept or None}
 
@@ -119,7 +119,7 @@ def replace(headers: MutableMapping[Any, Any], name: str, value: str | None) -> 
 
 
 def _with_langfuse(present: str) -> str:
-    """The members that are there, then Langfuse's, then what else the application has in its baggage."""
+    """Return the present members, then Langfuse's, then the rest of the application's baggage."""
     kept = w3c_baggage.without_langfuse(present)
     entries = baggage.get_all()
     ours = {name: value for name, value in entries.items() if name.lower().startswith(BAGGAGE_PREFIX)}

@@ -16,14 +16,14 @@ from pytest_langfuse.tracing.propagation.w3c_headers import BAGGAGE
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What was done to the headers for one hop."""
+    """The changes made to the headers for one hop."""
 
     allowed: bool = False
     #: By the name of each header that was changed: what it is now, and what it was before.
     changes: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def keep(self, headers: MutableMapping[Any, Any]) -> bool:
-        """Bring the headers back to what they were for this hop, after others changed them. Whether any had to be."""
+        """Bring the headers back to what they were for this hop, after others changed them. Return whether any was."""
         wanted = {name: ours for name, (ours, _) in self.changes.items()}
         if not self.allowed:
             wanted |= {name: value or "" for name, value in stripped(w3c_headers.values(headers, BAGGAGE)).items()}
@@ -63,6 +63,6 @@ def _set(headers: MutableMapping[Any, Any], wanted: dict[str, str]) -> bool:
 
 
 def _is_langfuse(url: str) -> bool:
-    """Whether the SDK itself sends this request: traces of sending traces help nobody."""
+    """Return whether the SDK itself sends this request, which must not be traced."""
     installed = singleton.singleton.installation
     return installed is not None and url.startswith(f"{httpx.URL(str(installed.config.base_url))}/api/public/")

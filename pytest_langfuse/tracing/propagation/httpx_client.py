@@ -64,7 +64,7 @@ def _last_word(request: httpcore.Request) -> None:
         hop = request.extensions.get(_EXTENSION)
         if isinstance(hop, hops.Hop) and hop.keep(headers := httpx.Headers(request.headers)):
             request.headers = headers.raw
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - whatever it is, the request goes out
         failures.report("adding headers to a request", error)
 
 

@@ -27,7 +27,7 @@ class Patch:
             setattr(self._owner, self._name, self._wrapper)
 
     def remove(self) -> None:
-        """Take it away; where another library has wrapped it since, it stays, and has to do nothing."""
+        """Remove the wrapper. If another library has wrapped it since, it stays, and has to do nothing."""
         if self._owner.__dict__[self._name] is self._wrapper:
             setattr(self._owner, self._name, self._original)
             self._wrapper = None
@@ -46,7 +46,7 @@ class Instrumented:
         self._some: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
     def covers(self, target: object) -> bool:
-        """Whether the requests of this object are instrumented."""
+        """Return whether the requests of this object are instrumented."""
         return self._all > 0 or target in self._some
 
     def add(self, target: object | None) -> Instrumentation:
@@ -82,13 +82,13 @@ class Instrumented:
 
 
 class Instrumentation:
-    """What was instrumented by one call: `undo()` it, or use it as a context manager that does."""
+    """The result of one call that instrumented something: `undo()` it, or use it as a context manager that does."""
 
     def __init__(self, undo: Callable[[], None]) -> None:
         self._undo: Callable[[], None] | None = undo
 
     def undo(self) -> None:
-        """Take it back. What another call instrumented stays so. A second time does nothing."""
+        """Undo it. What another call instrumented stays instrumented. A second call does nothing."""
         undo, self._undo = self._undo, None
         if undo is not None:
             undo()

@@ -81,7 +81,7 @@ def _before(session: requests.Session, request: requests.PreparedRequest) -> hop
         last = next((value.hop for value in request.headers.values() if isinstance(value, _Marked)), None)
         hop = hops.start(request.headers, str(request.url), last)
         _mark(request.headers, hop)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - whatever it is, the request goes out
         failures.report("adding headers to a request", error)
         return None
     return hop

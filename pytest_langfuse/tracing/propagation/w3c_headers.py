@@ -25,9 +25,9 @@ _LENGTHS = frozenset(map(len, [*LONGEST, *_WSGI]))
 
 
 def read(headers: Incoming) -> dict[str, list[str]]:
-    """The lines of the headers that we know, by name. Those of a header that is unusable as a whole are left out.
+    """Return the lines of the known headers by name, without those of a header that is unusable as a whole.
 
-    A `traceparent` that is there twice says nothing (W3C Trace Context: start a new trace).
+    A `traceparent` that was sent twice is ignored (W3C Trace Context: start a new trace).
     """
     found: dict[str, list[str]] = {}
     for name, value in _known(headers):
@@ -43,7 +43,7 @@ def read(headers: Incoming) -> dict[str, list[str]]:
 
 
 def values(headers: Mapping[Any, Any], name: str) -> str:
-    """All lines of one header of our own, in one."""
+    """Return all lines of one of these headers, joined."""
     lines = []
     for key in headers.keys():  # noqa: SIM118 - werkzeug's headers iterate over pairs
         if name_of(key) == name:
@@ -55,7 +55,7 @@ def values(headers: Mapping[Any, Any], name: str) -> str:
 
 
 def name_of(key: object) -> str | None:
-    """The name of a header in small letters; `None` for what is none."""
+    """Return the name of a header in lower case, or `None` for anything else."""
     text = key.decode("latin-1") if isinstance(key, bytes) else key
     return text.lower() if isinstance(text, str) and len(text) in _LENGTHS else None
 

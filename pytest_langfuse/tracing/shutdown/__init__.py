@@ -1,1 +1,1 @@
-"""The ways in which a process ends."""
+"""The end of a process: signals, and children without exit handlers."""

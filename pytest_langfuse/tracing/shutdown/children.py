@@ -1,4 +1,4 @@
-"""The ways in which a process ends without running exit handlers: children of `multiprocessing`, and Celery's.
+"""Processes that end without running exit handlers: children of `multiprocessing`, and Celery's.
 
 The former leave through `os._exit` after running the finalizers of `multiprocessing.util`; the latter after sending
 Celery's signal `worker_process_shutdown`.

@@ -1,4 +1,4 @@
-"""A thread that waits for one job: at interpreter exit, when no thread can be started any more (Python 3.12)."""
+"""A thread for one job at interpreter exit, when no thread can be started any more (Python 3.12)."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class PrestartedThread:
         self._done.set()
 
     def run(self, job: Callable[[], None], timeout: float) -> bool:
-        """Start the job and wait for it, at most `timeout` seconds. Whether it ended in time."""
+        """Start the job and wait for it, at most `timeout` seconds. Return whether it ended in time."""
         self._job = job
         self._called.set()
         return self._done.wait(max(timeout, 0.0))
 
     def after_fork(self) -> None:
-        """In a forked child: threads stay behind in the parent."""
+        """Start the thread again in a forked child."""
         self._start()

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: what is left is sent before the process ends, and it ends as it would have without us.
+"""SIGTERM and SIGINT: the rest is sent before the process ends, with the same exit status as without tracing.
 
 - A signal whose default action would end the process: shut down within the deadline, then let the default action
   happen, so that the exit status is the signal's.
@@ -74,7 +74,7 @@ class Signals:
             logger.debug("Signals are not handled: init_tracing() was not called in the main thread.")
             return
         for number in _SIGNALS:
-            previous = _behind(signal.getsignal(number), number)
+            previous = _handler_before(signal.getsignal(number), number)
             # None: a handler that was not installed from Python and can't be called from here.
             if previous is None or previous in {signal.SIG_IGN, signal.default_int_handler}:
                 continue
@@ -131,8 +131,8 @@ class Signals:
             self._deferred.append(number)
 
 
-def _behind(handler: Any, number: int) -> Any:
-    """What was there before a handler of ours that could not be taken off, because that was not the main thread."""
+def _handler_before(handler: Any, number: int) -> Any:
+    """Return the handler before one of ours that could not be removed outside of the main thread."""
     while isinstance(owner := getattr(handler, "__self__", None), Signals):
         handler = owner._previous.get(number, signal.SIG_DFL)  # noqa: SLF001 - another of this class
     return handler

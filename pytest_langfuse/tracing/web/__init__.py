@@ -1,1 +1,1 @@
-"""Requests that the application serves: an observation and a context for each."""
+"""Requests that the application serves: each has an observation and a context."""

@@ -21,7 +21,7 @@ Handler = Callable[[Any], Awaitable[Any]]
 
 
 def langfuse_aiohttp_middleware(**options: Unpack[MiddlewareOptions]) -> Callable[[Any, Handler], Awaitable[Any]]:
-    """A middleware for `aiohttp.web.Application(middlewares=[...])`; put it first.
+    """Return a middleware for `aiohttp.web.Application(middlewares=[...])`; put it first.
 
     Takes the keyword arguments of `LangfuseASGIMiddleware`; `user_id`, `session_id` and `route` are called with the
     `aiohttp.web.Request`. The observation ends when the handler returns its response, or has streamed it. WebSocket
@@ -78,14 +78,14 @@ def _begin(request: Any, settings: MiddlewareSettings) -> ServedRequest | None:
 
 
 def _template(request: Any) -> str | None:
-    """The route, which aiohttp has found before any middleware runs; sub-applications are included."""
+    """Return the route, which aiohttp finds before any middleware runs; sub-applications are included."""
     resource = getattr(getattr(request.match_info, "route", None), "resource", None)
     canonical = getattr(resource, "canonical", None)
     return routes.normalised(canonical) if isinstance(canonical, str) else None
 
 
 def _raised(served: ServedRequest, error: BaseException) -> None:
-    """Some of aiohttp's exceptions are responses."""
+    """End a request that raised; some of aiohttp's exceptions are responses."""
     status = getattr(error, "status", None)
     if isinstance(error, Exception) and isinstance(status, int) and hasattr(error, "prepared"):
         served.status = status

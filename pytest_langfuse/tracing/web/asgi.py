@@ -33,7 +33,7 @@ class LangfuseASGIMiddleware(Middleware[Application]):
         app: The application.
         trusted: Believe `x-user-id`, `x-session-id`, `traceparent` and baggage of the request: only behind a gateway
             that sets or removes them all. `None` is the setting `trusted_request_headers`. If not, the caller's span
-            is linked, and the request is a trace of its own. `x-request-id` is taken from anybody if it is plain
+            is linked, and the request starts a trace. `x-request-id` is taken from anybody if it is plain
             (128 letters, digits and `_.:+/=@-` at most); otherwise the request's id is a new UUID.
         capture_query: Show the query string too.
         exclude: Paths, globs allowed, that are not observed.
@@ -92,14 +92,14 @@ class LangfuseASGIMiddleware(Middleware[Application]):
         return serve(line, headers, scope, self._options)
 
     def find_route(self, served: ServedRequest, scope: Scope) -> None:
-        """Note the route, as soon as the framework has found it."""
+        """Note the route as soon as the framework has found it."""
         if served.ended or served.route is not None:
             return
         if not self._warned and getattr(scope.get("fastapi.telemetry"), "span", None) is not None:
             self._warned = True
             logger.warning(
-                "FastAPI makes spans of its own, which Langfuse does not get: observations of the application are torn "
-                'off the observation of their request. Fix: FastAPI(telemetry={"tracing": False}). Logged once.'
+                "FastAPI makes spans that Langfuse does not get: observations of the application are separated "
+                'from the observation of their request. Fix: FastAPI(telemetry={"tracing": False}). Logged once.'
             )
         try:
             served.route = self._options.route(scope) or routes.of_scope(scope)
@@ -116,7 +116,7 @@ class LangfuseASGIMiddleware(Middleware[Application]):
 
 
 class _Messages:
-    """What goes between server and application for one request."""
+    """The messages between server and application for one request."""
 
     __slots__ = ("_middleware", "_receive", "_scope", "_send", "_served", "_trailers")
 
@@ -140,7 +140,7 @@ class _Messages:
         if kind == "http.response.start":
             self._served.status = message["status"]
             self._trailers = bool(message.get("trailers", False))
-            # Here and not later: only inside of the framework is the whole of its state in force.
+            # Here and not later: the framework's state is complete only inside of it.
             self._middleware.find_route(self._served, self._scope)
             message = self._middleware.change_start(message, self._served)
         await self._send(message)

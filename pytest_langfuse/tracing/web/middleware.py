@@ -1,4 +1,4 @@
-"""What the ASGI and the WSGI middleware share, whatever they wrap."""
+"""The common base of the ASGI and the WSGI middleware."""
 
 from __future__ import annotations
 

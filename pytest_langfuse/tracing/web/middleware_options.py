@@ -56,16 +56,16 @@ class MiddlewareSettings:
         self._excluded = re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
 
     def excludes(self, path: str) -> bool:
-        """Whether requests of this path are not observed."""
+        """Return whether requests of this path are not observed."""
         return self._excluded is not None and self._excluded.match(path) is not None
 
     def route(self, source: Any) -> str | None:
-        """What the application says of its route."""
+        """Return the route that the application names."""
         template = _asked("route", self._route, source)
         return normalised(template) if template else None
 
     def context(self, source: Any, headers: RequestHeaders, *, trusted: bool) -> RequestContext:
-        """Whom the request is for."""
+        """Return the context of the request."""
         user = _asked("user_id", self._user_id, source)
         session = _asked("session_id", self._session_id, source)
         request = headers.plain_identifier(request_headers.REQUEST)
@@ -76,14 +76,14 @@ class MiddlewareSettings:
         return RequestContext(user_id=user, session_id=session, request_id=request or _new_id())
 
     def trusts(self, installed: Any) -> bool:
-        """Whether headers are believed."""
+        """Return whether headers are believed."""
         if self._trusted is not None:
             return self._trusted
         return installed is not None and bool(installed.config.trusted_request_headers)
 
 
 def _new_id() -> str:
-    """A UUID of version 4, from the generator that OpenTelemetry's ids are from: without a call of the system."""
+    """Return a UUID of version 4, from the generator of OpenTelemetry's ids: without a system call."""
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 

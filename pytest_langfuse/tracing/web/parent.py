@@ -1,4 +1,4 @@
-"""Where a request comes from: the span that its observation is below, and those that it is only linked to."""
+"""The parent of a request's observation, and the spans that it is only linked to."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pytest_langfuse.tracing.web.request_headers import RequestHeaders
 
 
 def find_parent(headers: RequestHeaders, installed: Any, *, trusted: bool) -> tuple[Context, list[SpanContext]]:
-    """The context to start in, and the spans that are only linked.
+    """Return the context to start in, and the spans that are only linked.
 
-    A span of another instrumentation is no parent if Langfuse will not get it: the request would hang below nothing.
+    A span of another instrumentation is not a parent if Langfuse will not get it: the parent would be missing.
     """
     current = otel_context.get_current()
     span = trace.get_current_span(current)
@@ -42,7 +42,7 @@ def find_parent(headers: RequestHeaders, installed: Any, *, trusted: bool) -> tu
 
 
 def _unclaimed(context: Context) -> Context:
-    """Without a current span, and without what another instrumentation has read for Langfuse from the request."""
+    """Return the context without its current span and without Langfuse's baggage that others read from the request."""
     for key in [key for key in baggage.get_all(context) if key.startswith(BAGGAGE_PREFIX)]:
         context = baggage.remove_baggage(key, context)
     return trace.set_span_in_context(trace.INVALID_SPAN, context)

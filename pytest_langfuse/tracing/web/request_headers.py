@@ -1,4 +1,4 @@
-"""What is believed of a request's headers, and how its texts are made fit to be shown.
+"""The headers of a request that the middleware reads, and its texts in a form that can be shown.
 
 A client can send anything: each rule here either takes a value as it is or ignores it, in work that is bounded by
 what the server has already read.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from pytest_langfuse.tracing.propagation.w3c_headers import MOST_HEADERS, W3C_NAMES
 
-#: A longer identifier is no identifier (characters); up to here `RequestContext` shortens what Langfuse would drop.
+#: A longer identifier is ignored (characters); up to here `RequestContext` shortens what Langfuse would drop.
 LONGEST_ID = 1_024
 #: So much of a path or a query is shown (characters).
 LONGEST_TEXT = 2_048
@@ -43,7 +43,7 @@ class RequestHeaders:
         self.pairs = pairs
 
     def one(self, name: bytes) -> bytes | None:
-        """The value of a header that was sent once, or always alike; two that differ contradict each other."""
+        """Return the value of a header, or `None` if it was sent with different values."""
         found = None
         for key, value in self.pairs:
             if key == name:
@@ -53,7 +53,7 @@ class RequestHeaders:
         return found
 
     def identifier(self, name: bytes) -> str | None:
-        """The header as an id: UTF-8, printable, not too long; `None` for anything else."""
+        """Return the header as an id: UTF-8, printable, not too long; `None` for anything else."""
         value = self.one(name)
         if value is None or len(value) > LONGEST_ID:
             return None
@@ -64,7 +64,7 @@ class RequestHeaders:
         return text if text.isprintable() and text else None
 
     def plain_identifier(self, name: bytes) -> str | None:
-        """The header as an id that may come from anybody, since it says nothing of who that is."""
+        """Return the header as an id that is taken from anybody, because it does not identify anyone."""
         value = self.one(name)
         return value.decode() if value is not None and _PLAIN.fullmatch(value) else None
 
@@ -77,7 +77,7 @@ NOTHING = RequestHeaders([])
 
 
 def of_scope(headers: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
-    """From the `headers` of an ASGI scope."""
+    """Read the `headers` of an ASGI scope."""
     pairs = []
     for count, (name, value) in enumerate(headers):
         if count >= MOST_HEADERS:
@@ -88,7 +88,7 @@ def of_scope(headers: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
 
 
 def of_environ(environ: Mapping[str, object]) -> RequestHeaders:
-    """From a WSGI environ, whose texts hold one byte a character."""
+    """Read a WSGI environ, whose texts hold one byte a character."""
     pairs: list[tuple[bytes, bytes]] = []
     for key, name, listed in _ENVIRON:
         if isinstance(text := environ.get(key), str):
@@ -102,17 +102,17 @@ def of_environ(environ: Mapping[str, object]) -> RequestHeaders:
 
 
 def method_name(method: str) -> str:
-    """The method as a part of a name; `HTTP` for one that nobody has registered (OpenTelemetry, HTTP spans)."""
+    """Return the method for a name; `HTTP` for an unregistered one (OpenTelemetry, HTTP spans)."""
     return method if method in _METHODS else "HTTP"
 
 
 def shown_method(method: str) -> str:
-    """The method as the client sent it."""
+    """Return the method as the client sent it."""
     return method if method in _METHODS else shown(method, _LONGEST_METHOD)
 
 
 def shown(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text without what Langfuse or a terminal trips over: control characters, surrogates, endless length."""
+    """Return the text cut, and with control characters and surrogates escaped."""
     if len(text) > longest:
         text = f"{text[: longest - 1]}…"
     if text.isprintable():
@@ -121,5 +121,5 @@ def shown(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def as_utf8(text: str) -> str:
-    """A text of a WSGI environ, which holds one byte a character, as what these bytes say."""
+    """Return a text of a WSGI environ, which holds one byte a character, decoded as UTF-8."""
     return text if text.isascii() else text.encode("latin-1", "replace").decode("utf-8", "replace")

@@ -21,7 +21,7 @@ _DEEPEST = 10
 
 @functools.lru_cache(maxsize=4096)
 def normalised(template: str) -> str:
-    """The template with `{name}` for each parameter."""
+    """Return the template with `{name}` for each parameter."""
     if "(?P<" in template or template.startswith("^") or "/^" in template:
         template = _without_regex(template)
     template = _BRACES.sub(r"{\1}", _ANGLES.sub(r"{\1}", template))
@@ -66,7 +66,7 @@ def _group_end(template: str, start: int) -> int:
 
 
 def of_scope(scope: Mapping[str, Any]) -> str | None:
-    """Of Starlette and FastAPI, which note the route in the scope once it is found; mounts are included."""
+    """Return the route that Starlette and FastAPI leave in the scope, mounts included."""
     mounted = "app_root_path" in scope
     route = scope.get("route")
     if route is None and not mounted and "endpoint" not in scope:
@@ -130,7 +130,7 @@ def _first_match(routes: Any, scope: MutableMapping[str, Any]) -> tuple[Any, Map
 
 
 def of_environ(environ: Mapping[str, Any], mount: str) -> str | None:
-    """Of Flask, whose request is in the environ; `mount` is the `SCRIPT_NAME` that the application was called with."""
+    """Return Flask's route from its request in the environ; `mount` is the `SCRIPT_NAME` that the application got."""
     rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
     if not isinstance(rule, str):
         return None
@@ -139,7 +139,7 @@ def of_environ(environ: Mapping[str, Any], mount: str) -> str | None:
 
 
 def is_django(app: object) -> bool:
-    """Whether Django's handler is the application, or inside of it where wrappers keep it as an attribute."""
+    """Return whether the application is Django's handler, or a wrapper that keeps it as an attribute."""
     for _ in range(_DEEPEST):
         if any(cls.__module__ == _DJANGO for cls in type(app).__mro__):
             return True
@@ -150,7 +150,7 @@ def is_django(app: object) -> bool:
 
 
 def of_django(path: str) -> str | None:
-    """Of Django, which keeps the match to itself: resolved again, with the URLconf that is in force here."""
+    """Return Django's route, resolved again with the current URLconf: Django does not expose its match."""
     urls: Any = sys.modules.get("django.urls")
     if urls is None:
         return None

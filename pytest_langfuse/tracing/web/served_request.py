@@ -1,4 +1,4 @@
-"""One served request: its context, and the observation that it is, whichever server interface it came through."""
+"""One served request: its context and its observation, whichever server interface it came through."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REQUEST_ID = "x-request-id"
 
 
 class RequestLine(NamedTuple):
-    """How a request was made."""
+    """The first line of a request."""
 
     method: str
     path: str
@@ -114,7 +114,7 @@ class ServedRequest:
 
 
 def serve(line: RequestLine, headers: RequestHeaders, source: Any, options: MiddlewareSettings) -> ServedRequest | None:
-    """Begin a request; `None` where even its context can't be made. `source` is the scope or environ."""
+    """Begin a request. Return `None` if even its context can't be made. `source` is the scope or environ."""
     try:
         installed = singleton.singleton.installation
         trusted = options.trusts(installed)
@@ -122,7 +122,7 @@ def serve(line: RequestLine, headers: RequestHeaders, source: Any, options: Midd
         if installed is None or not installed.enabled or options.excludes(line.path):
             return ServedRequest(within(request), str(request.request_id), "", None)
         return _observed(line, headers, request, options, installed=installed, trusted=trusted)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - the request is served, with or without it
         failures.report("starting a request's observation", error)
         return None
 
