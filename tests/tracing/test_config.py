@@ -251,7 +251,11 @@ def test_a_secret_is_never_shown(monkeypatch, secret):
         ("LANGFUSE_PUBLIC_KEY", "sk-lf-hunter2", "LANGFUSE_PUBLIC_KEY='***' looks like a secret key"),
         ("LANGFUSE_BASE_URL", "https://me:hunter2@host", "LANGFUSE_BASE_URL='https://***@host' has more than host"),
         ("LANGFUSE_BASE_URL", "https://host/?key=sk-lf-hunter2", "LANGFUSE_BASE_URL='https://host/?key=***' has more"),
-        ("LANGFUSE_TRACING_ENVIRONMENT", "sk-lf-HUNTER2", "LANGFUSE_TRACING_ENVIRONMENT='***' is not an environment"),
+        (
+            "LANGFUSE_TRACING_ENVIRONMENT",
+            "sk-lf-HUNTER2",
+            "LANGFUSE_TRACING_ENVIRONMENT='***' is not the name of an environment",
+        ),
     ],
 )
 def test_nor_is_one_in_the_wrong_place(monkeypatch, variable, text, shown):
@@ -283,7 +287,7 @@ def test_keys_that_are_the_same():
 
 
 def test_more_at_once_than_the_buffer_holds():
-    with pytest.raises(ConfigError, match=r"flush_at=11 is more than the buffer holds.*max_buffer_spans=10"):
+    with pytest.raises(ConfigError, match=r"flush_at=11 exceeds the size of the buffer.*max_buffer_spans=10"):
         TracingConfig(flush_at=11, max_buffer_spans=10)
 
 

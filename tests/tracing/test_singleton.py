@@ -250,7 +250,7 @@ def test_a_span_that_ends_after_the_shutdown_is_said_to_be_lost(keys, lines):
         observation.end()
 
     (line,) = lines()
-    assert line.startswith("'late 0' ended after tracing was shut down: it is lost")
+    assert line.startswith("'late 0' ended after tracing was shut down: this span, and any that end from now on, is dr")
     init_tracing(**keys)
     observe_one()
     assert shutdown_tracing().exported == 1

@@ -130,7 +130,7 @@ def test_with_statement(clock):
             raise KeyError
     assert breaker.state == "open"
     clock.now += 10
-    with pytest.raises(CircuitOpen, match="the next try is in 20 s") as refused, breaker:
+    with pytest.raises(CircuitOpen, match="the next attempt is in 20 s") as refused, breaker:
         pytest.fail("the call was made")
     assert refused.value.retry_after == 20
     clock.now += 20

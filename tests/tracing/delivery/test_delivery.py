@@ -338,10 +338,10 @@ def test_the_breaker_opens_stops_all_requests_and_heals(collector, keys, monkeyp
 
     assert tracing_health().breaker == "closed"
     assert sorted(collector.accepted) == sorted(names(5) + names(5, "t"))
-    said = [line for line in lines() if "the next try is in" in line or "works again" in line]
+    said = [line for line in lines() if "the next attempt is in" in line or "reachable again" in line]
     assert said == [
-        "Langfuse failed 3 times in a row: the next try is in 300 s, spans are kept meanwhile.",
-        "Langfuse works again: what was kept is being sent.",
+        "Langfuse failed 3 times in a row: the next attempt is in 300 s, spans are buffered meanwhile.",
+        "Langfuse is reachable again: sending the buffered spans.",
     ]
 
 

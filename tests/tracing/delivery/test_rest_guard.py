@@ -62,7 +62,7 @@ def test_while_it_is_open_a_fallback_comes_without_a_request_and_without_a_wait(
 def test_while_it_is_open_an_error_without_a_fallback_says_so(collector, keys):
     client = init_tracing(**keys)
     open_it()
-    with pytest.raises(CircuitOpen, match="The circuit to Langfuse is open; the next try is in 300 s") as refused:
+    with pytest.raises(CircuitOpen, match="The circuit to Langfuse is open; the next attempt is in 300 s") as refused:
         client.get_prompt("greeting")
 
     assert isinstance(refused.value, httpx.ConnectError)
