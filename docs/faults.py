@@ -32,7 +32,6 @@ from pytest_langfuse import Outage
 from pytest_langfuse.outage.faults import FAULTS, ClientFault
 from pytest_langfuse.outage.faults.connection import UNKNOWN_HOST
 from pytest_langfuse.outage.server import LangfuseServer
-from pytest_langfuse.recording.otlp.decode import decode_records
 
 PAGE = Path(__file__).with_name("faults.md")
 CATALOGUE = Path(__file__).with_name("outages.md")
@@ -112,7 +111,7 @@ def _media(client: Langfuse) -> str:
 
 
 def _spans_kept(server: LangfuseServer) -> str:
-    spans = {(record.trace_id, record.span_id) for body in server.stand_in.bodies for record in decode_records(body)}
+    spans = {(record.trace_id, record.span_id) for export in server.stand_in.exports for record in export.records}
     return f"{len(spans)} of {SENT}"
 
 

@@ -1,4 +1,4 @@
-"""Every fault as clients see it that are none of ours: http.client, requests in OpenTelemetry's exporter, httpx."""
+"""Every fault as foreign clients see it: http.client, requests in OpenTelemetry's exporter, httpx."""
 
 import http.client
 import json
@@ -234,7 +234,7 @@ def test_partial_success_in_json_and_of_scores(server: LangfuseServer) -> None:
         assert (answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) == (207, 1, 2)
         answer = client.post("/ingestion", json={"batch": events})
         assert [event["id"] for event in answer.json()["errors"]] == ["1", "2"]
-        # What cannot be halved, or makes no sense, is answered as ever.
+        # A request with nothing to halve, or an invalid one, is answered as usual.
         assert client.post("/otel/v1/traces", content=b"{").status_code == 400
         assert client.get("/scores/x").status_code == 405
     assert len(names(server)) == 2

@@ -1,4 +1,4 @@
-"""What arrived at the stand-in, with all that can be asked of observations."""
+"""Observations that arrived at the stand-in."""
 
 import httpx
 

@@ -1,4 +1,4 @@
-"""What the SDK would never send, and what it cannot see: statuses, errors, encodings."""
+"""Statuses, errors and encodings that the SDK would never send or see."""
 
 import gzip
 import json

@@ -133,14 +133,15 @@ class Console:
         outcome = arrival.fault or arrival.status
         text = f"{arrival.method} {arrival.path} ({arrival.size} bytes) -> {outcome}"
         if names:
-            text += f"\n    {len(names)} observations: {', '.join(names)}"
+            text += f"\n    {_counted(len(names), 'observation')}: {', '.join(names)}"
         self._print(text, {"event": "request", **asdict(arrival), "observations": names})
 
     def summary(self, outage: Outage | None) -> None:
         """Print the last line."""
         self._new_observations()
         scores = len(self._stand_in.scores)
-        text = f"{self._requests} requests, {self._observations} observations, {scores} scores"
+        counted = {"request": self._requests, "observation": self._observations, "score": scores}
+        text = ", ".join(_counted(number, noun) for noun, number in counted.items())
         if outage is not None:
             text += f"; {self._struck} struck by {outage.name}"
         counts = {"requests": self._requests, "observations": self._observations, "scores": scores}
@@ -170,6 +171,10 @@ class Console:
                 # The bytes still in the buffer would fail again at exit, with status 120 (library reference of Python,
                 # module signal, "Note on SIGPIPE").
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @contextlib.contextmanager

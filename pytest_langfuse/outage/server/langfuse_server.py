@@ -58,7 +58,7 @@ class LangfuseServer(HttpServer, Generic[SpansT]):
         super().__init__(self.stand_in, self.active_faults, host=host, port=port, on_arrival=on_arrival)
         self._closed_port: ClosedPort | None = None
         self._closed_port_lock = threading.Lock()
-        self._received = ReceivedSource(self.stand_in, self.wait_for_news)
+        self._received = ReceivedSource(self.stand_in, self.wait_for_next_arrival)
         self._observations = observations or cast("Callable[[Source], SpansT]", _exported_observations)
 
     def stop(self) -> None:

@@ -145,7 +145,7 @@ class HttpServer:
         """
         return self._arrivals.wait_for(count, timeout)
 
-    def wait_for_news(self, timeout: float) -> None:
+    def wait_for_next_arrival(self, timeout: float) -> None:
         """Wait until another request has arrived, at most `timeout` seconds."""
         self._arrivals.wait_for_next(timeout)
 

@@ -1,4 +1,4 @@
-"""`python -m pytest_langfuse.outage.server`, run as somebody would run it."""
+"""The command `python -m pytest_langfuse.outage.server`, run in a process."""
 
 import http.client
 import json
@@ -70,9 +70,9 @@ def test_text() -> None:
         assert process.stdout.read().splitlines() == [
             "fault: http_503",
             f"POST /api/public/otel/v1/traces ({len(json.dumps(body))} bytes) -> 200",
-            "    1 observations: answer",
+            "    1 observation: answer",
             "POST /api/public/scores (2 bytes) -> http_503",
-            "2 requests, 1 observations, 0 scores; 1 struck by http_503",
+            "2 requests, 1 observation, 0 scores; 1 struck by http_503",
         ]
         assert process.wait(timeout=20) == 0
 

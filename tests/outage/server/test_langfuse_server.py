@@ -1,4 +1,4 @@
-"""The stand-in on a real socket, asked by clients that are none of ours."""
+"""The stand-in on a real socket, as foreign clients see it."""
 
 import contextlib
 import gc
