@@ -63,11 +63,11 @@ class CapturedTest:
     @cached_property
     def server(self) -> LangfuseServer[Observations]:
         """A Langfuse on a real socket, to which this process exports from the first use until the test ends."""
-        from pytest_langfuse.recording.http.forward import Forward
+        from pytest_langfuse.recording.http.forward import LoopbackForwarder
 
         server = self.listening_server
         self._stack.enter_context(self._recorder.sent_for_real(server.accepted))
-        self._stack.enter_context(hooks.forwarding(Forward(server.base_url_for)))
+        self._stack.enter_context(hooks.forwarding(LoopbackForwarder(server.base_url_for)))
         return server
 
     @cached_property

@@ -27,7 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from pytest_langfuse.outage.faults import FAULTS
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server import LangfuseServer
-from pytest_langfuse.recording.http.forward import Forward
+from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.recorder import Recorder
 from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.standin.stand_in import StandIn
@@ -148,7 +148,7 @@ def served() -> Iterator[LangfuseServer]:
         hooked(recorder, stand_in),
         LangfuseServer(stand_in) as server,
         recorder.sent_for_real(lambda: ()),
-        hooks.forwarding(Forward(server.base_url_for)),
+        hooks.forwarding(LoopbackForwarder(server.base_url_for)),
     ):
         yield server
 

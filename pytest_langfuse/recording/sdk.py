@@ -39,8 +39,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
-from pytest_langfuse.recording.http.forward import Forward
-from pytest_langfuse.recording.http.in_process import Router, adopt_client, async_client, sync_client
+from pytest_langfuse.recording.http.forward import LoopbackForwarder
+from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
 from pytest_langfuse.recording.recorded_span import Rejection
 from pytest_langfuse.recording.recorder import Recorder
 
@@ -53,14 +53,14 @@ class Hooks:
 
     def __init__(self) -> None:
         self.recorders: list[Recorder] = []
-        self.router = Router()
+        self.handlers = HandlerStack()
         # Weak: a fixture of the app that builds a client per test must not pile up here.
         self.processors: weakref.WeakSet[LangfuseSpanProcessor] = weakref.WeakSet()
         self.managers: weakref.WeakSet[LangfuseResourceManager] = weakref.WeakSet()
         self._langfuse_exporters: weakref.WeakSet[SpanExporter] = weakref.WeakSet()
         self._otlp_arguments: weakref.WeakKeyDictionary[OTLPSpanExporter, tuple[Any, Any]] = weakref.WeakKeyDictionary()
         self._teed: weakref.WeakSet[SpanExporter] = weakref.WeakSet()
-        self.forward: Forward | None = None
+        self.forwarder: LoopbackForwarder | None = None
         self._forwarding: dict[OTLPSpanExporter, OTLPSpanExporter] = {}
         self._pending = 0
         self._flush_at = 0
@@ -122,7 +122,7 @@ class Hooks:
         host = httpx.URL(manager.base_url).host
         wrapper = manager.async_api._client_wrapper
         for client in (manager.httpx_client, wrapper.httpx_client.httpx_client):
-            self._undo.append(adopt_client(client, self.router, host=host))
+            self._undo.append(adopt_client(client, self.handlers, host=host))
 
     def _watch(self, processor: LangfuseSpanProcessor, exporter: SpanExporter | None) -> None:
         self.processors.add(processor)
@@ -143,7 +143,7 @@ class Hooks:
         name = "Langfuse" if later else type(exporter).__name__
 
         def export(spans: Sequence[ReadableSpan]) -> SpanExportResult:
-            self._local.forwarded = later and self.forward is not None
+            self._local.forwarded = later and self.forwarder is not None
             result = original(spans)
             if (recorder := self.recorder) is not None:
                 # What went on to a server is delivered when the server says so, whatever the exporter believes.
@@ -195,7 +195,7 @@ class Hooks:
         self._pending += 1
         # Not from within an export (a mask that makes spans): the SDK's export lock is not reentrant.
         # Not while it is exported for real: then the queue is to behave, and to overflow, as in production.
-        if self._pending >= self._flush_at and self.forward is None and not otel_context.get_value(_SUPPRESSED):
+        if self._pending >= self._flush_at and self.forwarder is None and not otel_context.get_value(_SUPPRESSED):
             self.flush()
 
     def _batch_on_end(self, original: Callable[..., None], processor: BatchSpanProcessor, span: ReadableSpan) -> None:
@@ -219,15 +219,15 @@ class Hooks:
         if recorder is None:
             return original(exporter, spans)
         if exporter in self._langfuse_exporters:
-            foreign = recorder.exported("Langfuse", spans, delivered=self.forward is None)
-            if self.forward is not None:
-                return original(self._forwarded(exporter, self.forward), spans)
+            foreign = recorder.exported("Langfuse", spans, delivered=self.forwarder is None)
+            if self.forwarder is not None:
+                return original(self._forwarded(exporter, self.forwarder), spans)
             return original(exporter, foreign) if foreign else SpanExportResult.SUCCESS
         if not recorder.active:
             return original(exporter, spans)
-        if self.forward is not None and self._is_for_langfuse(exporter):
+        if self.forwarder is not None and self._is_for_langfuse(exporter):
             self._local.forwarded = True
-            return original(self._forwarded(exporter, self.forward), spans)
+            return original(self._forwarded(exporter, self.forwarder), spans)
         # Another backend's exporter: nothing leaves the machine while a test is captured.
         return SpanExportResult.SUCCESS
 
@@ -236,28 +236,28 @@ class Hooks:
         _args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
         return "/api/public/otel" in str(kwargs.get("endpoint", ""))
 
-    def _forwarded(self, exporter: OTLPSpanExporter, forward: Forward) -> OTLPSpanExporter:
+    def _forwarded(self, exporter: OTLPSpanExporter, forwarder: LoopbackForwarder) -> OTLPSpanExporter:
         """A twin of the app's exporter, with its timeout and headers, that sends to the server of the test."""
         twin = self._forwarding.get(exporter)
         if twin is None:
             args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
-            twin = self._forwarding[exporter] = OTLPSpanExporter(*args, **{**kwargs, "session": forward.session()})
+            twin = self._forwarding[exporter] = OTLPSpanExporter(*args, **{**kwargs, "session": forwarder.session()})
         return twin
 
     @contextmanager
-    def forwarding(self, forward: Forward) -> Iterator[None]:
+    def forwarding(self, forwarder: LoopbackForwarder) -> Iterator[None]:
         """Really send, through the app's exporter and clients, inside the block."""
         self.flush()
-        self.forward = forward
+        self.forwarder = forwarder
         try:
-            with answered_by(forward):
+            with answered_by(forwarder):
                 yield
         finally:
-            self.forward = None
+            self.forwarder = None
             twins, self._forwarding = self._forwarding, {}
             for twin in twins.values():
                 twin.shutdown()  # type: ignore[no-untyped-call]
-            forward.close()
+            forwarder.close()
 
     # -- hooks: REST -------------------------------------------------------------------------------------------
 
@@ -266,14 +266,16 @@ class Hooks:
             kwargs.get("httpx_client"),
             timeout=kwargs.get("timeout"),
             headers=kwargs.get("additional_headers"),
-            router=self.router,
+            handlers=self.handlers,
         )
         original(manager, **kwargs)
         self.managers.add(manager)
 
     def _async_api(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("httpx_client") is None:
-            kwargs["httpx_client"] = async_client(None, timeout=kwargs.get("timeout"), headers=None, router=self.router)
+            kwargs["httpx_client"] = async_client(
+                None, timeout=kwargs.get("timeout"), headers=None, handlers=self.handlers
+            )
         return original(*args, **kwargs)
 
     # -- for the recorder --------------------------------------------------------------------------------------
@@ -427,26 +429,26 @@ def _close(manager: LangfuseResourceManager) -> None:
 @contextmanager
 def answered_by(handler: Callable[[httpx.Request], httpx.Response | None] | None) -> Iterator[None]:
     """REST calls of captured clients go to `handler` inside the block."""
-    previous, hooks.router.base = hooks.router.base, handler
+    previous, hooks.handlers.base = hooks.handlers.base, handler
     try:
         yield
     finally:
-        hooks.router.base = previous
+        hooks.handlers.base = previous
 
 
 @contextmanager
 def asked_first(handler: Callable[[httpx.Request], httpx.Response | None] | None) -> Iterator[None]:
     """`handler` is asked before all others, whoever they are; what it doesn't answer it hands on to `base_handler`."""
-    previous, hooks.router.front = hooks.router.front, handler
+    previous, hooks.handlers.front = hooks.handlers.front, handler
     try:
         yield
     finally:
-        hooks.router.front = previous
+        hooks.handlers.front = previous
 
 
 def base_handler() -> Callable[[httpx.Request], httpx.Response | None] | None:
     """Who answers where `asked_first` does not: the stand-in, over a socket during an outage test."""
-    return hooks.router.base
+    return hooks.handlers.base
 
 
 @contextmanager

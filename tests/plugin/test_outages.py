@@ -281,7 +281,7 @@ def test_prompts_of_langfuse_api_meet_the_outage(app: pytest.Pytester, arguments
             assert langfuse_api.calls
 
         def test_healthy_afterwards(langfuse_spans):
-            assert hooks.router.front is None
+            assert hooks.handlers.front is None
             langfuse.create_prompt(name="other", prompt="Hello", labels=["production"])
             assert langfuse.get_prompt("other", max_retries=0).prompt == "Hello"
     """)

@@ -9,7 +9,7 @@ from langfuse import Langfuse
 from langfuse._client.resource_manager import LangfuseResourceManager
 from opentelemetry.sdk.trace import TracerProvider
 
-from pytest_langfuse.recording.http.in_process import Router, sync_client
+from pytest_langfuse.recording.http.in_process import HandlerStack, sync_client
 from pytest_langfuse.standin.stand_in import StandIn
 
 _numbers = itertools.count()
@@ -21,19 +21,19 @@ def stand_in() -> StandIn:
 
 
 @pytest.fixture
-def router(stand_in: StandIn) -> Router:
-    return Router(stand_in)
+def handlers(stand_in: StandIn) -> HandlerStack:
+    return HandlerStack(stand_in)
 
 
 @pytest.fixture
-def langfuse(router: Router) -> Iterator[Langfuse]:
+def langfuse(handlers: HandlerStack) -> Iterator[Langfuse]:
     key = f"pk-stand-in-{next(_numbers)}"
     provider = TracerProvider()
     client = Langfuse(
         public_key=key,
         secret_key="sk-stand-in",
         base_url="https://langfuse.invalid",
-        httpx_client=sync_client(None, timeout=5, headers=None, router=router),
+        httpx_client=sync_client(None, timeout=5, headers=None, handlers=handlers),
         tracer_provider=provider,
     )
     # No span leaves: these tests are about the REST API.

@@ -9,7 +9,7 @@ import pytest
 import respx
 from langfuse import Langfuse
 
-from pytest_langfuse.recording.http.in_process import Router, async_client
+from pytest_langfuse.recording.http.in_process import HandlerStack, async_client
 from pytest_langfuse.standin.api_router import build_router
 from pytest_langfuse.standin.langfuse_router import LangfuseRouter
 from pytest_langfuse.standin.stand_in import StandIn
@@ -18,9 +18,9 @@ PROMPT = "/api/public/v2/prompts/greeting"
 
 
 @pytest.fixture
-def api(stand_in: StandIn, router: Router) -> Iterator[LangfuseRouter]:
+def api(stand_in: StandIn, handlers: HandlerStack) -> Iterator[LangfuseRouter]:
     with build_router(stand_in) as api:
-        router.handler = api.handler
+        handlers.handler = api.handler
         yield api
 
 
@@ -87,8 +87,8 @@ async def test_coroutines_as_side_effects(stand_in: StandIn, api: LangfuseRouter
 
     api.get(path=PROMPT).mock(side_effect=later)
     passing = api.get(path="/api/public/health").pass_through()
-    router = Router(api.handler)
-    async with async_client(None, timeout=5, headers=None, router=router) as client:
+    handlers = HandlerStack(api.handler)
+    async with async_client(None, timeout=5, headers=None, handlers=handlers) as client:
         assert (await client.get(f"https://l.invalid{PROMPT}")).status_code == 418
         assert (await client.get("https://l.invalid/api/public/health")).status_code == 200
         assert (await client.get("https://l.invalid/api/public/projects")).status_code == 200

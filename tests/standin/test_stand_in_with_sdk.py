@@ -5,7 +5,7 @@ from langfuse import Evaluation, Langfuse
 from langfuse.api import AsyncLangfuseAPI, DatasetItem, NotFoundError
 from langfuse.media import LangfuseMedia
 
-from pytest_langfuse.recording.http.in_process import Router, async_client
+from pytest_langfuse.recording.http.in_process import HandlerStack, async_client
 from pytest_langfuse.standin.stand_in import StandIn
 
 
@@ -172,7 +172,7 @@ def test_media_in_a_dataset_item_is_described(langfuse: Langfuse, stand_in: Stan
 @pytest.mark.asyncio
 async def test_the_async_api(stand_in: StandIn) -> None:
     stand_in.prompt("greeting", "Hello")
-    async with async_client(None, timeout=5, headers=None, router=Router(stand_in)) as client:
+    async with async_client(None, timeout=5, headers=None, handlers=HandlerStack(stand_in)) as client:
         api = AsyncLangfuseAPI(
             base_url="https://langfuse.invalid",
             username="pk",

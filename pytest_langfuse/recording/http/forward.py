@@ -1,7 +1,7 @@
-"""Real delivery during an outage test: what the app sends goes over a socket, to a server of this machine.
+"""Real delivery during an outage test: the app's requests to Langfuse go to a server of this machine, over sockets.
 
-Capture keeps a batch where it would have gone on the wire; here it goes on, through the app's own exporter and HTTP
-clients with their own timeouts and retries, only to another address.
+A capture normally stops a batch just before the wire. Here it is sent, by the app's own exporter and HTTP clients with
+their timeouts and retries, only to another address.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import httpx
 import requests
 from requests.adapters import HTTPAdapter
 
-from pytest_langfuse.recording.http.unmocked import AsyncDirectTransport, DirectTransport
+from pytest_langfuse.recording.http.unmocked import AsyncUnmockedTransport, UnmockedTransport
 
 
-class Forward:
-    """Sends to a server of this machine what was meant for Langfuse.
+class LoopbackForwarder:
+    """Sends requests that were meant for Langfuse to a server of this machine.
 
-    `base_url_for(path)` is asked once for every request, each retry included: a fault may change the address (a port
-    that refuses, another scheme), and the server counts what was tried. Thread-safe.
+    `base_url_for(path)` is called once for each request, retries included: a fault may change the address (a closed
+    port, another scheme), and the server counts the attempts. Thread-safe.
     """
 
     def __init__(self, base_url_for: Callable[[str], str]) -> None:
         self._base_url_for = base_url_for
         # Loopback: building a context that loads the system's certificates costs 20 ms a client.
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # Direct: a test that mocks another API with respx must not meet its own mock on the way.
-        self._transport = DirectTransport(tls)
-        self._async_transport = AsyncDirectTransport(tls)
+        # A test that mocks another API with respx must not meet its own mock on the way.
+        self._transport = UnmockedTransport(tls)
+        self._async_transport = AsyncUnmockedTransport(tls)
         self._sessions: list[requests.Session] = []
         self._lock = threading.Lock()
 
-    # -- REST, as a handler of `recording.rest.Router` ----------------------------------------------------------
+    # -- REST, as a handler of `HandlerStack` -------------------------------------------------------------------
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Send the request of a synchronous client. Raises what httpx raises."""
@@ -53,11 +53,11 @@ class Forward:
     # -- spans, as the session of OpenTelemetry's exporter ------------------------------------------------------
 
     def session(self) -> requests.Session:
-        """A session for an `OTLPSpanExporter`: each of its tries is counted, and goes to where `base_url` is then."""
+        """Return a session for an `OTLPSpanExporter`; the address is looked up anew for each attempt."""
         session = requests.Session()
-        # No proxy and no .netrc of the environment: the way is to this machine.
+        # Neither a proxy nor a .netrc of the environment applies to this machine.
         session.trust_env = False
-        adapter = _Adapter(self)
+        adapter = _ForwardingAdapter(self)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         with self._lock:
@@ -65,7 +65,7 @@ class Forward:
         return session
 
     def send(self, adapter: HTTPAdapter, request: requests.PreparedRequest, **options: object) -> requests.Response:
-        """Send one try of an exporter."""
+        """Send one attempt of an exporter."""
         url = httpx.URL(request.url or "")
         request.url = str(url.copy_with(**_address(self._base_url_for(url.path))))
         return HTTPAdapter.send(adapter, request, **options)  # type: ignore[arg-type]
@@ -78,13 +78,13 @@ class Forward:
             session.close()
 
 
-class _Adapter(HTTPAdapter):
-    def __init__(self, forward: Forward) -> None:
-        self._forward = forward
+class _ForwardingAdapter(HTTPAdapter):
+    def __init__(self, forwarder: LoopbackForwarder) -> None:
+        self._forwarder = forwarder
         super().__init__()
 
     def send(self, request: requests.PreparedRequest, **options: object) -> requests.Response:  # type: ignore[override]
-        return self._forward.send(self, request, **options)
+        return self._forwarder.send(self, request, **options)
 
 
 def _address(base_url: str) -> dict[str, object]:

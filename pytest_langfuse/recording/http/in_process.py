@@ -1,8 +1,8 @@
 """HTTP clients whose requests are answered in this process: no socket, no TLS context.
 
-A client that Langfuse builds for its REST API gets a `RestTransport`. It asks a `Router` who answers; the router's
-handler can be swapped at any time, so one client serves a whole session. Where the router has no handler, or the
-handler returns `None`, the request goes where it would have gone without us.
+A client that Langfuse builds for its REST API gets a `RestTransport`, which asks a `HandlerStack`. Its handlers can be
+swapped at any time, so one client serves a whole session. Where there is no handler, or it returns `None`, the request
+goes where it would have gone without us.
 
 Building an `httpx.Client` costs 20 ms, nearly all of it for the TLS context, so the client that really sends is built
 when the first request passes through, which under capture is never.
@@ -26,7 +26,7 @@ Handler = Callable[[httpx.Request], httpx.Response | None]
 
 @runtime_checkable
 class AsyncHandler(Protocol):
-    """A handler with a way of its own to answer an `httpx.AsyncClient` (respx: side effects that are coroutines)."""
+    """A handler that answers an `httpx.AsyncClient` separately (respx: side effects that are coroutines)."""
 
     def __call__(self, request: httpx.Request) -> httpx.Response | None:
         """Answer a synchronous client."""
@@ -35,11 +35,10 @@ class AsyncHandler(Protocol):
         """Answer an asynchronous client."""
 
 
-class Router:
-    """Who answers the clients that were built with it.
+class HandlerStack:
+    """The handlers that answer the clients built with it.
 
-    `front` is asked before all others and hands on to `base` what it has no answer for; `None`: nobody, requests pass
-    through.
+    `front` is asked before `base` and passes on to it what it does not answer. Without either, requests pass through.
     """
 
     def __init__(self, handler: Handler | None = None) -> None:
@@ -48,7 +47,7 @@ class Router:
 
     @property
     def handler(self) -> Handler | None:
-        """Whom to ask. What is set is the base."""
+        """The handler to ask first. Setting it replaces the base."""
         return self.base if self.front is None else self.front
 
     @handler.setter
@@ -57,31 +56,31 @@ class Router:
 
 
 @runtime_checkable
-class Layer(Protocol):
-    """A transport around another, which it can be put around anew."""
+class WrappingTransport(Protocol):
+    """A transport that wraps another, and can wrap a different one instead."""
 
     inner: httpx.BaseTransport
 
     def around(self, inner: httpx.BaseTransport) -> httpx.BaseTransport:
-        """The same layer around another transport."""
+        """Return the same wrapper around another transport."""
 
 
 class RestTransport(httpx.BaseTransport):
-    """Answers from the router's handler; otherwise sends through `original`, which is called to get the real client.
+    """Answers from the handlers, or sends through `original`, which is called to get the real client.
 
     Closing it closes only a client that it built itself (`owned`).
     """
 
-    def __init__(self, router: Router, original: Callable[[], httpx.Client], *, owned: bool) -> None:
-        self._router = router
+    def __init__(self, handlers: HandlerStack, original: Callable[[], httpx.Client], *, owned: bool) -> None:
+        self._handlers = handlers
         self._original = original
         self._owned = owned
         self._client: httpx.Client | None = None
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer or pass through. What the handler raises (`httpx.ConnectError`, …) reaches the caller."""
-        handler = self._router.handler
+        """Answer or pass through. Exceptions of the handler (`httpx.ConnectError`, …) reach the caller."""
+        handler = self._handlers.handler
         if handler is not None:
             request.read()
             response = handler(request)
@@ -103,15 +102,15 @@ class RestTransport(httpx.BaseTransport):
 class AsyncRestTransport(httpx.AsyncBaseTransport):
     """`RestTransport` for an `httpx.AsyncClient`."""
 
-    def __init__(self, router: Router, original: Callable[[], httpx.AsyncClient], *, owned: bool) -> None:
-        self._router = router
+    def __init__(self, handlers: HandlerStack, original: Callable[[], httpx.AsyncClient], *, owned: bool) -> None:
+        self._handlers = handlers
         self._original = original
         self._owned = owned
         self._client: httpx.AsyncClient | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer or pass through. What the handler raises (`httpx.ConnectError`, …) reaches the caller."""
-        handler = self._router.handler
+        """Answer or pass through. Exceptions of the handler (`httpx.ConnectError`, …) reach the caller."""
+        handler = self._handlers.handler
         if handler is not None:
             await request.aread()
             response = await handler.answer_async(request) if isinstance(handler, AsyncHandler) else handler(request)
@@ -130,9 +129,13 @@ class AsyncRestTransport(httpx.AsyncBaseTransport):
 
 
 def sync_client(
-    original: httpx.Client | None, *, timeout: float | None, headers: Mapping[str, str] | None, router: Router
+    original: httpx.Client | None,
+    *,
+    timeout: float | None,
+    headers: Mapping[str, str] | None,
+    handlers: HandlerStack,
 ) -> httpx.Client:
-    """Build a client for Langfuse's REST API, or a twin of the app's own `original`, that asks `router`.
+    """Return a client for Langfuse's REST API, or a twin of the app's own `original`, that asks `handlers`.
 
     `timeout` (seconds; `None` waits for ever) and `headers` are for a client that the SDK would have built, as the SDK
     would have (`LangfuseResourceManager._init_api_clients`, langfuse 4.5 and 5.0). The twin shares headers, cookies,
@@ -145,35 +148,39 @@ def sync_client(
         def build() -> httpx.Client:
             return httpx.Client(timeout=timeout, headers=headers)
 
-        client = httpx.Client(transport=RestTransport(router, build, owned=True), timeout=timeout, headers=headers)
+        client = httpx.Client(transport=RestTransport(handlers, build, owned=True), timeout=timeout, headers=headers)
         _route_all(client)
         return client
     if isinstance(original._transport, (httpx.MockTransport, httpx.WSGITransport)):  # noqa: SLF001 - see the module
         return original
     twin = copy.copy(original)
-    layer = original._transport  # noqa: SLF001
-    if isinstance(layer, Layer):
-        # What the layer does (a breaker, a limit) it goes on doing; only what is below it is answered here.
-        inner = layer.inner
-        twin._transport = layer.around(RestTransport(router, lambda: httpx.Client(transport=inner), owned=False))  # noqa: SLF001
+    wrapper = original._transport  # noqa: SLF001
+    if isinstance(wrapper, WrappingTransport):
+        # The wrapper (a breaker, a limit) keeps working; only requests that it lets through are answered here.
+        inner = wrapper.inner
+        twin._transport = wrapper.around(RestTransport(handlers, lambda: httpx.Client(transport=inner), owned=False))  # noqa: SLF001
     else:
-        twin._transport = RestTransport(router, lambda: original, owned=False)  # noqa: SLF001
+        twin._transport = RestTransport(handlers, lambda: original, owned=False)  # noqa: SLF001
     twin._mounts = {}  # noqa: SLF001
     _route_all(twin)
     return twin
 
 
 def async_client(
-    original: httpx.AsyncClient | None, *, timeout: float | None, headers: Mapping[str, str] | None, router: Router
+    original: httpx.AsyncClient | None,
+    *,
+    timeout: float | None,
+    headers: Mapping[str, str] | None,
+    handlers: HandlerStack,
 ) -> httpx.AsyncClient:
-    """`sync_client` for the asynchronous API; redirects are followed, as `AsyncLangfuseAPI` does by default."""
+    """Do what `sync_client` does for the asynchronous API. Redirects are followed, as `AsyncLangfuseAPI` does."""
     if original is None:
 
         def build() -> httpx.AsyncClient:
             return httpx.AsyncClient(timeout=timeout, headers=headers, follow_redirects=True)
 
         client = httpx.AsyncClient(
-            transport=AsyncRestTransport(router, build, owned=True),
+            transport=AsyncRestTransport(handlers, build, owned=True),
             timeout=timeout,
             headers=headers,
             follow_redirects=True,
@@ -183,19 +190,18 @@ def async_client(
     if isinstance(original._transport, (httpx.MockTransport, httpx.ASGITransport)):  # noqa: SLF001
         return original
     twin = copy.copy(original)
-    twin._transport = AsyncRestTransport(router, lambda: original, owned=False)  # noqa: SLF001
+    twin._transport = AsyncRestTransport(handlers, lambda: original, owned=False)  # noqa: SLF001
     twin._mounts = {}  # noqa: SLF001
     _route_all(twin)
     return twin
 
 
 def adopt_client(
-    client: httpx.Client | httpx.AsyncClient, router: Router, *, host: str | None = None
+    client: httpx.Client | httpx.AsyncClient, handlers: HandlerStack, *, host: str | None = None
 ) -> Callable[[], None]:
-    """Make a client that exists already ask `router`, in place. Returns what undoes it.
+    """Make an existing client ask `handlers`, in place. Return a function that undoes it.
 
-    With `host`, only requests to that host are asked for: a client that the app shares between Langfuse and others
-    keeps its way to the others.
+    With `host`, this holds for requests to that host only: the app may use the client for other services, too.
     """
     in_process = (httpx.MockTransport, httpx.WSGITransport, httpx.ASGITransport)
     if isinstance(client._transport, in_process):  # noqa: SLF001
@@ -203,9 +209,9 @@ def adopt_client(
     before = copy.copy(client)
     transport: RestTransport | AsyncRestTransport
     if isinstance(client, httpx.AsyncClient):
-        transport = AsyncRestTransport(router, lambda: cast("httpx.AsyncClient", before), owned=False)
+        transport = AsyncRestTransport(handlers, lambda: cast("httpx.AsyncClient", before), owned=False)
     else:
-        transport = RestTransport(router, lambda: cast("httpx.Client", before), owned=False)
+        transport = RestTransport(handlers, lambda: cast("httpx.Client", before), owned=False)
 
     def transport_for_url(url: httpx.URL) -> object:
         if host is None or url.host == host:
@@ -221,7 +227,7 @@ def adopt_client(
 
 
 def _route_all(client: httpx.Client | httpx.AsyncClient) -> None:
-    """Let nothing come between `client` and its transport.
+    """Send every request of `client` through its own transport.
 
     `respx.mock(using="httpx")` replaces `Client._transport_for_url` on the class, for every client of the process; an
     attribute of the object is found first.

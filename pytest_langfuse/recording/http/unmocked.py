@@ -1,8 +1,8 @@
-"""HTTP to a server of this machine that no mock of the test sees.
+"""HTTP transports below the reach of the test's own mocks, for requests to a server of this machine.
 
-respx replaces methods of httpcore's pool and connection, pytest-httpx those of httpx's transports, for the whole
-process: a test that mocks another API so, and mocks all there is, would be told that the request to the stand-in is
-"not mocked". Below them lies `httpcore.HTTP11Connection`, which is public and left alone.
+respx replaces methods of httpcore's pool and connection, and pytest-httpx methods of httpx's transports, for the whole
+process. A test that mocks another API this way would be told that the request to the stand-in is "not mocked".
+`httpcore.HTTP11Connection` lies below both, is public, and is not mocked.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import httpcore
 import httpx
 
 
-class DirectTransport(httpx.BaseTransport):
-    """Sends each request on a connection of its own and reads the whole answer. Raises what httpx raises.
+class UnmockedTransport(httpx.BaseTransport):
+    """Sends each request on a new connection and reads the whole response. Raises what httpx raises.
 
-    No proxy, no certificates but those of `tls`. Thread-safe.
+    Uses no proxy, and only the certificates of `tls`. Thread-safe.
     """
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self._tls = tls
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send."""
+        """Send the request and return the response, read to the end."""
         timeout = request.extensions.get("timeout", {}).get("connect")
         with _httpx_exceptions(request):
             stream = httpcore.SyncBackend().connect_tcp(request.url.host, _port(request.url), timeout=timeout)
@@ -42,14 +42,14 @@ class DirectTransport(httpx.BaseTransport):
         return _for_httpx(response, content)
 
 
-class AsyncDirectTransport(httpx.AsyncBaseTransport):
-    """`DirectTransport` for an `httpx.AsyncClient`, on asyncio and trio."""
+class AsyncUnmockedTransport(httpx.AsyncBaseTransport):
+    """`UnmockedTransport` for an `httpx.AsyncClient`, on asyncio and trio."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self._tls = tls
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send."""
+        """Send the request and return the response, read to the end."""
         timeout = request.extensions.get("timeout", {}).get("connect")
         with _httpx_exceptions(request):
             stream = await httpcore.AnyIOBackend().connect_tcp(request.url.host, _port(request.url), timeout=timeout)
@@ -96,7 +96,7 @@ def _for_httpx(response: httpcore.Response, content: bytes) -> httpx.Response:
 
 @contextmanager
 def _httpx_exceptions(request: httpx.Request) -> Iterator[None]:
-    """For each exception of httpcore, raise the one of httpx of the same name."""
+    """Turn each exception of httpcore into the one of httpx that has the same name."""
     try:
         yield
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import respx
 
-from pytest_langfuse.recording.http.in_process import Router, adopt_client, async_client, sync_client
+from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
 
 URL = "https://langfuse.invalid/api/public/health"
 
@@ -43,7 +43,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_socket_and_no_tls_context(no_tls: list[str], no_network: None) -> None:
-    with sync_client(None, timeout=5, headers={"x-a": "b"}, router=Router(answer)) as client:
+    with sync_client(None, timeout=5, headers={"x-a": "b"}, handlers=HandlerStack(answer)) as client:
         assert client.post(URL, content=b"hi").json() == {"answered": "hi"}
     assert (client.headers["x-a"], client.timeout.read) == ("b", 5)
     assert no_tls == []
@@ -54,26 +54,26 @@ async def test_no_socket_and_no_tls_context_async(no_tls: list[str], no_network:
     async def body() -> Iterator[bytes]:
         yield b"hi"
 
-    async with async_client(None, timeout=5, headers=None, router=Router(answer)) as client:
+    async with async_client(None, timeout=5, headers=None, handlers=HandlerStack(answer)) as client:
         assert (await client.post(URL, content=body())).json() == {"answered": "hi"}
     assert no_tls == []
 
 
 def test_no_handler_or_none_passes_through_to_a_client_built_then(no_tls: list[str]) -> None:
-    router = Router()
-    with sync_client(None, timeout=5, headers=None, router=router) as client, respx.mock() as real:
+    handlers = HandlerStack()
+    with sync_client(None, timeout=5, headers=None, handlers=handlers) as client, respx.mock() as real:
         route = real.get(URL).respond(201)
         assert client.get(URL).status_code == 201
-        router.handler = lambda _request: None
+        handlers.handler = lambda _request: None
         assert client.get(URL).status_code == 201
-        router.handler = answer
+        handlers.handler = answer
         assert client.get(URL).status_code == 200
     assert (route.call_count, len(no_tls)) == (2, 1)
 
 
 @pytest.mark.asyncio
 async def test_passing_through_async() -> None:
-    async with async_client(None, timeout=5, headers=None, router=Router()) as client:
+    async with async_client(None, timeout=5, headers=None, handlers=HandlerStack()) as client:
         with respx.mock() as real:
             real.get(URL).respond(302, headers={"Location": f"{URL}/"})
             real.get(f"{URL}/").respond(204)
@@ -84,7 +84,7 @@ async def test_passing_through_async() -> None:
 @pytest.mark.parametrize("using", ["httpcore", "httpx"])
 def test_a_users_own_respx_does_not_see_it(using: str, own: bool) -> None:
     with (
-        sync_client(httpx.Client() if own else None, timeout=5, headers=None, router=Router(answer)) as client,
+        sync_client(httpx.Client() if own else None, timeout=5, headers=None, handlers=HandlerStack(answer)) as client,
         respx.mock(using=using, assert_all_called=False) as users,
     ):
         users.post("https://api.openai.com/v1/chat").respond(200)
@@ -109,7 +109,7 @@ def test_a_twin_keeps_what_the_app_set_and_leaves_the_original_alone() -> None:
         return httpx.Response(200)
 
     before = dict(vars(original))
-    twin = sync_client(original, timeout=1, headers={"x-not": "used"}, router=Router(handler))
+    twin = sync_client(original, timeout=1, headers={"x-not": "used"}, handlers=HandlerStack(handler))
     twin.get(URL)
 
     assert sent[0].headers["x-gateway"] == "g"
@@ -131,10 +131,10 @@ def test_a_twin_passes_through_to_the_originals_transport() -> None:
         transport=Own(),
         event_hooks={"request": [lambda r: r.headers.update({"x-hop": r.headers.get("x-hop", "") + "1"})]},
     )
-    twin = sync_client(original, timeout=None, headers=None, router=Router())
+    twin = sync_client(original, timeout=None, headers=None, handlers=HandlerStack())
     response = twin.get(URL)
     assert (response.status_code, response.headers["x-hops"]) == (299, "1")  # hooks run once
-    other = sync_client(original, timeout=None, headers=None, router=Router())
+    other = sync_client(original, timeout=None, headers=None, handlers=HandlerStack())
     other.get(URL)
     other.close()
     assert not original.is_closed
@@ -147,7 +147,7 @@ def test_a_twin_passes_through_to_the_originals_transport() -> None:
 async def test_an_async_twin() -> None:
     original = httpx.AsyncClient(headers={"x-gateway": "g"})
     twin = async_client(
-        original, timeout=None, headers=None, router=Router(lambda r: httpx.Response(200, headers=r.headers))
+        original, timeout=None, headers=None, handlers=HandlerStack(lambda r: httpx.Response(200, headers=r.headers))
     )
     assert (await twin.get(URL)).headers["x-gateway"] == "g"
     await twin.aclose()
@@ -157,9 +157,9 @@ async def test_an_async_twin() -> None:
 
 def test_an_apps_own_stand_in_stays_in_force() -> None:
     original = httpx.Client(transport=httpx.MockTransport(lambda _r: httpx.Response(218)))
-    client = sync_client(original, timeout=None, headers=None, router=Router(answer))
+    client = sync_client(original, timeout=None, headers=None, handlers=HandlerStack(answer))
     assert client is original
-    undo = adopt_client(original, Router(answer))
+    undo = adopt_client(original, HandlerStack(answer))
     assert client.get(URL).status_code == 218
     undo()
 
@@ -169,7 +169,7 @@ def test_adopting_a_client_that_exists_and_giving_it_back() -> None:
     with respx.mock() as real:
         real.get("https://other.invalid/").respond(201)
         real.get(URL).respond(202)
-        undo = adopt_client(client, Router(answer), host="langfuse.invalid")
+        undo = adopt_client(client, HandlerStack(answer), host="langfuse.invalid")
         assert client.get(URL).status_code == 200
         assert client.get("https://other.invalid/").status_code == 201
         undo()
@@ -179,10 +179,10 @@ def test_adopting_a_client_that_exists_and_giving_it_back() -> None:
 @pytest.mark.asyncio
 async def test_adopting_an_async_client() -> None:
     async with httpx.AsyncClient() as client:
-        router = Router(answer)
-        undo = adopt_client(client, router)
+        handlers = HandlerStack(answer)
+        undo = adopt_client(client, handlers)
         assert (await client.get(URL)).status_code == 200
-        router.handler = None
+        handlers.handler = None
         with respx.mock() as real:
             real.get(URL).respond(202)
             assert (await client.get(URL)).status_code == 202
@@ -194,13 +194,16 @@ def test_what_the_handler_raises_reaches_the_app() -> None:
     def broken(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("down", request=request)
 
-    with sync_client(None, timeout=5, headers=None, router=Router(broken)) as client, pytest.raises(httpx.ConnectError):
+    with (
+        sync_client(None, timeout=5, headers=None, handlers=HandlerStack(broken)) as client,
+        pytest.raises(httpx.ConnectError),
+    ):
         client.get(URL)
 
 
 def test_a_client_that_is_dropped_is_gone() -> None:
-    router = Router(answer)
-    client = sync_client(None, timeout=5, headers=None, router=router)
+    handlers = HandlerStack(answer)
+    client = sync_client(None, timeout=5, headers=None, handlers=handlers)
     client.get(URL)
     dropped = weakref.ref(client), weakref.ref(client._transport)
     del client

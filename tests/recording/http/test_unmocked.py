@@ -10,7 +10,7 @@ import respx
 
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server import LangfuseServer
-from pytest_langfuse.recording.http.unmocked import AsyncDirectTransport, DirectTransport
+from pytest_langfuse.recording.http.unmocked import AsyncUnmockedTransport, UnmockedTransport
 from pytest_langfuse.standin.http.exchange import Exchange
 
 SCORES = "/api/public/scores"
@@ -27,13 +27,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LangfuseServer]:
 
 
 def post_sync(url: str, *, timeout: float, direct: bool) -> httpx.Response:
-    with httpx.Client(transport=DirectTransport(TLS) if direct else None, timeout=timeout, trust_env=False) as client:
+    with httpx.Client(transport=UnmockedTransport(TLS) if direct else None, timeout=timeout, trust_env=False) as client:
         return client.post(url, json=SCORE)
 
 
 def post_async(url: str, *, timeout: float, direct: bool) -> httpx.Response:
     async def post() -> httpx.Response:
-        transport = AsyncDirectTransport(TLS) if direct else None
+        transport = AsyncUnmockedTransport(TLS) if direct else None
         async with httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False) as client:
             return await client.post(url, json=SCORE)
 
