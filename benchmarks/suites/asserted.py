@@ -1,4 +1,4 @@
-"""As `captured`, and each test looks at its tree."""
+"""Captured tests that count their observations, select one and compare the tree."""
 
 from langfuse import Langfuse
 from work import each_test, five_observations
@@ -10,8 +10,10 @@ langfuse = Langfuse()
 
 @each_test
 def test_asserted(number: int, langfuse_spans: Observations) -> None:
-    """Five observations, and their tree."""
+    """Make five observations and assert on them."""
     five_observations(langfuse)
+    assert len(langfuse_spans) == 5
+    assert langfuse_spans.one("generation llm").model == "gpt-4o"
     langfuse_spans.assert_tree("""
         span answer
           span plan

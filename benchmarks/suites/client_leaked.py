@@ -10,7 +10,7 @@ from work import each_test, five_observations
 
 @pytest.fixture
 def exporter() -> InMemorySpanExporter:
-    """What the test sent."""
+    """Hold the spans that the test sends."""
     return InMemorySpanExporter()
 
 

@@ -1,4 +1,4 @@
-"""A hand-written fixture: a client of its own for each test, taken down after it."""
+"""A hand-written fixture that makes a client for each test and shuts it down afterwards."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from work import each_test, five_observations
 
 @pytest.fixture
 def exporter() -> InMemorySpanExporter:
-    """What the test sent."""
+    """Hold the spans that the test sends."""
     return InMemorySpanExporter()
 
 

@@ -6,7 +6,7 @@ from work import each_test
 
 @pytest.fixture
 def something() -> object:
-    """What it says."""
+    """Return an object."""
     return object()
 
 

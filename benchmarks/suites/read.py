@@ -1,4 +1,4 @@
-"""As `captured`, and each test reads what it sent."""
+"""Captured tests that read the names of their observations."""
 
 from langfuse import Langfuse
 from work import each_test, five_observations
