@@ -1,4 +1,4 @@
-"""Comparing a source with a literal."""
+"""Comparing captured observations with a parsed literal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def compare(
     order: Order = "start",
     contained: bool = False,
 ) -> Diff | None:
-    """The differences, or `None` if there are none. With `contained`, each line of the top level may be anywhere."""
+    """Return the differences, or `None` if there are none.
+
+    With `contained`, each line of the top level may be anywhere in the captured trees.
+    """
     matcher = Matcher(order, contained=contained)
     roots = captured if contained else [observation for observation in captured if observation.parent is None]
     if matcher.forest(root, roots):

@@ -1,4 +1,4 @@
-"""What an assertion raises."""
+"""The errors of assertions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pytest_langfuse.lazy import exported_by
 
 @exported_by("pytest_langfuse")
 class LiteralError(ValueError):
-    """A tree literal (or a selector) that cannot be read. The message names the line and, where it can, the fix."""
+    """A tree literal or a selector does not follow the grammar. The message names the line and, if it can, the fix."""
 
 
 @exported_by("pytest_langfuse")
-class TreeMismatch(AssertionError):  # noqa: N818 - the public name; a failed assertion is no "error" to its reader
-    """The captured observations are not what the test says. `str()` shows both trees and every difference.
+class TreeMismatch(AssertionError):  # noqa: N818 - the public name; to its reader a failed assertion is not an error
+    """The captured observations differ from what the test expects. `str()` shows both trees and every difference.
 
     `differences` are the sentences, one for each difference.
     """

@@ -1,4 +1,4 @@
-"""`Observations`: a sequence of what Langfuse shows, with assertions."""
+"""`Observations`: the observations as Langfuse shows them, with assertions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SNAPSHOTS = ("inline_snapshot", "syrupy")
 
 @exported_by("pytest_langfuse")
 class Observations(ObservationSequence):
-    """What Langfuse shows: exported observations in the order in which they started, with assertions.
+    """Exported observations as Langfuse shows them, in the order in which they started, with assertions.
 
     Every access reads the source anew, so that `langfuse_spans` always shows the test so far. Failed assertions raise
     `TreeMismatch`, an `AssertionError` that shows both trees and every difference; a literal or selector that cannot
@@ -48,24 +48,33 @@ class Observations(ObservationSequence):
 
     @classmethod
     def from_otlp(cls, body: bytes, *, encoding: str | None = None) -> Self:
-        """The observations of an export body: OTLP as protobuf or JSON, gzip or not.
+        """Return the observations of an export body: OTLP as protobuf or JSON, gzip or not.
 
-        Raises `pytest_langfuse.recording.DecodeError`, a `ValueError`, for bytes that are none.
+        Raises:
+            DecodeError: `body` is not an export body (`pytest_langfuse.recording.DecodeError`, a `ValueError`).
         """
         return cls(source_of_body(body, encoding))
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> Self:
-        """The observations in a file: export bodies (OTLP) or JSON of Langfuse's API; gzip or not.
+        """Return the observations in a file: export bodies (OTLP) or JSON of Langfuse's API; gzip or not.
 
-        JSON may be one document or several, one a line. Raises `pytest_langfuse.recording.DecodeError`, a
-        `ValueError` that names the file, for anything else.
+        JSON may be one document or several, one per line.
+
+        Raises:
+            DecodeError: the file holds anything else (`pytest_langfuse.recording.DecodeError`, a `ValueError` that
+                names the file).
+            OSError: the file cannot be read.
         """
         return cls(source_of_file(Path(path)))
 
     @classmethod
     def from_api(cls, client: Langfuse, trace_id: str) -> Self:
-        """The observations of a trace that is in Langfuse. Raises `LookupError` if it is not, or not yet."""
+        """Return the observations of a trace in Langfuse.
+
+        Raises:
+            LookupError: Langfuse does not have the trace, or not yet.
+        """
         observations = fetch_trace(client, trace_id)
         rows = json.dumps([observation.span for observation in observations], default=str)
         return cls(StaticSource(observations, wire=[WireBody("API", rows.encode("utf-8", "surrogatepass"))]))
@@ -73,7 +82,11 @@ class Observations(ObservationSequence):
     # -- as a literal ---------------------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
-        """Whether `assert_tree` would pass (`str`), or `str(self)` is the snapshot, or the sequence is the same."""
+        """Return whether `assert_tree(other)` passes; compare by `str(self)` with a snapshot, by items with a sequence.
+
+        Raises:
+            LiteralError: `other` is a string, but not a tree literal.
+        """
         if isinstance(other, str):
             captured = self._source.observations()
             with undisturbed(max(len(captured), len(other) // SIZE)):
@@ -86,16 +99,22 @@ class Observations(ObservationSequence):
         return NotImplemented
 
     def __str__(self) -> str:
-        """The literal that matches, without ids, times and versions."""
+        """Return the literal that matches, without ids, times and versions."""
         return render(self._source.observations())
 
     # -- assertions ----------------------------------------------------------------------------------------------
 
     def assert_tree(self, literal: str, /, *, order: Order = "start", **values: Any) -> None:
-        """The captured trees are those of `literal`, no more and no less; only the keys that it lists are compared.
+        """Assert that the captured trees are those of `literal`, no more and no less.
 
-        `order="any"`: siblings may have started in any order. `values` are what `$name` in the literal stands for,
-        anything with `__eq__`.
+        Of each observation only the keys that its line lists are compared. With `order="any"`, siblings may have
+        started in any order. `values` are the values of the `$name` placeholders: anything with `__eq__`.
+
+        Raises:
+            TreeMismatch: the trees differ.
+            LiteralError: `literal` does not follow the grammar, a placeholder has no value, or a value no placeholder.
+            ValueError: `order` is neither "start" nor "any".
+            TypeError: `literal` is not a string.
         """
         __tracebackhide__ = True
         if order not in ("start", "any"):
@@ -103,10 +122,17 @@ class Observations(ObservationSequence):
         self._compare(literal, values, order=order, contained=False)
 
     def assert_contains(self, literal: str, /, **values: Any) -> None:
-        """The tree of `literal` is somewhere in what was captured.
+        """Assert that the tree of `literal` is somewhere in the captured trees.
 
-        Each of its lines has the observations of the lines below it as children, in any order, perhaps among others.
-        Several trees in one literal are found independently, each an observation of its own.
+        The observation of each line has those of the lines below it as children, in any order, perhaps among others.
+        Several trees in one literal are found independently, each at a different observation. `values` are the values
+        of the `$name` placeholders: anything with `__eq__`.
+
+        Raises:
+            TreeMismatch: the tree was not found.
+            LiteralError: `literal` does not follow the grammar or has no observation, a placeholder has no value, or a
+                value no placeholder.
+            TypeError: `literal` is not a string.
         """
         __tracebackhide__ = True
         self._compare(literal, values, order="any", contained=True)
@@ -124,9 +150,14 @@ class Observations(ObservationSequence):
             raise TreeMismatch(style.body(text), diff.sentences)
 
     def assert_propagated(self, *fields: str, value: Any = None) -> None:
-        """Each of `fields` has a value, the same on every observation of a trace (and equal to `value`, if given).
+        """Assert that each of `fields` has one value on all observations of a trace (equal to `value`, if given).
 
         A field is one of `Observation` or a path such as `metadata.tenant`.
+
+        Raises:
+            TreeMismatch: a field is missing or differs on an observation, or nothing was captured.
+            LiteralError: observations have no such field.
+            TypeError: no field is given.
         """
         __tracebackhide__ = True
         if not fields:
@@ -138,7 +169,11 @@ class Observations(ObservationSequence):
             self._fail("not propagated to every observation:", sentences)
 
     def assert_single_trace(self) -> None:
-        """All observations are of one trace."""
+        """Assert that all observations belong to one trace.
+
+        Raises:
+            TreeMismatch: there are several traces, or nothing was captured.
+        """
         __tracebackhide__ = True
         self._need_any()
         traces = self.traces
@@ -148,7 +183,11 @@ class Observations(ObservationSequence):
             self._fail(f"{len(traces)} traces, expected one ({why}):", sentences)
 
     def assert_flushed(self) -> None:
-        """All that ended, was sampled and passed the filters was delivered, and no process of the test lost any."""
+        """Assert that every ended, sampled, unfiltered observation was delivered, and that no process lost one.
+
+        Raises:
+            TreeMismatch: observations were not delivered; the message names them.
+        """
         __tracebackhide__ = True
         lost = self._source.undelivered()
         if lost:
@@ -157,10 +196,14 @@ class Observations(ObservationSequence):
             self._fail(f"{len(lost)} {what} not delivered:", sentences, told=lost)
 
     def assert_not_exported(self, *secrets: str) -> None:
-        """None of the texts is in what any exporter of the process put on the wire, however it is written there.
+        """Assert that no exporter of the process put any of the texts on the wire, in any encoding.
 
-        Looked for are the text itself and how JSON (also inside of JSON), URLs and base64 write it. Failures name the
-        exporter, the span and the attribute, and never show the text.
+        Each text is searched for as it is and as JSON (also nested in JSON), URLs and base64 encode it. The message
+        names the exporter, the span and the attribute, and never shows the text.
+
+        Raises:
+            TreeMismatch: a text was found, or nothing was captured.
+            ValueError: no text is given, or one is empty.
         """
         __tracebackhide__ = True
         if not secrets or not all(secrets):
@@ -179,7 +222,7 @@ class Observations(ObservationSequence):
 
 
 def explain_equality(left: object, right: object) -> list[str] | None:
-    """Lines that explain a failed `observations == "literal"`; `None` for any other comparison.
+    """Return the lines that explain a failed `observations == "literal"`; `None` for any other comparison.
 
     The differences come before the trees, because pytest shows eight lines unless asked for more.
     """

@@ -1,4 +1,4 @@
-"""Whether a value reached every observation of a trace."""
+"""Checking that a value reached every observation of a trace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ __tracebackhide__ = True
 
 
 def propagated_key(field: str) -> ConditionKey:
-    """The key of a field, or of a path such as `metadata.tenant`; `LiteralError` if no observation has it."""
+    """Return the key of a field, or of a path such as `metadata.tenant`.
+
+    Raises:
+        LiteralError: observations have no such field.
+    """
     path = tuple(field.split("."))
     if problem := unknown_field(path):
         raise LiteralError(f"unknown key {field!r}{problem}")
@@ -27,7 +31,7 @@ def propagated_key(field: str) -> ConditionKey:
 def gaps(traces: Sequence[Trace], key: ConditionKey, value: Any, width: int | None) -> list[str]:
     """A sentence for each trace in which the value is not the same on every observation.
 
-    `value` is what it must be, or `None` if any value will do.
+    `value` is what it must be, or `None` to accept any value.
     """
     return [sentence for trace in traces if (sentence := _gap(trace, key, value, width))]
 

@@ -1,4 +1,4 @@
-"""What was captured: a sequence of observations to select from and to wait for."""
+"""The sequence of captured observations: selecting from it, and waiting for more."""
 
 from __future__ import annotations
 
@@ -49,9 +49,14 @@ class ObservationSequence(Sequence[Observation]):
     # -- selection -----------------------------------------------------------------------------------------------
 
     def one(self, selector: str = "any *", /, **fields: Any) -> Observation:
-        """The one observation that `selector` names: a line of a literal, such as `"generation llm model=gpt-4o"`.
+        """Return the one observation that matches `selector`: a line such as `"generation llm model=gpt-4o"`.
 
-        `fields` are further conditions, compared by `==`. Fails unless there is exactly one.
+        `fields` are further conditions, compared by `==`.
+
+        Raises:
+            TreeMismatch: there is none, or more than one.
+            LiteralError: `selector` is not a line of a literal, or observations have no such field.
+            TypeError: `selector` is not a string.
         """
         __tracebackhide__ = True
         select, captured = Selector(selector, fields), self._source.observations()
@@ -66,11 +71,20 @@ class ObservationSequence(Sequence[Observation]):
         return self._fail(f"no observation matches `{select.text}`{':' if closest else '.'}", closest, show=captured)
 
     def all(self, selector: str = "any *", /, **fields: Any) -> list[Observation]:
-        """All observations that `selector` and `fields` name, perhaps none; see `one`."""
+        """Return all observations that match `selector` and `fields` (see `one`), perhaps none.
+
+        Raises:
+            LiteralError: `selector` is not a line of a literal, or observations have no such field.
+            TypeError: `selector` is not a string.
+        """
         return Selector(selector, fields)(self._source.observations())
 
     def trace(self, name: str, /) -> Trace:
-        """The one trace of that name, in which globs are allowed. Fails unless there is exactly one."""
+        """Return the one trace of that name; globs are allowed.
+
+        Raises:
+            TreeMismatch: there is none, or more than one.
+        """
         __tracebackhide__ = True
         traces, wanted = self.traces, NamePattern(name)
         found = [trace for trace in traces if wanted.matches(trace.name or "")]
@@ -101,32 +115,32 @@ class ObservationSequence(Sequence[Observation]):
 
     @property
     def cost(self) -> dict[str, float]:
-        """The cost of all observations in USD, summed by key; texts that are no numbers count nothing."""
+        """The cost of all observations in USD, summed by key; texts that are not numbers are left out."""
         return _summed(observation.cost for observation in self)
 
     @property
     def unexported(self) -> list[Unexported]:
-        """What was recorded but not exported, each with the reason."""
+        """Observations that were recorded but not exported, each with the reason."""
         return list(self._source.unexported())
 
     @property
     def filtered(self) -> list[Observation]:
-        """What `should_export_span`, or Langfuse's default filter, kept from being exported."""
+        """Observations that `should_export_span`, or Langfuse's default filter, kept from being exported."""
         return self._unexported("filtered")
 
     @property
     def unended(self) -> list[Observation]:
-        """What has not ended."""
+        """Observations that have not ended."""
         return self._unexported("unended")
 
     @property
     def sampled_out(self) -> list[Observation]:
-        """What the sampler turned down."""
+        """Observations that the sampler dropped."""
         return self._unexported("sampled_out")
 
     @property
     def late(self) -> list[Observation]:
-        """What ended after the test in which it started."""
+        """Observations that ended after the test in which they started."""
         return list(self._source.late())
 
     def _unexported(self, reason: Reason) -> list[Observation]:
@@ -147,9 +161,15 @@ class ObservationSequence(Sequence[Observation]):
         timeout: float = 5.0,
         **fields: Any,
     ) -> list[Observation]:
-        """Wait until at least `count` observations that `selector` and `fields` name were exported; returns them all.
+        """Wait until at least `count` observations that match `selector` and `fields` are exported; return them all.
 
-        For observations of other threads and processes. Fails after `timeout` seconds, saying what arrived.
+        For observations of other threads and processes. `timeout` is in seconds.
+
+        Raises:
+            TreeMismatch: fewer arrived in time; the message shows which.
+            LiteralError: `selector` is not a line of a literal, or observations have no such field.
+            ValueError: `count` is not an integer of at least 1.
+            TypeError: `selector` is not a string.
         """
         __tracebackhide__ = True
         if not _is_count(count):
@@ -189,7 +209,7 @@ class ObservationSequence(Sequence[Observation]):
 
 
 def _now() -> float:
-    """Seconds of a clock that freezegun leaves alone: a frozen one would make a wait endless."""
+    """Return the time, in seconds, of a clock that freezegun does not freeze: a frozen one would never time out."""
     return time.clock_gettime(time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic()
 
 

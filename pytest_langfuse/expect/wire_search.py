@@ -1,4 +1,4 @@
-"""Looking for a text in what exporters put on the wire, in all the ways in which it may be written there."""
+"""Searching the bytes that exporters put on the wire for a text, in every encoding that it may have there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ESCAPE: Final = re.compile(r"\\u[0-9a-f]{4}")
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """Where a text was found. `place` is an attribute, an event, the name; `None` if no span could be made out."""
+    """A place where a text was found: an attribute, an event, the name; no `span` if the body could not be decoded."""
 
     exporter: str
     span: str | None = None
@@ -36,14 +36,14 @@ class Occurrence:
 
 
 class SearchText:
-    """A text to look for, in every writing."""
+    """A text to search for, in every encoding."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.writings: Final = frozenset(_writings(text))
 
     def is_in(self, body: bytes) -> bool:
-        """Whether the text is there, in any writing."""
+        """Return whether the body contains the text, in any encoding."""
         return any(writing in body for writing in self.writings)
 
     def masked(self) -> str:
@@ -82,7 +82,7 @@ def _bytes(text: str) -> bytes:
 
 
 def find(sought: SearchText, bodies: Iterable[WireBody]) -> list[Occurrence]:
-    """Where `sought` is in `bodies`, each place once."""
+    """Return the places of `sought` in `bodies`, each once."""
     occurrences: dict[Occurrence, None] = {}
     for body in bodies:
         if not sought.is_in(body.body):

@@ -35,7 +35,7 @@ _ORDERS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """What a key's value must be. `operator` is one of `OPERATORS`, `?` (a value is there) or `!` (none is there).
+    """A condition on the value of a key. `operator` is one of `OPERATORS`, `?` (present) or `!` (absent).
 
     `word` is the text of a bare word: `user_id=123` holds for the number 123 and for the string "123".
     `text` is the condition as the literal writes it.
@@ -50,11 +50,11 @@ class Condition:
     placeholder: bool = False
 
     def holds(self, observation: Observation) -> bool:
-        """Whether `observation` meets the condition."""
+        """Return whether `observation` meets the condition."""
         return _TESTS[self.operator](self, self.key.read(observation))
 
     def equals(self, captured: Any) -> bool:
-        """Whether the captured value is the expected one."""
+        """Return whether the captured value equals the expected one."""
         if captured is ABSENT:
             return self.value is None
         if self.word is not None and isinstance(captured, str):
@@ -64,13 +64,13 @@ class Condition:
         return same(self.value, captured)
 
     def matches(self, captured: Any) -> bool:
-        """Whether the regular expression is found in a text, or in the JSON of any other value."""
+        """Return whether the regular expression is found in a text, or in the JSON of any other value."""
         if captured is ABSENT or captured is None or self.pattern is None:
             return False
         return self.pattern.search(captured if isinstance(captured, str) else compact(captured)) is not None
 
     def compares(self, captured: Any) -> bool:
-        """Whether the captured value is as much smaller or greater as the operator says."""
+        """Return whether the captured value is less or greater than the expected one, as the operator requires."""
         if isinstance(captured, bool):
             return False
         try:
@@ -79,7 +79,7 @@ class Condition:
             return False
 
     def replaces(self, inherited: Condition) -> bool:
-        """Whether a line's own condition stands in for one that it would inherit.
+        """Return whether a line's own condition replaces one that it would inherit.
 
         `=` and `!KEY` say all there is to say about a key, and the same operator says it anew; any other pair of
         conditions holds together, so that nothing is dropped silently.
@@ -139,7 +139,7 @@ class Condition:
         return f"{self.key.text}={cut_pair(self.value, captured, width, self._value_text)[1]}"
 
     def _value_text(self, value: Any) -> str:
-        """As the literal writes values, in quotes where the condition is."""
+        """Return a value as the literal writes it, in quotes if the condition's value is in quotes."""
         in_quotes = self.text.removeprefix(f"{self.key.text}=")[:1] in ('"', "'")
         return quoted(value) if in_quotes and isinstance(value, str) else literal_text(value)
 

@@ -12,7 +12,7 @@ from pytest_langfuse.expect.literal.values import ABSENT, quoted
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.suggest import closest
 
-#: Fields of `Observation` that a literal can name; `record` and `span` are no JSON, `"quoted"` keys read from them.
+#: Fields of `Observation` that a literal can name; `record` and `span` are not JSON, `"quoted"` keys read from them.
 FIELDS: Final = (
     "id",
     "trace_id",
@@ -68,7 +68,7 @@ _ALIASES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ConditionKey:
-    """Where a condition looks. `text` is what the literal says; `path` has one element for a plain field."""
+    """The key of a condition. `text` is as the literal writes it; `path` has one element for a plain field."""
 
     text: str
     path: tuple[str, ...]
@@ -87,7 +87,7 @@ class ConditionKey:
 
 
 def unknown_field(path: Sequence[str]) -> str | None:
-    """Completes "unknown key …" if a path cannot lead anywhere; `None` if it can."""
+    """Return the end of "unknown key …" for a path that no observation can have, else `None`."""
     start = 0
     while start < len(path):
         field = path[start]
@@ -97,7 +97,7 @@ def unknown_field(path: Sequence[str]) -> str | None:
             return f": {field} has no parts"
         if field not in ("parent", "children"):
             return None
-        # Behind `parent` and `children.0` comes a field of theirs.
+        # After `parent` and `children.0` comes a field of that observation.
         start += 1 if field == "parent" else 2
     return None
 

@@ -1,4 +1,4 @@
-"""What a literal expects: a forest of expected observations."""
+"""The expected observations of a literal: a forest of lines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ExpectedLine:
 
     @property
     def once(self) -> bool:
-        """Whether it must appear exactly once."""
+        """Return whether it must appear exactly once."""
         return self.low == 1 and self.high == 1
 
     @property
@@ -50,12 +50,12 @@ class ExpectedLine:
         return f"{self.type} {self.name.text}"
 
     def written_before(self, index: int) -> list[str]:
-        """The `*` and `...` lines that stand before a child (or behind the last one)."""
+        """The `*` and `...` lines that stand before a child (or after the last one)."""
         stars = [f"* {text}" for place, text in self.stars if place == index]
         return [*stars, "..."] if index in self.gaps else stars
 
     def fits(self, observation: Observation) -> bool:
-        """Whether `observation` is what the line says; what is below it does not count."""
+        """Return whether `observation` matches the line, without regard to what is below it."""
         # Loops, where `all` would make two generators for each line.
         if self.type not in (ANY_TYPE, observation.type) or not self.name.matches(observation.name):
             return False

@@ -23,7 +23,7 @@ _SIMPLE_ESCAPES: Final = {
 }  # fmt: skip
 #: What a line of a literal can start with; the rest of a value that had a line break in it does not.
 _START: Final = re.compile(rf"\s*(?:$|[#*…]|\.\.\.|\d+\+?x\b|(?:any|{'|'.join(TYPES)})\b)")
-# strict=False: a literal that is no raw string holds a real tab where the value was rendered as `\t`.
+# strict=False: a literal that is not a raw string holds a real tab where the value was rendered as `\t`.
 _JSON: Final = json.JSONDecoder(strict=False)
 
 
@@ -58,19 +58,19 @@ class LineReader:
         return self.text[self.position : self.position + 1]
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """What `pattern` matches here, if it does."""
+        """Read what `pattern` matches at this position; `None` if it does not match."""
         match = pattern.match(self.text, self.position)
         if match is not None:
             self.position = match.end()
         return match
 
     def word(self) -> str:
-        """All up to the next space."""
+        """Read all up to the next space."""
         match = self.take(_WORD)
         return match[0] if match is not None else ""
 
     def rest_of_word(self) -> str:
-        """As `word`, without reading on."""
+        """Return all up to the next space, without reading it."""
         match = _WORD.match(self.text, self.position)
         return match[0] if match is not None else ""
 

@@ -38,14 +38,14 @@ class NamePattern:
             self.exact = "".join(piece[1] if len(piece) == 3 and piece[0] == "[" else piece for piece in pieces)  # noqa: PLR2004 - `[*]`
 
     def matches(self, name: str) -> bool:
-        """Whether an observation's name is this one."""
+        """Return whether the pattern matches an observation's name."""
         if self._glob is None:
             return name == self.exact
         return name == self.text or self._glob.match(name) is not None
 
     @property
     def any(self) -> bool:
-        """Whether every name matches."""
+        """Return whether every name matches."""
         return self.text == "*"
 
 

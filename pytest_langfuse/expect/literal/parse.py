@@ -193,7 +193,7 @@ class _Parser:
 
 
 def _inherited(block: _IndentedBlock, own: Sequence[Condition]) -> tuple[Condition, ...]:
-    """What the block's `*` lines say, but for what `own` conditions replace."""
+    """Return the conditions of the block's `*` lines that `own` conditions do not replace."""
     if not (own and block.inherited):
         return block.inherited
     kept = tuple(old for old in block.inherited if not any(new.replaces(old) for new in own))

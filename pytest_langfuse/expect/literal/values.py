@@ -37,7 +37,7 @@ CONSTANTS: Final[Mapping[str, Any]] = {
 
 
 def same(expected: Any, captured: Any) -> bool:
-    """Whether two JSON values are equal: `true` is not `1`, `1` is `1.0`, NaN equals NaN, tuples are lists.
+    """Return whether two JSON values are equal: `true` is not `1`, `1` is `1.0`, NaN equals NaN, tuples are lists.
 
     Values that are not JSON (a matcher of dirty-equals) decide by their own `==`.
     """
@@ -80,7 +80,7 @@ def number_in(word: str) -> Any:
 
 
 def is_set(value: Any) -> bool:
-    """Whether Langfuse shows anything of a field: `None`, `""`, `{}` and `[]` are its ways of saying "nothing"."""
+    """Return whether Langfuse shows a value for a field: `None`, `""`, `{}` and `[]` mean that it shows none."""
     return value is not None and not (isinstance(value, str | list | tuple | dict) and not value)
 
 
@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
 
 
 def _escape(char: str) -> str:
-    """What a terminal would not show, or show as something else: zero-width and direction marks, NEL and so on."""
+    """Escape what a terminal would hide or show as something else: zero-width and direction marks, NEL and so on."""
     code = ord(char)
     if code > 0xFFFF:  # noqa: PLR2004 - the last code point that one escape can hold
         code -= 0x10000

@@ -1,1 +1,1 @@
-"""Whether captured observations match a literal, and how they align where they do not."""
+"""Matching captured observations with a literal, and aligning the two where they differ."""

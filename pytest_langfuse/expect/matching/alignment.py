@@ -113,7 +113,7 @@ class Alignment:
         match = MatchedLine(expected, captured, place, self.likeness.whole(expected, captured), under)
         self.match_of[id(captured)] = match
         if match.whole and id(captured) in self._spare and not self.matcher.contained:
-            # What is below a whole match is no longer to be had.
+            # The observations below a whole match are no longer free.
             self.match_of.update((id(below), match) for below in _below(captured))
         return match
 
@@ -132,7 +132,7 @@ class Alignment:
             while queue:
                 missing = queue.popleft()
                 expected = missing.expected
-                # Whatever has no line could be what moved, if any name will do.
+                # A line for any name would take every observation without a line.
                 captured = None if expected.name.any else self._spare.choose(expected, self.likeness, self.match_of)
                 if captured is None:
                     missing.below = [MissingLine(child, None) for child in expected.children if child.low]

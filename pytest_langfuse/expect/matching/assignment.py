@@ -1,4 +1,4 @@
-"""Which captured sibling is which line of a literal, when their order does not count."""
+"""Assigning captured siblings to the lines of a literal when their order does not count."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Assignment:
         self._asked = 0
 
     def complete(self, needs_line: Callable[[Observation], bool]) -> Questions:
-        """Assign; the answer is whether each line, and each sibling that `needs_line`, got its own.
+        """Assign, and answer whether each line, and each sibling that `needs_line`, has a partner.
 
         First every line finds a sibling, then every sibling that is left and needs one a line. Neither step takes
         back what the other achieved, so both are as good as they can be (Mendelsohn and Dulmage 1958).
@@ -63,7 +63,7 @@ class Assignment:
         return True
 
     def most(self) -> Questions:
-        """Assign as much as there can be; the answer says nothing."""
+        """Assign as many as possible; the answer is always true."""
         yield from self._assign_in_order()
         for index in range(len(self.lines)):
             if self.found[index] == _FREE:

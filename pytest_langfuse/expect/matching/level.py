@@ -1,4 +1,4 @@
-"""What one level of an alignment consists of, in the order in which it is shown."""
+"""The parts of one level of an alignment, in the order in which they are shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_langfuse.recording.observation import Observation
 
 
 class Placement(Enum):
-    """Where a line's observation was found."""
+    """The place where the observation of a line was found."""
 
     IN_PLACE = "below the expected parent, in its place"
     REORDERED = "below the expected parent, but in another order"
@@ -20,7 +20,7 @@ class Placement(Enum):
 
 @dataclass(slots=True, eq=False)
 class MatchedLine:
-    """A line and the observation that it speaks of.
+    """A line and its observation.
 
     `whole`: nothing differs, at it and below it. `under` is the match below which a moved one was expected.
     """
@@ -48,7 +48,7 @@ class MissingLine:
 
 @dataclass(slots=True, eq=False)
 class CountedLine:
-    """What became of a line with a count; `surplus` are observations above it."""
+    """A line with a count and its observations; `surplus` are those above the count."""
 
     expected: ExpectedLine
     in_place: list[MatchedLine]
@@ -78,7 +78,7 @@ Level = list[LevelEntry]
 
 @dataclass(slots=True)
 class LevelPairing:
-    """What became of the lines and the captured siblings of one level, by their ids."""
+    """The lines and the captured siblings of one level, paired, by their ids."""
 
     in_place: dict[int, list[MatchedLine]] = field(default_factory=dict)
     reordered: dict[int, list[MatchedLine]] = field(default_factory=dict)
@@ -113,7 +113,7 @@ def _reordered(matches: Iterable[MatchedLine]) -> list[MissingLine]:
 def _surplus(
     parent: ExpectedLine, captured: Sequence[Observation], pairing: LevelPairing
 ) -> dict[int, list[Observation]]:
-    """By the id of a line that says exactly how many there are: the observations above that number."""
+    """Return the observations above the count of a line, by the id of each line that has an exact count."""
     surplus: dict[int, list[Observation]] = {}
     lines = [line for line in parent.children if line.count_text and line.high is not None]
     for observation in captured if lines else ():

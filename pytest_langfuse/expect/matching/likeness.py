@@ -1,4 +1,4 @@
-"""How alike a line of a literal and a captured observation are, for telling a change from a loss."""
+"""The likeness of a line and a captured observation: it tells a changed observation from a missing one."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Likeness:
         self.broken: Final[set[int]] = set()
 
     def whole(self, line: ExpectedLine, captured: Observation) -> bool:
-        """Whether `captured` is the line, with all below it."""
+        """Return whether `captured` and all below it match the line."""
         return id(captured) not in self.broken and self._matcher.whole(line, captured)
 
     def cost(self, line: ExpectedLine, captured: Observation) -> float:
-        """How unlike the two are; below the cost of leaving both alone if they may be the same observation."""
+        """Return how unlike the two are: less than the cost of pairing neither, if they may be the same observation."""
         if not line.name.matches(captured.name):
             return _RENAMED if self._renamed(line, captured) else NEVER
         if self.whole(line, captured):
@@ -54,7 +54,7 @@ class Likeness:
         return _CHANGED + _OTHER_TYPE * other_type + _UNMET * unmet + _UNSHARED * self._unshared(line, captured)
 
     def _unshared(self, line: ExpectedLine, captured: Observation) -> float:
-        """Which part of the children's names the two do not share: 0 to 1."""
+        """Return the share of the children's names that the two do not have in common: 0 to 1."""
         expected, found = self._names_below(line), self._names_below(captured)
         total = expected.total() + found.total()
         return 1.0 - 2.0 * (expected & found).total() / total if total else 0.0
@@ -82,5 +82,5 @@ class Likeness:
         optional: Sequence[ExpectedLine],
         captured: Sequence[Observation],
     ) -> Assignment:
-        """As many whole matches as there can be, in any order."""
+        """Return the assignment with the most whole matches, in any order."""
         return self._matcher.assignment(lines, optional, captured)

@@ -1,4 +1,4 @@
-"""Whether captured observations are what a literal expects."""
+"""Matching captured observations with what a literal expects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Order = Literal["start", "any"]
 
 @dataclass(frozen=True, slots=True)
 class SiblingSlot:
-    """A place among siblings that `one` observation must take or `many` can, none too.
+    """A place among siblings for exactly `one` observation, or for `many`: any number, also none.
 
     `expected` is `None` for a `...` line.
     """
@@ -67,11 +67,11 @@ class Matcher:
         self._answers: dict[tuple[int, int], bool] = {}
 
     def forest(self, root: ExpectedLine, captured: Sequence[Observation]) -> bool:
-        """Whether `captured`, which have no parent, are what is below the root of a literal."""
+        """Return whether `captured`, which have no parent, match the lines below the root of a literal."""
         return self._answer(self._siblings(root, captured))
 
     def whole(self, expected: ExpectedLine, captured: Observation) -> bool:
-        """Whether `captured` is what a line expects, with all below it."""
+        """Return whether `captured` and all below it match a line and all below it."""
         return self._answer(_ask(expected, captured))
 
     def assignment(
@@ -80,20 +80,20 @@ class Matcher:
         optional: Sequence[ExpectedLine],
         captured: Sequence[Observation],
     ) -> Assignment:
-        """As many whole matches of `captured` to `lines` and `optional` lines as there can be, in any order."""
+        """Return the assignment of `captured` with the most whole matches, in any order."""
         assignment = Assignment(lines, optional, captured)
         self._answer(assignment.most())
         return assignment
 
     def _needs_line(self, parent: ExpectedLine) -> Callable[[Observation], bool]:
-        """Which children must be one of the lines below `parent`: all, or with `...` those that a count speaks of."""
+        """Return the test for children that need a line: all, or with `...` those that match a counted line."""
         if not (self.contained or parent.gaps):
             return lambda _observation: True
         lines = counted(parent)
         return lambda observation: any(line.fits(observation) for line in lines)
 
     def _answer(self, first: Questions) -> bool:
-        """Run `first` and all that it asks, each question being answered by a generator of its own."""
+        """Run `first`, and a generator for each question that it or another one asks."""
         answers = self._answers
         stack: list[tuple[Questions, tuple[int, int] | None]] = [(first, None)]
         reply: bool | None = None
@@ -160,7 +160,7 @@ def _in_order(parent: ExpectedLine, captured: Sequence[Observation]) -> Question
 
 
 def _with_skips(places: set[int], slots: Sequence[SiblingSlot]) -> set[int]:
-    """Add the places behind slots that may stay empty."""
+    """Add the places after slots that may stay empty."""
     for start in tuple(places):
         place = start
         while place < len(slots) and slots[place].kind == "many":

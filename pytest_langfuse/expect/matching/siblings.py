@@ -113,9 +113,9 @@ class _SiblingAligner:
             while index < len(by_place) and by_place[index][0] < place:
                 before = by_place[index][1]
                 index += 1
-            behind = by_place[index][1] if index < len(by_place) else len(self._slots)
+            after = by_place[index][1] if index < len(by_place) else len(self._slots)
             gap = bisect_left(gaps, before + 1)
-            between = gap < len(gaps) and gaps[gap] < behind
+            between = gap < len(gaps) and gaps[gap] < after
             self.result.extra[place] = between and not self._is_counted(place)
 
     def _is_counted(self, place: int) -> bool:

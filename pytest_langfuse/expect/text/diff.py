@@ -141,7 +141,7 @@ class Diff:
         elif not apart or line.high != line.low:
             self._row(" ", depth, line.text(self._width))
         elif found > apart:
-            # Those that are not as expected have lines of their own.
+            # Those that differ are shown on separate lines.
             self._row(" ", depth, plain if found == apart + 1 else f"{found - apart}x {plain}")
         if any(match.whole for match in repeated.in_place) or not (found or line.low):
             self._show_as_written(line, depth + 1)
@@ -155,7 +155,7 @@ class Diff:
         ]
 
     def _show_as_written(self, parent: ExpectedLine, depth: int) -> None:
-        """What is below a line, all of it being as expected."""
+        """Show the lines below a line, all of them matched."""
         stack: list[tuple[ExpectedLine, int]] = [(parent, 0)]
         while stack:
             line, index = stack.pop()
@@ -206,7 +206,7 @@ class Diff:
         return self._ordinal(expected) if self._ambiguous(match) else name_in_sentence(expected.name)
 
     def _ambiguous(self, match: MatchedLine) -> bool:
-        """Whether the parent that it has and the one that it should have are of one name."""
+        """Return whether its actual parent and its expected one have the same name."""
         parent, line = match.captured.parent, match.expected.parent
         return parent is not None and line is not None and line.parent is not None and line.name.matches(parent.name)
 
@@ -218,7 +218,7 @@ class Diff:
         return f"{name_in_sentence(observation.name)} ({alike[id(observation)]} of {len(alike)})"
 
     def _displacement(self, match: MatchedLine, siblings: list[MatchedLine]) -> str:
-        """Next to which of its siblings it started, which are in the order of lines and in that of their start."""
+        """Return the sentence part that names a sibling before or after which it should have started."""
         start = self._position[id(match.captured)]
         index = bisect_left(siblings, match.expected.place, key=lambda sibling: sibling.expected.place)
         if index and self._position[id(siblings[index - 1].captured)] > start:

@@ -37,7 +37,7 @@ def tree_text(diff: Diff, captured: Sequence[Observation], unexported: Sequence[
 def differences_first(
     diff: Diff, captured: Sequence[Observation], unexported: Sequence[Unexported], style: Style
 ) -> str:
-    """As `tree_text`, for where only the first lines may be shown."""
+    """Return the same as `tree_text` with the differences first, for when only the first lines are shown."""
     parts = section(f"{_summary(diff, captured)}:", diff.sentences, style)
     parts += [f"- expected, + captured:\n{trees(diff.rows, style)}"]
     return "\n\n".join([*parts, *_what_else(captured, unexported, style)])
@@ -103,7 +103,7 @@ def section_lines(sentences: Sequence[str], style: Style) -> list[str]:
 def not_exported(
     captured: Iterable[Observation], unexported: Sequence[Unexported], style: Style, told: Sequence[Unexported] = ()
 ) -> list[str]:
-    """What was recorded but not exported and why, and which observations lost their parent by that.
+    """Return what was recorded but not exported and why, and the observations that lost their parent by that.
 
     Of the observations that are `told` by the assertion itself, the reason is not given again.
     """

@@ -1,4 +1,4 @@
-"""How failure texts look: plain unless the plugin says otherwise."""
+"""The style of failure texts: plain unless the plugin sets another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Style:
 
     @property
     def whole(self) -> bool:
-        """Whether everything is shown."""
+        """Return whether everything is shown."""
         return self.verbose > 1
 
     @property
@@ -29,11 +29,11 @@ class Style:
         return None if self.whole else WIDTH
 
     def red(self, text: str) -> str:
-        """What is expected."""
+        """Colour expected text."""
         return f"\x1b[31m{text}\x1b[0m" if self.color else text
 
     def green(self, text: str) -> str:
-        """What was captured."""
+        """Colour captured text."""
         return f"\x1b[32m{text}\x1b[0m" if self.color else text
 
     def body(self, text: str) -> str:
