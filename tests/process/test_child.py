@@ -358,6 +358,18 @@ def test_a_ledger_that_ends_in_the_middle_of_a_line(tmp_path):
     assert ledger.complete
 
 
+def test_a_line_that_is_read_before_it_is_complete(tmp_path):
+    ledger = LedgerReader(tmp_path)
+    started = json.dumps(["started", "a" * 32, "b" * 16, None, 1, 1, 1, "s"]) + "\n"
+    with (tmp_path / "7").open("a", buffering=1) as file:
+        for part in (started[:30], started[30:]):
+            assert list(ledger.spans) == []
+            file.write(part)
+            file.flush()
+            ledger.read()
+    assert [span.name for span in ledger.spans.values()] == ["s"]
+
+
 BEHAVIOUR = """
 handlers = [signal.getsignal(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGCHLD")]
 client = get_client()

@@ -1,9 +1,11 @@
 """Applications in subprocesses, and their observations in the test."""
 
 import re
+import select
 import signal
 import sys
 import threading
+import time
 import urllib.request
 
 import pytest
@@ -420,12 +422,15 @@ def test_environment(langfuse_process, script, monkeypatch, tmp_path):
     names = [
         "LANGFUSE_BASE_URL", "LANGFUSE_HOST", "LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "KEPT", "GONE", "MINE", "LISTEN",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "KEPT", "GONE", "MINE", "LISTEN",
     ]  # fmt: skip
     body = f"import os\nfor name in {names!r}: print(name, os.environ.get(name), sep='=')"
-    app = langfuse_process.start(
-        "-c", body, env={"LANGFUSE_PUBLIC_KEY": "pk-own", "GONE": None, "MINE": tmp_path, "LISTEN": "x:{port}"}
-    )  # fmt: skip
+    env = {
+        "LANGFUSE_PUBLIC_KEY": "pk-own", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x=1",
+        "GONE": None, "MINE": tmp_path, "LISTEN": "x:{port}",
+    }  # fmt: skip
+    app = langfuse_process.start("-c", body, env=env)
     assert app.wait() == 0
     found = dict(line.split("=", 1) for line in app.output.splitlines())
     base = found["LANGFUSE_BASE_URL"]
@@ -434,6 +439,7 @@ def test_environment(langfuse_process, script, monkeypatch, tmp_path):
     assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"{base}/api/public/otel"
     assert found["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] == f"{base}/api/public/otel/v1/traces"
     assert found["OTEL_EXPORTER_OTLP_HEADERS"].startswith("Authorization=Basic%20")
+    assert found["OTEL_EXPORTER_OTLP_TRACES_HEADERS"] == "x=1"
     assert found["LANGFUSE_PUBLIC_KEY"] == "pk-own"
     assert found["LANGFUSE_SECRET_KEY"].startswith("sk-")
     assert (found["KEPT"], found["GONE"], found["MINE"]) == ("kept", "None", str(tmp_path))
@@ -494,6 +500,22 @@ def test_lines_are_seen_when_they_are_printed(langfuse_process):
     app.kill()
     app.wait()
     assert app.output == "up\n"
+
+
+def test_output_is_complete_once_the_process_has_exited(langfuse_process, monkeypatch):
+    """Even if the thread that reads it is slow."""
+
+    def slow(*args, select=select.select):
+        ready = select(*args)
+        if threading.current_thread().name.startswith("langfuse-process-"):
+            time.sleep(0.2)
+        return ready
+
+    monkeypatch.setattr(select, "select", slow)
+    app = langfuse_process.start("-c", "print('done')")
+    while app.returncode is None:
+        time.sleep(0.001)
+    assert app.output == "done\n"
 
 
 def test_very_much_output_is_kept_within_bounds(langfuse_process):
