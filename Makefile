@@ -12,7 +12,7 @@ SOAK_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format matrix soak bench docs build clean
+.PHONY: help setup demo test quick lint format matrix soak bench docs build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -49,6 +49,9 @@ demo: $(STAMP) ## run the example applications' tests with their traces captured
 test: $(STAMP) ## run all tests
 	@# Three on two cores: many tests wait for a process, a signal or a timeout.
 	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+
+quick: $(STAMP) ## run the tests that need no server, process or wheel: under a minute
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
 
 lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
 	@status=0; \

@@ -28,8 +28,8 @@ from packaging.requirements import Requirement
 
 import pytest_langfuse
 
-#: Times the start-up of pytest without the plugin.
-LIMIT = 1.03
+#: Times the processor time of pytest without the plugin. The wall clock of a busy machine says little.
+LIMIT = 1.02
 
 _IMPORTS = "import langfuse\n"
 _BUILDS = (
@@ -159,13 +159,13 @@ def measure(runs: int) -> Table:
         wall, cpu = (statistics.median(values) for values in (one.wall, one.cpu))
         ratios = (wall / statistics.median(bare.wall), cpu / statistics.median(bare.cpu))
         table.rows.append((one.label, spread(one.wall, 0), f"{ratios[0]:.3f}", spread(one.cpu, 0), f"{ratios[1]:.3f}"))
-    table.require("start-up with the plugin installed and unused, x pytest without it", _ratio(environments), LIMIT, 3)
+    table.require("CPU of a start-up with the plugin unused, x pytest alone", _ratio(environments), LIMIT, 3)
     return table
 
 
 def _ratio(environments: list[Environment]) -> float:
     bare, ours = environments[:2]
-    return statistics.median(ours.wall) / statistics.median(bare.wall)
+    return statistics.median(ours.cpu) / statistics.median(bare.cpu)
 
 
 def main() -> int:

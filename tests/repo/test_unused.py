@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
-HEAVY = ("langfuse", "opentelemetry", "httpx", "respx", "freezegun", "pydantic", "google.protobuf", "asyncio")
+HEAVY = ["langfuse", "opentelemetry", "httpx", "respx", "freezegun", "pydantic", "google.protobuf"]
+if sys.version_info < (3, 14):
+    # Since then pdb imports it, and pytest imports pdb.
+    HEAVY.append("asyncio")
 RUN = f"""
 import json, sys
 import pytest
