@@ -1,4 +1,4 @@
-"""The capture of one pytest run: a plugin object that hooks the SDK when it is needed and begins and ends tests."""
+"""The capture of one pytest run: a plugin object that hooks the SDK when needed, and begins and ends tests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def requests_capture(item: pytest.Item) -> bool:
 
 
 class _Started(NamedTuple):
-    """What there is once the SDK is hooked."""
+    """The parts that exist once the SDK is hooked."""
 
     recorder: Recorder
     stand_in: StandIn

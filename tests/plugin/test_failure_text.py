@@ -1,4 +1,4 @@
-"""What a failing assertion prints, to the letter."""
+"""The text of a failing assertion, to the letter."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the plain SDK does with spans while Langfuse fails, and that `assert_flushed` catches each loss.
+"""The plain SDK loses spans while Langfuse fails, and `assert_flushed` catches each loss.
 
 Each request that a test counts is one to the OTLP endpoint. docs/faults.md has the same, measured, for all faults.
 """

@@ -1,4 +1,4 @@
-"""Beside the plugins and the ways of running that real suites use."""
+"""The plugin beside other plugins, and in other ways of running tests."""
 
 import pytest
 from opentelemetry.sdk.trace import Tracer

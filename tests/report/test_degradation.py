@@ -1,4 +1,4 @@
-"""`pytest --langfuse-outage`: the whole suite while Langfuse fails, and the report of what got worse."""
+"""`pytest --langfuse-outage` runs the whole suite while Langfuse fails, and reports the tests that did worse."""
 
 import json
 from pathlib import Path
