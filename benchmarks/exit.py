@@ -1,4 +1,4 @@
-"""How long a process takes to end while Langfuse is down, and what it loses when it is told to end.
+"""The time that a process takes to exit while Langfuse is down, and the spans that it loses on a signal.
 
 1,000 observations that nothing has sent yet, then the end of the main module, timed from there to the end of the
 process. With a spool, what could not be sent is in a file for the next start; without, it is counted. For the signals,
@@ -77,7 +77,7 @@ def exits(rounds: int) -> Table:
 
 
 def told_to_end() -> Table:
-    """What arrives when a process is told to end."""
+    """Measure what arrives after a signal to the process."""
     table = Table(
         "Told to end",
         "Of 10 observations that wait, how many arrive. The status is the process's.",

@@ -1,4 +1,4 @@
-"""What the middleware costs a request, beside the same observation made by hand in the handler.
+"""The cost of the middleware for a request, beside the same observation made by hand in the handler.
 
 One FastAPI and one WSGI application, driven in process, without sockets; Langfuse is healthy, on loopback, in a process
 of its own. By hand means what a careful developer writes: `start_as_current_observation` with name, input and metadata,

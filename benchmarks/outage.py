@@ -1,6 +1,6 @@
-"""What an application notices of an outage of Langfuse, and what is left of its spans, beside the plain SDK.
+"""The effect of an outage of Langfuse on an application and on its spans, beside the plain SDK.
 
-Each outage has a server of its own, and each figure a process of its own. A call is an observation with a nested one.
+Each outage has another server, and each figure another process. A call is an observation with a nested one.
 The 99th percentile of single calls depends on what else the machine does, so each process runs beside another one
 whose Langfuse is healthy, and is compared with that; the calls of all rounds are taken together. The long outage makes
 observations at a steady rate; the server recovers at its end, and the process then has the time to send what is left.

@@ -1,6 +1,6 @@
-"""What the production pipeline costs and carries, beside the plain SDK with the same settings.
+"""The cost and the throughput of the production pipeline, beside the plain SDK with the same settings.
 
-A healthy Langfuse on loopback in a process of its own. Cost is the time of the whole process per observation, of the
+A healthy Langfuse on loopback in another process. Cost is the time of the whole process per observation, of the
 processor and of the clock, creating, encoding, compressing and sending included, with a queue in which none is lost;
 throughput is from the exporter's `export` until the server has the spans. In the tight loop, 20,000 observations are
 made as fast as they can be, and the process ends.

@@ -1,1 +1,1 @@
-"""What the benchmarks of production tracing run, in processes of their own."""
+"""The processes that the benchmarks of production tracing run."""

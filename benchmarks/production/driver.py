@@ -1,4 +1,4 @@
-"""One application in a process of its own, traced by the plain SDK or by `init_tracing`; prints what it measured.
+"""One application in its own process, traced by the plain SDK or by `init_tracing`; prints what it measured.
 
 `python driver.py plain|ours SCENARIO URL [JSON of options]`.
 """
@@ -41,7 +41,7 @@ def build(way: str, url: str, **ours: Any) -> Any:
 
 
 def pipeline() -> Any:
-    """What is behind the client of `init_tracing`."""
+    """Return the pipeline of the client of `init_tracing`."""
     from pytest_langfuse.tracing import singleton as singleton_module
 
     installed: Any = singleton_module.singleton.installation
@@ -109,7 +109,7 @@ def throughput(client: Any, way: str, *, spans: int = 10_000, payload: int = 200
 
 
 def calls(client: Any, _way: str, *, count: int = 3000, pause: float = 0.0005) -> Readings:
-    """How long a call of the application takes: an observation with a nested one, as a request would make them."""
+    """Measure a call of the application: an observation with a nested one, as a request would make them."""
     taken = []
     for _ in range(count):
         started = time.perf_counter()

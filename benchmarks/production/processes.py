@@ -1,4 +1,4 @@
-"""Run a driver against a server, each in a process of its own."""
+"""Run a driver against a server, each in its own process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Langfuse:
         self._call(f"/__mode/{name}")
 
     def counts(self) -> dict[str, int]:
-        """What it accepted."""
+        """Return what it accepted."""
         counts: dict[str, int] = self._call("/__counts")
         return counts
 
@@ -41,7 +41,7 @@ class Langfuse:
 
 @contextmanager
 def langfuse(mode: str = "ok") -> Iterator[Langfuse]:
-    """A server of its own."""
+    """Start a server for the block."""
     command = [sys.executable, str(HERE / "server.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""A Langfuse for benchmarks, in a process of its own: fast, counts what it got, and fails as it is told.
+"""A Langfuse for benchmarks, in its own process: it is fast, counts what it got, and fails on request.
 
 `python server.py` prints its address. `POST /__mode/NAME` changes how it answers, `GET /__counts` says what it
 accepted.
