@@ -68,14 +68,14 @@ class Spool:
         found, self._found = self._found, 0
         yield found
         for path in files_of(self._base):
-            if path != self._path and path.exists():
+            if path != self._path:
                 yield self._move_from(path)
 
     def _move_from(self, path: Path) -> int:
         """Move what is in a file that nobody owns; return how many spans that were, also if some can't be moved."""
         spans = 0
         try:
-            if (lock := FileLock.acquire(lock_of(path))) is None:
+            if not path.exists() or (lock := FileLock.acquire(lock_of(path))) is None:
                 return 0
             try:
                 for moved in self._moved(path):

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -253,7 +254,7 @@ def test_what_is_left_is_found_by_the_next(tmp_path):
     first.close()
     second = spool(tmp_path / "s")
 
-    assert (list(second.recover()), content(second)) == ([2], ["1", "2"])
+    assert (sum(second.recover()), content(second)) == (2, ["1", "2"])
     second.close()
 
 
@@ -266,7 +267,7 @@ def test_two_at_once_have_a_file_each_and_the_next_start_gets_both(tmp_path):
     two.close()
     third = spool(tmp_path / "s")
 
-    assert list(third.recover()) == [1, 1]
+    assert [spans for spans in third.recover() if spans] == [1, 1]
     assert sorted(content(third)) == ["1", "2"]
     third.close()
 
@@ -281,6 +282,36 @@ def test_what_another_process_left_is_taken_over_by_one_only(tmp_path):
     assert sorted(content(alive) + content(late)) == [str(number) for number in range(5)]
     alive.close()
     late.close()
+
+
+def test_a_file_that_can_not_be_taken_over_is_reported_and_the_others_are(tmp_path, monkeypatch, caplog):
+    spools = [spool(tmp_path / "s") for _ in range(4)]
+    for number, one in enumerate(spools):
+        one.put(body(number))
+        one.close()
+    fresh = spool(tmp_path / "s")
+    exists = Path.exists
+
+    def denied(path):
+        if path.name == "s.1":
+            raise PermissionError("denied")
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", denied)
+    insert = fresh._insert
+
+    def full(part, size):
+        if names([part]) == ["2"]:
+            raise sqlite3.OperationalError("database or disk is full")
+        insert(part, size)
+
+    monkeypatch.setattr(fresh, "_insert", full)
+
+    assert sum(fresh.recover()) == 2
+    assert content(fresh) == ["0", "3"]
+    assert "denied" in caplog.text
+    assert "disk is full" in caplog.text
+    fresh.close()
 
 
 CHILD = """
