@@ -100,6 +100,15 @@ def test_the_latest_outage_comes_first_and_every_schedule_counts(server: Langfus
     assert (outer.attempts, outer.refused, inner.attempts, inner.refused) == (5, 2, 5, 2)
 
 
+def test_of_two_outages_that_are_due_the_latest_strikes(server: LangfuseServer, client: httpx.Client) -> None:
+    with (
+        Outage.of("http_500", after=1).apply(server) as outer,
+        Outage.of("http_503", times=2).apply(server) as inner,
+    ):
+        assert statuses(client, 4) == [503, 503, 500, 500]
+    assert (outer.attempts, outer.refused, inner.attempts, inner.refused) == (4, 2, 4, 2)
+
+
 def test_several_faults_in_one_outage(server: LangfuseServer, client: httpx.Client) -> None:
     with Outage.of("http_500", "http_503", after=1).apply(server) as outage:
         assert outage.name == "http_500+http_503"

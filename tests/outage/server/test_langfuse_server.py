@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from pytest_langfuse import Observations
 from pytest_langfuse.outage.server import LangfuseServer
+from pytest_langfuse.standin.http import request_reader
 from pytest_langfuse.standin.http.listener import ClosedPort
 from pytest_langfuse.standin.received_source import ReceivedSource
 from pytest_langfuse.standin.stand_in import StandIn
@@ -209,6 +210,28 @@ def test_odd_requests(server: LangfuseServer, data: bytes, status: int) -> None:
     answer = raw(server, data)
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"onnection: close" in answer
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [
+        b"Content-Length: 101\r\n\r\n" + b"x" * 101,
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"32\r\n" + b"x" * 50 + b"\r\n33\r\n" + b"x" * 51 + b"\r\n0\r\n\r\n",
+    ],
+)
+def test_a_body_above_the_limit(server: LangfuseServer, framed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"POST /api/public/scores HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    monkeypatch.setattr(request_reader, "MAX_BODY", 101)
+    assert raw(server, head + framed).startswith(b"HTTP/1.1 400 ")  # taken, and refused for what is in it
+    monkeypatch.setattr(request_reader, "MAX_BODY", 100)
+    assert raw(server, head + framed).startswith(b"HTTP/1.1 413 ")
+    assert len(server.arrivals) == 1
+
+
+@pytest.mark.parametrize("framed", [b"Content-Length: 10\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc"])
+def test_a_client_that_goes_away_within_a_body_gets_no_answer(server: LangfuseServer, framed: bytes) -> None:
+    assert raw(server, b"POST /api/public/scores HTTP/1.1\r\nHost: x\r\n" + framed) == b""
+    assert server.arrivals == []
 
 
 @given(st.binary(max_size=300))
