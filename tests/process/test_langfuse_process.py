@@ -3,6 +3,7 @@
 import re
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from opentelemetry import propagate
 
 from pytest_langfuse import TreeMismatch
 from pytest_langfuse.process.exceptions import LedgerMissing, ProcessFailed, ProcessTimeout
+from pytest_langfuse.process.readiness import why_not_ready
 from pytest_langfuse.standin.paths import matches
 
 SERVER = """
@@ -555,6 +557,22 @@ def test_waiting_too_long(langfuse_process):
     assert app.returncode is None
 
 
+@pytest.mark.parametrize(("status", "why"), [(200, None), (302, None), (404, None), (500, "status 500")])
+def test_a_server_is_ready_below_status_500(status, why):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert why_not_ready(f"http://127.0.0.1:{listener.getsockname()[1]}/", 2.0) == why
+        thread.join()
+
+
 @pytest.mark.parametrize("url", ["127.0.0.1:80", "ftp://127.0.0.1/", "http:///"])
 def test_a_url_that_cannot_be_requested(langfuse_process, url):
     app = langfuse_process.start("-c", "import time; time.sleep(60)")
@@ -574,6 +592,15 @@ def test_signals(langfuse_process, script):
     app.interrupt()
     app.terminate()
     app.kill()
+
+
+def test_a_process_that_still_runs_at_the_end_gets_sigterm_first(langfuse_process, script):
+    app = langfuse_process.start(
+        script("signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit(7))); ready(); time.sleep(60)")
+    )
+    app.wait_for_output("ready")
+    langfuse_process.close()
+    assert (app.returncode, app.output) == (7, "ready\nbye\n")
 
 
 def test_sigint_that_is_ignored_here_is_not_ignored_there(langfuse_process):
