@@ -1,4 +1,4 @@
-"""Where a test waits for Langfuse: its threads' stacks, sampled while it runs."""
+"""Stack samples that show where a test waits for Langfuse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIBRARIES = tuple({str(Path(sysconfig.get_path(name))) for name in ("stdlib", "
 
 
 class Wait(NamedTuple):
-    """A line of the app that waited. `call` is what it called of Langfuse, `seconds` is how long, about."""
+    """A line of the app that waited: `call` is the function of Langfuse that it called, `seconds` about how long."""
 
     path: str
     line: int
@@ -34,7 +34,7 @@ class Wait(NamedTuple):
 
 
 class BlockingSampler:
-    """Samples all threads inside a `with` block. The threads of the SDK itself don't count: nobody waits for them."""
+    """Samples all threads inside a `with` block, except those of the SDK itself, for which nobody waits."""
 
     def __init__(self) -> None:
         self._seen: Counter[tuple[str, int, str, str]] = Counter()
@@ -50,7 +50,7 @@ class BlockingSampler:
         self._thread.join()
 
     def longest(self) -> Wait | None:
-        """The line at which most time was spent, if any was."""
+        """Return the line at which the most time was spent; `None` if none waited."""
         if not self._seen:
             return None
         ((path, line, function, call), count) = self._seen.most_common(1)[0]
@@ -65,7 +65,7 @@ class BlockingSampler:
 
 
 def _waiting(frame: FrameType) -> tuple[str, int, str, str] | None:
-    """The app's line below which Langfuse is entered; `None` if the thread is elsewhere."""
+    """Return the app's line that called into Langfuse; `None` if the thread is not in Langfuse."""
     call: str | None = None
     for below in _outwards(frame):
         module = below.f_globals.get("__name__", "")

@@ -1,4 +1,4 @@
-"""Clients that were built before a capture began, and with which arguments.
+"""Clients that were built before capture started, and their arguments.
 
 A client that is built without keys is disabled for good. Where a test module builds its client at import, and a
 fixture alone asks for capture, that happens before anything of ours is imported; so the constructor is watched from
@@ -33,7 +33,7 @@ class EarlyClients(MetaPathFinder):
             sys.meta_path.insert(0, self)
 
     def stop(self) -> None:
-        """Leave no trace."""
+        """Stop watching, and restore what was replaced."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         if self._undo is not None:

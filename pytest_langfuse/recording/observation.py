@@ -1,4 +1,4 @@
-"""What Langfuse shows of one span: the server's view, not raw attributes."""
+"""One span as Langfuse shows it: the server's view, not raw attributes."""
 
 from __future__ import annotations
 

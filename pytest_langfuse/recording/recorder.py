@@ -1,4 +1,4 @@
-"""Which test a span belongs to, and what became of it.
+"""The recorder: attributes spans to tests, and follows each to its export.
 
 The hooks in `sdk.py` tell `Recorder` what the SDK does with every span of the process. It keeps one `LiveSource` per
 test. It knows neither pytest nor the SDK's internals.
@@ -50,7 +50,7 @@ class Recorder:
         self.outside = LiveSource(self, "outside of tests")
         self.current: LiveSource | None = self.outside if everything else None
         self._lock = threading.Lock()
-        # By (trace id, span id): copies of one span reach the exporter, so identity does not do.
+        # By (trace id, span id): copies of one span reach the exporter, so identity is not enough.
         self._spans: dict[SpanKey, RecordedSpan] = {}
         # Spans that had not ended when their test did; small on purpose, a suite may leave thousands of them.
         self._orphans: dict[SpanKey, str] = {}
@@ -68,12 +68,12 @@ class Recorder:
         return source
 
     def end(self, source: LiveSource) -> None:
-        """Close `source`: later spans are not its own, and what has not ended is remembered by name only."""
+        """Close `source`: it takes no more spans, and of spans that still run only the keys are remembered."""
         if source.closed:
             return
         self.flush()
         if source.sent_for_real:
-            # Scores that are tried again and again after an outage are not waited for.
+            # Scores may be retried for long after an outage; they are not waited for.
             self.disowned_traces.update(f"{recorded.key[0]:032x}" for recorded in source.spans)
         else:
             self.flush_scores()
@@ -93,7 +93,7 @@ class Recorder:
             self._forget_outside()
 
     def _forget_outside(self) -> None:
-        """Spans that start between tests must not pile up over a long session: keep those that still run."""
+        """Forget spans that started between tests, except those that still run: a session may be long."""
         with self._lock:
             kept = [recorded for recorded in self.outside.spans if recorded.is_running]
             for recorded in self.outside.spans:
@@ -104,7 +104,7 @@ class Recorder:
 
     @contextmanager
     def sent_for_real(self, accepted: Callable[[], Collection[SpanKey]]) -> Iterator[None]:
-        """Inside the block, what counts as delivered is what a receiver has `accepted`."""
+        """Count as delivered, inside the block, what a receiver has `accepted`."""
         self.accepted = accepted
         if self.current is not None:
             self.current.sent_for_real = True
@@ -114,13 +114,13 @@ class Recorder:
             self.accepted = None
 
     def totals(self) -> dict[str, int]:
-        """Observations exported, tests that made any, and observations that never ended, over the whole session."""
+        """Return how many observations the session exported, how many tests made any, and how many never ended."""
         return {"observations": self._observations, "tests": self._tests, "never_ended": self._never_ended}
 
     # -- told by the hooks -------------------------------------------------------------------------------------
 
     def started(self, name: str, span: Span) -> None:
-        """A tracer made `span`; a span that records nothing was sampled out."""
+        """Take note that a tracer made `span`; a span that records nothing was sampled out."""
         source = self.current
         if source is None:
             return
@@ -130,25 +130,25 @@ class Recorder:
         source.spans.append(recorded)
 
     def queued(self, span: ReadableSpan) -> None:
-        """A Langfuse span processor took the ended span for export."""
+        """Take note that a Langfuse span processor took the ended span for export."""
         recorded = self._ended(span)
         if recorded is not None:
             recorded.queued += 1
 
     def rejected(self, span: ReadableSpan, rejection: Rejection) -> None:
-        """A Langfuse span processor did not take the ended span."""
+        """Take note that a Langfuse span processor did not take the ended span."""
         recorded = self._ended(span)
         if recorded is not None:
             recorded.rejection = rejection
 
     def left_to(self, exporter: str, span: ReadableSpan) -> None:
-        """Another exporter of the process (not Langfuse's) got the ended span."""
+        """Take note that another exporter of the process (not Langfuse's) got the ended span."""
         context = span.context
         if context is not None and (recorded := self._spans.get((context.trace_id, context.span_id))) is not None:
             recorded.other_exports.append((exporter, span))
 
     def exported(self, exporter: str, spans: Sequence[ReadableSpan], *, delivered: bool) -> list[ReadableSpan]:
-        """Langfuse's exporter got `spans`, after filter and mask. Returns those that are not ours to keep."""
+        """Take note that Langfuse's exporter got `spans`, masked already. Return those that are not ours to keep."""
         foreign: list[ReadableSpan] = []
         for span in spans:
             context = span.context
@@ -188,7 +188,7 @@ class Recorder:
 
     @property
     def active(self) -> bool:
-        """Whether what is sent now is to be kept on this machine."""
+        """Whether requests that are sent now stay on this machine."""
         return self.everything or self.current is not None
 
 

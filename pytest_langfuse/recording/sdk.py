@@ -1,7 +1,7 @@
 """The hooks into the Langfuse and OpenTelemetry SDKs: the only file of the harness with their private names.
 
 Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.36.0 and 1.45.1. `tests/recording/test_sdk_names.py` fails
-with a sentence of its own for each name that a later release drops.
+for each name that a later release drops, with a sentence that says which.
 
 The application is not changed: classes are hooked, so it does not matter when, where or with which arguments a client
 is built. What is hooked:
@@ -9,7 +9,7 @@ is built. What is hooked:
 - `Tracer.start_span`: every span of the process, whatever its provider, and those that the sampler turned down;
 - `LangfuseSpanProcessor.on_end`, `BatchSpanProcessor.on_end`, `SimpleSpanProcessor.on_end`: whether Langfuse took the
   span or its filter did not, and which other exporters got it;
-- `OTLPSpanExporter.export`: the last place before the wire, behind filter and mask, where a batch is kept instead;
+- `OTLPSpanExporter.export`: the last place before the wire, after filter and mask; batches are kept here instead;
 - `LangfuseResourceManager._initialize_instance` and `AsyncLangfuseAPI`: the HTTP clients of the REST API.
 """
 
@@ -70,7 +70,7 @@ class Hooks:
 
     @property
     def recorder(self) -> Recorder | None:
-        """The recorder that spans are told to: the innermost one."""
+        """The recorder that is told of spans: the innermost one."""
         return self.recorders[-1] if self.recorders else None
 
     # -- install -----------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class Hooks:
             self._adopt(manager)
 
     def uninstall(self) -> None:
-        """Take every hook out again."""
+        """Remove every hook."""
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
@@ -111,7 +111,7 @@ class Hooks:
         self._undo.append(lambda: setattr(owner, name, original))
 
     def _adopt(self, manager: LangfuseResourceManager) -> None:
-        """Take over a client that was built before the hooks were there."""
+        """Hook a client that was built before the hooks were installed."""
         self.managers.add(manager)
         active = getattr(manager.tracer_provider, "_active_span_processor", None)
         for processor in getattr(active, "_span_processors", ()):
@@ -134,7 +134,7 @@ class Hooks:
             self._tee(exporter)
 
     def _tee(self, exporter: SpanExporter) -> None:
-        """Watch an exporter of the app's own: it goes on exporting, and stays the object that the app holds."""
+        """Watch an exporter that the app built: it keeps exporting, and stays the object that the app holds."""
         if exporter in self._teed:
             return
         original = exporter.export
@@ -232,12 +232,12 @@ class Hooks:
         return SpanExportResult.SUCCESS
 
     def _is_for_langfuse(self, exporter: OTLPSpanExporter) -> bool:
-        """Whether an exporter that the app built itself sends to Langfuse."""
+        """Return whether an exporter that the app built itself sends to Langfuse."""
         _args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
         return "/api/public/otel" in str(kwargs.get("endpoint", ""))
 
     def _forwarded(self, exporter: OTLPSpanExporter, forwarder: LoopbackForwarder) -> OTLPSpanExporter:
-        """A twin of the app's exporter, with its timeout and headers, that sends to the server of the test."""
+        """Return a twin of the app's exporter, with its timeout and headers, that sends to the server of the test."""
         twin = self._forwarding.get(exporter)
         if twin is None:
             args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
@@ -281,7 +281,7 @@ class Hooks:
     # -- for the recorder --------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Export what Langfuse's span processors hold; costs nothing when nothing ended since the last time."""
+        """Export what Langfuse's span processors hold. Costs nothing if no span has ended since the last call."""
         if not self._pending:
             return
         with self._flush_lock:
@@ -290,19 +290,19 @@ class Hooks:
                 processor.force_flush()
 
     def flush_scores(self) -> None:
-        """Wait until scores and media uploads that wait in a queue were sent."""
+        """Wait until all queued scores and media uploads have been sent."""
         for manager in list(self.managers):
             if _waiting(manager) and _consumed(manager):
                 manager.flush()
 
     def enable(self, clients: Mapping[Any, Mapping[str, Any]]) -> None:
-        """Build clients again, in place, that are disabled for want of keys which are there by now."""
+        """Rebuild, in place, clients that were disabled because keys were missing that are set now."""
         for client, arguments in list(clients.items()):
             if client._resources is None:
                 client.__init__(**arguments)
 
     def revive(self) -> None:
-        """Undo what a test's `shutdown()` did to clients that live on, so that the next test starts like the first.
+        """Undo what a test's `shutdown()` did to clients that outlive it, so that the next test starts like the first.
 
         An app that shuts its client down with every TestClient lifespan would otherwise lose the scores (and, after
         `TracerProvider.shutdown()`, the spans) of all later tests.
@@ -346,15 +346,15 @@ def _rejection(processor: LangfuseSpanProcessor, span: ReadableSpan) -> Rejectio
         return Rejection("other_project", f"it belongs to the project of {project}")
     if processor._should_export_span is is_default_export_span:
         return Rejection("filtered", "default span filter")
-    return Rejection("filtered", "should_export_span said no or raised")
+    return Rejection("filtered", "should_export_span returned False or raised")
 
 
 @contextmanager
 def fresh_globals() -> Iterator[None]:
-    """Langfuse's and OpenTelemetry's globals as on a fresh interpreter; restored afterwards.
+    """Reset Langfuse's and OpenTelemetry's globals to a fresh interpreter's inside the block; restore them afterwards.
 
-    Clients, providers and processors that were made inside are shut down, so that no thread, no processor and no
-    atexit handler stays behind.
+    Clients, providers and processors that were made inside are shut down, so that no thread, processor or atexit
+    handler remains.
     """
     with _restored_globals():
         LangfuseResourceManager._instances.clear()
@@ -397,7 +397,7 @@ def _waiting(manager: LangfuseResourceManager) -> bool:
 
 
 def _consumed(manager: LangfuseResourceManager) -> bool:
-    """Whether a thread empties the score queue; without one, `flush` waits for ever (langfuse-python pull 1799)."""
+    """Return whether a thread empties the score queue; without one, `flush` hangs (langfuse-python pull 1799)."""
     return any(consumer.is_alive() for name in _CONSUMERS for consumer in getattr(manager, name, ()))
 
 
@@ -428,7 +428,7 @@ def _close(manager: LangfuseResourceManager) -> None:
 
 @contextmanager
 def answered_by(handler: Callable[[httpx.Request], httpx.Response | None] | None) -> Iterator[None]:
-    """REST calls of captured clients go to `handler` inside the block."""
+    """Send REST calls of captured clients to `handler` inside the block."""
     previous, hooks.handlers.base = hooks.handlers.base, handler
     try:
         yield
@@ -438,7 +438,7 @@ def answered_by(handler: Callable[[httpx.Request], httpx.Response | None] | None
 
 @contextmanager
 def asked_first(handler: Callable[[httpx.Request], httpx.Response | None] | None) -> Iterator[None]:
-    """`handler` is asked before all others, whoever they are; what it doesn't answer it hands on to `base_handler`."""
+    """Ask `handler` first inside the block. It passes on to `base_handler()` what it does not answer."""
     previous, hooks.handlers.front = hooks.handlers.front, handler
     try:
         yield
@@ -447,7 +447,7 @@ def asked_first(handler: Callable[[httpx.Request], httpx.Response | None] | None
 
 
 def base_handler() -> Callable[[httpx.Request], httpx.Response | None] | None:
-    """Who answers where `asked_first` does not: the stand-in, over a socket during an outage test."""
+    """Return the handler below `asked_first`: the stand-in, over a socket during an outage test."""
     return hooks.handlers.base
 
 
@@ -455,7 +455,7 @@ def base_handler() -> Callable[[httpx.Request], httpx.Response | None] | None:
 def hooked(recorder: Recorder, handler: Callable[[httpx.Request], httpx.Response]) -> Iterator[None]:
     """Tell `recorder` of every span and let `handler` answer REST calls, inside the block.
 
-    Stacks: a pytester run inside a captured test gets globals of its own, and gives the outer ones back.
+    Can be nested: a pytester run inside a captured test gets fresh globals, and the outer ones are restored after it.
     """
     with ExitStack() as stack:
         nested = bool(hooks.recorders)

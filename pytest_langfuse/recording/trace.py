@@ -19,7 +19,7 @@ class Trace:
     """One trace as Langfuse shows it.
 
     `usage` and `cost` are sums over the observations; `total_cost` is the sum of their totals, in USD, and `None`
-    where one of them is no number. `observations` are in the order in which they started, `roots` those among them
+    if one of them is not a number. `observations` are in the order in which they started, `roots` those among them
     whose parent is not.
     """
 
@@ -118,7 +118,7 @@ def _trace(trace_id: str, members: list[Observation]) -> Trace:
 
 
 def _ingested(observation: Observation) -> float:
-    """Spans are sent, hence ingested, in the order in which they end."""
+    """Return the rank of ingestion: spans are sent, and so ingested, in the order in which they end."""
     end = observation.record.end_ns
     return math.inf if end is None else end
 
@@ -133,7 +133,7 @@ def _add(total: dict[str, Any], details: dict[str, Any]) -> None:
 
 
 def _number(value: Any) -> float:
-    """Cost details are stored as they came: a number, its text, or a text that is none."""
+    """Return the number in a cost detail, which is stored as it came: a number, its text, or another text (NaN)."""
     if value is None:
         return 0
     try:

@@ -21,7 +21,7 @@ _STATUS: Final[Mapping[int, Literal["UNSET", "OK", "ERROR"]]] = {1: "OK", 2: "ER
 
 
 def records_from_protobuf(data: bytes) -> list[SpanRecord]:
-    """The spans of a serialized `ExportTraceServiceRequest`; `DecodeError` when it is none."""
+    """Return the spans of a serialized `ExportTraceServiceRequest`. Raises `DecodeError` if it is not one."""
     try:
         request = ExportTraceServiceRequest.FromString(data)
     except ProtobufError:

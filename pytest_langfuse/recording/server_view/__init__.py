@@ -1,4 +1,4 @@
-"""What Langfuse makes of a span: the rules of its ingestion and of its read side, in the server's order.
+"""The rules by which Langfuse turns a span into an observation, at ingestion and when it is read.
 
 Written after the Langfuse server of August 2026, for its `events` tables ("v4"). `docs/server-view.md` says in plain
 words what surprises.

@@ -94,7 +94,7 @@ def name(frameworks: Mapping[str, Any], span_name: str) -> str:  # noqa: PLR0911
 
 
 def environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
-    """The environment, normalised: lower case, no `langfuse` prefix, 40 characters, `default` when it is no name."""
+    """The environment, normalised: lower case, no `langfuse` prefix, 40 characters, `default` if not valid."""
     for key in _ENVIRONMENT_KEYS:
         for source in (attributes, resource):
             value = source.get(key)

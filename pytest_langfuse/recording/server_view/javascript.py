@@ -29,7 +29,7 @@ _INFINITY: Final = re.compile(r"[+-]?Infinity")
 
 
 def parse_json(text: str) -> Any:
-    """`JSON.parse`: integers beyond 2^53 are rounded. `ValueError` for what is no JSON, NaN and Infinity among it."""
+    """`JSON.parse`: integers beyond 2^53 are rounded. Raises `ValueError` if not JSON, as for NaN and Infinity."""
     return _decode(text, _LONG_DIGITS, _PLAIN, _ROUNDING)
 
 
@@ -129,7 +129,7 @@ def truthy(value: Any) -> bool:
 
 
 def to_number(value: Any) -> float:  # noqa: PLR0911 - one a kind of value
-    """`Number(value)`: NaN for what is no number."""
+    """`Number(value)`: NaN for anything but a number."""
     if value is None:
         return 0
     if isinstance(value, bool):

@@ -81,7 +81,7 @@ def _from_indexed(attributes: Mapping[str, Any], kept: dict[str, Any]) -> list[A
 
 
 def _definitions(value: Any, *, named: bool, every: bool) -> list[Any] | None:
-    """The tools in a list, or in its JSON text; `None` when it is no list of tools."""
+    """The tools in a list, or in its JSON text; `None` if it is not a list of tools."""
     entries = _parsed(value)
     if not isinstance(entries, list):
         return None

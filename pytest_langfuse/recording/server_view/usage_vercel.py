@@ -13,7 +13,7 @@ from pytest_langfuse.recording.server_view.javascript import parse_int, parse_js
 
 
 def vercel_usage(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Usage by kind, cached and reasoning tokens taken out of input and output; `None` when an attribute is no JSON."""
+    """Usage by kind, cached and reasoning tokens taken out of input and output; `None` if an attribute is not JSON."""
     try:
         details = _details(attributes)
         _add_provider_metadata(details, _parsed(attributes.get("ai.response.providerMetadata")))

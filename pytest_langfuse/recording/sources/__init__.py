@@ -1,1 +1,1 @@
-"""Where observations come from: a captured test, a file, an export body, Langfuse's API."""
+"""The sources of observations: a captured test, a file, an export body, Langfuse's API."""

@@ -1,4 +1,4 @@
-"""The observations of a test: its own, and those of other processes."""
+"""The observations of a test: those of this process, and those of other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one test recorded: a live `Source` for `langfuse_spans`."""
+"""The live `Source` of one test, for `langfuse_spans`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Counts(NamedTuple):
-    """What a recording holds, without building a single observation."""
+    """How much a source holds, counted without building observations."""
 
     observations: int
     unended: int
@@ -57,7 +57,7 @@ class LiveSource:
         self.spans: list[RecordedSpan] = []
         self.late_spans: list[tuple[str, RecordedSpan]] = []
         self.closed = False
-        #: Whether export was for real during this test.
+        #: Whether exports really left the process during this test.
         self.sent_for_real = False
         self._owner = owner
         self._changed = threading.Condition()
@@ -102,7 +102,7 @@ class LiveSource:
         return latest(score for score in sent if score.trace_id not in disowned)
 
     def wire(self) -> Iterable[WireBody]:
-        """What each exporter put on the wire: one body an exporter, masked as that exporter saw it."""
+        """Yield what each exporter put on the wire: one body per exporter, masked as that exporter saw it."""
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
         self._flush()
@@ -125,7 +125,7 @@ class LiveSource:
         return [*lost, *refused]
 
     def _made(self, recorded: RecordedSpan) -> bool:
-        """Whether the app made this observation for Langfuse: exported, or on its way while export is for real."""
+        """Return whether the span was exported, or waits for it while exports really leave the process."""
         return bool(recorded.exports) or (self._owner.accepted is not None and recorded.queued > 0)
 
     def clear(self) -> None:
@@ -147,27 +147,27 @@ class LiveSource:
     # -- for the recorder --------------------------------------------------------------------------------------
 
     def arrived(self) -> None:
-        """Wake those that `wait`."""
+        """Wake threads that `wait`."""
         with self._changed:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """No flush from now on: what the test made is settled."""
+        """Stop flushing: the test can add nothing more."""
         self._final_scores = [] if self.sent_for_real else self.scores()
         self.closed = True
 
     def counts(self) -> Counts:
-        """Exported and unended spans, counted without building observations."""
+        """Count exported and unended spans without building observations."""
         exported = sum(1 for recorded in self.spans if recorded.exports)
         unended = sum(1 for recorded in self.spans if recorded.is_running)
         return Counts(exported + self._remote, unended)
 
     def add_remote(self, source: Source) -> None:
-        """Count the observations that came from other processes, too."""
+        """Include the observations of other processes in `counts`."""
         self._remote = len(source.observations())
 
     def _flush(self) -> None:
-        # While it is exported for real, looking must not send: that would wait for a Langfuse which hangs.
+        # While exports really leave the process, reading must not flush: that would wait for a Langfuse that hangs.
         if not self.closed and self._owner.accepted is None:
             self._owner.flush()
 
@@ -204,5 +204,5 @@ def _not_accepted(recorded: RecordedSpan) -> str:
 
 
 def _sampled_out(name: str, trace_id: int, span_id: int) -> SpanRecord:
-    """A record that holds all that is known of a span which the sampler turned down: its name and its ids."""
+    """Return a record of a span that the sampler turned down. Only its name and ids are known."""
     return SpanRecord(trace_id=f"{trace_id:032x}", span_id=f"{span_id:016x}", parent_span_id=None, name=name)

@@ -1,4 +1,4 @@
-"""Where observations come from: a captured test, a stand-in server, a file. `expect` reads only this protocol."""
+"""The protocol of all sources of observations. `expect` knows nothing else of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observations that are all there from the start: from a file, an export body, the API, or a test."""
+"""The source of observations that are complete from the start: from a file, an export body, the API, or a test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_langfuse.recording.trace import link
 
 
 class StaticSource:
-    """A `Source` of given observations, which it links. All that came of them is what is given, too."""
+    """A `Source` of given observations, which it links, and of what else is given."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class StaticSource:
         return self._undelivered
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget everything."""
         self._observations = []
         self._unexported = self._late = self._scores = self._wire = self._undelivered = ()
 

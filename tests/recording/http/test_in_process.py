@@ -5,11 +5,13 @@ import socket
 import ssl
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 import respx
 
+import pytest_langfuse
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
 
 URL = "https://langfuse.invalid/api/public/health"
@@ -209,3 +211,11 @@ def test_a_client_that_is_dropped_is_gone() -> None:
     del client
     gc.collect()
     assert [reference() for reference in dropped] == [None, None]
+
+
+def test_no_other_file_of_the_harness_names_private_attributes_of_httpx():
+    private = ("._transport_for_url", "._mounts", '"_transport_for_url"', '"_mounts"', '"_transport"')
+    package = Path(pytest_langfuse.__file__).parent
+    files = [path for path in package.rglob("*.py") if "tracing" not in path.relative_to(package).parts]
+    naming = [path.name for path in files if any(name in path.read_text(encoding="utf-8") for name in private)]
+    assert naming == ["in_process.py"]
