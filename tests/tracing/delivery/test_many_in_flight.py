@@ -247,6 +247,26 @@ def test_stop_waits_for_what_is_in_flight(make):
     assert delivery.counts()["exported"] == 4
 
 
+def test_stop_waits_for_the_trial_of_a_half_open_breaker(make):
+    clock = [0.0]
+    delivery = make(failure_threshold=1, clock=lambda: clock[0])
+    delivery.put(*map(body, range(3)))
+    delivery.sent(3)
+    delivery.confirm(0, outcome=FAILED)
+    delivery.confirm(1, 2)
+    delivery.settled(exported=2, buffered=1)
+    clock[0] = 301
+    delivery.put(body(3))
+    delivery.sent(4)
+    delivery.sender.stop(10)
+    delivery.sent(4)
+    delivery.confirm(3)
+    delivery.sent(5)
+    delivery.confirm(4)
+    delivery.sender.join(10)
+    assert delivery.counts()["exported"] == 4
+
+
 def test_what_is_confirmed_after_the_deadline_leaves_the_spool(make, tmp_path):
     delivery = make(spool(tmp_path / "s"))
     delivery.put(*map(body, range(4)))
