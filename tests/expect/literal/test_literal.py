@@ -370,3 +370,9 @@ def test_placeholders_take_python_values_and_patterns():
 def test_a_literal_is_text():
     with pytest.raises(TypeError, match=r"^a tree literal must be a str, not NoneType$"):
         of([]).assert_tree(None)
+
+
+def test_a_line_fits_only_if_its_inherited_conditions_hold():
+    (line,) = parse("* user_id=u-1\nspan a").children
+    assert line.fits(observation("span", "a", user_id="u-1"))
+    assert not line.fits(observation("span", "a", user_id="u-2"))
