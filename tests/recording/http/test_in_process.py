@@ -219,3 +219,25 @@ def test_no_other_file_of_the_harness_names_private_attributes_of_httpx():
     files = [path for path in package.rglob("*.py") if "tracing" not in path.relative_to(package).parts]
     naming = [path.name for path in files if any(name in path.read_text(encoding="utf-8") for name in private)]
     assert naming == ["in_process.py"]
+
+
+class Counting(httpx.BaseTransport):
+    """A transport around another, as a breaker is."""
+
+    def __init__(self, inner: httpx.BaseTransport, seen: list[str]) -> None:
+        self.inner, self.seen = inner, seen
+
+    def around(self, inner: httpx.BaseTransport) -> httpx.BaseTransport:
+        return Counting(inner, self.seen)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.seen.append(request.url.path)
+        return self.inner.handle_request(request)
+
+
+def test_a_transport_that_wraps_another_keeps_working():
+    seen: list[str] = []
+    original = httpx.Client(transport=Counting(httpx.HTTPTransport(), seen))
+    twin = sync_client(original, timeout=None, headers=None, handlers=HandlerStack(lambda _: httpx.Response(204)))
+    assert twin.get("http://langfuse.invalid/api").status_code == 204
+    assert seen == ["/api"]

@@ -49,7 +49,10 @@ def test_a_mock_of_everything_does_not_see_it(
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", not_mocked)
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", not_mocked)
-    assert post(f"{server.url}{SCORES}", timeout=20, direct=True).json()["id"]
+    response = post(f"{server.url}{SCORES}", timeout=20, direct=True)
+    assert response.json()["id"]
+    # Its connection is closed.
+    assert "network_stream" not in response.extensions
     assert len(server.stand_in.scores) == 1
     assert respx_mock.calls.call_count == 0
 
