@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.active_faults import ActiveFaults
 from pytest_langfuse.recording.recorded_span import SpanKey
 from pytest_langfuse.recording.sources.score import Score
@@ -26,6 +27,7 @@ else:
     SpansT = TypeVar("SpansT")
 
 
+@exported_by("pytest_langfuse")
 class LangfuseServer(HttpServer, Generic[SpansT]):
     """A Langfuse on loopback: `with LangfuseServer() as server: ... server.url`.
 
