@@ -113,7 +113,7 @@ def test_a_dataset_and_an_experiment_on_it(langfuse: Langfuse, stand_in: StandIn
     for number in range(60):
         langfuse.create_dataset_item(dataset_name="qa/small", input={"n": number}, expected_output=number % 2)
     dataset = langfuse.get_dataset("qa/small")
-    assert [item.input["n"] for item in dataset.items] == list(range(60))  # two pages
+    assert [item.input["n"] for item in dataset.items] == list(range(59, -1, -1))  # two pages
 
     def task(*, item: object, **_: object) -> int:
         return item.input["n"] % 2

@@ -140,26 +140,6 @@ class ApiCall:
             raise invalid_data(Issue((name,), message, "invalid_type"))
         return value
 
-    def page(self, records: list[dict[str, Any]]) -> httpx.Response:
-        """Return the page of `records` that `page` and `limit` of the query ask for."""
-        page, limit = self._count("page", 1), self._count("limit", 50)
-        start = (page - 1) * limit
-        meta = {
-            "page": page,
-            "limit": limit,
-            "totalItems": len(records),
-            "totalPages": -(-len(records) // limit),
-        }
-        return httpx.Response(200, json={"data": records[start : start + limit], "meta": meta})
-
-    def _count(self, name: str, default: int) -> int:
-        text = self.query.get(name)
-        if text is None or text == "":
-            return default
-        if not text.isdigit() or int(text) == 0:
-            raise invalid_data(Issue((name,), "Invalid input: expected a positive number", "invalid_type"))
-        return int(text)
-
 
 def now() -> str:
     """Return the time in Langfuse's format."""

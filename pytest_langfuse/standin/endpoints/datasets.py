@@ -6,15 +6,19 @@ import hashlib
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from threading import RLock
 from typing import Any
 
 import httpx
 
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Issue, invalid_data, not_found, now
+from pytest_langfuse.standin.endpoints.dataset_items import DatasetItems
 from pytest_langfuse.standin.endpoints.project import PROJECT_ID
+from pytest_langfuse.standin.endpoints.query_values import not_one_of, page_of, page_response, read_date, required
 
 _ITEM_LIMIT = int(4.5 * 1024 * 1024)
+_STATUSES = ("ACTIVE", "ARCHIVED")
 _MEDIA = re.compile(r"@@@langfuseMedia:type=[^|@]*\|id=(?P<id>[^|@]+)\|source=[^@]*@@@")
 
 #: Describes an uploaded media asset: `(media id, base_url) -> JSON`.
@@ -28,7 +32,7 @@ class Datasets:
         self._lock = lock
         self._media = media
         self.datasets: dict[str, dict[str, Any]] = {}
-        self.items: dict[str, dict[str, Any]] = {}
+        self.items = DatasetItems()
         self.runs: dict[tuple[str, str], dict[str, Any]] = {}
 
     def clear(self) -> None:
@@ -81,7 +85,7 @@ class Datasets:
 
     def _list(self, call: ApiCall) -> httpx.Response:
         with self._lock:
-            return call.page(list(reversed(self.datasets.values())))
+            return page_response(call.query, list(reversed(self.datasets.values())))
 
     def _get(self, call: ApiCall) -> httpx.Response:
         with self._lock:
@@ -89,31 +93,14 @@ class Datasets:
 
     def _create_item(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
-        name = call.text(body, "datasetName")
-        status = body.get("status") or "ACTIVE"
-        if status not in {"ACTIVE", "ARCHIVED"}:
-            message = 'Invalid option: expected one of "ACTIVE"|"ARCHIVED"'
-            raise invalid_data(Issue(("status",), message, "invalid_value"))
+        name, status = call.text(body, "datasetName"), body.get("status")
+        if status is not None and status not in _STATUSES:
+            raise not_one_of(("status",), _STATUSES)
         with self._lock:
-            dataset = self._dataset(name)
-            item_id = body.get("id") or str(uuid.uuid4())
-            known = self.items.get(item_id, {})
-            if known and known["datasetId"] != dataset["id"]:
-                raise not_found(f"The dataset item with id {item_id} already exists in a dataset other than {name}")
-            self.items[item_id] = item = {
-                "id": item_id,
-                "status": status,
-                "input": body.get("input"),
-                "expectedOutput": body.get("expectedOutput"),
-                "metadata": body.get("metadata"),
-                "sourceTraceId": body.get("sourceTraceId"),
-                "sourceObservationId": body.get("sourceObservationId"),
-                "datasetId": dataset["id"],
-                "datasetName": name,
-                "createdAt": known.get("createdAt", now()),
-                "updatedAt": now(),
-            }
-            return httpx.Response(200, json=self._shown(item, call))
+            dataset = self.datasets.get(name)
+            if dataset is None:
+                raise not_found(f"Dataset {name} not found for project {PROJECT_ID}")
+            return httpx.Response(200, json=self._shown(self.items.write(dataset, body, status), call))
 
     def _shown(self, item: dict[str, Any], call: ApiCall) -> dict[str, Any]:
         """An item with the media that its fields refer to."""
@@ -127,34 +114,34 @@ class Datasets:
 
     def _list_items(self, call: ApiCall) -> httpx.Response:
         query = call.query
-        name = query.get("datasetName")
-        if query.get("version") and not name:
+        name, version = query.get("datasetName"), _version(query.get("version"))
+        if version is not None and not name:
             raise invalid_data(Issue(("datasetName",), "datasetName is required when version parameter is provided"))
         with self._lock:
             dataset_id = self._dataset(name)["id"] if name else None
-            shown = [
-                self._shown(item, call)
-                for item in self.items.values()
-                if item["status"] == "ACTIVE"
-                and dataset_id in {None, item["datasetId"]}
+            found = [
+                item
+                for item in self.items.active(version)
+                if dataset_id in {None, item["datasetId"]}
                 and query.get("sourceTraceId") in {None, item["sourceTraceId"]}
                 and query.get("sourceObservationId") in {None, item["sourceObservationId"]}
             ]
-        return call.page(shown)
-
-    def _item(self, call: ApiCall) -> dict[str, Any]:
-        item = self.items.get(call.segments["id"])
-        if item is None:
-            raise not_found("Dataset item not found")
-        return item
+            items, meta = page_of(query, found)
+            data = [self._shown(item, call) for item in items]
+        return httpx.Response(200, json={"data": data, "meta": meta})
 
     def _get_item(self, call: ApiCall) -> httpx.Response:
         with self._lock:
-            return httpx.Response(200, json=self._shown(self._item(call), call))
+            item = self.items.get(call.segments["id"])
+            if item is None:
+                raise not_found("Dataset item not found")
+            return httpx.Response(200, json=self._shown(item, call))
 
     def _delete_item(self, call: ApiCall) -> httpx.Response:
+        item_id = call.segments["id"]
         with self._lock:
-            del self.items[self._item(call)["id"]]
+            if not self.items.delete(item_id):
+                raise not_found(f"Dataset item with id {item_id} not found for project {PROJECT_ID}")
         return httpx.Response(200, json={"message": "Dataset item successfully deleted"})
 
     def _create_run_item(self, call: ApiCall) -> httpx.Response:
@@ -164,9 +151,9 @@ class Datasets:
             message = "observationId or traceId must be provided"
             raise invalid_data(Issue(("observationId", "traceId"), message))
         with self._lock:
-            item = self.items.get(item_id)
-            if item is None:
-                raise not_found(f"Dataset item with id {item_id} not found for project {PROJECT_ID}")
+            item = self.items.get(item_id, _version(body.get("datasetVersion")))
+            if item is None or item["status"] != "ACTIVE":
+                raise not_found("Dataset item not found")
             run = self.runs.setdefault(
                 (item["datasetName"], run_name),
                 {
@@ -193,15 +180,12 @@ class Datasets:
         return httpx.Response(200, json=run_item)
 
     def _list_run_items(self, call: ApiCall) -> httpx.Response:
-        query = call.query
+        dataset_id, name = required(call.query, "datasetId"), required(call.query, "runName")
         with self._lock:
-            items = [
-                item
-                for run in self.runs.values()
-                if run["datasetId"] == query.get("datasetId") and run["name"] == query.get("runName")
-                for item in run["datasetRunItems"]
-            ]
-        return call.page(items)
+            for run in self.runs.values():
+                if run["datasetId"] == dataset_id and run["name"] == name:
+                    return page_response(call.query, list(reversed(run["datasetRunItems"])))
+        raise not_found("Dataset run not found for the given project and dataset id")
 
     def _list_runs(self, call: ApiCall) -> httpx.Response:
         with self._lock:
@@ -211,7 +195,7 @@ class Datasets:
                 for (dataset, _), run in self.runs.items()
                 if dataset == name
             ]
-        return call.page(runs)
+        return page_response(call.query, runs[::-1])
 
     def _get_run(self, call: ApiCall) -> httpx.Response:
         with self._lock:
@@ -225,6 +209,15 @@ class Datasets:
             if self.runs.pop((call.segments["name"], call.segments["run"]), None) is None:
                 raise not_found("Dataset run not found")
         return httpx.Response(200, json={"message": "Dataset run successfully deleted"})
+
+
+def _version(text: object) -> datetime | None:
+    if text is None:
+        return None
+    time = read_date(text)
+    if time is None:
+        raise invalid_data(Issue(("version",), "Invalid input: expected date, received Date", "invalid_type"))
+    return time
 
 
 def _run_id(dataset_id: str, run_name: str) -> str:

@@ -22,6 +22,7 @@ from pytest_langfuse.standin.endpoints.api_call import (
     now,
 )
 from pytest_langfuse.standin.endpoints.project import PROJECT_ID
+from pytest_langfuse.standin.endpoints.query_values import page_response
 
 _LATEST = "latest"
 _PRODUCTION = "production"
@@ -175,7 +176,7 @@ class Prompts:
                 ]
                 if chosen:
                     records.append(_summary(prompt_name, chosen))
-        return call.page(records)
+        return page_response(call.query, records)
 
     def _create(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
@@ -194,6 +195,10 @@ class Prompts:
                     "Previous versions have different prompt type. Create a new prompt with a different name."
                 )
             tags = body.get("tags")
+            if tags is not None:
+                # Tags are those of the prompt: a new version sets them on all others, and no tags are tags, too.
+                for version, other in versions.items():
+                    versions[version] = replace(other, tags=tuple(dict.fromkeys(tags)))
             stored = self.add(
                 StoredPrompt(
                     name=name,
@@ -201,7 +206,7 @@ class Prompts:
                     prompt=body["prompt"],
                     type=kind,
                     labels=tuple(body.get("labels") or ()),
-                    tags=tuple(tags if tags is not None else newest.tags if newest else ()),
+                    tags=tuple(dict.fromkeys(tags if tags is not None else newest.tags if newest else ())),
                     config=body.get("config") or {},
                     commit_message=body.get("commitMessage"),
                 )
