@@ -93,7 +93,8 @@ def langfuse_process(request: pytest.FixtureRequest) -> Iterator[Processes]:
 def langfuse_clock() -> Iterator[Clock]:
     """A frozen clock for the app and the circuit breaker; `langfuse_clock.advance(seconds=300)` moves it.
 
-    The timers of the SDK, of HTTP clients, asyncio and threads run in real time.
+    It moves the SDK's cache of prompts too, so that cached prompts expire. The timers of the SDK, of HTTP clients,
+    asyncio and threads run in real time.
     """
     from pytest_langfuse.outage.clock import frozen_clock
 

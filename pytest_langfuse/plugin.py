@@ -36,7 +36,7 @@ __all__ = [
 MARKERS = (
     "langfuse_outage(fault, ..., after=0, times=None, delay=None, rate=1.0, seed=0, retry_after=None, paths=None, "
     "required=True): run the test while Langfuse fails; with several faults, once under each. Stacked markers apply "
-    "together. See docs/outages.md."
+    "together. `python -m pytest_langfuse.outage.server --help` lists the faults and says what each option does."
 )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+_NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
 def closest(word: str, words: Iterable[str]) -> str | None:
@@ -25,3 +28,17 @@ def did_you_mean(word: str, words: Iterable[str], *, what: str | None = None) ->
     if close := closest(word, known):
         return f", did you mean {close!r}?"
     return f", {what} are: {', '.join(known)}" if what and known else ""
+
+
+def no_attribute(owner: object, name: str, cls: type, aliases: Mapping[str, str] = _NO_ALIASES) -> AttributeError:
+    """Return the error for an attribute that `owner`, a `cls`, does not have; it suggests the one that was meant.
+
+    `aliases` maps a name from elsewhere to the one that it has here.
+    """
+    text = f"{cls.__name__!r} object has no attribute {name!r}"
+    known = [attribute for attribute in dir(cls) if not attribute.startswith("_")]
+    # Libraries look for private names and hooks of their own; these are no mistakes.
+    if not name.startswith("_") and name not in known:
+        alias = aliases.get(name)
+        text += f", did you mean {alias!r}?" if alias is not None else did_you_mean(name, known)
+    return AttributeError(text, name=name, obj=owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
 
 from pytest_langfuse.expect.errors import TreeMismatch
 from pytest_langfuse.expect.literal.name_pattern import NamePattern, name_in_sentence
@@ -17,9 +17,21 @@ from pytest_langfuse.recording.recorded_span import Reason
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Source, Unexported
 from pytest_langfuse.recording.trace import Trace, build_traces
+from pytest_langfuse.suggest import no_attribute
 
 #: The longest that `wait_for` sleeps without looking, in seconds: some ways to end tell nobody.
 _NAP = 0.25
+#: What the sums over all observations are called elsewhere, and how other libraries call a selection.
+_OF_ALL: Final = {
+    "usage_details": "usage",
+    "tokens": "usage",
+    "cost_details": "cost",
+    "total_cost": "cost",
+    "find": "one",
+    "get": "one",
+    "filter": "all",
+    "find_all": "all",
+}
 
 
 class ObservationSequence(Sequence[Observation]):
@@ -45,6 +57,12 @@ class ObservationSequence(Sequence[Observation]):
         names = [name_in_sentence(observation.name) for observation in self._source.observations()[:4]]
         shown = ", ".join([*names[:3], *(["…"] if len(names) > 3 else [])])  # noqa: PLR2004 - three names
         return f"<{type(self).__name__} ({len(self)}): {shown}>" if names else f"<{type(self).__name__}: none>"
+
+    # Hidden from type checkers, which report a name that does not exist themselves.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, type(self), _OF_ALL)
 
     # -- selection -----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The clock of `langfuse_clock`: a test moves it for the app and the circuit breaker, and for nothing else.
+"""The clock of `langfuse_clock`: a test moves it for the app, the circuit breaker and the SDK's cache of prompts.
 
 freezegun replaces the clock functions of every module. If they were frozen for the SDK, urllib3, httpx, asyncio or
 threading, a timeout would never come, or a loop that waits for it would spin. These keep the real clock. What counts is
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,17 @@ def _own_real_time_modules() -> list[str]:
     return [f"{root}.{module.name}" for module in iter_modules([str(package)]) if module.name not in _FROZEN]
 
 
-#: Modules (and those below them) whose own timers go on in real time.
+def _modules_beside(module: str) -> Iterator[str]:
+    """Yield the modules of a package that, with those below them, are all of the package except `module`."""
+    package, *below = module.split(".")
+    spec = find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    for part in below:
+        yield from (f"{package}.{other.name}" for other in iter_modules(folders) if other.name != part)
+        package, folders = f"{package}.{part}", [str(Path(folder) / part) for folder in folders]
+
+
+#: Modules (and those below them) whose own timers go on in real time; those of the SDK are added later.
 REAL_TIME_MODULES = (
     *_own_real_time_modules(),
     "_pytest",
@@ -54,7 +65,6 @@ REAL_TIME_MODULES = (
     "httpcore2",
     "httpx",
     "httpx2",
-    "langfuse",
     "multiprocessing",
     "openai",
     "opentelemetry",
@@ -81,7 +91,10 @@ REAL_TIME_MODULES = (
 
 @exported_by("pytest_langfuse")
 class Clock:
-    """The frozen clock of a test. It stands still until `advance`."""
+    """The frozen clock of a test. It stands still until `advance`.
+
+    The app, the circuit breaker and the SDK's cache of prompts see it: a cached prompt expires when the clock moves.
+    """
 
     def __init__(self, frozen: FrozenDateTimeFactory) -> None:
         self._frozen = frozen
@@ -112,13 +125,16 @@ def frozen_clock() -> Iterator[Clock]:
     # Imported here: only a test that uses the clock pays for it.
     from freezegun import api, freeze_time
 
+    from pytest_langfuse.recording.sdk import PROMPT_CACHE
+
+    real_time = (*REAL_TIME_MODULES, *_modules_beside(PROMPT_CACHE))
     # The SDK builds its pydantic models on first use, and may find freezegun's classes in their annotations then.
     _known_to_pydantic(api.FakeDatetime, api.real_datetime)
     _known_to_pydantic(api.FakeDate, api.real_date)
     frames, api.call_stack_inspection_limit = api.call_stack_inspection_limit, 1
-    freezer = freeze_time(datetime.now(UTC), ignore=list(REAL_TIME_MODULES), real_asyncio=True)
+    freezer = freeze_time(datetime.now(UTC), ignore=list(real_time), real_asyncio=True)
     # freezegun adds its own default list, in which `threading` would make it look at the callers of the app.
-    freezer.ignore = REAL_TIME_MODULES
+    freezer.ignore = real_time
     try:
         with freezer as frozen:
             yield Clock(frozen)  # type: ignore[arg-type]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.span_record import SpanRecord
+from pytest_langfuse.suggest import no_attribute
 
 #: Observation types in the spelling of our API; the server writes them in capitals.
 TYPES = (
@@ -23,6 +24,19 @@ TYPES = (
     "evaluator",
     "guardrail",
 )
+#: What people call a field elsewhere: the SDK's arguments, the API's fields, the UI's columns.
+ALIASES: Final[Mapping[str, str]] = {
+    "usage_details": "usage",
+    "usageDetails": "usage",
+    "tokens": "usage",
+    "cost_details": "cost",
+    "costDetails": "cost",
+    "total_cost": "cost.total",
+    "latency": "duration",
+    "as_type": "type",
+    "error": "status_message",
+    "status": "status_message",
+}
 
 
 @exported_by("pytest_langfuse")
@@ -81,6 +95,12 @@ class Observation:
     def attributes(self) -> Mapping[str, Any]:
         """The raw span attributes as exported."""
         return self.record.attributes
+
+    # Hidden from type checkers, which report a name that does not exist themselves.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, Observation, ALIASES)
 
     def __repr__(self) -> str:
         return f"<Observation {self.type} {self.name!r}>"

@@ -46,6 +46,8 @@ from pytest_langfuse.recording.recorder import Recorder
 
 _SUPPRESSED = otel_context._SUPPRESS_INSTRUMENTATION_KEY
 _DEFAULT_QUEUE_SIZE = 2048
+#: The module that decides by its own `datetime.now()` whether a cached prompt has expired. It has no timer.
+PROMPT_CACHE = "langfuse._utils.prompt_cache"
 
 
 class Hooks:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.lazy import exported_by
-from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.observation import ALIASES, Observation
+from pytest_langfuse.suggest import no_attribute
 
 _GRAVITY: Final = ("ERROR", "WARNING", "DEFAULT")
 
@@ -40,6 +41,12 @@ class Trace:
     level: str = "DEFAULT"
     observations: list[Observation] = field(default_factory=list)
     roots: list[Observation] = field(default_factory=list)
+
+    # Hidden from type checkers, which report a name that does not exist themselves.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, Trace, ALIASES)
 
     def __repr__(self) -> str:
         return f"<Trace {self.name!r}: {len(self.observations)} observations>"

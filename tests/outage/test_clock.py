@@ -9,6 +9,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import walk_packages
 
 import httpx
 import pytest
@@ -18,7 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 import pytest_langfuse
 from pytest_langfuse import Observations
-from pytest_langfuse.outage.clock import REAL_TIME_MODULES, frozen_clock
+from pytest_langfuse.outage.clock import REAL_TIME_MODULES, _modules_beside, frozen_clock
+from pytest_langfuse.recording.sdk import PROMPT_CACHE
 from pytest_langfuse.recording.sources.static import StaticSource
 
 
@@ -51,6 +53,26 @@ def test_the_app_is_frozen_in_a_thread_too() -> None:
         before = pool.submit(_app_clock).result()
         clock.advance(seconds=60)
         assert pool.submit(_app_clock).result() - before == pytest.approx(60)
+
+
+def test_a_cached_prompt_expires_when_the_clock_moves() -> None:
+    from langfuse._utils.prompt_cache import PromptCacheItem
+    from langfuse.model import TextPromptClient
+
+    with frozen_clock() as clock:
+        cached = PromptCacheItem(TextPromptClient.__new__(TextPromptClient), ttl_seconds=60)
+        clock.advance(seconds=59)
+        assert not cached.is_expired()
+        clock.advance(seconds=2)
+        assert cached.is_expired()
+
+
+def test_all_else_of_the_sdk_keeps_the_real_clock() -> None:
+    import langfuse
+
+    real_time = tuple(_modules_beside(PROMPT_CACHE))
+    modules = [module.name for module in walk_packages(langfuse.__path__, "langfuse.")]
+    assert [name for name in modules if not name.startswith(real_time)] == ["langfuse._utils", PROMPT_CACHE]
 
 
 def test_time_does_not_go_back() -> None:

@@ -1,5 +1,8 @@
 """Outage tests: marker and fixtures, on the real SDK over real sockets."""
 
+import re
+import sys
+
 import pytest
 
 
@@ -28,6 +31,40 @@ def test_markers_and_parametrization(app: pytest.Pytester) -> None:
     result = app.runpytest("-v")
     result.assert_outcomes(passed=6)
     result.stdout.fnmatch_lines(["*test_survives[[]redirect]*"])
+
+
+def test_the_description_of_the_marker_points_to_what_is_installed(pytester: pytest.Pytester) -> None:
+    text = pytester.runpytest_subprocess("--markers").stdout.str()
+    (description,) = [line for line in text.splitlines() if line.startswith("@pytest.mark.langfuse_outage")]
+    command = re.search(r"`python (-m pytest_langfuse\S+ --help)`", description)
+    assert command is not None
+    assert "docs/" not in description
+    help_text = pytester.run(sys.executable, *command[1].split()).stdout.str()
+    assert "  http_503 " in help_text
+    for option in ("--after", "--times", "--delay", "--rate", "--seed", "--retry-after", "--paths"):
+        assert option in help_text
+
+
+def test_a_prompt_is_fetched_again_when_the_clock_has_moved(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import threading
+        from app import langfuse
+
+        def test_cache(langfuse_api, langfuse_clock):
+            langfuse_api.prompt("greeting", "Hello")
+            assert langfuse.get_prompt("greeting", cache_ttl_seconds=60).prompt == "Hello"
+            langfuse_api.prompt("greeting", "Good day")
+            langfuse_clock.advance(seconds=30)
+            assert langfuse.get_prompt("greeting", cache_ttl_seconds=60).prompt == "Hello"
+            langfuse_clock.advance(seconds=40)
+            # An expired prompt is fetched in the background; the one that is there is returned meanwhile.
+            for _ in range(200):
+                if langfuse.get_prompt("greeting", cache_ttl_seconds=60).prompt == "Good day":
+                    return
+                threading.Event().wait(0.02)
+            raise AssertionError("the cached prompt never expired")
+    """)
+    app.runpytest().assert_outcomes(passed=1)
 
 
 def test_a_server_that_is_well(app: pytest.Pytester) -> None:

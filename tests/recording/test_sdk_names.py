@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
 import opentelemetry.context
 import opentelemetry.trace
@@ -13,6 +14,8 @@ from langfuse._client.span_processor import LangfuseSpanProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.util._once import Once
+
+from pytest_langfuse.recording.sdk import PROMPT_CACHE
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,9 @@ NAMES: dict[str, Callable[[Langfuse], object]] = {
     "LangfuseResourceManager._media_upload_queue": lambda c: hasattr(_manager(c), "_media_upload_queue"),
     "LangfuseResourceManager._media_upload_consumers": lambda c: hasattr(_manager(c), "_media_upload_consumers"),
     "PromptCache._task_manager.shutdown": lambda c: _manager(c).prompt_cache._task_manager.shutdown,
+    "langfuse._utils.prompt_cache with a datetime of its own": lambda c: (
+        type(_manager(c).prompt_cache).__module__ == PROMPT_CACHE and import_module(PROMPT_CACHE).datetime
+    ),
     "TracerProvider._active_span_processor._span_processors": lambda c: (
         _manager(c).tracer_provider._active_span_processor._span_processors
     ),  # type: ignore[union-attr]

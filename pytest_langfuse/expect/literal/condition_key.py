@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pytest_langfuse.expect.literal.values import ABSENT, quoted
-from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.observation import ALIASES, Observation
 from pytest_langfuse.suggest import closest
 
 #: Fields of `Observation` that a literal can name; `record` and `span` are not JSON, `"quoted"` keys read from them.
@@ -51,19 +51,6 @@ BARE_PART: Final = re.compile(r"[\w-]+")
 _CONTAINERS: Final = frozenset({
     "input", "output", "metadata", "model_parameters", "usage", "cost", "tags", "parent", "children"
 })  # fmt: skip
-#: What people call a field elsewhere: the SDK's arguments, the API's fields, the UI's columns.
-_ALIASES: Final[Mapping[str, str]] = {
-    "usage_details": "usage",
-    "usageDetails": "usage",
-    "tokens": "usage",
-    "cost_details": "cost",
-    "costDetails": "cost",
-    "total_cost": "cost.total",
-    "latency": "duration",
-    "as_type": "type",
-    "error": "status_message",
-    "status": "status_message",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +91,7 @@ def unknown_field(path: Sequence[str]) -> str | None:
 
 def _suggestion(path: Sequence[str], place: int) -> str:
     field = path[place]
-    close = _ALIASES.get(field) or closest(field, FIELDS)
+    close = ALIASES.get(field) or closest(field, FIELDS)
     if close is None:
         return f", keys are: {', '.join(FIELDS)}"
     return f", did you mean {'.'.join((*path[:place], close, *path[place + 1 :]))!r}?"

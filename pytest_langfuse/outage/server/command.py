@@ -95,7 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     fault.add_argument("--after", type=int, metavar="N", help="answer N requests before the fault begins")
     fault.add_argument("--times", type=int, metavar="N", help="strike N requests, then answer again")
     fault.add_argument(
-        "--delay", type=float, metavar="SECONDS", help="each fault says what it delays (docs/outages.md)"
+        "--delay",
+        type=float,
+        metavar="SECONDS",
+        help="wait so long before the fault strikes; with drip, between two bytes (default: 0, with slow and drip 0.5)",
     )
     fault.add_argument("--rate", type=float, metavar="SHARE", help="strike this share of the requests (0 to 1)")
     fault.add_argument("--seed", type=int, metavar="N", help="decides which requests --rate strikes (default: 0)")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.observation import ALIASES, Observation
 from pytest_langfuse.recording.server_view import fields
 from pytest_langfuse.recording.server_view.attributes import as_ingested, of_frameworks
 from pytest_langfuse.recording.server_view.input_output import input_output
@@ -21,6 +21,7 @@ from pytest_langfuse.recording.server_view.tools import move_tools
 from pytest_langfuse.recording.server_view.types import observation_type
 from pytest_langfuse.recording.server_view.usage import cost, usage
 from pytest_langfuse.recording.span_record import SpanEvent, SpanRecord
+from pytest_langfuse.suggest import no_attribute
 
 __all__ = ["observe"]
 
@@ -63,7 +64,7 @@ class LazyObservation(Observation):
         """Decode a field; Python comes here for slots that are not set."""
         decode = DECODERS.get(name)
         if decode is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            raise no_attribute(self, name, Observation, ALIASES)
         decode(self)
         return object.__getattribute__(self, name)
 
