@@ -39,9 +39,15 @@ ALIASES: Final[Mapping[str, str]] = {
 }
 
 
+class _Decodable:
+    """A place for what decoding an observation step by step needs to keep; see `server_view`."""
+
+    __slots__ = ("decoding",)
+
+
 @exported_by("pytest_langfuse")
 @dataclass(slots=True, eq=False, kw_only=True)
-class Observation:
+class Observation(_Decodable):
     """One observation as Langfuse shows it.
 
     Fields hold what the server's ingestion makes of the exported span; `record` is the span it was made from.

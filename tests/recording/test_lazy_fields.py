@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import pickle
 from collections import Counter
+from threading import Thread
 
 import pytest
 from langfuse import Langfuse
@@ -27,6 +28,7 @@ from pytest_langfuse.recording import (
 from tests.helpers.vectors import body
 
 FIELDS = [field.name for field in dataclasses.fields(Observation)]
+TREE = {"parent", "children", "record"}
 READ_AT_ONCE = {"id", "trace_id", "parent_id", "parent", "children", "record"}
 
 
@@ -114,6 +116,37 @@ class TestWork:
         assert decoded["usage"] == decoded["user_id"] == 1
         assert not decoded.keys() & {"input_output", "stored_metadata", "shown_metadata"}
 
+    @pytest.mark.parametrize("field", ["environment", "version", "release", "is_root", "start_time", "end_time"])
+    def test_what_no_literal_shows_alone(self, decoded, field):
+        observation = decode_otlp(body("nested"))[0]
+        for _ in range(3):
+            getattr(observation, field)
+        assert decoded["environment"] == 1
+        assert not decoded.keys() & {"input_output", "usage", "user_id", "model"}
+
+    def test_rendering_decodes_nothing_that_it_does_not_show(self, decoded):
+        str(Observations.from_otlp(body("nested")))
+        assert (decoded["usage"], decoded["input_output"]) == (3, 3)
+        assert decoded["environment"] == 0
+
+    def test_each_step_runs_once(self, decoded):
+        observation = decode_otlp(body("nested"))[0]
+        for _ in range(3):
+            for field in reversed(FIELDS):
+                getattr(observation, field)
+        once = ("observation_type", "input_output", "usage", "environment")
+        assert [decoded[name] for name in once] == [1, 1, 1, 1]
+
+    def test_decoding_sets_fields_without_the_check_that_users_need(self, monkeypatch):
+        observation = decode_otlp(body("nested"))[0]
+        checked = []
+        monkeypatch.setattr(
+            server_view.LazyObservation, "__setattr__", lambda _self, name, _value: checked.append(name)
+        )
+        for field in FIELDS:
+            getattr(observation, field)
+        assert checked == []
+
     def test_a_tree_without_conditions_decodes_names_and_types(self, decoded):
         Observations.from_otlp(body("nested")).assert_tree("span root\n  chain mid\n    tool leaf")
         del decoded["as_ingested"]
@@ -132,7 +165,7 @@ class TestWork:
 
 class TestAnObservation:
     def test_its_fields_are_decoded_but_for_those_of_the_tree(self):
-        assert {*FIELDS} - READ_AT_ONCE == server_view.DECODERS.keys() - {"ingested", "frameworks"}
+        assert {*FIELDS} - READ_AT_ONCE == server_view.DECODERS.keys() - {"decoding"}
 
     def test_a_field_that_is_set_stays(self):
         for field in sorted({*FIELDS} - READ_AT_ONCE):
@@ -140,6 +173,46 @@ class TestAnObservation:
             setattr(observation, field, "set")
             assert [name for name in FIELDS if getattr(observation, name) == "set"] == [field]
             assert getattr(observation, field) == "set"
+
+    def test_a_field_that_is_set_between_two_steps_stays(self):
+        for first in ("name", "input", "usage", "environment"):
+            for field in sorted({*FIELDS} - READ_AT_ONCE):
+                observation = decode_otlp(body("nested"))[0]
+                getattr(observation, first)
+                setattr(observation, field, "set")
+                assert [name for name in FIELDS if getattr(observation, name) == "set"] == [field]
+
+    def test_it_is_like_any_other_once_all_is_read(self):
+        observation = decode_otlp(body("nested"))[0]
+        for field in ("end_time", "usage", "name", "output"):
+            assert type(observation) is not Observation
+            getattr(observation, field)
+        assert type(observation) is Observation
+        # What the steps shared is not kept.
+        assert observation.decoding is None
+        observation.level = "WARNING"
+        assert (observation.level, observation.name) == ("WARNING", "root")
+
+    @pytest.mark.parametrize("during", ["observation_type", "input_output", "model_parameters", "environment"])
+    def test_another_thread_may_read_it_while_it_is_decoded(self, monkeypatch, during):
+        expected = {name: getattr(decode_otlp(body("nested"))[0], name) for name in {*FIELDS} - TREE}
+        observation = decode_otlp(body("nested"))[0]
+        owner = server_view.fields if during == "environment" else server_view
+        original, seen = getattr(owner, during), []
+
+        def read() -> None:
+            seen.append({name: getattr(observation, name) for name in expected})
+
+        def interrupted(*args, **kwargs):
+            monkeypatch.setattr(owner, during, original)
+            thread = Thread(target=read)
+            thread.start()
+            thread.join()
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, during, interrupted)
+        read()
+        assert seen == [expected, expected]
 
     def test_there_are_no_other_fields(self):
         observation = observe(SpanRecord("a" * 32, "b" * 16, None, "x"))
@@ -152,7 +225,7 @@ class TestAnObservation:
         for copied in (copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it)), dataclasses.replace):
             observation = observe(SpanRecord("a" * 32, "b" * 16, None, "x", attributes={"langfuse.user.id": "u"}))
             other = copied(observation)
-            assert other is not observation
+            assert (type(other), other is observation) == (Observation, False)
             assert other != observation
             assert (other.name, other.type, other.user_id, other.is_root) == ("x", "span", "u", True)
 

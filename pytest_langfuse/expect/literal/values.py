@@ -86,12 +86,17 @@ def is_set(value: Any) -> bool:
 
 def compact(value: Any, *, sort_keys: bool = False) -> str:
     """JSON on one line, without spaces between tokens; what is not JSON becomes its `str`."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain, sort_keys=sort_keys)
+    text = (_SORTED if sort_keys else _UNSORTED).encode(value)
     return text if text.isprintable() else "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else str(value)
+
+
+# `json.dumps` would build an encoder at each call, which takes longer than to encode a short value.
+_UNSORTED: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain)
+_SORTED: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain, sort_keys=True)
 
 
 def _escape(char: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from pytest_langfuse.expect.literal.name_pattern import name_text
 from pytest_langfuse.expect.literal.values import compact, cut, cut_value, is_set, literal_text
+from pytest_langfuse.recording.gc_pause import undisturbed
 from pytest_langfuse.recording.observation import Observation
 
 #: What a literal shows of an observation, in this order. Left out is what differs from run to run or from machine to
@@ -26,6 +28,7 @@ _KEYS: Final = (
     "session_id",
     "tags",
 )
+_values: Final = attrgetter(*_KEYS)
 #: What is propagated to all observations of a trace, and stands in a `*` line where all have it.
 _PROPAGATED: Final = ("user_id", "session_id", "tags", "metadata")
 #: Characters of a line in a failure text that stands for an observation which no line speaks of.
@@ -37,11 +40,12 @@ def render(observations: Sequence[Observation], width: int | None = None) -> str
 
     `observations` are linked and in the order in which they started.
     """
-    shared = _shared(observations)
-    lines = [f"* {_condition(key, observations[0], width)}" for key in shared]
-    for observation, depth in _in_depth(observations):
-        lines.append("  " * depth + _line(observation, shared, width))
-    return "\n".join(lines)
+    with undisturbed(len(observations)):
+        shared = _shared(observations)
+        lines = [f"* {_condition(key, getattr(observations[0], key), width)}" for key in shared]
+        for observation, depth in _in_depth(observations):
+            lines.append("  " * depth + _line(observation, shared, width))
+        return "\n".join(lines)
 
 
 def summary_line(observation: Observation, width: int | None) -> str:
@@ -60,19 +64,16 @@ def _in_depth(observations: Sequence[Observation]) -> Iterator[tuple[Observation
 
 def _line(observation: Observation, without: Sequence[str], width: int | None) -> str:
     words = [observation.type, name_text(observation.name)]
-    words += [
-        _condition(key, observation, width) for key in _KEYS if key not in without and _is_shown(key, observation)
-    ]
+    for key, value in zip(_KEYS, _values(observation), strict=True):
+        # Most are `None`, which is told without a call.
+        if value is None or key in without or (key == "level" and value == "DEFAULT"):
+            continue
+        if value or is_set(value):
+            words.append(_condition(key, value, width))
     return " ".join(words)
 
 
-def _is_shown(key: str, observation: Observation) -> bool:
-    value = getattr(observation, key)
-    return is_set(value) and not (key == "level" and value == "DEFAULT")
-
-
-def _condition(key: str, observation: Observation, width: int | None) -> str:
-    value = getattr(observation, key)
+def _condition(key: str, value: Any, width: int | None) -> str:
     return f"{key}={literal_text(value) if width is None else cut_value(value, width, literal_text)}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, SupportsIndex
 
 from pytest_langfuse.recording.observation import ALIASES, Observation
 from pytest_langfuse.recording.server_view import fields
@@ -29,6 +29,7 @@ _NS_PER_MS: Final = 1_000_000
 #: Aggregates that repeat those of the model calls below; Langfuse takes no model, usage or cost from these spans.
 _AGENT_OPERATIONS: Final = ("invoke_agent", "agent_step")
 _NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
+_set: Final = object.__setattr__
 
 
 def observe(record: SpanRecord) -> Observation:
@@ -37,28 +38,28 @@ def observe(record: SpanRecord) -> Observation:
     Only the ids are read now, all else when it is first asked for: `record` must not change any more.
     """
     # Not by the constructor, which would set all fields.
-    observation: LazyObservation = object.__new__(LazyObservation)
-    _set(observation, "id", record.span_id)
-    _set(observation, "trace_id", record.trace_id)
-    _set(observation, "parent_id", record.parent_span_id)
-    _set(observation, "parent", None)
-    _set(observation, "children", [])
-    _set(observation, "record", record)
+    observation: UndecodedObservation = object.__new__(UndecodedObservation)
+    observation.id = record.span_id
+    observation.trace_id = record.trace_id
+    observation.parent_id = record.parent_span_id
+    observation.parent = None
+    observation.children = []
+    observation.record = record
+    observation.__class__ = LazyObservation
     return observation
 
 
-class LazyObservation(Observation):
+class UndecodedObservation(Observation):
     """An observation whose fields are decoded when they are first read.
 
-    There are three steps: name and type, which every assertion reads; input, output and metadata, which may be large;
-    all others. Thread-safe, as decoding twice is harmless.
+    There are four steps: name and type, which every assertion reads; input, output and metadata, which may be large;
+    the other fields that a literal shows; and those that it doesn't show. Once all have run, it is an `Observation`
+    like any other, whose fields cost nothing more to read. Thread-safe, as decoding twice is harmless.
     """
 
-    __slots__ = ("frameworks", "ingested")
+    __slots__ = ()
 
-    #: The span's attributes as the ingestion sees them, and those among them that are not Langfuse's own.
-    ingested: Mapping[str, Any]
-    frameworks: Mapping[str, Any]
+    decoding: _Progress | None
 
     def __getattr__(self, name: str) -> Any:
         """Decode a field; Python comes here for slots that are not set."""
@@ -68,6 +69,22 @@ class LazyObservation(Observation):
         decode(self)
         return object.__getattribute__(self, name)
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Decode all: a copy, or what is unpickled, is an `Observation` like any other."""
+        for step in ("input", "level", "environment"):
+            getattr(self, step)
+        return object.__reduce_ex__(self, protocol)
+
+
+class LazyObservation(UndecodedObservation):
+    """An undecoded observation in the hands of a caller, who may set fields.
+
+    While fields are being decoded it is a plain `UndecodedObservation`, because setting a field takes ten times as long
+    where `__setattr__` is overridden.
+    """
+
+    __slots__ = ()
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field, now and for good: what is decoded together with it is decoded before."""
         # A copy gets its fields one by one, the record among them.
@@ -76,61 +93,104 @@ class LazyObservation(Observation):
         _set(self, name, value)
 
 
-def _decode_name_and_type(observation: LazyObservation) -> None:
+class _Progress:
+    """What the steps share: the ingested attributes, those that are not Langfuse's own, and which steps have run."""
+
+    __slots__ = ("attributes", "content", "details", "frameworks", "unshown")
+
+    def __init__(self, attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> None:
+        self.attributes = attributes
+        self.frameworks = frameworks
+        self.content = self.details = self.unshown = False
+
+
+def _decode_name_and_type(observation: UndecodedObservation) -> None:
     record = observation.record
     ingested = as_ingested(record.attributes, record.wire)
     frameworks = of_frameworks(ingested) or _NO_ATTRIBUTES
     kind = observation_type(ingested, _resource(record), record.scope_name, record.scope_version, record.name)
-    _set(observation, "ingested", ingested)
-    _set(observation, "frameworks", frameworks)
-    _set(observation, "name", fields.name(frameworks, record.name))
-    _set(observation, "type", kind)
+    name = fields.name(frameworks, record.name)
+    _set(observation, "__class__", UndecodedObservation)
+    observation.decoding = _Progress(ingested, frameworks)
+    observation.name = name
+    observation.type = kind
+    observation.__class__ = LazyObservation
 
 
-def _decode_content(observation: LazyObservation) -> None:
-    record = observation.record
-    attributes, scope = observation.ingested, record.scope_name
-    given, answered = input_output(attributes, observation.frameworks, _ingested_events(record), scope)
+def _decode_content(observation: UndecodedObservation) -> None:
+    record, progress = observation.record, observation.decoding
+    if progress is None:
+        return  # another thread has finished
+    attributes, scope = progress.attributes, record.scope_name
+    given, answered = input_output(attributes, progress.frameworks, _ingested_events(record), scope)
     stored = stored_metadata(attributes, foreign=not scope.startswith("langfuse-sdk"))
     if stored:
         given, stored = move_tools(given, stored)
-    _set(observation, "input", _read(given))
-    _set(observation, "output", _read(answered))
-    _set(observation, "metadata", shown_metadata(stored) if stored else {})
+    given, answered = _read(given), _read(answered)
+    metadata = shown_metadata(stored) if stored else {}
+    _set(observation, "__class__", UndecodedObservation)
+    observation.input = given
+    observation.output = answered
+    observation.metadata = metadata
+    progress.content = True
+    _after_step(observation, progress)
 
 
-def _decode_details(observation: LazyObservation) -> None:
-    record, attributes, frameworks = observation.record, observation.ingested, observation.frameworks
-    resource, scope = _resource(record), record.scope_name
+def _decode_details(observation: UndecodedObservation) -> None:
+    record, progress = observation.record, observation.decoding
+    if progress is None:
+        return  # another thread has finished
+    attributes, frameworks, scope = progress.attributes, progress.frameworks, record.scope_name
     is_agent_operation = frameworks.get("gen_ai.operation.name") in _AGENT_OPERATIONS
     prompt_name, prompt_version = fields.prompt(attributes) if observation.type == "generation" else (None, None)
+    status_message = _first(attributes.get("langfuse.observation.status_message"), record.status_message)
+    _set(observation, "__class__", UndecodedObservation)
+    observation.level = fields.level(attributes, record.status, scope, record.name)
+    observation.status_message = fields.text_or_none(status_message)
+    observation.model = None if is_agent_operation else fields.model(attributes, frameworks)
+    observation.model_parameters = model_parameters(attributes, frameworks, scope)
+    observation.usage = {} if is_agent_operation else usage(attributes, frameworks, scope)
+    observation.cost = {} if is_agent_operation else cost(attributes, frameworks)
+    observation.prompt_name = prompt_name
+    observation.prompt_version = prompt_version
+    observation.user_id = fields.user_id(attributes)
+    observation.session_id = fields.session_id(attributes)
+    observation.tags = fields.tags(attributes)
+    progress.details = True
+    _after_step(observation, progress)
+
+
+def _decode_unshown(observation: UndecodedObservation) -> None:
+    record, progress = observation.record, observation.decoding
+    if progress is None:
+        return  # another thread has finished
+    attributes, resource = progress.attributes, _resource(record)
     app_root = attributes.get("langfuse.internal.is_app_root")
     is_app_root = app_root is True or app_root == "true"
-    status_message = _first(attributes.get("langfuse.observation.status_message"), record.status_message)
-    _set(observation, "level", fields.level(attributes, record.status, scope, record.name))
-    _set(observation, "status_message", fields.text_or_none(status_message))
-    _set(observation, "model", None if is_agent_operation else fields.model(attributes, frameworks))
-    _set(observation, "model_parameters", model_parameters(attributes, frameworks, scope))
-    _set(observation, "usage", {} if is_agent_operation else usage(attributes, frameworks, scope))
-    _set(observation, "cost", {} if is_agent_operation else cost(attributes, frameworks))
-    _set(observation, "prompt_name", prompt_name)
-    _set(observation, "prompt_version", prompt_version)
-    _set(observation, "user_id", fields.user_id(attributes))
-    _set(observation, "session_id", fields.session_id(attributes))
-    _set(observation, "tags", fields.tags(attributes))
-    _set(observation, "environment", fields.environment(attributes, resource))
-    _set(observation, "version", _own_or_resource(attributes, "langfuse.version", resource, "service.version"))
-    _set(observation, "release", _own_or_resource(attributes, "langfuse.release", resource, "langfuse.release"))
-    _set(observation, "trace_name", fields.text_or_none(attributes.get("langfuse.trace.name")) or None)
-    _set(observation, "is_root", not record.parent_span_id or is_app_root)
-    _set(observation, "is_app_root", is_app_root)
-    _set(observation, "start_time", _time(record.start_ns))
-    _set(observation, "end_time", _time(record.end_ns))
+    _set(observation, "__class__", UndecodedObservation)
+    observation.environment = fields.environment(attributes, resource)
+    observation.version = _own_or_resource(attributes, "langfuse.version", resource, "service.version")
+    observation.release = _own_or_resource(attributes, "langfuse.release", resource, "langfuse.release")
+    observation.trace_name = fields.text_or_none(attributes.get("langfuse.trace.name")) or None
+    observation.is_root = not record.parent_span_id or is_app_root
+    observation.is_app_root = is_app_root
+    observation.start_time = _time(record.start_ns)
+    observation.end_time = _time(record.end_ns)
+    progress.unshown = True
+    _after_step(observation, progress)
+
+
+def _after_step(observation: UndecodedObservation, progress: _Progress) -> None:
+    if progress.content and progress.details and progress.unshown:
+        observation.decoding = None
+        observation.__class__ = Observation  # type: ignore[assignment] # it has the same slots
+    else:
+        observation.__class__ = LazyObservation
 
 
 #: The step that decodes a field.
-DECODERS: Final[dict[str, Callable[[LazyObservation], None]]] = {
-    **dict.fromkeys(("ingested", "frameworks", "name", "type"), _decode_name_and_type),
+DECODERS: Final[dict[str, Callable[[UndecodedObservation], None]]] = {
+    **dict.fromkeys(("decoding", "name", "type"), _decode_name_and_type),
     **dict.fromkeys(("input", "output", "metadata"), _decode_content),
     **dict.fromkeys(
         (
@@ -145,19 +205,14 @@ DECODERS: Final[dict[str, Callable[[LazyObservation], None]]] = {
             "user_id",
             "session_id",
             "tags",
-            "environment",
-            "version",
-            "release",
-            "trace_name",
-            "is_root",
-            "is_app_root",
-            "start_time",
-            "end_time",
         ),
         _decode_details,
     ),
+    **dict.fromkeys(
+        ("environment", "version", "release", "trace_name", "is_root", "is_app_root", "start_time", "end_time"),
+        _decode_unshown,
+    ),
 }
-_set: Final = object.__setattr__
 
 
 def _resource(record: SpanRecord) -> Mapping[str, Any]:

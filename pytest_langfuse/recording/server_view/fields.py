@@ -71,6 +71,13 @@ _MODEL_KEYS: Final = (
     "llm.model_name",
     "model",
 )
+_PROMPT_KEYS: Final = (
+    "langfuse.observation.prompt.name",
+    "langfuse.observation.prompt.version",
+    "langfuse.prompt.name",
+    "langfuse.prompt.version",
+    "ai.telemetry.metadata.langfusePrompt",
+)
 _MAX_PROMPT_VERSION: Final = 65_535
 
 
@@ -95,6 +102,8 @@ def name(frameworks: Mapping[str, Any], span_name: str) -> str:  # noqa: PLR0911
 
 def environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
     """The environment, normalised: lower case, no `langfuse` prefix, 40 characters, `default` if not valid."""
+    if attributes.keys().isdisjoint(_ENVIRONMENT_KEYS) and resource.keys().isdisjoint(_ENVIRONMENT_KEYS):
+        return _DEFAULT_ENVIRONMENT
     for key in _ENVIRONMENT_KEYS:
         for source in (attributes, resource):
             value = source.get(key)
@@ -134,6 +143,8 @@ def model(attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> str |
 
 def tags(attributes: Mapping[str, Any]) -> list[str]:
     """The tags, from a list, from its JSON text, or from a text with commas."""
+    if attributes.keys().isdisjoint(_TAG_KEYS):
+        return []
     value = None
     for key in _TAG_KEYS:
         value = attributes.get(key)
@@ -166,6 +177,8 @@ def level(attributes: Mapping[str, Any], status: str, scope_name: str, span_name
 
 def prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
     """Name and version of the linked prompt, which only a generation can have."""
+    if attributes.keys().isdisjoint(_PROMPT_KEYS):
+        return None, None
     linked = attributes.get("ai.telemetry.metadata.langfusePrompt")
     try:
         parsed = parse_json(linked) if isinstance(linked, str) else None
@@ -191,6 +204,9 @@ def text_or_none(value: Any) -> str | None:
 
 
 def _first(attributes: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
+    # Most observations have none of them, which this says several times as fast.
+    if attributes.keys().isdisjoint(keys):
+        return None
     for key in keys:
         value = attributes.get(key)
         if value or value == []:

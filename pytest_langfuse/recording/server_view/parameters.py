@@ -29,6 +29,8 @@ _VERCEL: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 def model_parameters(attributes: Mapping[str, Any], frameworks: Mapping[str, Any], scope_name: str) -> dict[str, Any]:
     """Langfuse's own parameters, else those of a framework."""
+    if _OWN not in attributes and not frameworks and scope_name != "ai":
+        return {}
     own = _stored(_json(attributes.get(_OWN)))
     if scope_name == "ai":
         return {**_vercel(frameworks), **(own or {})}

@@ -28,6 +28,8 @@ def usage(attributes: Mapping[str, Any], frameworks: Mapping[str, Any], scope_na
     OpenAI's usage objects (exactly their keys) are split into disjoint kinds; of any other object, non-negative
     integers are kept, and texts that start with one; the rest is dropped without a word.
     """
+    if _USAGE not in attributes and not frameworks and scope_name != "ai":
+        return {}
     given: Mapping[str, Any] | None = _object(attributes, _USAGE)
     if given is None:
         given = reported_usage(frameworks, scope_name) if frameworks or scope_name == "ai" else {}
@@ -39,10 +41,10 @@ def usage(attributes: Mapping[str, Any], frameworks: Mapping[str, Any], scope_na
 
 def cost(attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> dict[str, Any]:
     """Cost by kind in USD, as given; a `total` is added when there is nothing but `input` and `output`."""
+    if _COST not in attributes and not frameworks:
+        return {}
     given = _object(attributes, _COST)
     if given is None:
-        if not frameworks:
-            return {}
         reported = (frameworks.get(key) for key in ("gen_ai.usage.cost", "llm.cost.total"))
         total = next((value for value in reported if value is not None and value != ""), None)
         return {} if total is None else {"total": total}
