@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.matching.alignment import Alignment
@@ -10,6 +10,7 @@ from pytest_langfuse.expect.matching.matcher import Matcher, Order
 from pytest_langfuse.expect.text.diff import Diff
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.source import Unexported
 
 
 def compare(
@@ -19,15 +20,17 @@ def compare(
     *,
     order: Order = "start",
     contained: bool = False,
+    unexported: Callable[[], Sequence[Unexported]] = tuple,
 ) -> Diff | None:
     """Return the differences, or `None` if there are none.
 
-    With `contained`, each line of the top level may be anywhere in the captured trees.
+    With `contained`, each line of the top level may be anywhere in the captured trees. `unexported` tells
+    why a parent is missing.
     """
     matcher = Matcher(order, contained=contained)
     roots = captured if contained else [observation for observation in captured if observation.parent is None]
     if matcher.forest(root, roots):
         return None
-    diff = Diff(Alignment(root, captured, matcher), style.width)
+    diff = Diff(Alignment(root, captured, matcher), style.width, unexported)
     # The matcher gives up on very many siblings that are alike; an alignment without a difference is proof enough.
     return diff if diff.sentences else None

@@ -144,7 +144,7 @@ class Observations(ObservationSequence):
             root = parse(literal, values)
             if contained and not root.children:
                 raise LiteralError("the literal has no observation to look for")
-            diff = compare(root, captured, style, order=order, contained=contained)
+            diff = compare(root, captured, style, order=order, contained=contained, unexported=self._source.unexported)
         if diff is not None:
             text = failure.tree_text(diff, captured, self._source.unexported(), style)
             raise TreeMismatch(style.body(text), diff.sentences)
@@ -230,7 +230,7 @@ def explain_equality(left: object, right: object) -> list[str] | None:
     if not isinstance(observations, Observations) or not isinstance(literal, str):
         return None
     captured, style = observations[:], current()
-    diff = compare(parse(literal), captured, style)
+    diff = compare(parse(literal), captured, style, unexported=lambda: observations.unexported)
     if diff is None:
         return None
     return failure.differences_first(diff, captured, observations.unexported, style).splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import current_thread
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class RecordedSpan:
         "queued",
         "rejection",
         "span",
+        "thread",
     )
 
     def __init__(self, name: str, span: Any, *, key: SpanKey | None = None) -> None:
@@ -48,6 +50,8 @@ class RecordedSpan:
             self.is_recording = True
         self.key = key
         self.queued = 0
+        #: The name of the thread in which it started.
+        self.thread = current_thread().name
         self.delivered = False
         self.rejection: Rejection | None = None
         self.ended: ReadableSpan | None = None

@@ -57,10 +57,12 @@ class SpanRecord:
     raw: object = None
     #: The server reads a few values (an empty list, NaN) differently when they come as OTLP/JSON.
     wire: Literal["protobuf", "json"] = "protobuf"
+    #: The name of the thread in which a span of this process started.
+    thread: str | None = None
 
 
-def from_readable_span(span: ReadableSpan) -> SpanRecord:
-    """Return what an exporter would send of `span`.
+def from_readable_span(span: ReadableSpan, thread: str | None = None) -> SpanRecord:
+    """Return what an exporter would send of `span`, which started in the thread of that name.
 
     What an ended span holds is read when it is first asked for; of a span that still runs, everything is copied now.
 
@@ -80,6 +82,7 @@ def from_readable_span(span: ReadableSpan) -> SpanRecord:
     record.end_ns = span.end_time
     record.wire = "protobuf"
     record.raw = span
+    record.thread = thread
     if record.end_ns is None:
         for name in _READERS:
             getattr(record, name)

@@ -98,13 +98,36 @@ def test_what_was_recorded_but_not_exported(app: pytest.Pytester) -> None:
     ''')
     app.runpytest("--color=no").stdout.fnmatch_lines(
         [
-            "E         answer: parent is not captured, expected GET /x",
+            "E         answer: parent is GET /x (not exported: default span filter), expected GET /x",
             "E       ",
             "E       Not exported:",
             "E         `GET /x` was recorded but not exported: default span filter",
             "E         `answer` is shown as a root: its parent `GET /x` was not exported",
         ],
         consecutive=True,
+    )
+
+
+def test_a_trace_that_was_started_in_another_thread(app: pytest.Pytester) -> None:
+    app.makepyfile('''
+        from concurrent.futures import ThreadPoolExecutor
+        from app import langfuse
+
+        def llm():
+            with langfuse.start_as_current_observation(name="llm", as_type="generation"):
+                pass
+
+        def test_thread(langfuse_spans):
+            with langfuse.start_as_current_observation(name="answer"):
+                with ThreadPoolExecutor(1, thread_name_prefix="pool-1") as pool:
+                    pool.submit(llm).result()
+            langfuse_spans.assert_tree("""
+                span answer
+                  generation llm
+            """)
+    ''')
+    app.runpytest("--color=no").stdout.fnmatch_lines(
+        ["E*llm: parent is none (it is a root of another trace, started in thread pool-1_0), expected answer"]
     )
 
 

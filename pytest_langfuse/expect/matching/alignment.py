@@ -37,6 +37,7 @@ class Alignment:
 
     def __init__(self, root: ExpectedLine, everything: Sequence[Observation], matcher: Matcher) -> None:
         self.matcher: Final = matcher
+        self._root = root
         self.everything: Final = everything
         #: By the id of the observation.
         self.match_of: dict[int, MatchedLine] = {}
@@ -49,6 +50,10 @@ class Alignment:
             self.level = self._level(root, [one for one in everything if one.parent is None], None)
         self._descend(self.level)
         self._find_moved()
+
+    def lines(self) -> Iterator[ExpectedLine]:
+        """All lines of the literal, its root included."""
+        return _lines(self._root)
 
     # -- level by level ----------------------------------------------------------------------------------------
 

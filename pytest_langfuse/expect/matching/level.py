@@ -59,10 +59,14 @@ class CountedLine:
 
 @dataclass(slots=True, eq=False)
 class ExtraObservation:
-    """An observation without a line in its place; `allowed` by a `...` line or by `assert_contains`."""
+    """An observation without a line in its place; `allowed` by a `...` line or by `assert_contains`.
+
+    `told`: a sentence about what is above it speaks of it, too.
+    """
 
     captured: Observation
     allowed: bool
+    told: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +78,17 @@ class VerbatimLine:
 
 LevelEntry = MatchedLine | CountedLine | MissingLine | ExtraObservation | VerbatimLine
 Level = list[LevelEntry]
+
+
+def in_place(level: Iterable[LevelEntry]) -> list[MatchedLine]:
+    """Return the matches of a level that are in their place, in the order of the lines."""
+    matches: list[MatchedLine] = []
+    for entry in level:
+        if isinstance(entry, MatchedLine) and entry.place is Placement.IN_PLACE:
+            matches.append(entry)
+        elif isinstance(entry, CountedLine):
+            matches += entry.in_place
+    return matches
 
 
 @dataclass(slots=True)

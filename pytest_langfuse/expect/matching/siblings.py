@@ -28,7 +28,7 @@ class SiblingAlignment:
 
     slots: list[SiblingSlot]
     captured: Sequence[Observation]
-    #: In the order of the slots.
+    #: In the order of the captured siblings, where order counts.
     pairs: list[Pair] = field(default_factory=list)
     #: Pairs whose sibling started at another place than the literal says.
     reordered: list[Pair] = field(default_factory=list)
@@ -75,13 +75,14 @@ class _SiblingAligner:
         else:
             pairs += self._by_name(range(first, slot_end), range(first, place_end))
         in_place = _longest_rising(sorted(pairs))
-        self._settle(in_place, set(pairs).difference(in_place))
+        self._settle(*self._in_order(in_place, set(pairs).difference(in_place)))
         self._allow_in_gaps()
         result = self.result
         found = self._most_alike(result.missing, list(result.extra))
         taken = {place for _, place in found}
         found += self._repeated(place for place, allowed in result.extra.items() if not allowed and place not in taken)
-        self._settle(in_place, {*result.reordered, *found})
+        # What a `...` line had taken may stand where its own line does.
+        self._settle(*self._in_order(result.pairs, {*result.reordered, *found}))
         self._allow_in_gaps()
 
     def align_in_any_order(self, *, open_: bool) -> None:
@@ -93,6 +94,24 @@ class _SiblingAligner:
         self._settle(sorted(pairs), ())
         for place in self.result.extra:
             self.result.extra[place] = open_ and not self._is_counted(place)
+
+    def _in_order(self, in_place: Iterable[Pair], others: Iterable[Pair]) -> tuple[list[Pair], list[Pair]]:
+        """Add to `in_place` those of `others` that keep the order of the lines; returns both, and what is left over."""
+        kept = sorted((place, self._line_of(slot), slot) for slot, place in in_place)
+        rest: list[Pair] = []
+        for slot, place in sorted(others):
+            entry = place, self._line_of(slot), slot
+            index = bisect_left(kept, entry)
+            # Slots of one line may change places.
+            if (not index or kept[index - 1][1] <= entry[1]) and (index == len(kept) or entry[1] <= kept[index][1]):
+                kept.insert(index, entry)
+            else:
+                rest.append((slot, place))
+        return [(slot, place) for place, _, slot in kept], rest
+
+    def _line_of(self, slot: int) -> int:
+        line = self._slots[slot].expected
+        return line.place if line is not None else -1
 
     def _settle(self, pairs: list[Pair], reordered: Iterable[Pair]) -> None:
         result = self.result

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from pytest_langfuse.expect.literal.expected_line import ANY_TYPE, ExpectedLine
@@ -19,9 +18,14 @@ from pytest_langfuse.expect.matching.level import (
     MissingLine,
     Placement,
     VerbatimLine,
+    in_place,
 )
+from pytest_langfuse.expect.text.obstacles import Obstacles
+from pytest_langfuse.expect.text.parent_names import ParentNames
 from pytest_langfuse.expect.text.render import summary_line
+from pytest_langfuse.expect.text.sentences import Sentences
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.source import Unexported
 
 Mark = Literal[" ", "-", "+"]
 
@@ -35,35 +39,45 @@ class Row(NamedTuple):
 
 
 class Diff:
-    """The rows and the sentences of an alignment. Values longer than `width` are cut; `None` shows all."""
+    """The rows and the sentences of an alignment. Values longer than `width` are cut; `None` shows all.
 
-    def __init__(self, alignment: Alignment, width: int | None) -> None:
+    `missing` are the lines of which there are too few observations, `unexpected` the observations that no line allows.
+    """
+
+    def __init__(self, alignment: Alignment, width: int | None, unexported: Callable[[], Sequence[Unexported]]) -> None:
         self.rows: Final[list[Row]] = []
-        self.sentences: Final[list[str]] = []
+        self.missing: Final[list[ExpectedLine]] = []
+        self.unexpected: Final[list[Observation]] = []
         self._width = width
         self._alignment = alignment
+        self._sentences = Sentences(alignment.everything)
+        self._parents = ParentNames(self._sentences.names, unexported)
+        self._obstacles = Obstacles(alignment)
         self._shown: set[int] = set()
-        self._alike: defaultdict[str, dict[int, int]] = defaultdict(dict)
         self._position = {id(observation): index for index, observation in enumerate(alignment.everything)}
         self._walk(alignment.level)
         for match in alignment.match_of.values():
             if match.place is Placement.MOVED and id(match) not in self._shown:
                 self._show_apart(match)
+        self.sentences: Final = self._sentences.all()
 
     def _walk(self, level: Iterable[LevelEntry], depth: int = 0) -> None:
         """Show a level and all below it; a stack of iterators, so that deep trees need no recursion."""
-        stack: list[tuple[Iterator[LevelEntry], int, list[MatchedLine]]] = [(iter(level), depth, _in_place(level))]
+        self._obstacles.look(level)
+        stack: list[tuple[Iterator[LevelEntry], int, list[MatchedLine]]] = [(iter(level), depth, in_place(level))]
         while stack:
-            entries, depth, in_place = stack[-1]
+            entries, depth, siblings = stack[-1]
             entry = next(entries, None)
             if entry is None:
                 stack.pop()
                 continue
-            below = self._show(entry, depth, in_place)
+            below = self._show(entry, depth, siblings)
             if below:
+                if isinstance(entry, MatchedLine):
+                    self._obstacles.look(below)
                 # What a line with a count stands for is on the level of that line.
                 depth += not isinstance(entry, CountedLine)
-                stack.append((iter(below), depth, _in_place(below)))
+                stack.append((iter(below), depth, in_place(below)))
 
     def _show(self, entry: LevelEntry, depth: int, siblings: list[MatchedLine]) -> Level:
         """Show one entry; returns what is to be shown below it."""
@@ -88,7 +102,8 @@ class Diff:
     def _show_missing(self, missing: MissingLine, depth: int) -> Level:
         self._row("-", depth, missing.expected.text(self._width))
         if missing.match is None:
-            self.sentences.append(f"{missing.expected.label} is missing")
+            self._sentences.line(f"{missing.expected.label} is missing")
+            self.missing.append(missing.expected)
         return [*missing.below]
 
     def _show_extra(self, extra: ExtraObservation, depth: int, siblings: list[MatchedLine]) -> Level:
@@ -100,18 +115,24 @@ class Diff:
             if id(captured) not in self._alignment.likeness.broken:
                 return []
             self._row(" ", depth, summary_line(captured, self._width))
-        else:
-            self._row("+", depth, summary_line(captured, self._width))
-            self.sentences.append(f"{captured.type} {name_in_sentence(captured.name)} is unexpected")
-        return [ExtraObservation(child, extra.allowed) for child in captured.children]
+            return [ExtraObservation(child, allowed=True) for child in captured.children]
+        self._row("+", depth, summary_line(captured, self._width))
+        self.unexpected.append(captured)
+        told = extra.told
+        if not told and (obstacle := self._obstacles.at(captured)) is not None:
+            told = True
+            if obstacle.observations[0] is captured:
+                self._sentences.line(obstacle.sentence(self._sentences.names))
+        if not told:
+            self._sentences.unexpected(captured, self._obstacles.hint(captured))
+        return [ExtraObservation(child, allowed=False, told=told) for child in captured.children]
 
     def _show_match(self, match: MatchedLine, depth: int, siblings: list[MatchedLine]) -> Level:
         self._shown.add(id(match))
         line, captured = match.expected, match.captured
-        differences = list(self._differences(match, siblings))
-        self.sentences.extend(differences)
+        differs = self._tell(match, siblings)
         name = line.name.written if line.name.exact == captured.name else name_text(captured.name)
-        if match.place is Placement.IN_PLACE and not differences:
+        if match.place is Placement.IN_PLACE and not differs:
             # A line with a count stands for one observation here.
             text = line.captured_line(captured, name, self._width) if line.count_text else line.text(self._width)
             self._row(" ", depth, text)
@@ -137,7 +158,9 @@ class Diff:
             self._row("-", depth, line.text(self._width))
             if found:
                 self._row("+", depth, f"{found}x {plain}")
-            self.sentences.append(_count_sentence(line, found))
+            self._sentences.line(_count_sentence(line, found))
+            if found < line.low:
+                self.missing.append(line)
         elif not apart or line.high != line.low:
             self._row(" ", depth, line.text(self._width))
         elif found > apart:
@@ -176,67 +199,34 @@ class Diff:
 
     # -- sentences ---------------------------------------------------------------------------------------------
 
-    def _differences(self, match: MatchedLine, siblings: list[MatchedLine]) -> Iterator[str]:
-        line, captured = match.expected, match.captured
-        who = name_in_sentence(captured.name)
-        if line.type not in (ANY_TYPE, captured.type):
-            yield f"{who}: type is {captured.type}, expected {line.type}"
-        if not line.name.matches(captured.name):
-            yield f"{who}: name is {captured.name!r}, expected {line.name.text!r}"
+    def _tell(self, match: MatchedLine, siblings: list[MatchedLine]) -> bool:
+        """Add a sentence for each difference between a line and its observation; return whether there is any."""
+        line, captured, sentences = match.expected, match.captured, self._sentences
+        failing = line.failing(captured)
+        other_type, other_name = line.type not in (ANY_TYPE, captured.type), not line.name.matches(captured.name)
+        if other_type:
+            sentences.value(captured, f"type is {captured.type}, expected {line.type}")
+        if other_name:
+            sentences.value(captured, f"name is {captured.name!r}, expected {line.name.text!r}")
         if match.place is Placement.MOVED:
-            yield f"{who}: parent is {self._actual_parent(match)}, expected {self._expected_parent(match)}"
+            sentences.place(captured, self._parents.difference(match), self._parents.difference(match, numbered=False))
         if match.place is Placement.REORDERED:
-            yield f"{who}: {self._displacement(match, siblings)}"
-        for condition in line.failing(captured):
-            yield f"{who}: {condition.difference(captured, self._width)}"
+            other, where = self._displacement(match, siblings)
+            sentences.place(
+                captured, where.format(sentences.names.name(other)), where.format(name_in_sentence(other.name))
+            )
+        for condition in failing:
+            sentences.value(captured, condition.difference(captured, self._width))
+        return bool(failing) or other_type or other_name or match.place is not Placement.IN_PLACE
 
-    def _actual_parent(self, match: MatchedLine) -> str:
-        parent = match.captured.parent
-        if parent is None:
-            return "not captured" if match.captured.parent_id else "none (it is a root)"
-        return self._ordinal(parent) if self._ambiguous(match) else name_in_sentence(parent.name)
-
-    def _expected_parent(self, match: MatchedLine) -> str:
-        line = match.expected.parent
-        if line is None or line.parent is None:
-            return "none (a root)"
-        if match.under is None:
-            return f"another {line.name.text}, which is missing" if self._ambiguous(match) else line.name.text
-        expected = match.under.captured
-        return self._ordinal(expected) if self._ambiguous(match) else name_in_sentence(expected.name)
-
-    def _ambiguous(self, match: MatchedLine) -> bool:
-        """Return whether its actual parent and its expected one have the same name."""
-        parent, line = match.captured.parent, match.expected.parent
-        return parent is not None and line is not None and line.parent is not None and line.name.matches(parent.name)
-
-    def _ordinal(self, observation: Observation) -> str:
-        if not self._alike:
-            for one in self._alignment.everything:
-                self._alike[one.name][id(one)] = len(self._alike[one.name]) + 1
-        alike = self._alike[observation.name]
-        return f"{name_in_sentence(observation.name)} ({alike[id(observation)]} of {len(alike)})"
-
-    def _displacement(self, match: MatchedLine, siblings: list[MatchedLine]) -> str:
-        """Return the sentence part that names a sibling before or after which it should have started."""
-        start = self._position[id(match.captured)]
-        index = bisect_left(siblings, match.expected.place, key=lambda sibling: sibling.expected.place)
+    def _displacement(self, match: MatchedLine, siblings: list[MatchedLine]) -> tuple[Observation, str]:
+        """Return the sibling before or after which it should have started, and the sentence part that names it."""
+        start, place = self._position[id(match.captured)], match.expected.place
+        index = bisect_left(siblings, place, key=lambda sibling: sibling.expected.place)
         if index and self._position[id(siblings[index - 1].captured)] > start:
-            return f"starts before {name_in_sentence(siblings[index - 1].captured.name)}, expected after it"
-        index = bisect_right(siblings, match.expected.place, key=lambda sibling: sibling.expected.place)
-        if index < len(siblings) and self._position[id(siblings[index].captured)] < start:
-            return f"starts after {name_in_sentence(siblings[index].captured.name)}, expected before it"
-        return "starts at a different position among its siblings than expected"
-
-
-def _in_place(level: Iterable[LevelEntry]) -> list[MatchedLine]:
-    matches: list[MatchedLine] = []
-    for entry in level:
-        if isinstance(entry, MatchedLine) and entry.place is Placement.IN_PLACE:
-            matches.append(entry)
-        elif isinstance(entry, CountedLine):
-            matches += entry.in_place
-    return matches
+            return siblings[index - 1].captured, "starts before {}, expected after it"
+        index = bisect_right(siblings, place, key=lambda sibling: sibling.expected.place)
+        return siblings[index].captured, "starts after {}, expected before it"
 
 
 def _count_sentence(line: ExpectedLine, found: int) -> str:

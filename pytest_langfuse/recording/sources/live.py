@@ -174,10 +174,10 @@ class LiveSource:
     def _observe(self, recorded: RecordedSpan) -> Observation:
         if recorded.exports:
             if recorded not in self._cache:
-                self._cache[recorded] = observe(from_readable_span(recorded.exports[0][1]))
+                self._cache[recorded] = observe(from_readable_span(recorded.exports[0][1], recorded.thread))
             return self._cache[recorded]
         if recorded.is_recording:
-            return observe(from_readable_span(recorded.ended or recorded.span))
+            return observe(from_readable_span(recorded.ended or recorded.span, recorded.thread))
         trace_id, span_id = recorded.key
         return observe(_sampled_out(recorded.name, trace_id, span_id))
 

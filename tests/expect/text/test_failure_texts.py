@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from textwrap import dedent
 
 import pytest
@@ -182,7 +183,7 @@ def test_another_type_and_a_root_of_its_own() -> None:
 
         Differences:
           search: type is span, expected retriever
-          llm: parent is none (it is a root), expected answer
+          llm: parent is none (it is a root of another trace), expected answer
         """,
     )
 
@@ -275,6 +276,165 @@ def test_parents_of_one_name_are_numbered() -> None:
     assert text.endswith("Differences:\n  y: parent is request (1 of 2), expected request (2 of 2)")
 
 
+# -- one sentence for many ---------------------------------------------------------------------------------------------
+
+
+def test_one_difference_of_many_observations_is_one_sentence() -> None:
+    tree = "span answer user_id=u\n" + "".join(f"  generation llm{index % 5} user_id=u\n" for index in range(79))
+    text = failure(captured(tree), "* user_id=v\n" + tree.replace(" user_id=u", ""))
+    assert text.startswith("1 difference (- expected, + captured):")
+    assert text.endswith(
+        "Differences:\n  user_id is 'u', expected 'v' on 80 observations: "
+        "answer, llm0 (16 times), llm1 (16 times), 3 more"
+    )
+
+
+def test_one_difference_of_two_observations_of_one_name() -> None:
+    check(
+        failure(captured("span a\n  2x tool t model=y"), "span a\n  2x tool t model=x"),
+        """
+        1 difference (- expected, + captured):
+
+          span a
+        -   tool t model=x
+        +   tool t model=y
+        -   tool t model=x
+        +   tool t model=y
+
+        Differences:
+          model is 'y', expected 'x' on 2 observations: t (2 times)
+        """,
+    )
+
+
+def test_equal_names_are_numbered() -> None:
+    assert failure(captured("span a\n  2x tool t\n  tool t model=y"), "span a\n  2x tool t\n  tool t model=x").endswith(
+        "Differences:\n  t (3 of 3): model is 'y', expected 'x'"
+    )
+    assert failure(captured("span a\n  tool t\n  span b\n  tool t"), "span a\n  tool t\n  span b").endswith(
+        "Differences:\n  tool t (2 of 2) is unexpected"
+    )
+    assert failure(captured("span a\n  tool u\n  tool t\n  span b"), "span a\n  tool t\n  span b\n  tool u").endswith(
+        "Differences:\n  u: starts before b, expected after it"
+    )
+
+
+def test_many_alike_that_nobody_expected_are_counted() -> None:
+    assert failure(captured("span a\n  30x tool t\n  tool u"), "span a").endswith(
+        "Differences:\n  tool t is unexpected (30 times)\n  tool u is unexpected"
+    )
+    assert failure(captured("span a"), "span a\n  tool t\n  tool t\n  tool t model=x").endswith(
+        "Differences:\n  tool t is missing (3 times)"
+    )
+
+
+def test_many_moved_are_one_sentence() -> None:
+    text = failure(
+        captured("span a\n  span b\n    30x generation llm\n    tool t"),
+        "span a\n  span b\n  30x generation llm\n  tool t",
+    )
+    assert text.endswith("Differences:\n  llm (30 times), t: parent is b, expected a")
+
+
+# -- a `...` line that stands elsewhere --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tree", "literal", "sentence"),
+    [
+        (
+            "span answer\n  retriever search\n  generation llm",
+            "span answer\n  generation llm\n  ...",
+            "llm: retriever search is before it; add `...` above the line",
+        ),
+        (
+            "span answer\n  retriever search\n  generation llm",
+            "span answer\n  ...\n  retriever search",
+            "search: generation llm is after it; add `...` below the line",
+        ),
+        (
+            "span answer\n  retriever search\n    span embed\n  tool t\n  generation llm\n  tool u",
+            "span answer\n  generation llm\n  ...",
+            "llm: retriever search and tool t are before it; add `...` above the line",
+        ),
+        (
+            "span a\n  span b\n  5x tool t\n  tool u\n  tool v\n  tool w\n  span c",
+            "span a\n  ...\n  span b\n  span c",
+            "c: tool t (5 times), tool u and 2 more are before it; add `...` above the line",
+        ),
+        (
+            "span a\n  tool x\n  generation llm model=m",
+            "span a\n  generation llm model=m\n  ...",
+            "llm: tool x is before it; add `...` above the line",
+        ),
+        (
+            "span x\nspan a\nspan b",
+            "span a\n...\nspan b",
+            "a: span x is before it; add `...` above the line",
+        ),
+        (
+            "span answer\n  retriever search",
+            "span answer\n...",
+            "retriever search is unexpected (`...` below answer would allow it)",
+        ),
+        # Between observations of one line with a count, no `...` can stand.
+        ("span a\n  tool t\n  span x\n  tool t", "span a\n  2x tool t\n  ...", "span x is unexpected"),
+        # What a count speaks of is never allowed by `...`.
+        ("span a\n  3x tool t\n  span x", "span a\n  2x tool t\n  ...", "t: appears 3 times, expected 2"),
+    ],
+)
+def test_what_is_in_the_way_of_a_line(tree: str, literal: str, sentence: str) -> None:
+    assert failure(captured(tree), literal).endswith(f"Differences:\n  {sentence}")
+    added = re.search(r"^(.+?)(?: \(.*)?: .*add `...` (above|below)", sentence)
+    if added is not None:
+        # The advice is right.
+        lines = literal.split("\n")
+        (place,) = [index for index, line in enumerate(lines) if re.search(rf"\b{added[1]}\b", line)]
+        indent = " " * (len(lines[place]) - len(lines[place].lstrip()))
+        lines.insert(place + (added[2] == "below"), f"{indent}...")
+        captured(tree).assert_tree("\n".join(lines))
+
+
+def test_what_is_in_the_way_is_shown() -> None:
+    check(
+        failure(
+            captured("span answer\n  retriever search\n    span embed\n  generation llm\n  tool t"),
+            "span answer\n  generation llm\n  ...",
+        ),
+        """
+        1 difference (- expected, + captured):
+
+          span answer
+        +   retriever search
+        +     span embed
+            generation llm
+            ...
+
+        Differences:
+          llm: retriever search is before it; add `...` above the line
+        """,
+    )
+
+
+# -- why a parent is missing -------------------------------------------------------------------------------------------
+
+
+def test_a_root_of_another_trace_in_another_thread() -> None:
+    answer, llm = observation("span", "answer"), observation("generation", "llm", id=2, trace_id="b" * 32)
+    answer.record.thread, llm.record.thread = "MainThread", "pool-1_0"
+    literal = "span answer\n  generation llm"
+    assert failure(of([answer, llm]), literal).endswith(
+        "llm: parent is none (it is a root of another trace, started in thread pool-1_0), expected answer"
+    )
+    llm.record.thread = "MainThread"
+    assert failure(of([answer, llm]), literal).endswith(
+        "llm: parent is none (it is a root of another trace), expected answer"
+    )
+    assert failure(of([answer, observation("generation", "llm", id=2)]), literal).endswith(
+        "llm: parent is none (it is a root), expected answer"
+    )
+
+
 def test_counts() -> None:
     check(
         failure(
@@ -316,7 +476,7 @@ def test_one_of_several_alike_differs() -> None:
         +   tool t model=y
 
         Differences:
-          t: model is 'y', expected 'x'
+          t (3 of 3): model is 'y', expected 'x'
         """,
     )
 
@@ -356,8 +516,8 @@ def test_all_of_several_differ() -> None:
         +   tool t model=z
 
         Differences:
-          t: model is 'y', expected 'x'
-          t: model is 'z', expected 'x'
+          t (1 of 2): model is 'y', expected 'x'
+          t (2 of 2): model is 'z', expected 'x'
         """,
     )
 
@@ -466,7 +626,7 @@ def test_what_was_not_exported_and_why() -> None:
 
         Differences:
           span GET /x is missing
-          llm: parent is not captured, expected GET /x
+          llm: parent is GET /x (not exported: default span filter), expected GET /x
 
         Not exported:
           `GET /x` was recorded but not exported: default span filter (3 times)
