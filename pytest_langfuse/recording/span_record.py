@@ -34,7 +34,7 @@ class SpanEvent:
 @exported_by("pytest_langfuse.recording")
 @dataclass(slots=True, eq=False)
 class SpanRecord:
-    """The parts of a span that the server's view is made from. Ids are lower-case hex, times nanoseconds since 1970.
+    """The parts of a span that the server's view is made from. Times are nanoseconds since 1970.
 
     Attribute values are what the wire carries: `str`, `bool`, `int`, `float`, `bytes`, `None`, lists of these and
     dicts of these. `start_ns` is 0 where the start is not known, `end_ns` is `None` while the span runs.
@@ -122,7 +122,7 @@ _READERS: Final[Mapping[str, Callable[[ReadableSpan], Any]]] = {
 
 
 def encodable(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that survive protobuf encoding, with sequences as lists."""
+    """Return the attributes that survive protobuf encoding, with sequences as lists."""
     kept: dict[str, Any] = {}
     for key, value in attributes.items():
         kind = type(value)
@@ -140,7 +140,7 @@ def encodable(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoded(value: Any) -> Any:
-    """`value` after a round trip through an OTLP `AnyValue`; `ValueError` when it has none."""
+    """Return `value` after a round trip through an OTLP `AnyValue`. Raise `ValueError` if it has no encoding."""
     if isinstance(value, str):
         # An enum member that is a string, too, travels as its value.
         text = value if type(value) is str else str.__str__(value)
@@ -168,7 +168,7 @@ def _encoded_scalar(value: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def _encoder_takes_none() -> bool:
-    """Before opentelemetry-exporter-otlp-proto-common 1.43, `None` in a list was refused with the whole attribute."""
+    """Return whether the encoder takes `None` in a list: before 1.43 it dropped the whole attribute."""
     major, minor = version("opentelemetry-exporter-otlp-proto-common").split(".")[:2]
     return (int(major), int(minor)) >= _FIRST_ENCODER_OF_NONE
 
@@ -182,7 +182,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _copied(attributes: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """A snapshot, in one step where the SDK's mapping offers one: another thread may be setting attributes."""
+    """Return a snapshot, taken in one step if the SDK's mapping can: another thread may be setting attributes."""
     if not attributes:
         return {}
     try:
@@ -193,7 +193,7 @@ def _copied(attributes: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def _shared(owner: Resource | InstrumentationScope) -> Mapping[str, Any]:
-    """Attributes of a resource or scope, converted once: many spans share it. Hashing it would cost more."""
+    """Return the attributes of a resource or scope, converted once for all spans that share it."""
     known = _known.get(id(owner))
     if known is not None and known[0] is owner:
         return known[1]

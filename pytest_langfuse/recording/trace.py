@@ -76,7 +76,7 @@ def link(observations: Iterable[Observation]) -> list[Observation]:
 
 
 def build_traces(observations: Iterable[Observation]) -> list[Trace]:
-    """The traces of `observations`, in the order in which they started.
+    """Return the traces of `observations` in the order in which they started.
 
     Follows the aggregation of Langfuse's read query (server, 2026-08: `EVENTS_AGGREGATION_FIELDS`): of a field that
     observations may set to different values, the value that was ingested last stands, which is that of the
@@ -182,7 +182,7 @@ def _parents_first(tied: Sequence[Observation]) -> list[Observation]:
 
 
 def _break_cycles(ordered: Sequence[Observation]) -> None:
-    """Parent ids come off the wire: a ring of them would make every walk over the tree endless."""
+    """Cut cycles of parent ids, which come off the wire: every walk over the tree would be endless."""
     seen: set[int] = set()
     _visit([observation for observation in ordered if observation.parent is None], seen)
     if len(seen) == len(ordered):

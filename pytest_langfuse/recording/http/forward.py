@@ -37,11 +37,19 @@ class LoopbackForwarder:
     # -- REST, as a handler of `HandlerStack` -------------------------------------------------------------------
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Send the request of a synchronous client. Raises what httpx raises."""
+        """Send the request of a synchronous client.
+
+        Raises:
+            httpx.TransportError: The request cannot be sent, or gets no answer.
+        """
         return self._transport.handle_request(self._readdressed(request))
 
     async def answer_async(self, request: httpx.Request) -> httpx.Response:
-        """Send the request of an asynchronous client. Raises what httpx raises."""
+        """Send the request of an asynchronous client.
+
+        Raises:
+            httpx.TransportError: The request cannot be sent, or gets no answer.
+        """
         return await self._async_transport.handle_async_request(self._readdressed(request))
 
     def _readdressed(self, request: httpx.Request) -> httpx.Request:

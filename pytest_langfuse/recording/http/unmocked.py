@@ -17,7 +17,7 @@ import httpx
 
 
 class UnmockedTransport(httpx.BaseTransport):
-    """Sends each request on a new connection and reads the whole response. Raises what httpx raises.
+    """Sends each request on a new connection and reads the whole response.
 
     Uses no proxy, and only the certificates of `tls`. Thread-safe.
     """
@@ -26,7 +26,11 @@ class UnmockedTransport(httpx.BaseTransport):
         self._tls = tls
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request and return the response, read to the end."""
+        """Send the request and return the response, read to the end.
+
+        Raises:
+            httpx.TransportError: The request cannot be sent, or gets no answer.
+        """
         timeout = request.extensions.get("timeout", {}).get("connect")
         with _httpx_exceptions(request):
             stream = httpcore.SyncBackend().connect_tcp(request.url.host, _port(request.url), timeout=timeout)

@@ -1,7 +1,7 @@
-"""The rules by which Langfuse turns a span into an observation, at ingestion and when it is read.
+"""The rules by which Langfuse turns a span into an observation, when it ingests the span and when it reads it.
 
-Written after the Langfuse server of August 2026, for its `events` tables ("v4"). `docs/server-view.md` says in plain
-words what surprises.
+They are those of the Langfuse server of August 2026 with its `events` tables ("v4"). `docs/server-view.md` explains the
+surprising ones.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from pytest_langfuse.suggest import no_attribute
 __all__ = ["observe"]
 
 _NS_PER_MS: Final = 1_000_000
-#: Aggregates that repeat those of the model calls below; Langfuse takes no model, usage or cost from these spans.
+#: These spans repeat the totals of the model calls below them, so Langfuse ignores their model, usage and cost.
 _AGENT_OPERATIONS: Final = ("invoke_agent", "agent_step")
 _NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 _set: Final = object.__setattr__
 
 
 def observe(record: SpanRecord) -> Observation:
-    """Return the observation that Langfuse shows for a span. `parent` and `children` are left for `link`.
+    """Return the observation that Langfuse shows for a span. `link` sets `parent` and `children`.
 
-    Only the ids are read now, all else when it is first asked for: `record` must not change any more.
+    Only the ids are read now, and the other fields when they are first used: `record` must not change afterwards.
     """
-    # Not by the constructor, which would set all fields.
+    # The constructor would set all fields.
     observation: UndecodedObservation = object.__new__(UndecodedObservation)
     observation.id = record.span_id
     observation.trace_id = record.trace_id
@@ -52,9 +52,9 @@ def observe(record: SpanRecord) -> Observation:
 class UndecodedObservation(Observation):
     """An observation whose fields are decoded when they are first read.
 
-    There are four steps: name and type, which every assertion reads; input, output and metadata, which may be large;
-    the other fields that a literal shows; and those that it doesn't show. Once all have run, it is an `Observation`
-    like any other, whose fields cost nothing more to read. Thread-safe, as decoding twice is harmless.
+    Fields are decoded in four groups: name and type, which every assertion reads; input, output and metadata, which may
+    be large; the other fields that a literal shows; and those that it doesn't show. After that it is an `Observation`
+    like any other, whose fields cost nothing more to read. Thread-safe: decoding twice is harmless.
     """
 
     __slots__ = ()
@@ -62,7 +62,7 @@ class UndecodedObservation(Observation):
     decoding: _Progress | None
 
     def __getattr__(self, name: str) -> Any:
-        """Decode a field; Python comes here for slots that are not set."""
+        """Decode a field. Python calls this for slots that are not set."""
         decode = DECODERS.get(name)
         if decode is None:
             raise no_attribute(self, name, Observation, ALIASES)
@@ -86,15 +86,15 @@ class LazyObservation(UndecodedObservation):
     __slots__ = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field, now and for good: what is decoded together with it is decoded before."""
-        # A copy gets its fields one by one, the record among them.
+        """Set a field. The fields of its group are decoded first, so that decoding never overwrites the value."""
+        # The fields of a copy are set one by one, including the record.
         if name in DECODERS and hasattr(self, "record"):
             getattr(self, name)
         _set(self, name, value)
 
 
 class _Progress:
-    """What the steps share: the ingested attributes, those that are not Langfuse's own, and which steps have run."""
+    """State shared by the steps: ingested attributes, those that are not Langfuse's own, and the steps done."""
 
     __slots__ = ("attributes", "content", "details", "frameworks", "unshown")
 
@@ -235,7 +235,7 @@ def _ingested_events(record: SpanRecord) -> Sequence[SpanEvent]:
 
 
 def _read(value: Any) -> Any:
-    """Input and output are stored as text and read as JSON where they are JSON: "12" and 12 look the same."""
+    """Return stored input or output as Langfuse reads it: text that is JSON is parsed, so "12" and 12 look the same."""
     return parse_json_or_text(value) if isinstance(value, str) else value
 
 
@@ -248,6 +248,6 @@ def _first(value: Any, otherwise: Any) -> Any:
 
 
 def _time(nanoseconds: int | None) -> datetime | None:
-    """Langfuse keeps milliseconds."""
-    # A double holds them exactly enough to be rounded to the microsecond.
+    """Return a time in milliseconds, which is what Langfuse keeps."""
+    # A double is exact enough to be rounded to the microsecond.
     return datetime.fromtimestamp(nanoseconds // _NS_PER_MS / 1000, UTC) if nanoseconds else None

@@ -17,10 +17,10 @@ _EMPTY_VALUE: Final = "{}"
 
 
 def as_ingested(attributes: Mapping[str, Any], wire: Wire) -> Mapping[str, Any]:
-    """`attributes` as plain JSON values; the mapping itself when there is nothing to change.
+    """Return `attributes` as plain JSON values: the mapping itself if nothing changes.
 
-    Strings, booleans, finite numbers and lists stay. What Langfuse has no reading for (bytes, mappings, an empty value,
-    over protobuf also an empty list) becomes the JSON text of its OTLP encoding, NaN and Infinity are lost.
+    Strings, booleans, finite numbers and lists stay. NaN and Infinity become `None`. Langfuse does not decode bytes,
+    mappings and empty values (nor, over protobuf, empty lists): these become the JSON text of their OTLP encoding.
     (server, 2026-08: `convertValueToPlainJavascript`)
     """
     others = [key for key, value in attributes.items() if type(value) is not str and value is not True]
@@ -28,7 +28,7 @@ def as_ingested(attributes: Mapping[str, Any], wire: Wire) -> Mapping[str, Any]:
 
 
 def of_frameworks(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that are not Langfuse's own: on most of its spans none."""
+    """Return the attributes that are not Langfuse's own. Most of its spans have none."""
     return {key: value for key, value in attributes.items() if not key.startswith("langfuse.") and key not in _OWN}
 
 
@@ -40,7 +40,7 @@ def _ingested(value: Any, wire: Wire) -> Any:
     if isinstance(value, int):
         return number(value)
     if isinstance(value, float):
-        # A double that JSON cannot write is null by the time it is read; in OTLP/JSON it comes as a string.
+        # Langfuse stores the export as JSON before it converts it, and JSON writes NaN and Infinity as null.
         return number(value) if math.isfinite(value) else None
     if isinstance(value, list) and (value or wire == "json"):
         return [_ingested(item, wire) for item in value]

@@ -1,4 +1,4 @@
-"""Name, environment, user, session, tags, level, status, prompt: fields that one or the other attribute sets.
+"""Fields that come from one of several attributes: name, environment, user, session, tags, level, prompt.
 
 (server, 2026-08: the `extract…` methods of `OtelIngestionProcessor`)
 """
@@ -82,7 +82,7 @@ _MAX_PROMPT_VERSION: Final = 65_535
 
 
 def name(frameworks: Mapping[str, Any], span_name: str) -> str:  # noqa: PLR0911 - one a framework
-    """The span's name, unless an attribute of a framework overrides it, also on Langfuse's own spans."""
+    """Return the name: the span's, unless an attribute of a framework overrides it, even on Langfuse's own spans."""
     if not frameworks:
         return span_name
     if truthy(tool := frameworks.get("gen_ai.tool.name")):
@@ -101,7 +101,7 @@ def name(frameworks: Mapping[str, Any], span_name: str) -> str:  # noqa: PLR0911
 
 
 def environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
-    """The environment, normalised: lower case, no `langfuse` prefix, 40 characters, `default` if not valid."""
+    """Return the environment: lower case, without the prefix `langfuse`, 40 characters, `default` if it is invalid."""
     if attributes.keys().isdisjoint(_ENVIRONMENT_KEYS) and resource.keys().isdisjoint(_ENVIRONMENT_KEYS):
         return _DEFAULT_ENVIRONMENT
     for key in _ENVIRONMENT_KEYS:
@@ -122,17 +122,17 @@ def _normalized_environment(value: Any) -> str:
 
 
 def user_id(attributes: Mapping[str, Any]) -> str | None:
-    """The user; a value from metadata keeps the quotes of its JSON text."""
+    """Return the user. A value from metadata keeps the quotes of its JSON text."""
     return _first(attributes, _USER_KEYS)
 
 
 def session_id(attributes: Mapping[str, Any]) -> str | None:
-    """The session, which may come from `gen_ai.conversation.id`."""
+    """Return the session, which may come from `gen_ai.conversation.id`."""
     return _first(attributes, _SESSION_KEYS)
 
 
 def model(attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> str | None:
-    """The model: Langfuse's own attribute, else that of a framework, the answering model before the requested one."""
+    """Return the model: Langfuse's own attribute, or a framework's. The response model precedes the requested one."""
     found = _first(attributes, ("langfuse.observation.model.name",))
     if found is None and frameworks:
         found = _first(frameworks, _MODEL_KEYS)
@@ -142,7 +142,7 @@ def model(attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> str |
 
 
 def tags(attributes: Mapping[str, Any]) -> list[str]:
-    """The tags, from a list, from its JSON text, or from a text with commas."""
+    """Return the tags: from a list, from the JSON text of a list, or from text with commas."""
     if attributes.keys().isdisjoint(_TAG_KEYS):
         return []
     value = None
@@ -166,7 +166,7 @@ def tags(attributes: Mapping[str, Any]) -> list[str]:
 
 
 def level(attributes: Mapping[str, Any], status: str, scope_name: str, span_name: str) -> str:
-    """The level that the attribute names, in any case and in the words of other loggers, else that of the status."""
+    """Return the level: that of the attribute, in any case and in other loggers' words, or that of the span status."""
     named = attributes.get("langfuse.observation.level")
     if isinstance(named, str) and (known := _LEVELS.get(named.strip().upper())):
         return known
@@ -176,7 +176,7 @@ def level(attributes: Mapping[str, Any], status: str, scope_name: str, span_name
 
 
 def prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
-    """Name and version of the linked prompt, which only a generation can have."""
+    """Return name and version of the linked prompt. Only a generation can have one."""
     if attributes.keys().isdisjoint(_PROMPT_KEYS):
         return None, None
     linked = attributes.get("ai.telemetry.metadata.langfusePrompt")
@@ -191,7 +191,7 @@ def prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
             attributes, ("langfuse.observation.prompt.version", "langfuse.prompt.version"), vercel.get("version")
         )
     )
-    # 0 and what a UInt16 cannot hold are shown as no version.
+    # Langfuse shows no version for 0 and for what a UInt16 cannot hold.
     return (
         None if found is None else text(found),
         int(version) if 0 < version <= _MAX_PROMPT_VERSION else None,
@@ -199,7 +199,7 @@ def prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
 
 
 def text_or_none(value: Any) -> str | None:
-    """The text of an optional column."""
+    """Return the text of an optional column."""
     return None if value is None else text_or_json(value)
 
 

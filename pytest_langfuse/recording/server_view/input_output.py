@@ -1,6 +1,6 @@
-"""Input and output of an observation: Langfuse's own attributes, else those of the framework that made the span.
+"""Input and output of an observation: Langfuse's own attributes, or those of the framework that made the span.
 
-(server, 2026-08: `extractInputAndOutput`; the first source that has one of the two gives both)
+(server, 2026-08: `extractInputAndOutput`; the first source that has either one provides both)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OUTPUT: Final = "langfuse.observation.output"
 
 
 def input_output(attributes: Attributes, frameworks: Attributes, events: Sequence[SpanEvent], scope_name: str) -> Pair:
-    """Input and output before the stored text is parsed; `None` for what is not there."""
+    """Return input and output before their text is parsed; `None` for a missing one."""
     own: Pair = (attributes.get(_INPUT), attributes.get(_OUTPUT))
     if own != (None, None) or not (frameworks or events):
         return own
@@ -62,7 +62,7 @@ def _either(given: Any, answered: Any) -> Pair | None:
 
 def _genkit(attributes: Attributes) -> Pair:
     given, answered = _payload(attributes.get("genkit:input")), _payload(attributes.get("genkit:output"))
-    # Model spans wrap their messages, flow spans do not.
+    # Model spans wrap their messages; flow spans do not.
     return _member(given, "messages"), _member(answered, "message")
 
 
@@ -122,7 +122,7 @@ def _flue(attributes: Attributes) -> Pair | None:
 
 def _vertex(attributes: Attributes) -> Pair | None:
     given, answered = (attributes.get(f"gcp.vertex.agent.{key}") for key in ("llm_request", "llm_response"))
-    # Google's ADK sets both to {} on a tool call.
+    # Google's ADK sets both to {} for a tool call.
     if given == "{}" or not truthy(given):
         given = attributes.get("gcp.vertex.agent.tool_call_args")
     if answered == "{}" or not truthy(answered):

@@ -1,7 +1,7 @@
-"""Values as the server's JavaScript has them: JSON, numbers, text and truth.
+"""JavaScript's rules for JSON, numbers, text and truth, which the server applies to values.
 
-What Langfuse shows depends on it in corners: an integer beyond 2^53 is a rounded double, `JSON.parse` refuses NaN,
-`[1.0]` is written as `[1]`, and `0` and `""` count as absent where the code says `if (value)`.
+Examples: an integer beyond 2^53 is a rounded double, `JSON.parse` rejects NaN, `[1.0]` is written as `[1]`, and `0` and
+`""` count as absent where the code says `if (value)`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ _INFINITY: Final = re.compile(r"[+-]?Infinity")
 
 
 def parse_json(text: str) -> Any:
-    """`JSON.parse`: integers beyond 2^53 are rounded. Raises `ValueError` if not JSON, as for NaN and Infinity."""
+    """Return `JSON.parse(text)`, which rounds integers beyond 2^53.
+
+    Raises:
+        ValueError: The text is not JSON, or nested too deeply. NaN and Infinity are not JSON.
+    """
     return _decode(text, _LONG_DIGITS, _PLAIN, _ROUNDING)
 
 
 def parse_json_or_text(text: str) -> Any:
-    """How Langfuse reads stored text: JSON where it is JSON, with numbers that a double cannot hold kept as text.
+    """Return stored text as Langfuse reads it: parsed if it is JSON, where numbers that a double cannot hold stay text.
 
     (server, 2026-08: `parseJsonPrioritised`)
     """
@@ -61,7 +65,7 @@ def _decode(text: str, careful: re.Pattern[str], plain: json.JSONDecoder, precis
 
 
 def number(value: float) -> float:
-    """`value` as a JavaScript number shows it: an integer beyond 2^53 becomes the one that its double is written as."""
+    """Return `value` as a JavaScript number: an integer beyond 2^53 becomes the one that its double is written as."""
     if isinstance(value, int) and -_MAX_SAFE <= value <= _MAX_SAFE:
         return value
     double = float(value)
@@ -73,7 +77,7 @@ def number(value: float) -> float:
 
 
 def number_text(value: float) -> str:
-    """`String(number)`."""
+    """Return `String(number)`."""
     value = number(value)
     if isinstance(value, int):
         return str(value)
@@ -89,7 +93,7 @@ def number_text(value: float) -> str:
 
 
 def stringify(value: Any) -> str:
-    """`JSON.stringify` of a JSON value."""
+    """Return `JSON.stringify` of a JSON value."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "null"
     if isinstance(value, str):
@@ -104,7 +108,7 @@ def stringify(value: Any) -> str:
 
 
 def text(value: Any) -> str:
-    """`String(value)`."""
+    """Return `String(value)`."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -119,17 +123,17 @@ def text(value: Any) -> str:
 
 
 def text_or_json(value: Any) -> str:
-    """A string itself, anything else as JSON: how the server writes most attributes into a text column."""
+    """Return a string unchanged and anything else as JSON, as the server writes most attributes into a text column."""
     return value if isinstance(value, str) else stringify(value)
 
 
 def truthy(value: Any) -> bool:
-    """Whether `if (value)` holds: every list and object is true, `""`, `0`, `false`, `null` are not."""
+    """Return whether `if (value)` holds: lists and objects are true, and `""`, `0`, `false` and `null` are not."""
     return bool(value) or isinstance(value, list | dict)
 
 
 def to_number(value: Any) -> float:  # noqa: PLR0911 - one a kind of value
-    """`Number(value)`: NaN for anything but a number."""
+    """Return `Number(value)`: NaN for anything but a number."""
     if value is None:
         return 0
     if isinstance(value, bool):
@@ -149,7 +153,7 @@ def to_number(value: Any) -> float:  # noqa: PLR0911 - one a kind of value
 
 
 def parse_int(value: Any) -> float:
-    """`parseInt(value, 10)`: the leading integer of a text, NaN when there is none."""
+    """Return `parseInt(value, 10)`: the leading integer of a text, or NaN if it has none."""
     match = _PARSE_INT.match(text(value))
     return number(float(match[1])) if match else math.nan
 
@@ -159,7 +163,7 @@ def _round(token: str) -> float:
 
 
 def _preserve(token: str) -> float | str:
-    """The number, or its own text when a double would not keep its digits (lossless-json: `isSafeNumber`)."""
+    """Return the number, or its text if a double would not keep its digits (lossless-json: `isSafeNumber`)."""
     value = float(token)
     if not math.isfinite(value) or _digits(token) != _digits(repr(value)):
         return token

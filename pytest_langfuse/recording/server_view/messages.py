@@ -1,4 +1,4 @@
-"""Messages of OpenTelemetry's GenAI conventions, in attributes, in span events, and in Logfire's `events`.
+"""Messages by OpenTelemetry's GenAI conventions: in attributes, in span events and in Logfire's `events`.
 
 (server, 2026-08: `extractInputAndOutput`, `extractOpenTelemetryGenAiInputAndOutput`, `prependSystemInstructions`)
 """
@@ -22,7 +22,7 @@ _ROLES: Final = {
 
 
 def from_gen_ai_attributes(attributes: Mapping[str, Any]) -> Pair | None:
-    """`gen_ai.input.messages` and `gen_ai.output.messages`, or arguments and result of a tool call."""
+    """Return `gen_ai.input.messages` and `gen_ai.output.messages`, or the arguments and the result of a tool call."""
     given, answered = attributes.get("gen_ai.input.messages"), attributes.get("gen_ai.output.messages")
     instructions = attributes.get("gen_ai.system_instructions")
     if truthy(given) and truthy(instructions):
@@ -34,7 +34,10 @@ def from_gen_ai_attributes(attributes: Mapping[str, Any]) -> Pair | None:
 
 
 def with_system_instructions(messages: Any, instructions: Any) -> Any:
-    """`messages` with the instructions as a first system message, unless they have one; text stays text."""
+    """Return `messages` with the instructions as the first message, unless there is a system message already.
+
+    Messages that are JSON text are returned as JSON text.
+    """
     try:
         parsed = parse_json(messages) if isinstance(messages, str) else messages
     except ValueError:
@@ -60,7 +63,7 @@ def _instructions_text(instructions: Any) -> str:
 
 
 def from_operation_details(events: Sequence[SpanEvent]) -> Pair | None:
-    """The event that GenAI conventions 1.37 and later put all messages into."""
+    """Return the messages of the event that holds all of them since GenAI conventions 1.37."""
     for event in events:
         if event.name == "gen_ai.client.inference.operation.details" and (
             found := from_gen_ai_attributes(event.attributes)
@@ -70,7 +73,7 @@ def from_operation_details(events: Sequence[SpanEvent]) -> Pair | None:
 
 
 def from_message_events(events: Sequence[SpanEvent]) -> Pair | None:
-    """One event a message, `gen_ai.choice` for what the model answered."""
+    """Return the messages of events that hold one each; `gen_ai.choice` is the answer of the model."""
     given = [{"role": _ROLES[event.name], **event.attributes} for event in events if event.name in _ROLES]
     answered = [dict(event.attributes) for event in events if event.name == "gen_ai.choice"]
     if not given and not answered:
@@ -79,7 +82,10 @@ def from_message_events(events: Sequence[SpanEvent]) -> Pair | None:
 
 
 def from_content_events(events: Sequence[SpanEvent], of_attributes: Callable[[Mapping[str, Any]], Pair]) -> Pair | None:
-    """Semantic Kernel's older events, whose attributes are in turn what a span's could be."""
+    """Return input and output from the events of older Semantic Kernels.
+
+    Their attributes are read by the same rules as those of a span.
+    """
     prompt, completion = (
         next((dict(event.attributes) for event in events if event.name == name), None)
         for name in ("gen_ai.content.prompt", "gen_ai.content.completion")
@@ -92,7 +98,7 @@ def from_content_events(events: Sequence[SpanEvent], of_attributes: Callable[[Ma
 
 
 def from_logfire_events(attributes: Mapping[str, Any]) -> Pair | None:
-    """Logfire's single `events` attribute: a list of all messages, the choice among them."""
+    """Return the messages in Logfire's attribute `events`, a list that includes the choice."""
     events = attributes.get("events")
     if isinstance(events, str):
         try:

@@ -1,4 +1,4 @@
-"""Metadata of an observation: the user's, the trace's, and for foreign spans the attributes that nothing else used.
+"""Metadata of an observation: the user's, the trace's, and the unused attributes of other libraries' spans.
 
 (server, 2026-08: `extractMetadata`, `flattenJsonToPathArrays`, `parseMetadataCHRecordToDomain`)
 """
@@ -46,13 +46,13 @@ _INPUT_OUTPUT_PREFIXES: Final = (
 
 
 def stored_metadata(attributes: Mapping[str, Any], *, foreign: bool) -> dict[str, Any]:
-    """Metadata as the server assembles it, before it is flattened.
+    """Return the metadata as the server assembles it, before it is flattened.
 
-    Metadata of the trace (`propagate_attributes(metadata=…)`) replaces the observation's own under the same key, and
-    both replace the key `attributes` that holds the unused attributes of a `foreign` span, one whose instrumentation
-    scope is not Langfuse's.
+    Metadata of the trace (`propagate_attributes(metadata=…)`) replaces the observation's own under the same key. Both
+    replace the key `attributes`, which holds the unused attributes of a `foreign` span (a span whose instrumentation
+    scope is not Langfuse's).
 
-    The server adds the keys `resourceAttributes` and `scope`; they are the same for all spans and left out here.
+    The keys `resourceAttributes` and `scope`, which the server adds to every observation, are left out.
     """
     stored: dict[str, Any] = {"attributes": _unused(attributes)} if foreign else {}
     given = {key: value for key, value in attributes.items() if key.startswith(_PREFIXES)}
@@ -63,13 +63,13 @@ def stored_metadata(attributes: Mapping[str, Any], *, foreign: bool) -> dict[str
 
 
 def shown_metadata(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata as Langfuse shows it: objects flattened to dotted keys, every value that is JSON text parsed.
+    """Return the metadata as Langfuse shows it: objects are flattened to dotted keys, and JSON text is parsed.
 
-    Values that the SDK sends are JSON text already, so a nested dict of the user's stays nested.
+    The SDK sends values as JSON text, so a nested dict stays nested.
     """
     shown: dict[str, Any] = {}
     for key, value in _flattened(stored):
-        # The first of two equal keys stands.
+        # Of two equal keys, the first wins.
         if key not in shown:
             shown[key] = parse_json_or_text(value) if isinstance(value, str) else value
     return shown
@@ -96,7 +96,7 @@ def _of(attributes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """Metadata that was sent as one attribute: an object, or a list, whose indices become keys; nothing else."""
+    """Return metadata that was sent as one attribute: an object, or a list, whose indices become keys."""
     if isinstance(value, str):
         try:
             value = parse_json(value)

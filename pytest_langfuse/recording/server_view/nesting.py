@@ -18,11 +18,11 @@ _FORBIDDEN: Final = frozenset({"__proto__", "constructor", "prototype"})
 
 
 class _Slots(dict[str, Any]):
-    """An array under construction, its indices not yet in order."""
+    """An array under construction: its indices are not in order yet."""
 
 
 def nested(attributes: Mapping[str, Any], prefix: str) -> Any:
-    """The value that all attributes below `prefix` describe; the attribute `prefix` itself when it is set."""
+    """Return the value that the attributes below `prefix` describe, or the attribute `prefix` itself if it is set."""
     below = {key: value for key, value in attributes.items() if key.startswith(prefix)}
     if truthy(below.get(prefix)):
         return below[prefix]
@@ -53,7 +53,7 @@ def _set(container: dict[str, Any], parts: list[str], values: Mapping[str, Any],
 
 def _finished(value: Any) -> Any:
     if isinstance(value, _Slots):
-        # "00" is a name, not an index, and names on an array are lost.
+        # "00" is a property name, not an index; JSON drops named properties of an array.
         indexed = {_index(key): item for key, item in value.items() if _is_index(key) and str(_index(key)) == key}
         return [_finished(indexed.get(index)) for index in range(max(indexed, default=-1) + 1)]
     if isinstance(value, dict):
@@ -62,7 +62,7 @@ def _finished(value: Any) -> Any:
 
 
 def _within_budget(paths: Iterable[str]) -> list[str]:
-    """A path counts with the slots by which it makes arrays longer."""
+    """Return the paths that fit into the budget. Each costs the array slots that it adds."""
     kept: list[str] = []
     lengths: dict[str, int] = {}
     used = 0
@@ -89,5 +89,5 @@ def _is_index(part: str) -> bool:
 
 
 def _index(part: str) -> int:
-    """The number, cut off where it is beyond any budget: a key may have a million digits."""
+    """Return the index as a number, limited to 20 digits because a key may have a million."""
     return int(part.lstrip("0")[:_INDEX_DIGITS] or "0")

@@ -1,4 +1,4 @@
-"""Model parameters: texts and numbers as they are, everything else as its JSON text.
+"""Model parameters: strings and numbers unchanged, everything else as JSON text.
 
 (server, 2026-08: `extractModelParameters`, `sanitizeModelParams`)
 """
@@ -28,7 +28,7 @@ _VERCEL: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 
 def model_parameters(attributes: Mapping[str, Any], frameworks: Mapping[str, Any], scope_name: str) -> dict[str, Any]:
-    """Langfuse's own parameters, else those of a framework."""
+    """Return Langfuse's own parameters, or those of a framework."""
     if _OWN not in attributes and not frameworks and scope_name != "ai":
         return {}
     own = _stored(_json(attributes.get(_OWN)))

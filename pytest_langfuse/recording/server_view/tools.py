@@ -1,4 +1,4 @@
-"""Tool definitions that were sent as metadata: Langfuse moves them into the input.
+"""Tool definitions in metadata, which Langfuse moves into the input.
 
 (server, 2026-08: `normalizeToolMetadataForObservation`)
 """
@@ -16,9 +16,9 @@ _UNMAPPED: Final = object()
 
 
 def move_tools(given: Any, metadata: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The input with the tool definitions of `metadata` in it, and the metadata without them.
+    """Return the input with the tool definitions of `metadata` added, and the metadata without them.
 
-    Both stay as they are when there are no tools in the metadata, or when the input cannot take them.
+    Both are returned unchanged if the metadata has no tools, or if tools cannot be added to the input.
     """
     attributes = metadata.get("attributes")
     if "tools" not in metadata and not attributes:
@@ -54,7 +54,7 @@ def _collected(metadata: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _from_request_parameters(attributes: Mapping[str, Any], kept: dict[str, Any]) -> list[Any]:
-    """Pydantic AI: `model_request_parameters.function_tools`."""
+    """Return the tools of Pydantic AI, `model_request_parameters.function_tools`, and remove them from `kept`."""
     given = attributes.get("model_request_parameters")
     parameters = _parsed(given)
     if not isinstance(parameters, dict):
@@ -69,7 +69,7 @@ def _from_request_parameters(attributes: Mapping[str, Any], kept: dict[str, Any]
 
 
 def _from_indexed(attributes: Mapping[str, Any], kept: dict[str, Any]) -> list[Any]:
-    """OpenInference: `llm.tools.0.tool.json_schema`."""
+    """Return the tools of OpenInference, `llm.tools.0.tool.json_schema`, and remove them from `kept`."""
     indexed = sorted((int(match[1]), key) for key in attributes if (match := _INDEXED.fullmatch(key)))
     found = []
     for _, key in indexed:
@@ -81,7 +81,7 @@ def _from_indexed(attributes: Mapping[str, Any], kept: dict[str, Any]) -> list[A
 
 
 def _definitions(value: Any, *, named: bool, every: bool) -> list[Any] | None:
-    """The tools in a list, or in its JSON text; `None` if it is not a list of tools."""
+    """Return the tools in a list or in its JSON text, or `None` if it is not a list of tools."""
     entries = _parsed(value)
     if not isinstance(entries, list):
         return None
@@ -99,7 +99,7 @@ def _is_tool(value: Any, *, named: bool) -> bool:
 
 
 def _name(tool: Any) -> Any:
-    """Both `{"type": "function", "function": {"name": …}}` and `{"name": …}` are in use."""
+    """Return the name of `{"type": "function", "function": {"name": …}}` or `{"name": …}`."""
     if not isinstance(tool, dict):
         return None
     function = tool.get("function")

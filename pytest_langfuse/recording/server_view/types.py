@@ -1,6 +1,6 @@
 """The observation type of a span.
 
-(server, 2026-08: `ObservationTypeMapper`; the first rule that gives a type wins)
+(server, 2026-08: `ObservationTypeMapper`; the first rule that matches wins)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 from pytest_langfuse.recording.observation import TYPES
 from pytest_langfuse.recording.server_view.javascript import to_number
 
-#: Attribute, and the types that its values stand for. In order of precedence.
+#: Attributes, and the types that their values stand for, in order of precedence.
 _NAMED: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
     (
         "langfuse.observation.type",
@@ -100,7 +100,7 @@ def observation_type(
     scope_version: str | None,
     span_name: str,
 ) -> str:
-    """The type, in lower case; `span` when nothing says more."""
+    """Return the type in lower case: `span` if no rule matches."""
     if _is_generation_of_old_sdk(attributes, resource, scope_name, scope_version):
         return "generation"
     for key, types in _NAMED:
@@ -153,6 +153,6 @@ def _by_framework(  # noqa: PLR0911 - one a framework
 
 
 def _is_vercel_operation(attributes: Mapping[str, Any], operations: tuple[str, ...]) -> bool:
-    """An `operation.name` may have a function id after the operation, an `ai.operationId` may not."""
+    """Return whether the span is one of `operations`. In `operation.name`, a function id may follow the operation."""
     name = attributes.get("operation.name")
     return (isinstance(name, str) and name.startswith(operations)) or attributes.get("ai.operationId") in operations

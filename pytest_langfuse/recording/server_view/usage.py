@@ -1,6 +1,6 @@
-"""Usage and cost of an observation, as given and as Langfuse completes them.
+"""Usage and cost of an observation, as sent and as Langfuse completes them.
 
-No model table and no tokeniser: what Langfuse would price or count itself stays empty here.
+There is no model table and no tokeniser here: prices and counts that Langfuse computes itself are missing.
 (server, 2026-08: `UsageDetails`, `getUsageUnits`, `calculateUsageCosts`)
 """
 
@@ -23,10 +23,10 @@ _OPENAI: Final = (
 
 
 def usage(attributes: Mapping[str, Any], frameworks: Mapping[str, Any], scope_name: str) -> dict[str, float]:
-    """Usage by kind, always with a `total`, which is the sum of all kinds unless it was given.
+    """Return the usage by kind. It always has a `total`, the sum of all kinds unless one was sent.
 
-    OpenAI's usage objects (exactly their keys) are split into disjoint kinds; of any other object, non-negative
-    integers are kept, and texts that start with one; the rest is dropped without a word.
+    A usage object with exactly OpenAI's keys is split into disjoint kinds. Of any other object, non-negative integers
+    and strings that start with one are kept; Langfuse drops the rest silently.
     """
     if _USAGE not in attributes and not frameworks and scope_name != "ai":
         return {}
@@ -40,7 +40,7 @@ def usage(attributes: Mapping[str, Any], frameworks: Mapping[str, Any], scope_na
 
 
 def cost(attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> dict[str, Any]:
-    """Cost by kind in USD, as given; a `total` is added when there is nothing but `input` and `output`."""
+    """Return the cost by kind in USD, as sent. A `total` is added if the only kinds are `input` and `output`."""
     if _COST not in attributes and not frameworks:
         return {}
     given = _object(attributes, _COST)
@@ -58,7 +58,7 @@ def cost(attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> dict[s
 
 
 def _object(attributes: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    """The object in a JSON attribute; empty when it is something else, `None` when it is absent or no JSON."""
+    """Return the object in a JSON attribute: empty for other JSON, `None` if the attribute is absent or not JSON."""
     value = attributes.get(key)
     if not truthy(value):
         return None
@@ -111,7 +111,7 @@ def _is_amount(value: Any) -> bool:
 
 
 def _plus(first: Any, second: Any) -> Any:
-    """JavaScript's `+`, which joins when one side is a text."""
+    """Return `first + second` as JavaScript computes it: it concatenates if one side is a string."""
     first, second = (0 if value is None else value for value in (first, second))
     if isinstance(first, int | float) and isinstance(second, int | float):
         return first + second

@@ -1,4 +1,4 @@
-"""Usage that frameworks report in attributes of their own: OpenTelemetry's GenAI conventions, OpenInference, Genkit.
+"""Usage in the attributes of frameworks: OpenTelemetry's GenAI conventions, OpenInference, Genkit.
 
 (server, 2026-08: `extractUsageDetails`, `extractGenericGenAiUsageDetails`)
 """
@@ -40,7 +40,7 @@ _KNOWN: Final = frozenset((*_INPUT, *_OUTPUT, *_TOTAL, *_CACHE_READ, *_CACHE_CRE
 
 
 def reported_usage(attributes: Mapping[str, Any], scope_name: str) -> Mapping[str, Any]:
-    """Usage by kind; kinds are disjoint, as cached and reasoning tokens are taken out of input and output."""
+    """Return the usage by disjoint kinds: cached and reasoning tokens are subtracted from input and output."""
     if scope_name == "genkit-tracer" and (usage := _genkit(attributes)) is not None:
         return usage
     if scope_name == "ai" and (vercel := vercel_usage(attributes)) is not None:
@@ -81,7 +81,7 @@ def _generic(attributes: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _add_vertex_cache(details: dict[str, float], attributes: Mapping[str, Any]) -> None:
-    """Google ADK reports cached tokens only in the response, inside the prompt tokens."""
+    """Add the cached tokens of Google ADK, which reports them only in the response, as part of the prompt tokens."""
     response = _json_object(attributes.get("gcp.vertex.agent.llm_response"))
     metadata = response.get("usage_metadata")
     cached = metadata.get("cached_content_token_count") if isinstance(metadata, dict) else None

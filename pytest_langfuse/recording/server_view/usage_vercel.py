@@ -1,4 +1,4 @@
-"""Usage as the Vercel AI SDK reports it, with what providers add in their own metadata.
+"""Usage as the Vercel AI SDK reports it, including what providers add in their metadata.
 
 (server, 2026-08: `extractUsageDetails`, scope `ai`)
 """
@@ -13,7 +13,10 @@ from pytest_langfuse.recording.server_view.javascript import parse_int, parse_js
 
 
 def vercel_usage(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Usage by kind, cached and reasoning tokens taken out of input and output; `None` if an attribute is not JSON."""
+    """Return the usage by kind, or `None` if an attribute cannot be read.
+
+    Cached and reasoning tokens are subtracted from input and output.
+    """
     try:
         details = _details(attributes)
         _add_provider_metadata(details, _parsed(attributes.get("ai.response.providerMetadata")))
@@ -110,7 +113,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _parsed(value: Any) -> Any:
-    """`JSON.parse`, which takes a number for its text."""
+    """Return `JSON.parse(value)`, which converts its argument to text first."""
     if value is None or value == "":
         return None
     return parse_json(value if isinstance(value, str) else stringify(value))

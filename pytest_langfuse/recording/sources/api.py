@@ -24,10 +24,13 @@ _OF_TRACE: Final = ("userId", "sessionId", "tags", "release", "version")
 
 
 def fetch_trace(client: Langfuse, trace_id: str) -> list[Observation]:
-    """The observations of a trace, by the endpoint that the client's SDK has for them.
+    """Return the observations of a trace, fetched by the endpoint that the client's SDK has for them.
 
     langfuse 4 asks for the trace, whose user, session, tags and release then hold for all observations; langfuse 5
-    asks for the observations themselves. Raises `LookupError` if Langfuse has no such trace (yet).
+    asks for the observations themselves.
+
+    Raises:
+        LookupError: Langfuse has no such trace (yet).
     """
     trace_api: Any = client.api.trace
     found = _by_trace(trace_api, trace_id) if hasattr(trace_api, "get") else _by_observations(client, trace_id)
@@ -74,13 +77,13 @@ def _pages(client: Langfuse, trace_id: str, expand: str | None) -> Iterator[Mapp
 
 
 def _plain(model: Any) -> dict[str, Any]:
-    """A model of the SDK as a dict; of fields that it does not know, it keeps the names that the server uses."""
+    """Return a model of the SDK as a dict. Fields that the SDK does not know keep the server's names."""
     plain: dict[str, Any] = model.model_dump()
     return plain
 
 
 def observations_in(document: Any) -> Iterator[Observation]:
-    """The observations in a JSON document: a trace with its observations, a page of observations, a list, or one."""
+    """Yield the observations in a JSON document: a trace with observations, a page of them, a list, or a single one."""
     if isinstance(document, Sequence) and not isinstance(document, str):
         for item in document:
             yield from observations_in(item)
@@ -98,7 +101,7 @@ def observations_in(document: Any) -> Iterator[Observation]:
 
 
 def is_api_document(document: Any) -> bool:
-    """Whether `observations_in` finds observations in it."""
+    """Return whether `observations_in` finds observations in the document."""
     if isinstance(document, list):
         return bool(document) and all(map(is_api_document, document))
     if not isinstance(document, Mapping):
@@ -114,7 +117,7 @@ def _set(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _get(row: Mapping[str, Any], key: str) -> Any:
-    """A field in the spelling of the API (`traceId`) or of exports to files (`trace_id`)."""
+    """Return a field in the spelling of the API (`traceId`) or of exports to files (`trace_id`)."""
     value = row.get(key)
     if value is None:
         value = row.get("".join(f"_{char.lower()}" if char.isupper() else char for char in key))

@@ -256,7 +256,7 @@ class TestErrors:
         data[-6] ^= 0xFF
         assert fails(bytes(data)).startswith("the gzip body is damaged after ")
 
-    def test_gzip_with_something_behind_it(self):
+    def test_gzip_with_something_after_it(self):
         assert fails(gzip.compress(PROTOBUF) + b"rest").startswith("the gzip body is damaged after ")
 
     @pytest.mark.parametrize(("compress", "name"), [(gzip.compress, "gzip"), (zlib.compress, "deflate")])

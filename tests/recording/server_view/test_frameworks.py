@@ -47,6 +47,37 @@ class TestType:
         assert seen_foreign(attributes).type == kind
 
     @pytest.mark.parametrize(
+        ("attribute", "kinds"),
+        [
+            (
+                "openinference.span.kind",
+                (
+                    "CHAIN=chain RETRIEVER=retriever LLM=generation EMBEDDING=embedding AGENT=agent TOOL=tool "
+                    "GUARDRAIL=guardrail EVALUATOR=evaluator"
+                ),
+            ),
+            (
+                "gen_ai.operation.name",
+                (
+                    "chat=generation completion=generation text_completion=generation generate_content=generation "
+                    "generate=generation embeddings=embedding invoke_agent=agent create_agent=agent execute_tool=tool"
+                ),
+            ),
+            (
+                "genkit:metadata:subtype",
+                (
+                    "background-model=generation model=generation embedder=embedding tool=tool tool.v2=tool "
+                    "retriever=retriever evaluator=evaluator"
+                ),
+            ),
+        ],
+    )
+    def test_every_named_type(self, attribute, kinds):
+        for pair in kinds.split():
+            value, kind = pair.split("=")
+            assert (value, seen_foreign({attribute: value}).type) == (value, kind)
+
+    @pytest.mark.parametrize(
         ("name", "kind"), [("agent_turn", "agent"), ("function_tool", "tool"), ("tts_node", "span")]
     )
     def test_livekit_by_name(self, name, kind):
