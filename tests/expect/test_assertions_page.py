@@ -12,6 +12,9 @@ from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.recording.observation import TYPES
 from tests.helpers.paths import DOCS
 
+# Slow: runs the page with other plugins.
+pytestmark = pytest.mark.slow
+
 PAGE = (DOCS / "assertions.md").read_text()
 CODE = re.findall(r"^```python\n# (\S+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 

@@ -11,6 +11,9 @@ from inline_snapshot import snapshot
 from tests.helpers.forest import captured, forest, of
 from tests.helpers.paths import GOLDEN
 
+# Slow: runs other plugins.
+pytestmark = pytest.mark.slow
+
 GOLDEN = GOLDEN / "nested.otlp.bin"
 TREE = """
     * user_id=u-1

@@ -2,6 +2,9 @@
 
 import pytest
 
+# Slow: runs suites against a second server.
+pytestmark = pytest.mark.slow
+
 GUARD = """
     import socket
     import pytest

@@ -2,6 +2,9 @@
 
 import pytest
 
+# Slow: imports frameworks.
+pytestmark = pytest.mark.slow
+
 COMPLETION = {
     "id": "c-1",
     "object": "chat.completion",

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+# Slow: waits for the SDK's retries.
+pytestmark = pytest.mark.slow
+
 
 def test_markers_and_parametrization(app: pytest.Pytester) -> None:
     app.makepyfile("""

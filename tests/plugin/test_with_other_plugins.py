@@ -3,6 +3,9 @@
 import pytest
 from opentelemetry.sdk.trace import Tracer
 
+# Slow: loads every installed plugin.
+pytestmark = pytest.mark.slow
+
 SUITE = """
     import pytest
     from app import answer

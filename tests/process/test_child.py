@@ -17,6 +17,9 @@ from pytest_langfuse.process.ledger_reader import LedgerReader
 from tests.helpers.paths import ROOT
 from tests.helpers.traced_service import span_names
 
+# Slow: starts processes.
+pytestmark = pytest.mark.slow
+
 CHILD = ROOT / "pytest_langfuse" / "process" / "child"
 
 

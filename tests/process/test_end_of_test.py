@@ -13,6 +13,9 @@ import pytest
 
 from pytest_langfuse.process import processes as processes_module
 
+# Slow: starts processes.
+pytestmark = pytest.mark.slow
+
 #: A process that ignores SIGTERM and has a worker; both print their process id.
 STUBBORN = r"""
 import os, signal, sys, time

@@ -18,6 +18,9 @@ from pytest_langfuse.process.exceptions import LedgerMissing, ProcessFailed, Pro
 from pytest_langfuse.process.readiness import why_not_ready
 from pytest_langfuse.standin.paths import matches
 
+# Slow: starts processes.
+pytestmark = pytest.mark.slow
+
 SERVER = """
     from http.server import BaseHTTPRequestHandler, HTTPServer
     from langfuse import propagate_attributes

@@ -16,7 +16,8 @@ from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.process.app import App
 from tests.helpers.traced_service import SENT_AT_THE_END, SERVICE, ask, span_names
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
+#: Slow: starts processes and ends them with signals.
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")]
 
 OURS = {**SENT_AT_THE_END, "SET_UP": "init_tracing"}
 TRACING = "from pytest_langfuse.tracing import *\n"

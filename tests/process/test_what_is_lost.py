@@ -17,6 +17,9 @@ import pytest
 from pytest_langfuse.process.app import App
 from tests.helpers.traced_service import SENT_AT_THE_END, SERVICE, SET_UP, ask, span_names
 
+# Slow: starts processes and ends them with signals.
+pytestmark = pytest.mark.slow
+
 PLAIN, OURS = "plain", "init_tracing"
 BOTH, NEITHER = frozenset({PLAIN, OURS}), frozenset()
 ONLY_PLAIN = frozenset({PLAIN})

@@ -13,6 +13,9 @@ import pytest
 
 from tests.helpers.paths import DOCS, ROOT
 
+# Slow: runs the documentation where only the wheel is installed.
+pytestmark = pytest.mark.slow
+
 README = ROOT / "README.md"
 PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("examples/*/README.md"))]
 

@@ -14,6 +14,9 @@ from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.outage.faults import FAULTS
 from tests.helpers.paths import DOCS
 
+# Slow: runs the SDK under faults.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> ModuleType:

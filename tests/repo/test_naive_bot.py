@@ -10,6 +10,9 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
+# Slow: runs an example's own suite.
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "examples" / "naive_bot"
 
 

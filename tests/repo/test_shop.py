@@ -8,7 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.paths import ROOT
+
+# Slow: runs an example's own suite.
+pytestmark = pytest.mark.slow
 
 FOLDER = ROOT / "examples" / "shop"
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Slow: builds the wheel.
+pytestmark = pytest.mark.slow
+
 HEAVY = ["langfuse", "opentelemetry", "httpx", "respx", "freezegun", "pydantic", "google.protobuf"]
 if sys.version_info < (3, 14):
     # Since then pdb imports it, and pytest imports pdb.

@@ -7,7 +7,11 @@ import zipfile
 from email import message_from_string
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
+
+# Slow: builds the wheel.
+pytestmark = pytest.mark.slow
 
 TEST = """
 from langfuse import observe
@@ -63,6 +67,7 @@ def test_every_module_can_be_imported_without_development_tools(clean_environmen
         for name in zipfile.ZipFile(wheel).namelist()
         if name.endswith(".py") and not name.endswith("langfuse_router.py")  # that one is the extra
     ]
+    assert {"pytest_langfuse.plugin", "pytest_langfuse.tracing.singleton"} < set(modules)
     code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
     done = clean_environment.python("-W", "error", "-c", code, *modules, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Slow: runs suites under several faults.
+pytestmark = pytest.mark.slow
+
 SUITE = """
     from app import answer, langfuse
 

@@ -14,6 +14,9 @@ from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording import Observation
 from tests.helpers.forest import forest, observation, of
 
+# Slow: builds large trees.
+pytestmark = pytest.mark.slow
+
 SMALL, LARGE = 100, 1000
 
 

@@ -13,6 +13,9 @@ import pytest
 
 from pytest_langfuse.outage.server.command import main
 
+# Slow: starts processes.
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:

@@ -7,6 +7,9 @@ import pytest
 from pytest_langfuse.outage.faults import FAULTS
 from pytest_langfuse.tracing import get_langfuse_client, shutdown_tracing, tracing_health
 
+# Slow: waits for timeouts.
+pytestmark = pytest.mark.slow
+
 #: Langfuse said no to what was sent, in whole or in part: to send it again is no use.
 TURNED_DOWN = {"http_400": "http_400", "http_413": "http_413", "partial_success": "rejected"}
 #: Every second request is answered, so the breaker has no reason to open.

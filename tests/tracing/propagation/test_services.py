@@ -29,6 +29,9 @@ from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
 from tests.helpers.loopback_service import Service
 from tests.helpers.paths import DOCS
 
+# Slow: starts servers.
+pytestmark = pytest.mark.slow
+
 #: The fixtures of this folder take away what the plugin has in the environment.
 KEYS = {"public_key": "pk-lf-services", "secret_key": "sk-lf-services"}
 

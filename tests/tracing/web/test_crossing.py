@@ -16,6 +16,9 @@ from pytest_langfuse.tracing import (
 )
 from tests.helpers.web_calls import call
 
+# Slow: sends 10,000 requests.
+pytestmark = pytest.mark.slow
+
 REQUESTS = 10_000
 
 

@@ -35,6 +35,9 @@ from pytest_langfuse.tracing import (
 from tests.helpers import django_site
 from tests.helpers.web_calls import uvicorn_serving, wsgiref_serving
 
+# Slow: starts servers.
+pytestmark = pytest.mark.slow
+
 USER = {"x-user-id": "u-1", "x-session-id": "s-1", "x-request-id": "r-1"}
 
 

@@ -6,6 +6,9 @@ import socket
 import httpx
 import pytest
 
+# Slow: starts servers.
+pytestmark = pytest.mark.slow
+
 SHOP = """
 import flask
 from pytest_langfuse.tracing import LangfuseWSGIMiddleware, get_langfuse_client, get_request_context, init_tracing
