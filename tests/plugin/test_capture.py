@@ -263,6 +263,7 @@ def test_an_app_that_shuts_its_client_down_in_every_test(app: pytest.Pytester) -
     app.runpytest().assert_outcomes(passed=3)
 
 
+@pytest.mark.slow
 def test_no_span_is_lost_in_a_tight_loop(app: pytest.Pytester) -> None:
     app.makepyfile("""
         from app import langfuse
@@ -294,6 +295,7 @@ def test_clear_and_wait_for(app: pytest.Pytester) -> None:
     app.runpytest().assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value"), [("LANGFUSE_TRACING_ENABLED", "False"), ("OTEL_SDK_DISABLED", "true")])
 def test_the_summary_says_what_switched_tracing_off(
     app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -324,6 +326,7 @@ def test_a_missing_key_is_left_missing(app: pytest.Pytester, monkeypatch: pytest
     app.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_many_threads_at_once(app: pytest.Pytester) -> None:
     app.makepyfile("""
         import threading
@@ -344,6 +347,7 @@ def test_many_threads_at_once(app: pytest.Pytester) -> None:
     app.runpytest().assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_a_fork_in_a_captured_test(app: pytest.Pytester) -> None:
     app.makepyfile("""
         import multiprocessing
@@ -379,6 +383,7 @@ def test_a_mask_that_raises_is_named(app: pytest.Pytester) -> None:
     app.runpytest().assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_tests_that_ask_for_nothing_go_their_own_way(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     from pytest_langfuse.outage.server import LangfuseServer
 

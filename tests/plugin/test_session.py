@@ -26,6 +26,7 @@ def _no_plugin(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     app.runpytest_subprocess().assert_outcomes(errors=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_plugin")
 @pytest.mark.parametrize("ini", [False, True], ids=["option", "ini"])
 def test_loaded_by_name_on_the_command_line(app: pytest.Pytester, ini: bool) -> None:
@@ -37,6 +38,7 @@ def test_loaded_by_name_on_the_command_line(app: pytest.Pytester, ini: bool) -> 
     result.stdout.fnmatch_lines(["langfuse: 3 observations in 1 test"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_plugin")
 @pytest.mark.parametrize("ini", [False, True], ids=["option", "ini"])
 def test_loaded_by_a_conftest_after_the_early_hook(app: pytest.Pytester, ini: bool) -> None:

@@ -84,6 +84,7 @@ class TestLink:
         assert sum(item.parent is None for item in observations) == 1
         assert sorted(reachable(observations)) == sorted(names(observations))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("shape", ["deep", "wide"])
     def test_100_000_observations(self, shape):
         count = 100_000

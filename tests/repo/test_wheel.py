@@ -40,7 +40,7 @@ def test_metadata(wheel):
     metadata = message_from_string(archive.read(f"{info}/METADATA").decode())
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
     plain = {requirement.name for requirement in requirements if requirement.marker is None}
-    assert plain == {"pytest", "langfuse", "opentelemetry-sdk", "freezegun"}
+    assert plain == {"pytest", "langfuse", "opentelemetry-sdk", "freezegun", "h11"}
     assert {requirement.name for requirement in requirements} - plain == {"respx"}
     assert "Framework :: Pytest" in metadata.get_all("Classifier")
     assert metadata["License-Expression"] == "MIT"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,9 @@ from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording import link
 from tests.helpers.forest import Drawn, observation, of
+
+# Slow: generates many trees.
+pytestmark = pytest.mark.slow
 
 
 @st.composite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, permutations, takewhile
 
+import pytest
 from dirty_equals import IsPartialDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,9 @@ from pytest_langfuse.expect.matching.matcher import Matcher
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording import link
 from tests.helpers.forest import observation
+
+# Slow: tries every assignment.
+pytestmark = pytest.mark.slow
 
 NAMES = ("a", "b")
 PATTERNS = ("a", "b", "*")

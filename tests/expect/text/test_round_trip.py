@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.recording.observation import TYPES
 from tests.helpers.forest import Drawn, captured, observation, of
+
+# Slow: generates many trees.
+pytestmark = pytest.mark.slow
 
 #: Everything that a name or a value may hold and that means something to the grammar, besides plain text.
 AWKWARD = st.text(

@@ -332,7 +332,7 @@ class Model(RuleBasedStateMachine):
 
 
 Model.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
-TestModel = Model.TestCase
+TestModel = pytest.mark.slow(Model.TestCase)
 
 
 class TestThreads(ConcurrencyTestBase):

@@ -406,6 +406,7 @@ def test_what_the_sdks_own_queue_pushes_out_is_counted(collector, keys, monkeypa
     assert set(names(100)[80:]) <= set(collector.accepted)
 
 
+@pytest.mark.slow
 def test_twenty_thousand_spans_in_a_tight_loop_to_a_healthy_server(collector, keys):
     client = init_tracing(**keys, flush_at=100)
     tracer = client._otel_tracer
