@@ -15,6 +15,7 @@ from pytest_langfuse.expect.matching.matcher import Order
 from pytest_langfuse.expect.propagation import gaps, propagated_key, trace_label
 from pytest_langfuse.expect.sequence import ObservationSequence
 from pytest_langfuse.expect.text import failure
+from pytest_langfuse.expect.text.not_exported import everything, not_exported, nothing, undelivered
 from pytest_langfuse.expect.text.render import render
 from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.expect.wire_search import SearchText, find, masked
@@ -178,9 +179,11 @@ class Observations(ObservationSequence):
         self._need_any()
         traces = self.traces
         if len(traces) > 1:
-            sentences = [_trace_and_roots(trace) for trace in traces]
+            roots = [root for trace in traces for root in trace.roots]
+            sentences = [_trace_and_roots(trace, roots[0].record.thread) for trace in traces]
             why = "was the context lost in a thread or task, or a header not passed on?"
-            self._fail(f"{len(traces)} traces, expected one ({why}):", sentences)
+            orphans = not_exported(self._source.unexported(), nothing, roots)
+            self._fail(f"{len(traces)} traces, expected one ({why}):", sentences, because=orphans)
 
     def assert_flushed(self) -> None:
         """Assert that every ended, sampled, unfiltered observation was delivered, and that no process lost one.
@@ -191,9 +194,10 @@ class Observations(ObservationSequence):
         __tracebackhide__ = True
         lost = self._source.undelivered()
         if lost:
-            sentences = [f"`{name_in_sentence(item.observation.name)}`: {item.detail}" for item in lost]
             what = "observation was" if len(lost) == 1 else "observations were"
-            self._fail(f"{len(lost)} {what} not delivered:", sentences, told=lost)
+            running = [item for item in self._source.unexported() if item.reason == "unended"]
+            because = not_exported(running, everything)
+            self._fail(f"{len(lost)} {what} not delivered:", undelivered(lost), because=because)
 
     def assert_not_exported(self, *secrets: str) -> None:
         """Assert that no exporter of the process put any of the texts on the wire, in any encoding.
@@ -236,7 +240,9 @@ def explain_equality(left: object, right: object) -> list[str] | None:
     return failure.differences_first(diff, captured, observations.unexported, style).splitlines()
 
 
-def _trace_and_roots(trace: Trace) -> str:
+def _trace_and_roots(trace: Trace, first_thread: str | None) -> str:
     roots = ", ".join(f"{root.type} {name_in_sentence(root.name)}" for root in trace.roots)
     count = len(trace.observations)
-    return f"{trace_label(trace)}: {count} observation{'' if count == 1 else 's'} starting with {roots}"
+    thread = trace.roots[0].record.thread if trace.roots else None
+    where = f" in thread {thread}" if thread is not None and thread != first_thread else ""
+    return f"{trace_label(trace)}: {count} observation{'' if count == 1 else 's'} starting with {roots}{where}"

@@ -46,6 +46,10 @@ class Selector:
         """The selector as a sentence names it."""
         return self._line.text()
 
+    def names(self, observation: Observation) -> bool:
+        """Return whether an observation has the name that is selected."""
+        return self._line.name.matches(observation.name)
+
     def __call__(self, observations: Sequence[Observation]) -> list[Observation]:
         """Those of `observations` that are selected."""
         return [observation for observation in observations if self._line.fits(observation)]

@@ -11,6 +11,7 @@ from pytest_langfuse.expect.literal.name_pattern import NamePattern, name_in_sen
 from pytest_langfuse.expect.propagation import trace_label
 from pytest_langfuse.expect.selection import Selector
 from pytest_langfuse.expect.text import failure
+from pytest_langfuse.expect.text.not_exported import Bearing, any_of, everything, not_exported
 from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import Reason
@@ -86,7 +87,8 @@ class ObservationSequence(Sequence[Observation]):
         if found:
             return self._fail(f"{len(found)} observations match `{select.text}`, expected one.", [], show=captured)
         closest = select.closest(captured, current().width)
-        return self._fail(f"no observation matches `{select.text}`{':' if closest else '.'}", closest, show=captured)
+        what = f"no observation matches `{select.text}`{':' if closest else '.'}"
+        return self._fail(what, closest, show=captured, because=self._why_none(select.names))
 
     def all(self, selector: str = "any *", /, **fields: Any) -> list[Observation]:
         """Return all observations that match `selector` and `fields` (see `one`), perhaps none.
@@ -114,6 +116,7 @@ class ObservationSequence(Sequence[Observation]):
         return self._fail(
             f"{what} named {name!r}{', expected one' if found else ''}; the traces are:",
             [trace_label(trace) for trace in traces],
+            because=[] if found else self._why_none(any_of([wanted])),
         )
 
     @property
@@ -203,14 +206,16 @@ class ObservationSequence(Sequence[Observation]):
             self._source.wait(min(left, _NAP))
         captured = self._source.observations()
         what = f"{len(found)} of {count} observations" if count > 1 else "no observation"
-        return self._fail(f"timed out after {timeout:g} s: {what} matching `{select.text}` arrived.", [], show=captured)
+        summary = f"timed out after {timeout:g} s: {what} matching `{select.text}` arrived."
+        return self._fail(summary, [], show=captured, because=self._why_none(select.names))
 
     # -- failing -------------------------------------------------------------------------------------------------
 
     def _need_any(self) -> None:
         __tracebackhide__ = True
         if not len(self):
-            self._fail(failure.NOTHING, [])
+            reasons = not_exported(self._source.unexported(), everything)
+            self._fail(failure.NOTHING, [], because=reasons)
 
     def _fail(
         self,
@@ -218,12 +223,16 @@ class ObservationSequence(Sequence[Observation]):
         sentences: Sequence[str],
         *,
         show: Sequence[Observation] | None = None,
-        told: Sequence[Unexported] = (),
+        because: Sequence[str] = (),
     ) -> NoReturn:
+        """Fail; `because` are sentences on what was not exported."""
         __tracebackhide__ = True
         style = current()
-        text = failure.plain_text(summary, sentences, show, self._source, style, told)
-        raise TreeMismatch(style.body(text), sentences)
+        raise TreeMismatch(style.body(failure.plain_text(summary, sentences, show, because, style)), sentences)
+
+    def _why_none(self, bears: Bearing) -> list[str]:
+        """Sentences on what was not exported and is, or was looked for in, what is missing."""
+        return not_exported(self._source.unexported(), bears if len(self) else everything)
 
 
 def _now() -> float:

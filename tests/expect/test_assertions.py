@@ -258,14 +258,29 @@ def test_single_trace():
         2 traces, expected one (was the context lost in a thread or task, or a header not passed on?):
           answer: 2 observations starting with span answer
           llm: 1 observation starting with generation llm
-
-        Not exported:
-          `GET /x` was recorded but not exported: default span filter
         """
     )
 
 
 # -- flushed -----------------------------------------------------------------------------------------------------------
+
+
+def test_traces_that_were_started_in_another_thread_or_lost_their_parent():
+    filtered = observation("span", "GET /x", id=90, trace_id="b" * 32)
+    answer = observation("span", "answer")
+    llm = observation("generation", "llm", id=2, trace_id="b" * 32, parent_id=filtered.id)
+    answer.record.thread, llm.record.thread = "MainThread", "worker_0"
+    unexported = [Unexported(filtered, "filtered", "default span filter")]
+    assert failure(of([answer, llm], unexported=unexported).assert_single_trace) == text(
+        """
+        2 traces, expected one (was the context lost in a thread or task, or a header not passed on?):
+          answer: 1 observation starting with span answer
+          llm: 1 observation starting with generation llm in thread worker_0
+
+        Not exported:
+          `llm` is shown as a root: its parent `GET /x` was not exported: default span filter
+        """
+    )
 
 
 def test_flushed():
@@ -275,14 +290,15 @@ def test_flushed():
         Unexported(observation("generation", "llm", id=80), "dropped", "Langfuse did not accept it"),
         Unexported(observation("span", "late one", id=81), "dropped", "its process ended first"),
     ]
-    assert failure(captured(TREE, undelivered=lost, unexported=[FILTERED]).assert_flushed) == text(
+    lost.append(Unexported(observation("span", "later one", id=82), "dropped", "its process ended first"))
+    assert failure(captured(TREE, undelivered=lost, unexported=[FILTERED, UNENDED]).assert_flushed) == text(
         """
-        2 observations were not delivered:
+        3 observations were not delivered:
           `llm`: Langfuse did not accept it
-          `late one`: its process ended first
+          `late one`, `later one`: its process ended first
 
         Not exported:
-          `GET /x` was recorded but not exported: default span filter
+          `stream` was recorded but not exported: it never ended
         """
     )
     assert failure(captured(TREE, undelivered=lost[:1]).assert_flushed).startswith("1 observation was not delivered:")
@@ -415,10 +431,10 @@ def test_wait_for_a_count():
 
 
 def test_wait_in_vain():
-    observations = captured("span a\n  tool b", unexported=[UNENDED])
-    assert failure(observations.wait_for, "generation llm", timeout=0.01) == text(
+    observations = captured("span a\n  tool b", unexported=[UNENDED, FILTERED])
+    assert failure(observations.wait_for, "generation stream", timeout=0.01) == text(
         """
-        timed out after 0.01 s: no observation matching `generation llm` arrived.
+        timed out after 0.01 s: no observation matching `generation stream` arrived.
 
         Captured:
           span a

@@ -192,7 +192,7 @@ def test_an_outage_is_one_for_all_processes(langfuse_process, langfuse_outage, l
     assert langfuse_outage.attempts > 0
 
     assert [o.name for o in app.lost] == ["s0", "s1"]
-    with pytest.raises(TreeMismatch, match=r"(?s)2 observations were not .*`s0`: `python script.py` exited with"):
+    with pytest.raises(TreeMismatch, match=r"(?s)2 observations were not .*`s0`, `s1`: `python script.py` exited with"):
         langfuse_spans.assert_flushed()
     app = langfuse_process.start(script("observe(2)"))
     assert app.wait() == 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pytest_langfuse.expect.literal.absence import instead_of, shown_instead
 from pytest_langfuse.expect.literal.condition_key import ConditionKey, as_json
 from pytest_langfuse.expect.literal.values import (
     ABSENT,
@@ -18,6 +19,7 @@ from pytest_langfuse.expect.literal.values import (
     is_set,
     literal_text,
     narrowed,
+    part_of,
     quoted,
     same,
     sentence_text,
@@ -90,12 +92,17 @@ class Condition:
 
     # -- text --------------------------------------------------------------------------------------------------
 
-    def difference(self, observation: Observation, width: int | None) -> str:
-        """`model is 'gpt-4o-mini', expected 'gpt-4o'`, for an observation that does not meet the condition."""
+    def difference(self, observation: Observation, width: int | None, *, alone: bool = True) -> str:
+        """`model is 'gpt-4o-mini', expected 'gpt-4o'`, for an observation that does not meet the condition.
+
+        `alone`: of a part that is not there, it says what is there instead.
+        """
         captured = self.key.read(observation)
         if self.operator == "=":
-            return self._inequality(captured, width)
+            return self._inequality(observation, captured, width, alone=alone)
         shown = _shown(captured, width)
+        if captured is ABSENT and alone:
+            shown += instead_of(self.key, observation, width)
         if self.operator == "?":
             wanted = "a value"
         elif self.operator == "!":
@@ -106,15 +113,18 @@ class Condition:
             wanted = f"{self.operator} {cut_value(self.value, width, sentence_text)}"
         return f"{self.key.text} is {shown}, expected {wanted}"
 
-    def _inequality(self, captured: Any, width: int | None) -> str:
+    def _inequality(self, observation: Observation, captured: Any, width: int | None, *, alone: bool) -> str:
         key, expected = self.key.text, self.value
+        instead = instead_of(self.key, observation, width) if captured is ABSENT else ""
         if isinstance(expected, dict | list):
-            captured = as_json(captured) if self.key.raw_attribute else captured
+            whole = captured = as_json(captured) if self.key.raw_attribute else captured
             parts, expected, captured = narrowed(expected, captured)
             key = self.key.below(*parts)
+            if captured is ABSENT and parts:
+                instead = shown_instead(self.key.below(*parts[:-1]), part_of(whole, parts[:-1]), width)
         if expected is ABSENT or captured is ABSENT or captured is None:
             wanted = "none" if expected is ABSENT else cut_value(expected, width, sentence_text)
-            return f"{key} is {_shown(captured, width)}, expected {wanted}"
+            return f"{key} is {_shown(captured, width)}{instead if alone else ''}, expected {wanted}"
         wanted, shown = cut_pair(expected, captured, width, sentence_text)
         return f"{key} is {shown}, expected {wanted}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -151,6 +151,13 @@ def narrowed(expected: Any, captured: Any) -> tuple[list[str], Any, Any]:
             return path, expected, captured
         part, expected, captured = different[0]
         path.append(part)
+
+
+def part_of(value: Any, path: Sequence[str]) -> Any:
+    """The part of a JSON value at a path that `narrowed` returned."""
+    for part in path:
+        value = value[int(part)] if isinstance(value, list | tuple) else value[part]
+    return value
 
 
 def cut(text: str, width: int | None = WIDTH) -> str:

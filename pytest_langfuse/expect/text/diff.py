@@ -216,7 +216,8 @@ class Diff:
                 captured, where.format(sentences.names.name(other)), where.format(name_in_sentence(other.name))
             )
         for condition in failing:
-            sentences.value(captured, condition.difference(captured, self._width))
+            alone, shared = (condition.difference(captured, self._width, alone=alone) for alone in (True, False))
+            sentences.value(captured, alone, shared)
         return bool(failing) or other_type or other_name or match.place is not Placement.IN_PLACE
 
     def _displacement(self, match: MatchedLine, siblings: list[MatchedLine]) -> tuple[Observation, str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.text.diff import Diff, Row
 from pytest_langfuse.expect.text.fold import folded
+from pytest_langfuse.expect.text.not_exported import any_of, everything, not_exported
 from pytest_langfuse.expect.text.render import render
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.recording.sources.source import Source, Unexported
+from pytest_langfuse.recording.sources.source import Unexported
 
 #: Without -vv: rows of the trees, and sentences of one kind.
 _ROWS: Final = 1_000
@@ -28,10 +27,10 @@ NOTHING: Final = (
 
 
 def tree_text(diff: Diff, captured: Sequence[Observation], unexported: Sequence[Unexported], style: Style) -> str:
-    """Summary, both trees, the differences, and what was not exported."""
+    """Summary, both trees, the differences, and what of it was recorded but not exported."""
     parts = [f"{_summary(diff, captured)} (- expected, + captured):", trees(diff.rows, style)]
     parts += section("Differences:", diff.sentences, style)
-    return "\n\n".join([*parts, *_what_else(captured, unexported, style)])
+    return "\n\n".join([*parts, *_what_else(diff, captured, unexported, style)])
 
 
 def differences_first(
@@ -40,26 +39,24 @@ def differences_first(
     """Return the same as `tree_text` with the differences first, for when only the first lines are shown."""
     parts = section(f"{_summary(diff, captured)}:", diff.sentences, style)
     parts += [f"- expected, + captured:\n{trees(diff.rows, style)}"]
-    return "\n\n".join([*parts, *_what_else(captured, unexported, style)])
+    return "\n\n".join([*parts, *_what_else(diff, captured, unexported, style)])
 
 
 def plain_text(
     summary: str,
     sentences: Sequence[str],
     shown: Sequence[Observation] | None,
-    source: Source,
+    not_exported: Sequence[str],
     style: Style,
-    told: Sequence[Unexported] = (),
 ) -> str:
-    """Summary, sentences, the captured trees if they are to be `shown`, and what else was not exported than `told`."""
+    """Summary, sentences, the captured trees if they are to be `shown`, and what of it was `not_exported`."""
     parts = ["\n".join([summary, *section_lines(sentences, style)])]
     if shown:
         parts.append("\n".join(["Captured:", *_tree_lines(shown, style)]))
-    captured = source.observations()
-    reasons = not_exported(captured, source.unexported(), style, told)
-    if not captured and not reasons and not told and summary != NOTHING:
+    parts += section("Not exported:", not_exported, style)
+    if shown is not None and not shown and not not_exported:
         parts.append(NOTHING)
-    return "\n\n".join([*parts, *reasons])
+    return "\n\n".join(parts)
 
 
 def _summary(diff: Diff, captured: Sequence[Observation]) -> str:
@@ -67,8 +64,11 @@ def _summary(diff: Diff, captured: Sequence[Observation]) -> str:
     return f"{count} {'difference' if count == 1 else 'differences'}" if captured else "nothing was captured"
 
 
-def _what_else(captured: Sequence[Observation], unexported: Sequence[Unexported], style: Style) -> list[str]:
-    reasons = not_exported(captured, unexported, style)
+def _what_else(
+    diff: Diff, captured: Sequence[Observation], unexported: Sequence[Unexported], style: Style
+) -> list[str]:
+    bears = any_of(line.name for line in diff.missing) if captured else everything
+    reasons = section("Not exported:", not_exported(unexported, bears, diff.unexpected), style)
     return reasons if captured or reasons else [NOTHING]
 
 
@@ -98,34 +98,6 @@ def section_lines(sentences: Sequence[str], style: Style) -> list[str]:
     shown = sentences if style.whole else sentences[:_SENTENCES]
     more = [f"  … {len(sentences) - len(shown):,} more (-vv shows all)"] if len(shown) < len(sentences) else []
     return [*(f"  {sentence}" for sentence in shown), *more]
-
-
-def not_exported(
-    captured: Iterable[Observation], unexported: Sequence[Unexported], style: Style, told: Sequence[Unexported] = ()
-) -> list[str]:
-    """Return what was recorded but not exported and why, and the observations that lost their parent by that.
-
-    Of the observations that are `told` by the assertion itself, the reason is not given again.
-    """
-    known = {(item.observation.trace_id, item.observation.id) for item in told}
-    reasons = Counter(
-        f"`{name_in_sentence(item.observation.name)}` was recorded but not exported: {item.detail}"
-        for item in unexported
-        if (item.observation.trace_id, item.observation.id) not in known
-    )
-    names = {item.observation.id: item.observation.name for item in unexported}
-    orphans = Counter(
-        f"`{name_in_sentence(one.name)}` is shown as a root: its parent "
-        + (
-            f"`{name_in_sentence(names[one.parent_id])}` was not exported"
-            if one.parent_id in names
-            else "was not captured"
-        )
-        for one in captured
-        if one.parent is None and one.parent_id
-    )
-    sentences = [text if times == 1 else f"{text} ({times} times)" for text, times in (reasons + orphans).items()]
-    return section("Not exported:", sentences, style)
 
 
 def _painted(row: Row, style: Style) -> str:

@@ -64,9 +64,9 @@ class Sentences:
         """Add a sentence about a line of the literal."""
         self._add("line", sentence, sentence, None)
 
-    def value(self, observation: Observation, difference: str) -> None:
-        """Add that a value of an observation differs: `model is 'a', expected 'b'`."""
-        self._add("value", difference, difference, observation)
+    def value(self, observation: Observation, difference: str, shared: str | None = None) -> None:
+        """Add that a value of an observation differs: `model is 'a', expected 'b'`; `shared` is without details."""
+        self._add("value", difference, shared or difference, observation)
 
     def place(self, observation: Observation, difference: str, shared: str) -> None:
         """Add that an observation is elsewhere than expected; `shared` is the difference without numbers of names."""

@@ -276,6 +276,51 @@ def test_parents_of_one_name_are_numbered() -> None:
     assert text.endswith("Differences:\n  y: parent is request (1 of 2), expected request (2 of 2)")
 
 
+# -- what is there in place of a value ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "condition", "sentence"),
+    [
+        ({"output": {"total": 5}}, "output.amount=5", 'output.amount is not set (output is {"total":5}), expected 5'),
+        ({"output": {"total": 5}}, "output.amount>5", 'output.amount is not set (output is {"total":5}), expected > 5'),
+        (
+            {"output": {"total": 5}},
+            "output.amount?",
+            'output.amount is not set (output is {"total":5}), expected a value',
+        ),
+        ({"output": {"a": {"b": 1}}}, "output.a.c=1", 'output.a.c is not set (output.a is {"b":1}), expected 1'),
+        ({"output": {"a": {"b": 1}}}, "output.x.c=1", 'output.x.c is not set (output is {"a":{"b":1}}), expected 1'),
+        ({"output": "5 EUR"}, "output.amount=5", "output.amount is not set (output is '5 EUR'), expected 5"),
+        ({"output": [1, 2]}, "output.2=3", "output.2 is not set (output is [1,2]), expected 3"),
+        ({"output": ["x" * 90]}, "output.2=3", "output.2 is not set (output has 1 item), expected 3"),
+        ({}, "output.amount=5", "output.amount is not set (output is not set), expected 5"),
+        ({"usage": {}}, "usage.total=5", "usage.total is not set (usage is empty), expected 5"),
+        ({}, "parent.name=x", "parent.name is not set (parent is not set), expected 'x'"),
+        (
+            {"output": {f"key {index}": "x" * 40 for index in range(7)}},
+            "output.amount=5",
+            'output.amount is not set (output has "key 0", "key 1", "key 2", "key 3", "key 4", 2 more), expected 5',
+        ),
+        (
+            {"output": {"a": {"n": 1}}},
+            'output={"a":{"n":1,"m":2}}',
+            'output.a.m is not set (output.a is {"n":1}), expected 2',
+        ),
+        (
+            {"attributes": {"gen_ai.request.model": "x"}},
+            '"gen_ai.response.model"=x',
+            "\"gen_ai.response.model\" is not set (the span has gen_ai.request.model), expected 'x'",
+        ),
+        ({}, "model=x", "model is not set, expected 'x'"),
+        ({}, '"a.b"=x', "\"a.b\" is not set, expected 'x'"),
+    ],
+)
+def test_what_is_there_instead(fields: dict[str, object], condition: str, sentence: str) -> None:
+    text = failure(of([observation("generation", "llm", **fields)]), f"generation llm {condition}")
+    assert text.endswith(f"Differences:\n  llm: {sentence}")
+
+
 # -- one sentence for many ---------------------------------------------------------------------------------------------
 
 
@@ -287,6 +332,12 @@ def test_one_difference_of_many_observations_is_one_sentence() -> None:
         "Differences:\n  user_id is 'u', expected 'v' on 80 observations: "
         "answer, llm0 (16 times), llm1 (16 times), 3 more"
     )
+
+
+def test_what_is_there_instead_does_not_keep_a_difference_from_being_one() -> None:
+    assert failure(
+        captured('span a metadata={"n":1}\n  tool t metadata={"m":2}'), "* metadata.tenant=acme\nspan a\n  tool t"
+    ).endswith("Differences:\n  metadata.tenant is not set, expected 'acme' on 2 observations: a, t")
 
 
 def test_one_difference_of_two_observations_of_one_name() -> None:
@@ -606,16 +657,22 @@ def test_nothing_expected() -> None:
     assert failure(captured("span a"), "").endswith("Differences:\n  span a is unexpected")
 
 
+HTTP = observation("span", "GET /x", id=90)
+UNEXPORTED = [
+    *[Unexported(HTTP, "filtered", "default span filter")] * 3,
+    *[
+        Unexported(observation("span", f"fastapi.{name}", id=92 + index), "filtered", "default span filter")
+        for index, name in enumerate(("dependency", "endpoint", "serialize"))
+    ],
+    Unexported(observation("generation", "stream", id=91), "unended", "it never ended"),
+]
+
+
 def test_what_was_not_exported_and_why() -> None:
-    http = observation("span", "GET /x", id=90)
-    unexported = [
-        *[Unexported(http, "filtered", "default span filter")] * 3,
-        Unexported(observation("generation", "stream", id=91), "unended", "it never ended"),
-    ]
-    llm = observation("generation", "llm", id=2, parent_id=http.id)
+    llm = observation("generation", "llm", id=2, parent_id=HTTP.id)
     other = observation("generation", "other", id=3, parent_id="feed" * 4)
     check(
-        failure(of([llm, other], unexported=unexported), 'span "GET /x"\n  generation llm\ngeneration other'),
+        failure(of([llm, other], unexported=UNEXPORTED), 'span "GET /x"\n  generation llm\ngeneration other'),
         """
         2 differences (- expected, + captured):
 
@@ -629,13 +686,59 @@ def test_what_was_not_exported_and_why() -> None:
           llm: parent is GET /x (not exported: default span filter), expected GET /x
 
         Not exported:
-          `GET /x` was recorded but not exported: default span filter (3 times)
-          `stream` was recorded but not exported: it never ended
-          `llm` is shown as a root: its parent `GET /x` was not exported
-          `other` is shown as a root: its parent was not captured
+          `GET /x` (3 times) was recorded but not exported: default span filter
         """,
     )
-    assert HINT not in failure(of([], unexported=unexported), "span a")
+
+
+def test_what_was_not_exported_and_has_nothing_to_do_with_it() -> None:
+    check(
+        failure(captured("span a", unexported=UNEXPORTED), "span a model=x"),
+        """
+        1 difference (- expected, + captured):
+
+        - span a model=x
+        + span a
+
+        Differences:
+          a: model is not set, expected 'x'
+        """,
+    )
+    assert failure(captured("span a\n  tool b", unexported=UNEXPORTED), "span a").endswith("tool b is unexpected")
+
+
+def test_a_missing_line_of_which_one_never_ended() -> None:
+    text = failure(captured("span a\n  generation stream", unexported=UNEXPORTED), "span a\n  2x generation stream")
+    assert text.endswith("Not exported:\n  `stream` was recorded but not exported: it never ended")
+    text = failure(captured("span a", unexported=UNEXPORTED), "span a\n  any fastapi.*\n  generation stream")
+    assert text.endswith(
+        "Not exported:\n"
+        "  `fastapi.dependency`, `fastapi.endpoint` and `fastapi.serialize` were recorded but not exported: "
+        "default span filter\n"
+        "  `stream` was recorded but not exported: it never ended"
+    )
+
+
+def test_unexpected_roots_whose_parent_was_not_exported() -> None:
+    orphans = [observation("generation", f"llm{index}", id=index, parent_id=HTTP.id) for index in (1, 2)]
+    lost = observation("tool", "t", id=3, parent_id="feed" * 4)
+    text = failure(of([*orphans, lost], unexported=UNEXPORTED), "0+x span x")
+    assert text.endswith(
+        "Not exported:\n"
+        "  `llm1` and `llm2` are shown as roots: their parent `GET /x` was not exported: default span filter\n"
+        "  `t` is shown as a root: its parent was not captured"
+    )
+
+
+def test_nothing_was_exported() -> None:
+    text = failure(of([], unexported=UNEXPORTED), "span a")
+    assert HINT not in text
+    assert text.endswith(
+        "Not exported:\n"
+        "  `GET /x` (3 times), `fastapi.dependency`, `fastapi.endpoint` and `fastapi.serialize` were recorded but not "
+        "exported: default span filter\n"
+        "  `stream` was recorded but not exported: it never ended"
+    )
 
 
 # -- long values and long trees ----------------------------------------------------------------------------------------

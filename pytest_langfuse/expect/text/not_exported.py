@@ -1,0 +1,97 @@
+"""What was recorded but not exported, as far as it bears on a difference: one sentence for a group."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from pytest_langfuse.expect.literal.name_pattern import NamePattern, name_in_sentence
+from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.source import Unexported
+
+#: Answers whether an observation that was not exported bears on a difference.
+Bearing = Callable[[Observation], bool]
+
+#: Names in the sentence about a group.
+_NAMES: Final = 5
+
+
+def everything(_observation: Observation) -> bool:
+    """Bear on anything: where nothing was captured, all that was not exported may be the reason."""
+    return True
+
+
+def nothing(_observation: Observation) -> bool:
+    """Bear on nothing."""
+    return False
+
+
+def any_of(names: Iterable[NamePattern]) -> Bearing:
+    """Return what bears on a difference if it has one of `names`."""
+    names = list(names)
+    exact = {name.exact for name in names if name.exact is not None}
+    globs = {name.text: name for name in names if name.exact is None}
+
+    def bears(observation: Observation) -> bool:
+        name = observation.name
+        return name in exact or any(glob.matches(name) for glob in globs.values())
+
+    return bears
+
+
+def not_exported(unexported: Sequence[Unexported], bears: Bearing, roots: Iterable[Observation] = ()) -> list[str]:
+    """Return why observations that bear on a difference were not exported, and which of `roots` lost a parent by that.
+
+    Observations that are not exported for the same reason are one sentence, and so are the children of one of them.
+    """
+    reasons: dict[str, Counter[str]] = {}
+    for item in unexported:
+        if bears(item.observation):
+            reasons.setdefault(item.detail, Counter())[item.observation.name] += 1
+    sentences = [
+        f"{listed(names)} {_was(names)} recorded but not exported: {detail}" for detail, names in reasons.items()
+    ]
+    return [*sentences, *_orphans(unexported, roots)]
+
+
+def undelivered(lost: Iterable[Unexported]) -> list[str]:
+    """Return the observations that were not delivered: a sentence for each reason, with all names."""
+    reasons: dict[str, Counter[str]] = {}
+    for item in lost:
+        reasons.setdefault(item.detail, Counter())[item.observation.name] += 1
+    return [f"{', '.join(_named(names))}: {detail}" for detail, names in reasons.items()]
+
+
+def _orphans(unexported: Sequence[Unexported], roots: Iterable[Observation]) -> Iterator[str]:
+    parents = {(item.observation.trace_id, item.observation.id): item for item in unexported}
+    groups: dict[str, Counter[str]] = {}
+    for root in roots:
+        if root.parent is None and root.parent_id:
+            item = parents.get((root.trace_id, root.parent_id))
+            reason = "was not captured"
+            if item is not None:
+                reason = f"`{name_in_sentence(item.observation.name)}` was not exported: {item.detail}"
+            groups.setdefault(reason, Counter())[root.name] += 1
+    for reason, names in groups.items():
+        what = "is shown as a root: its" if names.total() == 1 else "are shown as roots: their"
+        yield f"{listed(names)} {what} parent {reason}"
+
+
+def listed(names: Counter[str]) -> str:
+    """Names in a sentence: `` `a`, `b` (3 times) and 2 more``."""
+    shown = _named(names)
+    if len(shown) > _NAMES:
+        shown[_NAMES - 1 :] = [f"{len(shown) - _NAMES + 1:,} more"]
+    *first, last = shown
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _named(names: Counter[str]) -> list[str]:
+    return [
+        f"`{name_in_sentence(name)}`" + (f" ({count:,} times)" if count > 1 else "") for name, count in names.items()
+    ]
+
+
+def _was(names: Counter[str]) -> str:
+    return "was" if len(names) == 1 else "were"
