@@ -41,6 +41,7 @@ class CapturedTest:
         stack.callback(stand_in.forget_sent)
         self.recording = recorder.begin(name)
         stack.callback(recorder.end, self.recording)
+        stack.enter_context(stand_in.also_showing(self.recording.exported))
         self.source = CombinedSource(self.recording)
 
     def close(self) -> None:

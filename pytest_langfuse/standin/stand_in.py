@@ -10,19 +10,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 
+from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.score import Score, latest
 from pytest_langfuse.standin.adds_prompts import AddsPrompts
 from pytest_langfuse.standin.endpoints import project
-from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Refusal
+from pytest_langfuse.standin.endpoints.api_call import ApiCall, Refusal
 from pytest_langfuse.standin.endpoints.datasets import Datasets
+from pytest_langfuse.standin.endpoints.endpoint_table import EndpointTable
 from pytest_langfuse.standin.endpoints.media import STORE_PATH, MediaAssets, StoredMedia
+from pytest_langfuse.standin.endpoints.observation_list import ObservationList
 from pytest_langfuse.standin.endpoints.prompts import Prompts, StoredPrompt
+from pytest_langfuse.standin.endpoints.score_list import ScoreList
 from pytest_langfuse.standin.endpoints.scores import Scores
+from pytest_langfuse.standin.endpoints.session_list import SessionList
+from pytest_langfuse.standin.endpoints.trace_list import TraceList
 from pytest_langfuse.standin.endpoints.traces import Traces
+from pytest_langfuse.standin.exported import Exported
 from pytest_langfuse.standin.received_export import ReceivedExport
 
 _API = "/api/public"
@@ -59,8 +65,10 @@ class StandIn(AddsPrompts):
         self._media = MediaAssets(self._lock)
         self._datasets = Datasets(self._lock, self._media.reference)
         self._traces = Traces(self._lock)
+        self._exported = Exported(self._lock, lambda: self._traces.exports)
+        observations = ObservationList(self._exported, self._prompts.id_of)
         self._requests: deque[AnsweredRequest] = deque(maxlen=_REMEMBERED)
-        self._api = _Table(
+        self._api = EndpointTable(
             [
                 *project.endpoints(),
                 *self._scores.endpoints(),
@@ -68,9 +76,13 @@ class StandIn(AddsPrompts):
                 *self._media.endpoints(),
                 *self._datasets.endpoints(),
                 *self._traces.endpoints(),
+                *observations.endpoints(),
+                *TraceList(self._exported, observations, self._scores).endpoints(),
+                *SessionList(self._exported).endpoints(),
+                *ScoreList(self._scores, self._exported).endpoints(),
             ]
         )
-        self._store = _Table(self._media.store_endpoints())
+        self._store = EndpointTable(self._media.store_endpoints())
 
     # -- contents ---------------------------------------------------------------------------------------------
 
@@ -141,11 +153,18 @@ class StandIn(AddsPrompts):
         finally:
             self._traces.listeners.remove(listener)
 
+    @contextmanager
+    def also_showing(self, recorded: Callable[[], Sequence[Observation]]) -> Iterator[None]:
+        """Answer requests for observations, inside the block, also with those that `recorded` returns."""
+        with self._exported.recorded_by(recorded):
+            yield
+
     def forget_sent(self) -> None:
         """Forget spans and scores, and keep prompts, media and datasets."""
         with self._lock:
             self._scores.log.clear()
             self._traces.exports.clear()
+            self._exported.clear()
 
     def reset(self) -> None:
         """Forget everything that was sent or added."""
@@ -155,6 +174,11 @@ class StandIn(AddsPrompts):
             self._media.clear()
             self._datasets.clear()
             self._requests.clear()
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Method and path of all endpoints of the API that are answered."""
+        return [f"{endpoint.method} {_API}{endpoint.path}" for endpoint in self._api]
 
     # -- answering ---------------------------------------------------------------------------------------------
 
@@ -214,36 +238,3 @@ class StandIn(AddsPrompts):
 def _too_large(limit: int) -> httpx.Response:
     # The answer of Next.js, in which Langfuse runs.
     return httpx.Response(413, text=f"Body exceeded {limit / 1024 / 1024:g}mb limit")
-
-
-class _Table:
-    """Endpoints by the shape of their path."""
-
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
-        self._endpoints = [(endpoint, endpoint.path.strip("/").split("/")) for endpoint in endpoints]
-
-    def find(self, method: str, path: str) -> tuple[Endpoint | None, dict[str, str]]:
-        """Return the endpoint for `method` and `path`, and the values of its `{…}`."""
-        segments = path.rstrip("/").split("/")
-        for endpoint, pattern in self._endpoints:
-            if endpoint.method == method and (values := _match(pattern, segments)) is not None:
-                return endpoint, values
-        return None, {}
-
-    def knows(self, path: str) -> bool:
-        """Return whether the path exists under another method."""
-        segments = path.rstrip("/").split("/")
-        return any(_match(pattern, segments) is not None for _, pattern in self._endpoints)
-
-
-def _match(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
-    if len(pattern) != len(segments):
-        return None
-    values: dict[str, str] = {}
-    for expected, segment in zip(pattern, segments, strict=True):
-        if expected.startswith("{"):
-            # Names of prompts and datasets may contain slashes: split first, decode then.
-            values[expected[1:-1]] = unquote(segment)
-        elif expected != segment:
-            return None
-    return values

@@ -77,6 +77,10 @@ class LiveSource:
             self._view = _View(len(exported), link([self._observe(recorded) for recorded in exported]))
         return self._view.observations
 
+    def exported(self) -> Sequence[Observation]:
+        """Observations that were exported inside this process so far: nothing is flushed, and nothing linked."""
+        return [self._observe(recorded) for recorded in list(self.spans) if recorded.delivered]
+
     def unexported(self) -> Sequence[Unexported]:
         """What was recorded but not exported, in the order in which it started."""
         self._flush()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pytest_langfuse.lazy import exported_by
@@ -24,6 +25,11 @@ class Score:
     comment: str | None = None
     metadata: Any = None
     environment: str | None = None
+    dataset_run_id: str | None = None
+    config_id: str | None = None
+    queue_id: str | None = None
+    #: When it was given, or else when it arrived. Two scores that differ in nothing else are equal.
+    timestamp: datetime | None = field(default=None, compare=False)
 
 
 def latest(log: Iterable[Score]) -> list[Score]:

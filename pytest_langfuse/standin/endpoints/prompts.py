@@ -121,6 +121,11 @@ class Prompts:
             Endpoint("PATCH", "/v2/prompts/{name}/versions/{version}", self._label),
         ]
 
+    def id_of(self, name: str | None, version: int | None) -> str | None:
+        """Return the id of a version of a prompt; `None` if there is none."""
+        found = None if name is None or version is None else self._find(name, version, None)
+        return None if found is None else found.id
+
     def _find(self, name: str, version: int | None, label: str | None) -> StoredPrompt | None:
         with self._lock:
             versions = self._by_name.get(name, {})

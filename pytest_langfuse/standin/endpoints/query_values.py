@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from pytest_langfuse.recording.server_view.javascript import stringify
 from pytest_langfuse.standin.endpoints.api_call import Issue, invalid_data, invalid_request
 
 #: `publicApiPaginationZod` of the server.
@@ -29,7 +30,17 @@ def page_of(query: httpx.QueryParams, records: Sequence[Any]) -> tuple[Sequence[
 def page_response(query: httpx.QueryParams, records: Sequence[Any]) -> httpx.Response:
     """Answer with the page of `records` that `page` and `limit` ask for."""
     data, meta = page_of(query, records)
-    return httpx.Response(200, json={"data": data, "meta": meta})
+    return json_response({"data": data, "meta": meta})
+
+
+def json_response(content: Any) -> httpx.Response:
+    """Answer with JSON, whatever a span has brought into it: NaN is null as in JavaScript, lone surrogates stay."""
+    try:
+        text = json.dumps(content, allow_nan=False, default=str)
+    except ValueError:
+        text = stringify(content)
+    body = text.encode("utf-8", "surrogatepass")
+    return httpx.Response(200, content=body, headers={"Content-Type": "application/json"})
 
 
 def required(query: httpx.QueryParams, name: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
 
 import httpx
 
-from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.sources.score import Score, latest
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Issue, Refusal, invalid_data
+from pytest_langfuse.standin.endpoints.query_values import parse_time
 
 _TEXT_LIMIT = 500
 _INGESTION_LIMIT = int(4.5 * 1024 * 1024)
@@ -80,9 +82,41 @@ class Scores:
                 errors.append({"id": event_id, "status": 400, "message": refusal.message, "error": _reasons(refusal)})
         return httpx.Response(207, json={"successes": successes, "errors": errors})
 
+    def shown(self) -> list[Score]:
+        """Return the scores, one of each id, the newest first."""
+        with self._lock:
+            scores = latest(self.log)
+        return sorted(scores, key=lambda score: (time_of_score(score), score.id or ""), reverse=True)
+
+    def of_trace(self, trace_id: str) -> list[Score]:
+        """Return the scores of a trace and of its observations, in order of arrival."""
+        with self._lock:
+            return [score for score in latest(self.log) if score.trace_id == trace_id]
+
+    def averages(self, trace_id: str) -> dict[str, list[float]]:
+        """Return the numbers that a trace was scored with, by name."""
+        numbers: dict[str, list[float]] = {}
+        for score in self.of_trace(trace_id):
+            if not isinstance(score.value, str):
+                numbers.setdefault(score.name, []).append(score.value)
+        return numbers
+
+    def categories(self, trace_id: str) -> dict[str, list[str]]:
+        """Return the categories that a trace was scored with, by name."""
+        categories: dict[str, list[str]] = {}
+        for score in self.of_trace(trace_id):
+            if isinstance(score.value, str) and score.data_type == "CATEGORICAL":
+                categories.setdefault(score.name, []).append(score.value)
+        return categories
+
     def _accept(self, scores: Iterable[Score]) -> None:
         with self._lock:
             self.log.extend(scores)
+
+
+def time_of_score(score: Score) -> datetime:
+    """Return the time of a score; one that a test made itself may have none."""
+    return score.timestamp or datetime.fromtimestamp(0, UTC)
 
 
 def parse_score(body: object) -> Score:
@@ -96,7 +130,7 @@ def parse_score(body: object) -> Score:
     issues = [*_field_issues(body), *_value_issues(body), *_target_issues(body)]
     if issues:
         raise invalid_data(*issues)
-    value = body["value"]
+    value, time, now = body["value"], body.get("timestamp"), datetime.now(UTC)
     return Score(
         id=body.get("id") or str(uuid.uuid4()),
         name=body["name"],
@@ -108,6 +142,10 @@ def parse_score(body: object) -> Score:
         comment=body.get("comment"),
         metadata=body.get("metadata"),
         environment=body.get("environment") or "default",
+        dataset_run_id=body.get("datasetRunId"),
+        config_id=body.get("configId"),
+        queue_id=body.get("queueId"),
+        timestamp=now if time is None else parse_time(time, ("timestamp",)),
     )
 
 
@@ -155,7 +193,9 @@ def _target_issues(body: Mapping[str, Any]) -> Iterable[Issue]:
 def _scores_of(event: object) -> list[Score]:
     kind = event.get("type") if isinstance(event, dict) else None
     if isinstance(event, dict) and kind == "score-create":
-        return [parse_score(event.get("body"))]
+        body = event.get("body")
+        # The time of the event is that of a score that has none of its own.
+        return [parse_score({"timestamp": event.get("timestamp"), **body} if isinstance(body, dict) else body)]
     if kind == "sdk-log":
         return []
     # What langfuse v4 answers to the tracing events of old SDKs, which send spans over OTLP since version 3.
