@@ -153,7 +153,16 @@ def test_a_sampler_argument_is_a_rate_only_for_ratio_samplers(monkeypatch):
 BAD = {
     "public_key": ["sk-lf-secret", "", 3],
     "secret_key": ["pk-lf-public", 3],
-    "base_url": ["langfuse.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?y=1", "http://x y", 3],
+    "base_url": [
+        "langfuse.example.com",
+        "ftp://x",
+        "https://",
+        "https://u:p@x",
+        "https://x?y=1",
+        "http://x y",
+        "http://x:0",
+        3,
+    ],
     "environment": ["Prod", "langfuse-x", "a" * 41, "", "a b", 3],
     "release": [3, " "],
     "sample_rate": [1.5, -0.1, "high", True, float("nan"), []],

@@ -326,9 +326,15 @@ def test_it_keeps_to_the_specification():
     assert dict(response.headers)["x-request-id"]
 
 
-def test_mounted_twice_it_observes_once(langfuse_spans):
+def stream(environ, start_response):
+    start_response(*OK)
+    yield b"done"
+
+
+@pytest.mark.parametrize("inner", [answer, stream])
+def test_mounted_twice_it_observes_once(langfuse_spans, inner):
     environ = environ_of("/")
-    app = LangfuseWSGIMiddleware(LangfuseWSGIMiddleware(answer))
+    app = LangfuseWSGIMiddleware(LangfuseWSGIMiddleware(inner))
     call_wsgi(app, environ=environ)
     call_wsgi(app, environ=environ)
 
