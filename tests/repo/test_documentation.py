@@ -66,6 +66,18 @@ def test_python_blocks_parse(page: Path):
 
 
 @page_of
+def test_examples_fail_when_the_documented_outcome_does_not_come(page: Path):
+    """An `assert` in an `except` block never runs if nothing is raised; `pytest.raises` fails then."""
+    handlers = [
+        node
+        for block in blocks(page, "python")
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.ExceptHandler)
+    ]
+    assert not [node for handler in handlers for node in ast.walk(handler) if isinstance(node, ast.Assert)]
+
+
+@page_of
 def test_links_lead_somewhere(page: Path):
     links = re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text())
     assert len(links) == page.read_text().count("](")
