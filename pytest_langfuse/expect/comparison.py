@@ -11,6 +11,7 @@ from pytest_langfuse.expect.text.diff import Diff
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.source import Unexported
+from pytest_langfuse.recording.trace import roots
 
 
 def compare(
@@ -28,8 +29,7 @@ def compare(
     why a parent is missing.
     """
     matcher = Matcher(order, contained=contained)
-    roots = captured if contained else [observation for observation in captured if observation.parent is None]
-    if matcher.forest(root, roots):
+    if matcher.forest(root, captured if contained else roots(captured)):
         return None
     diff = Diff(Alignment(root, captured, matcher), style.width, unexported)
     # The matcher gives up on very many siblings that are alike; an alignment without a difference is proof enough.

@@ -16,13 +16,14 @@ from pytest_langfuse.expect.propagation import gaps, propagated_key, trace_label
 from pytest_langfuse.expect.sequence import ObservationSequence
 from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.not_exported import everything, not_exported, nothing, undelivered
-from pytest_langfuse.expect.text.render import render
+from pytest_langfuse.expect.text.render import render, skeleton
 from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.expect.wire_search import SearchText, find, masked
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.gc_pause import SIZE, undisturbed
 from pytest_langfuse.recording.sources.api import fetch_trace
 from pytest_langfuse.recording.sources.files import source_of_body, source_of_file
+from pytest_langfuse.recording.sources.part import PartSource
 from pytest_langfuse.recording.sources.source import WireBody
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.recording.trace import Trace
@@ -80,6 +81,33 @@ class Observations(ObservationSequence):
         rows = json.dumps([observation.span for observation in observations], default=str)
         return cls(StaticSource(observations, wire=[WireBody("API", rows.encode("utf-8", "surrogatepass"))]))
 
+    # -- parts ----------------------------------------------------------------------------------------------------
+
+    def below(self, selector: str, /, **fields: Any) -> Self:
+        """Return the one observation that matches `selector` and `fields` (see `one`), and all below it.
+
+        What arrives later below that observation belongs to the part, too. `clear()` of a part clears everything.
+
+        Raises:
+            TreeMismatch: no observation matches, or more than one.
+            LiteralError: `selector` is not a line of a literal, or observations have no such field.
+            TypeError: `selector` is not a string.
+        """
+        __tracebackhide__ = True
+        top = self.one(selector, **fields)
+        return type(self)(PartSource(self._source, top.trace_id, top.id))
+
+    def in_trace(self, name: str, /) -> Self:
+        """Return the observations of the one trace of that name, with assertions; globs are allowed.
+
+        What arrives later in that trace belongs to the part, too. `clear()` of a part clears everything.
+
+        Raises:
+            TreeMismatch: there is none, or more than one.
+        """
+        __tracebackhide__ = True
+        return type(self)(PartSource(self._source, self.trace(name).id))
+
     # -- as a literal ---------------------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
@@ -102,6 +130,10 @@ class Observations(ObservationSequence):
     def __str__(self) -> str:
         """Return the literal that matches, without ids, times and versions."""
         return render(self._source.observations())
+
+    def skeleton(self) -> str:
+        """Return the literal that matches, of types and names only."""
+        return skeleton(self._source.observations())
 
     # -- assertions ----------------------------------------------------------------------------------------------
 

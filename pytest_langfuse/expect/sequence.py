@@ -15,7 +15,7 @@ from pytest_langfuse.expect.text.not_exported import Bearing, any_of, everything
 from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import Reason
-from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.sources.score import Score, orphans
 from pytest_langfuse.recording.sources.source import Source, Unexported
 from pytest_langfuse.recording.trace import Trace, build_traces
 from pytest_langfuse.suggest import no_attribute
@@ -128,6 +128,19 @@ class ObservationSequence(Sequence[Observation]):
     def scores(self) -> list[Score]:
         """The scores that the application sent."""
         return list(self._source.scores())
+
+    @property
+    def orphan_scores(self) -> list[Score]:
+        """Scores of a trace or an observation that nothing made: Langfuse shows them nowhere.
+
+        What has not ended counts as made, and so do the traces of earlier tests.
+        """
+        scores = self._source.scores()
+        if not scores:
+            return []
+        running = (item.observation for item in self._source.unexported() if item.reason == "unended")
+        made = ((one.trace_id, one.id) for one in (*self._source.observations(), *running))
+        return orphans(scores, made, self._source.earlier_traces())
 
     @property
     def usage(self) -> dict[str, float]:

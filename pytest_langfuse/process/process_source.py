@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from pytest_langfuse.process.ledger_reader import LedgerReader, LedgerSpan
@@ -73,6 +73,10 @@ class ProcessSource:
         """Return the scores of traces and observations that arrived."""
         traces = {observation.trace_id for observation in self.observations()}
         return [score for score in self._stand_in.scores() if score.trace_id in traces]
+
+    def earlier_traces(self) -> Collection[str]:
+        """Return none: the scores of a process are those of traces that arrived."""
+        return ()
 
     def wire(self) -> Iterable[WireBody]:
         """Return the bodies as they arrived."""

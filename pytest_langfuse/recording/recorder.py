@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY
 from pytest_langfuse.recording.recorded_span import RecordedSpan, Rejection, SpanKey
@@ -19,6 +19,9 @@ from pytest_langfuse.recording.sources.score import Score
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import Span
+
+#: Traces of ended tests that are remembered, for the scores that come later. A session may make any number of them.
+_EARLIER_TRACES: Final = 1_000
 
 
 class Recorder:
@@ -47,6 +50,8 @@ class Recorder:
         self.accepted: Callable[[], Collection[SpanKey]] | None = None
         #: Traces whose scores may still arrive, in a later test than their own.
         self.disowned_traces: set[str] = set()
+        #: Ids of the traces of tests that have ended, with no particular value: the last ones, in order.
+        self.earlier_traces: dict[str, None] = {}
         self.outside = LiveSource(self, "outside of tests")
         self.current: LiveSource | None = self.outside if everything else None
         self._lock = threading.Lock()
@@ -55,6 +60,7 @@ class Recorder:
         # Spans that had not ended when their test did; small on purpose, a suite may leave thousands of them.
         self._orphans: dict[SpanKey, str] = {}
         self._never_ended = 0
+        self._orphan_scores = 0
         self._observations = 0
         self._tests = 0
 
@@ -81,6 +87,8 @@ class Recorder:
         counts = source.counts()
         self._tests += counts.observations > 0
         self._observations += counts.observations
+        self._orphan_scores += counts.orphan_scores
+        self._remember_traces(source)
         with self._lock:
             for recorded in source.spans:
                 self._spans.pop(recorded.key, None)
@@ -91,6 +99,13 @@ class Recorder:
             self.current = self.outside if self.everything else None
         if self.everything:
             self._forget_outside()
+
+    def _remember_traces(self, source: LiveSource) -> None:
+        earlier = self.earlier_traces
+        made = dict.fromkeys(recorded.key[0] for recorded in source.spans)
+        earlier.update((f"{trace_id:032x}", None) for trace_id in made)
+        while len(earlier) > _EARLIER_TRACES:
+            del earlier[next(iter(earlier))]
 
     def _forget_outside(self) -> None:
         """Forget spans that started between tests, except those that still run: a session may be long."""
@@ -114,8 +129,13 @@ class Recorder:
             self.accepted = None
 
     def totals(self) -> dict[str, int]:
-        """Return how many observations the session exported, how many tests made any, and how many never ended."""
-        return {"observations": self._observations, "tests": self._tests, "never_ended": self._never_ended}
+        """Return counts of the session: observations exported, tests that made any, never ended, orphan scores."""
+        return {
+            "observations": self._observations,
+            "tests": self._tests,
+            "never_ended": self._never_ended,
+            "orphan_scores": self._orphan_scores,
+        }
 
     # -- told by the hooks -------------------------------------------------------------------------------------
 

@@ -75,6 +75,12 @@ def link(observations: Iterable[Observation]) -> list[Observation]:
     return ordered
 
 
+def roots(observations: Sequence[Observation]) -> list[Observation]:
+    """Return those of linked `observations` whose parent is not among them: of a part, that is its top."""
+    members = {id(observation) for observation in observations}
+    return [one for one in observations if one.parent is None or id(one.parent) not in members]
+
+
 def build_traces(observations: Iterable[Observation]) -> list[Trace]:
     """Return the traces of `observations` in the order in which they started.
 

@@ -35,6 +35,8 @@ def _line(totals: Mapping[str, int]) -> str:
     text = f"langfuse: {_count(observations, 'observation')} in {_count(tests, 'test')}"
     if never_ended := totals["never_ended"]:
         text += f", {never_ended} never ended"
+    if orphan_scores := totals["orphan_scores"]:
+        text += f", {_count(orphan_scores, 'score')} of what nothing made"
     if not observations and (switch := _switched_off()):
         text += f" (tracing is switched off by {switch})"
     return text

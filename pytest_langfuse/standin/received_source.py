@@ -55,6 +55,10 @@ class ReceivedSource:
         """Scores as Langfuse shows them."""
         return self._stand_in.scores
 
+    def earlier_traces(self) -> Collection[str]:
+        """Return none: a server knows what it received."""
+        return ()
+
     def wire(self) -> Iterable[WireBody]:
         """The bodies as they arrived."""
         return [WireBody("OTLP", export.body) for export in self._stand_in.exports]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dirty_equals import Contains, IsApprox, IsPartialDict, IsPositive, IsStr
+from dirty_equals import Contains, IsApprox, IsFalseLike, IsInstance, IsPartialDict, IsPositive, IsStr, IsTrueLike
 from inline_snapshot import snapshot
 
 from tests.helpers.forest import captured, forest, of
@@ -42,6 +42,14 @@ def test_dirty_equals_in_a_literal():
     assert observations.one("generation llm", usage=IsPartialDict(input=100)) is observations[2]
     assert observations.all(model=IsStr) == [observations[2]]
     assert observations != "generation llm"
+
+
+def test_a_matcher_decides_about_true_and_false():
+    observations = captured('span a metadata={"cached":true}')
+    observations.assert_tree("span a metadata.cached=$yes", yes=IsTrueLike)
+    observations.assert_tree("span a metadata.cached=$yes", yes=IsInstance(bool))
+    with pytest.raises(AssertionError):
+        observations.assert_tree("span a metadata.cached=$no", no=IsFalseLike)
 
 
 def test_a_matcher_that_does_not_match_is_named():

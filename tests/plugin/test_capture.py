@@ -427,3 +427,28 @@ def test_a_score_sent_twice_is_one_score(app: pytest.Pytester) -> None:
             assert (score.name, score.value) == ("quality", 1.0)
     """)
     app.runpytest().assert_outcomes(passed=1)
+
+
+def test_scores_of_what_nothing_made_are_counted(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        from app import answer, langfuse
+
+        TRACES = []
+
+        def test_made(langfuse_spans):
+            answer("why?")
+            TRACES.append(langfuse_spans[0].trace_id)
+            langfuse.create_score(name="good", value=1, trace_id=TRACES[0])
+            langfuse.create_score(name="lost", value=1, trace_id="f" * 32)
+            assert [score.name for score in langfuse_spans.orphan_scores] == ["lost"]
+
+        def test_scored_later(langfuse_spans):
+            langfuse.create_score(name="late", value=1, trace_id=TRACES[0])
+            assert not langfuse_spans.orphan_scores
+
+        def test_nobody_looks():
+            langfuse.create_score(name="lost", value=1, trace_id="e" * 32)
+    """)
+    result = app.runpytest("--langfuse-capture", "-p", "no:randomly")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["langfuse: * in 1 test, 2 scores of what nothing made"])

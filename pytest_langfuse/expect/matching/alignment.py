@@ -22,6 +22,7 @@ from pytest_langfuse.expect.matching.likeness import NEVER, Likeness
 from pytest_langfuse.expect.matching.matcher import Matcher
 from pytest_langfuse.expect.matching.siblings import align_siblings
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.trace import roots
 
 #: Observations looked at, for each missing line, in search of where it went.
 _CHOICES: Final = 32
@@ -47,7 +48,7 @@ class Alignment:
         if matcher.contained:
             self.level = self._anywhere(root)
         else:
-            self.level = self._level(root, [one for one in everything if one.parent is None], None)
+            self.level = self._level(root, roots(everything), None)
         self._descend(self.level)
         self._find_moved()
 

@@ -10,6 +10,7 @@ from pytest_langfuse.expect.literal.name_pattern import name_text
 from pytest_langfuse.expect.literal.values import compact, cut, cut_value, is_set, literal_text
 from pytest_langfuse.recording.gc_pause import undisturbed
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.trace import roots
 
 #: What a literal shows of an observation, in this order. Left out is what differs from run to run or from machine to
 #: machine: ids, times, versions (also the prompt's), release and environment.
@@ -48,6 +49,14 @@ def render(observations: Sequence[Observation], width: int | None = None) -> str
         return "\n".join(lines)
 
 
+def skeleton(observations: Sequence[Observation]) -> str:
+    """The literal of types and names only."""
+    return "\n".join(
+        f"{'  ' * depth}{observation.type} {name_text(observation.name)}"
+        for observation, depth in _in_depth(observations)
+    )
+
+
 def summary_line(observation: Observation, width: int | None) -> str:
     """One observation, without what is below it, on a line of a readable length unless `width` is `None`."""
     line = _line(observation, (), width)
@@ -55,7 +64,7 @@ def summary_line(observation: Observation, width: int | None) -> str:
 
 
 def _in_depth(observations: Sequence[Observation]) -> Iterator[tuple[Observation, int]]:
-    stack = [(observation, 0) for observation in reversed(observations) if observation.parent is None]
+    stack = [(observation, 0) for observation in reversed(roots(observations))]
     while stack:
         observation, depth = stack.pop()
         yield observation, depth

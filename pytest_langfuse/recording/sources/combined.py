@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.score import Score
@@ -50,6 +50,10 @@ class CombinedSource:
     def scores(self) -> Sequence[Score]:
         """Scores sent so far, by any of the processes."""
         return self.own.scores()
+
+    def earlier_traces(self) -> Collection[str]:
+        """Ids of traces that were made in the same session before."""
+        return self.own.earlier_traces()
 
     def wire(self) -> Iterable[WireBody]:
         """The bytes of every exporter of every process."""

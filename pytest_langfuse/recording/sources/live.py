@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, SpanKey
 from pytest_langfuse.recording.server_view import observe
-from pytest_langfuse.recording.sources.score import Score, latest
+from pytest_langfuse.recording.sources.score import Score, latest, orphans
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 from pytest_langfuse.recording.span_record import SpanRecord, from_readable_span
 from pytest_langfuse.recording.trace import link
@@ -24,6 +24,7 @@ class Counts(NamedTuple):
 
     observations: int
     unended: int
+    orphan_scores: int
 
 
 class SourceOwner(Protocol):
@@ -33,6 +34,8 @@ class SourceOwner(Protocol):
     accepted: Callable[[], Collection[SpanKey]] | None
     #: Traces whose scores may still arrive, in a later test than their own.
     disowned_traces: set[str]
+    #: Ids of the traces of tests that have ended, with no particular value.
+    earlier_traces: dict[str, None]
     #: Exports what the SDK's span processors hold.
     flush: Callable[[], None]
     #: Waits until the scores that the SDK holds were sent.
@@ -65,7 +68,7 @@ class LiveSource:
         self._cache: dict[RecordedSpan, Observation] = {}
         self._first_score = len(owner.score_source())
         self._final_scores: Sequence[Score] | None = None
-        self._remote = 0
+        self._remote: set[tuple[str, str]] = set()
 
     # -- Source ------------------------------------------------------------------------------------------------
 
@@ -104,6 +107,10 @@ class LiveSource:
         disowned = self._owner.disowned_traces
         sent = self._owner.score_source()[self._first_score :]
         return latest(score for score in sent if score.trace_id not in disowned)
+
+    def earlier_traces(self) -> Collection[str]:
+        """Ids of the traces of tests that ended before."""
+        return self._owner.earlier_traces
 
     def wire(self) -> Iterable[WireBody]:
         """Yield what each exporter put on the wire: one body per exporter, masked as that exporter saw it."""
@@ -164,11 +171,19 @@ class LiveSource:
         """Count exported and unended spans without building observations."""
         exported = sum(1 for recorded in self.spans if recorded.exports)
         unended = sum(1 for recorded in self.spans if recorded.is_running)
-        return Counts(exported + self._remote, unended)
+        return Counts(exported + len(self._remote), unended, len(self._orphan_scores()))
+
+    def _orphan_scores(self) -> Sequence[Score]:
+        scores = self.scores()
+        if not scores:
+            return ()
+        made = [recorded.key for recorded in self.spans if recorded.exports or recorded.is_running]
+        keys = {(f"{trace_id:032x}", f"{span_id:016x}") for trace_id, span_id in made}
+        return orphans(scores, keys | self._remote, self._owner.earlier_traces)
 
     def add_remote(self, source: Source) -> None:
         """Include the observations of other processes in `counts`."""
-        self._remote = len(source.observations())
+        self._remote = {(observation.trace_id, observation.id) for observation in source.observations()}
 
     def _flush(self) -> None:
         # While exports really leave the process, reading must not flush: that would wait for a Langfuse that hangs.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -39,3 +39,22 @@ def latest(log: Iterable[Score]) -> list[Score]:
         by_id.pop(score.id, None)
         by_id[score.id] = score
     return list(by_id.values())
+
+
+def orphans(scores: Iterable[Score], made: Iterable[tuple[str, str]], earlier: Collection[str] = ()) -> list[Score]:
+    """Return the scores whose trace or observation nothing made.
+
+    `made` are trace id and span id of what was made, `earlier` the ids of traces of which no more is known.
+    """
+    keys = set(made)
+    traces = {trace_id for trace_id, _ in keys}
+    return [
+        score
+        for score in scores
+        if score.trace_id is not None
+        and score.trace_id not in earlier
+        and (
+            score.trace_id not in traces
+            or (score.observation_id is not None and (score.trace_id, score.observation_id) not in keys)
+        )
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,9 @@ class Source(Protocol):
 
     def scores(self) -> Sequence[Score]:
         """Scores sent so far."""
+
+    def earlier_traces(self) -> Collection[str]:
+        """Ids of traces that were made in the same session before; their scores may still come."""
 
     def wire(self) -> Iterable[WireBody]:
         """The bytes of every exporter of the process, for `assert_not_exported`."""

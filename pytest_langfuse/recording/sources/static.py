@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.score import Score
@@ -46,6 +46,10 @@ class StaticSource:
     def scores(self) -> Sequence[Score]:
         """As given."""
         return self._scores
+
+    def earlier_traces(self) -> Collection[str]:
+        """Return none."""
+        return ()
 
     def wire(self) -> Iterable[WireBody]:
         """As given."""
