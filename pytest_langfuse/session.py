@@ -38,6 +38,8 @@ OUTAGE_MARKER = "langfuse_outage"
 
 #: The key of xdist's `workeroutput` under which a worker hands its counts to the controller.
 _WORKER_OUTPUT = "pytest_langfuse"
+#: The key of `workerinput` under which a worker finds the width of the terminal.
+_WORKER_INPUT = "pytest_langfuse_columns"
 
 
 def requests_capture(item: pytest.Item) -> bool:
@@ -161,7 +163,9 @@ class CaptureSession:
         # A worker of xdist has no terminal; its texts are printed by the controller.
         terminal = config.pluginmanager.has_plugin("terminalreporter")
         color = config.get_terminal_writer().hasmarkup if terminal else config.getoption("color", "auto") == "yes"
-        self._stack.callback(style.configure(color=color, verbose=config.get_verbosity()))
+        workerinput = getattr(config, "workerinput", {})
+        columns = workerinput.get(_WORKER_INPUT) or config.get_terminal_writer().fullwidth
+        self._stack.callback(style.configure(color=color, verbose=config.get_verbosity(), columns=columns))
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 
@@ -238,7 +242,7 @@ class CaptureSession:
         from pytest_langfuse.report.trace_section import add_trace_section
 
         verbose = self._config.get_verbosity()
-        add_trace_section(report, test.source, self.options.show, verbose=verbose)
+        add_trace_section(report, test.source, self.options.show)
         if test.apps and report.failed:
             from pytest_langfuse.report.process_sections import add_process_sections
 
@@ -260,6 +264,11 @@ class CaptureSession:
             self._counts.append(counts)
             if (output := getattr(session.config, "workeroutput", None)) is not None:
                 output[_WORKER_OUTPUT] = counts
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of xdist how wide the terminal is."""
+        node.workerinput[_WORKER_INPUT] = self._config.get_terminal_writer().fullwidth
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

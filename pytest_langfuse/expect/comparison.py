@@ -31,6 +31,6 @@ def compare(
     matcher = Matcher(order, contained=contained)
     if matcher.forest(root, captured if contained else roots(captured)):
         return None
-    diff = Diff(Alignment(root, captured, matcher), style.width, unexported)
+    diff = Diff(Alignment(root, captured, matcher), style, unexported)
     # The matcher gives up on very many siblings that are alike; an alignment without a difference is proof enough.
     return diff if diff.sentences else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_langfuse.expect.literal.values import WIDTH
-from pytest_langfuse.expect.text.render import render
+from pytest_langfuse.expect.text.not_exported import by_reason
+from pytest_langfuse.expect.text.overview import overview
+from pytest_langfuse.expect.text.style import Style, current
 from pytest_langfuse.report.summary import TRACE_SECTION
 
 if TYPE_CHECKING:
@@ -18,22 +19,20 @@ if TYPE_CHECKING:
 _LINES = 200
 
 
-def add_trace_section(report: pytest.TestReport, source: Source, show: Show, *, verbose: int) -> None:
+def add_trace_section(report: pytest.TestReport, source: Source, show: Show) -> None:
     """Add the trace to the report of a failing test, or of any test with `--langfuse-show=all`."""
     if show == "none" or (show == "failed" and not report.failed) or (report.when != "call" and not report.failed):
         return
     if any(title == TRACE_SECTION for title, _ in report.sections):
         return
-    report.sections.append((TRACE_SECTION, _trace_text(source, whole=verbose > 1)))
+    report.sections.append((TRACE_SECTION, _trace_text(source, current())))
 
 
-def _trace_text(source: Source, *, whole: bool) -> str:
-    """Return the tree that Langfuse would show and what was recorded but not exported; shortened unless `whole`."""
-    tree = render(source.observations(), None if whole else WIDTH) or "(nothing was exported to Langfuse)"
-    rows = tree.splitlines()
-    if not whole and len(rows) > _LINES:
+def _trace_text(source: Source, style: Style) -> str:
+    """Return the traces that Langfuse would show and what was recorded but not exported."""
+    rows = overview(source.observations(), source.scores(), style) or ["(nothing was exported to Langfuse)"]
+    if not style.whole and len(rows) > _LINES:
         rows = [*rows[:_LINES], f"... {len(rows) - _LINES} more lines (-vv shows all)"]
-    missing = [f"  `{item.observation.name}`: {item.detail}" for item in source.unexported()]
-    if missing:
-        rows += ["", "Recorded but not exported:", *missing]
+    if missing := by_reason(source.unexported()):
+        rows += ["", "Recorded but not exported:", *(f"  {sentence}" for sentence in missing)]
     return "\n".join(rows)

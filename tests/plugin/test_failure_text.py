@@ -130,6 +130,42 @@ def test_a_trace_that_was_started_in_another_thread(app: pytest.Pytester) -> Non
     )
 
 
+SECTION = """
+    from app import answer, langfuse
+    from opentelemetry import trace
+
+    def test_section():
+        http = trace.get_tracer("some.http")
+        for name in ("dependency", "endpoint", "endpoint"):
+            http.start_span(f"fastapi.{name}").end()
+        with langfuse.start_as_current_observation(name="ask", input="a long question " * 9) as ask:
+            ask.score(name="grounded", value=1.0)
+            ask.score_trace(name="helpful", value=0.5)
+        langfuse.start_observation(name="other").end()
+        assert False
+"""
+
+
+def test_the_section_with_the_traces_of_a_test(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    app.makepyfile(SECTION)
+    for arguments in (["--langfuse-capture"], ["--langfuse-capture", "-n1"]):
+        result = app.runpytest_subprocess("--color=no", *arguments)
+        section = result.stdout.str().partition(" Langfuse trace -")[2].splitlines()
+        assert section[1:11] == [
+            "# trace ask",
+            'span ask input="a long question a long questio…"',
+            "  score grounded value=1.0",
+            "score helpful value=0.5",
+            "",
+            "# trace other",
+            "span other",
+            "",
+            "Recorded but not exported:",
+            "  `fastapi.dependency` and `fastapi.endpoint` (2 times): default span filter",
+        ]
+
+
 def test_equality_is_explained(app: pytest.Pytester) -> None:
     app.makepyfile('''
         from app import answer

@@ -187,6 +187,8 @@ def cut_value(value: Any, width: int | None, text: Callable[[Any], str]) -> str:
 def _cut_around_difference(one: str, other: str, width: int | None) -> tuple[str, str]:
     if width is None or (len(one) <= width and len(other) <= width):
         return one, other
+    if one == other:
+        return _window(one, 0, width), _window(other, 0, width)
     first = next(
         (index for index, (left, right) in enumerate(zip(one, other, strict=False)) if left != right),
         min(len(one), len(other)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from pytest_langfuse.expect.literal.expected_line import ANY_TYPE, ExpectedLine
@@ -24,6 +25,7 @@ from pytest_langfuse.expect.text.obstacles import Obstacles
 from pytest_langfuse.expect.text.parent_names import ParentNames
 from pytest_langfuse.expect.text.render import summary_line
 from pytest_langfuse.expect.text.sentences import Sentences
+from pytest_langfuse.expect.text.style import MARGIN, Style, indentation
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.source import Unexported
 
@@ -39,16 +41,17 @@ class Row(NamedTuple):
 
 
 class Diff:
-    """The rows and the sentences of an alignment. Values longer than `width` are cut; `None` shows all.
+    """The rows and the sentences of an alignment, cut as `style` says.
 
     `missing` are the lines of which there are too few observations, `unexpected` the observations that no line allows.
     """
 
-    def __init__(self, alignment: Alignment, width: int | None, unexported: Callable[[], Sequence[Unexported]]) -> None:
+    def __init__(self, alignment: Alignment, style: Style, unexported: Callable[[], Sequence[Unexported]]) -> None:
         self.rows: Final[list[Row]] = []
         self.missing: Final[list[ExpectedLine]] = []
         self.unexpected: Final[list[Observation]] = []
-        self._width = width
+        self._style = style
+        self._width = style.width
         self._alignment = alignment
         self._sentences = Sentences(alignment.everything)
         self._parents = ParentNames(self._sentences.names, unexported)
@@ -83,7 +86,7 @@ class Diff:
         """Show one entry; returns what is to be shown below it."""
         match entry:
             case VerbatimLine():
-                self._row(" ", depth, entry.text)
+                self._row(" ", depth, partial(_as_is, entry.text))
             case MissingLine():
                 return self._show_missing(entry, depth)
             case ExtraObservation():
@@ -94,13 +97,14 @@ class Diff:
                 return self._show_match(entry, depth, siblings)
         return []
 
-    def _row(self, mark: Mark, depth: int, text: str) -> None:
-        self.rows.append(Row(mark, depth, text))
+    def _row(self, mark: Mark, depth: int, text: Callable[[int | None], str]) -> None:
+        """Add a line; `text` is given the width to which it cuts values."""
+        self.rows.append(Row(mark, depth, self._style.fitted(text, MARGIN + indentation(depth))))
 
     # -- entries -----------------------------------------------------------------------------------------------
 
     def _show_missing(self, missing: MissingLine, depth: int) -> Level:
-        self._row("-", depth, missing.expected.text(self._width))
+        self._row("-", depth, missing.expected.text)
         if missing.match is None:
             self._sentences.line(f"{missing.expected.label} is missing")
             self.missing.append(missing.expected)
@@ -114,9 +118,9 @@ class Diff:
         if extra.allowed:
             if id(captured) not in self._alignment.likeness.broken:
                 return []
-            self._row(" ", depth, summary_line(captured, self._width))
+            self._row(" ", depth, partial(summary_line, captured))
             return [ExtraObservation(child, allowed=True) for child in captured.children]
-        self._row("+", depth, summary_line(captured, self._width))
+        self._row("+", depth, partial(summary_line, captured))
         self.unexpected.append(captured)
         told = extra.told
         if not told and (obstacle := self._obstacles.at(captured)) is not None:
@@ -134,12 +138,11 @@ class Diff:
         name = line.name.written if line.name.exact == captured.name else name_text(captured.name)
         if match.place is Placement.IN_PLACE and not differs:
             # A line with a count stands for one observation here.
-            text = line.captured_line(captured, name, self._width) if line.count_text else line.text(self._width)
-            self._row(" ", depth, text)
+            self._row(" ", depth, partial(line.captured_line, captured, name) if line.count_text else line.text)
         else:
             if match.place is Placement.IN_PLACE:
-                self._row("-", depth, line.expected_line(captured, self._width))
-            self._row("+", depth, line.captured_line(captured, name, self._width))
+                self._row("-", depth, partial(line.expected_line, captured))
+            self._row("+", depth, partial(line.captured_line, captured, name))
         if match.whole:
             self._show_as_written(line, depth + 1)
         return match.level
@@ -152,25 +155,24 @@ class Diff:
         surplus = [one for one in repeated.surplus if id(one) not in match_of and not lacks]
         found = len(repeated.in_place) + len(repeated.reordered) + len(moved) + len(surplus)
         enough = line.low <= found and (line.high is None or found <= line.high)
-        plain = line.text(self._width).removeprefix(f"{line.count_text} ")
         apart = sum(not match.whole for match in repeated.in_place)
         if not enough:
-            self._row("-", depth, line.text(self._width))
+            self._row("-", depth, line.text)
             if found:
-                self._row("+", depth, f"{found}x {plain}")
+                self._row("+", depth, partial(_counted, line, found))
             self._sentences.line(_count_sentence(line, found))
             if found < line.low:
                 self.missing.append(line)
         elif not apart or line.high != line.low:
-            self._row(" ", depth, line.text(self._width))
+            self._row(" ", depth, line.text)
         elif found > apart:
             # Those that differ are shown on separate lines.
-            self._row(" ", depth, plain if found == apart + 1 else f"{found - apart}x {plain}")
+            self._row(" ", depth, partial(_counted, line, found - apart))
         if any(match.whole for match in repeated.in_place) or not (found or line.low):
             self._show_as_written(line, depth + 1)
         elif not found:
             for missing in repeated.missing[0].below:
-                self._row("-", depth + 1, missing.expected.text(self._width))
+                self._row("-", depth + 1, missing.expected.text)
         # Observations above the count are shown only if a line elsewhere, or one that is below another, is theirs.
         return [
             *(match for match in repeated.in_place if not match.whole),
@@ -184,17 +186,17 @@ class Diff:
             line, index = stack.pop()
             level = depth + len(stack)
             for text in line.written_before(index):
-                self._row(" ", level, text)
+                self._row(" ", level, partial(_as_is, text))
             if index < len(line.children):
                 child = line.children[index]
-                self._row(" ", level, child.text(self._width))
+                self._row(" ", level, child.text)
                 stack += [(line, index + 1), (child, 0)]
 
     def _show_apart(self, match: MatchedLine) -> None:
         """An observation that was found outside of what is compared, below its own parent."""
         parent = match.captured.parent
         if parent is not None:
-            self._row(" ", 0, summary_line(parent, self._width))
+            self._row(" ", 0, partial(summary_line, parent))
         self._walk([match], 0 if parent is None else 1)
 
     # -- sentences ---------------------------------------------------------------------------------------------
@@ -228,6 +230,16 @@ class Diff:
             return siblings[index - 1].captured, "starts before {}, expected after it"
         index = bisect_right(siblings, place, key=lambda sibling: sibling.expected.place)
         return siblings[index].captured, "starts after {}, expected before it"
+
+
+def _as_is(text: str, _width: int | None) -> str:
+    return text
+
+
+def _counted(line: ExpectedLine, count: int, width: int | None) -> str:
+    """The line with the count that was found."""
+    plain = line.text(width).removeprefix(f"{line.count_text} ")
+    return plain if count == 1 and line.count_text[0] != "0" else f"{count}x {plain}"
 
 
 def _count_sentence(line: ExpectedLine, found: int) -> str:

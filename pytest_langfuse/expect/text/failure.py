@@ -8,8 +8,8 @@ from typing import Final
 from pytest_langfuse.expect.text.diff import Diff, Row
 from pytest_langfuse.expect.text.fold import folded
 from pytest_langfuse.expect.text.not_exported import any_of, everything, not_exported
-from pytest_langfuse.expect.text.render import render
-from pytest_langfuse.expect.text.style import Style
+from pytest_langfuse.expect.text.overview import overview
+from pytest_langfuse.expect.text.style import MARGIN, Style, indentation
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.source import Unexported
 
@@ -17,8 +17,6 @@ from pytest_langfuse.recording.sources.source import Unexported
 _ROWS: Final = 1_000
 _TREE: Final = 100
 _SENTENCES: Final = 500
-#: Deeper rows are not indented further, or a deep tree would be mostly spaces.
-_DEEPEST: Final = 60
 
 NOTHING: Final = (
     "Nothing was captured. Was the instrumented code called in this test, is tracing switched on "
@@ -73,7 +71,7 @@ def _what_else(
 
 
 def _tree_lines(observations: Sequence[Observation], style: Style) -> list[str]:
-    lines = render(observations, style.width).splitlines()
+    lines = overview(observations, (), style, MARGIN)
     shown = lines if style.whole else lines[:_TREE]
     more = [f"  # {len(lines) - len(shown):,} more lines (-vv shows all)"] if len(shown) < len(lines) else []
     return [*(f"  {line}" for line in shown), *more]
@@ -101,7 +99,7 @@ def section_lines(sentences: Sequence[str], style: Style) -> list[str]:
 
 
 def _painted(row: Row, style: Style) -> str:
-    line = f"{row.mark} {'  ' * min(row.depth, _DEEPEST)}{row.text}"
+    line = f"{row.mark} {' ' * indentation(row.depth)}{row.text}"
     if row.mark == " ":
         return line
     return style.red(line) if row.mark == "-" else style.green(line)

@@ -45,22 +45,28 @@ def not_exported(unexported: Sequence[Unexported], bears: Bearing, roots: Iterab
 
     Observations that are not exported for the same reason are one sentence, and so are the children of one of them.
     """
-    reasons: dict[str, Counter[str]] = {}
-    for item in unexported:
-        if bears(item.observation):
-            reasons.setdefault(item.detail, Counter())[item.observation.name] += 1
+    groups = _by_reason(item for item in unexported if bears(item.observation))
     sentences = [
-        f"{listed(names)} {_was(names)} recorded but not exported: {detail}" for detail, names in reasons.items()
+        f"{listed(names)} {_was(names)} recorded but not exported: {detail}" for detail, names in groups.items()
     ]
     return [*sentences, *_orphans(unexported, roots)]
 
 
+def by_reason(unexported: Iterable[Unexported]) -> list[str]:
+    """Return all that was not exported: a sentence for each reason."""
+    return [f"{listed(names)}: {detail}" for detail, names in _by_reason(unexported).items()]
+
+
 def undelivered(lost: Iterable[Unexported]) -> list[str]:
     """Return the observations that were not delivered: a sentence for each reason, with all names."""
+    return [f"{', '.join(_named(names))}: {detail}" for detail, names in _by_reason(lost).items()]
+
+
+def _by_reason(unexported: Iterable[Unexported]) -> dict[str, Counter[str]]:
     reasons: dict[str, Counter[str]] = {}
-    for item in lost:
+    for item in unexported:
         reasons.setdefault(item.detail, Counter())[item.observation.name] += 1
-    return [f"{', '.join(_named(names))}: {detail}" for detail, names in reasons.items()]
+    return reasons
 
 
 def _orphans(unexported: Sequence[Unexported], roots: Iterable[Observation]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ def _in_depth(observations: Sequence[Observation]) -> Iterator[tuple[Observation
         stack += [(child, depth + 1) for child in reversed(observation.children)]
 
 
-def _line(observation: Observation, without: Sequence[str], width: int | None) -> str:
+def _line(observation: Observation, without: Container[str], width: int | None) -> str:
     words = [observation.type, name_text(observation.name)]
     for key, value in zip(_KEYS, _values(observation), strict=True):
         # Most are `None`, which is told without a call.
@@ -98,3 +98,18 @@ def _all_equal(observations: Sequence[Observation], key: str, text: Callable[[An
         return False
     first = text(getattr(observations[0], key))
     return all(text(getattr(observation, key)) == first for observation in observations)
+
+
+def observation_line(observation: Observation, without: Container[str], width: int | None) -> str:
+    """One observation, without what is below it; `without` are keys that it does not show."""
+    return _line(observation, without, width)
+
+
+def shared_keys(observations: Sequence[Observation]) -> list[str]:
+    """The propagated keys of which all of several observations have the same value."""
+    return _shared(observations)
+
+
+def condition_text(key: str, value: Any, width: int | None) -> str:
+    """A value as a condition of the literal: `user_id=u-1`."""
+    return _condition(key, value, width)

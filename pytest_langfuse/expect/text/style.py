@@ -8,15 +8,27 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_langfuse.expect.literal.values import WIDTH
+from pytest_langfuse.expect.literal.values import WIDTH, cut
+
+#: Columns before a line of a failure: pytest's `E       `, and the mark.
+MARGIN: Final = 10
+_DEEPEST: Final = 60
+#: Lines are never narrower than this.
+_LEAST: Final = 20
+#: Characters of values where lines do not fit the terminal.
+_NARROWER: Final = (30, 15, 8)
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """`color`: with ANSI colours. `verbose`: pytest's verbosity; from 2 on (`-vv`) nothing is cut or folded."""
+    """`color`: with ANSI colours. `verbose`: pytest's verbosity; from 2 on (`-vv`) nothing is cut or folded.
+
+    `columns`: the width of the terminal; `None`: lines may be of any length.
+    """
 
     color: bool = False
     verbose: int = 0
+    columns: int | None = None
 
     @property
     def whole(self) -> bool:
@@ -27,6 +39,21 @@ class Style:
     def width(self) -> int | None:
         """Characters of a value that are shown; `None`: all."""
         return None if self.whole else WIDTH
+
+    def fitted(self, text: Callable[[int | None], str], used: int = 0) -> str:
+        """The line that `text` returns for a width of values, in what the columns leave beside `used` ones.
+
+        Long values are cut further where the line does not fit, and the line itself at last.
+        """
+        line = text(self.width)
+        if self.whole or self.columns is None:
+            return line
+        room = max(self.columns - used, _LEAST)
+        for width in _NARROWER:
+            if len(line) <= room:
+                return line
+            line = text(width)
+        return line if len(line) <= room else cut(line, room - 1)
 
     def red(self, text: str) -> str:
         """Colour expected text."""
@@ -41,6 +68,11 @@ class Style:
         return text.replace("\n", "\n\x1b[0m") if self.color else text
 
 
+def indentation(depth: int) -> int:
+    """The columns by which a line is indented; deeper ones no further, or a deep tree would be mostly spaces."""
+    return 2 * min(depth, _DEEPEST)
+
+
 _PLAIN: Final = Style()
 _style: Final = ContextVar("pytest_langfuse_style", default=_PLAIN)
 
@@ -50,10 +82,10 @@ def current() -> Style:
     return _style.get()
 
 
-def configure(*, color: bool = False, verbose: int = 0) -> Callable[[], None]:
+def configure(*, color: bool = False, verbose: int = 0, columns: int | None = None) -> Callable[[], None]:
     """Set the style; returns what sets it back. `NO_COLOR` (https://no-color.org) in the environment wins."""
     before = _style.get()
-    _style.set(Style(color=color and not os.environ.get("NO_COLOR"), verbose=verbose))
+    _style.set(Style(color=color and not os.environ.get("NO_COLOR"), verbose=verbose, columns=columns))
 
     def restore() -> None:
         _style.set(before)

@@ -1,0 +1,132 @@
+"""Captured traces as a reader sees them, to the letter."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from pytest_langfuse import Observations, Score, TreeMismatch
+from pytest_langfuse.expect.text import style
+from pytest_langfuse.expect.text.overview import overview
+from pytest_langfuse.expect.text.style import Style
+from tests.helpers.forest import captured, observation, of
+
+
+def check(observations: Observations, expected: str, *scores: Score, columns: int | None = None) -> list[str]:
+    lines = overview(observations[:], scores, Style(columns=columns))
+    assert "\n".join(lines) == dedent(expected).strip("\n")
+    return lines
+
+
+def test_one_trace_has_no_title() -> None:
+    tree = """
+        * user_id=u-1
+        span answer
+          generation llm model=gpt-4o
+    """
+    check(captured(tree), tree)
+
+
+def test_traces_are_apart_and_named_after_their_first_root() -> None:
+    observations = captured("""
+        span answer user_id=u-1 session_id=s-1
+          generation llm user_id=u-1 session_id=s-1 input="a b"
+        span answer user_id=u-2 session_id=s-1
+          tool t user_id=u-2 session_id=s-1
+        chain other session_id=s-1
+    """)
+    lines = check(
+        observations,
+        """
+        * session_id=s-1
+
+        # trace answer (1 of 2): user_id=u-1
+        span answer
+          generation llm input="a b"
+
+        # trace answer (2 of 2): user_id=u-2
+        span answer
+          tool t
+
+        # trace other
+        chain other
+        """,
+    )
+    # It can be pasted.
+    observations.assert_tree("\n".join(lines))
+
+
+def test_what_a_trace_shares_is_not_that_of_the_next_one() -> None:
+    observations = captured("span a user_id=u-1\n  span b user_id=u-1\nspan c")
+    lines = check(
+        observations,
+        """
+        # trace a: user_id=u-1
+        span a
+          span b
+
+        # trace c
+        span c
+        """,
+    )
+    observations.assert_tree("\n".join(lines))
+
+
+def test_scores_are_below_what_they_are_about() -> None:
+    observations = captured("span answer\n  generation llm\n    tool t")
+    answer, llm, _ = observations
+    check(
+        observations,
+        """
+        span answer
+          generation llm
+            score grounded value=1.0
+            score "two words" value=good
+            tool t
+        score helpful value=0.5
+        # score lost value=1 of a trace or an observation that is not here
+        # score kept value=yes of session s-1
+        """,
+        Score(name="grounded", value=1.0, trace_id=llm.trace_id, observation_id=llm.id),
+        Score(name="two words", value="good", trace_id=llm.trace_id, observation_id=llm.id),
+        Score(name="helpful", value=0.5, trace_id=answer.trace_id),
+        Score(name="lost", value=1, trace_id="b" * 32),
+        Score(name="kept", value="yes", session_id="s-1"),
+    )
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 200])
+def test_lines_fit_the_terminal(columns: int) -> None:
+    tree = (
+        'span answer output="{long}" status_message="{long}"\n  generation llm input="{long}" output="{long}" model=m'
+    )
+    lines = overview(captured(tree.format(long="word " * 30))[:], (), Style(columns=columns))
+    assert max(map(len, lines)) <= columns
+    assert len(lines) == 2
+    if columns == 80:
+        assert lines[1] == '  generation llm model=m input="word word word …" output="word word word …"'
+
+
+def test_whole_lines_are_of_any_length() -> None:
+    (line,) = overview(of([observation("span", "a", input="x" * 300)])[:], (), Style(verbose=2, columns=80))
+    assert line == f'span a input="{"x" * 300}"'
+
+
+def test_lines_of_a_failure_fit_beside_the_margin() -> None:
+    restore = style.configure(columns=80)
+    try:
+        with pytest.raises(TreeMismatch) as error:
+            captured(f'span a model=m input="{"x" * 90}" output="{"y" * 90}"\n  tool b input="{"x" * 90}"').assert_tree(
+                f'span a model=n input="{"x" * 90}" output="{"y" * 90}"\n  tool c'
+            )
+    finally:
+        restore()
+    trees = str(error.value).partition("\n\nDifferences")[0].splitlines()[2:]
+    assert trees == [
+        '- span a model=n input="xxxxxxxxxxxxxxx…" output="yyyyyyyyyyyyyyy…"',
+        '+ span a model=m input="xxxxxxxxxxxxxxx…" output="yyyyyyyyyyyyyyy…"',
+        "-   tool c",
+        f'+   tool b input="{"x" * 30}…"',
+    ]
+    assert max(len(f"E       {line}") for line in trees) <= 80
