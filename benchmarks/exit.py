@@ -1,4 +1,4 @@
-"""The time that a process takes to exit while Langfuse is down, and the spans that it loses on a signal.
+"""Measure how long a process takes to exit while Langfuse is down, and how many spans it loses on a signal.
 
 1,000 observations that nothing has sent yet, then the end of the main module, timed from there to the end of the
 process. With a spool, what could not be sent is in a file for the next start; without, it is counted. For the signals,
@@ -46,7 +46,7 @@ async def app(scope, receive, send):
 
 
 def end(way: str, mode: str, **tracing: Any) -> dict[str, Any]:
-    """Run to the end of the main module, and time the rest."""
+    """Run a process and time it from the end of its main module to its exit."""
     with langfuse(mode if mode != "refused" else "ok") as server:
         url = REFUSED if mode == "refused" else server.url
         options = {"tracing": {"shutdown_timeout": DEADLINE, **tracing}} if way == "ours" else {}
@@ -56,7 +56,7 @@ def end(way: str, mode: str, **tracing: Any) -> dict[str, Any]:
 
 
 def exits(rounds: int) -> Table:
-    """Time to the end, for each way and mode."""
+    """Measure the time to exit for each way and mode."""
     table = Table(
         "The end of a process while Langfuse is down",
         f"Seconds from the end of the main module to the end of the process; deadline {DEADLINE:.0f} s. "
@@ -163,10 +163,10 @@ def _request(port: int, *, wait: float = 0.0) -> None:
 
 
 def main() -> int:
-    """Run it; exit status 1 if a requirement is missed."""
+    """Run the benchmark; exit status 1 if a requirement is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
+    parser.add_argument("--rounds", type=int, default=2, help="number of rounds; default: 2")
+    parser.add_argument("--markdown", type=Path, help="also write the tables to this file, as Markdown")
     options = parser.parse_args()
     if os.name != "posix":
         parser.error("signals and fork: POSIX only")

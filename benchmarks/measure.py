@@ -1,4 +1,4 @@
-"""What the benchmarks share: medians over interleaved rounds, and one table for the terminal and the docs."""
+"""Medians over interleaved rounds, and one table for the terminal and the docs. Used by all benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """`median [min-max]`."""
+    """Return `median [min-max]`."""
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
     return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}-{max(values):.{digits}f}]"
@@ -24,7 +24,7 @@ class Table:
     """A benchmark's result."""
 
     title: str
-    #: What was measured, and how: a sentence or two.
+    #: One or two sentences that say how it was measured.
     note: str
     columns: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
@@ -41,21 +41,21 @@ class Table:
         )
 
     def markdown(self) -> str:
-        """The section for the docs."""
+        """Return the section for the docs."""
         rows = [self.columns, ["---"] * len(self.columns), *self.rows]
         lines = [f"## {self.title}", "", self.note, "", *(f"| {' | '.join(row)} |" for row in rows), ""]
         lines += [f"- {verdict}" for verdict in self.verdicts]
         return "\n".join(lines).rstrip() + "\n"
 
     def text(self) -> str:
-        """The same for the terminal, aligned."""
+        """Return the aligned text for the terminal."""
         rows = [self.columns, *self.rows]
         widths = [max(len(row[index]) for row in rows) for index in range(len(self.columns))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([self.title, self.note, "", *lines, "", *self.verdicts])
 
     def finish(self, markdown: Path | None) -> int:
-        """Print it, write it if asked to, and return the exit status: 1 if a requirement is missed."""
+        """Print the table, also write it to `markdown`, and return the exit status: 1 if a requirement is missed."""
         print(self.text())
         if markdown is not None:
             markdown.write_text(self.markdown(), encoding="utf-8")
@@ -63,12 +63,12 @@ class Table:
 
 
 def progress(text: str) -> None:
-    """Say on stderr what goes on; a benchmark may take minutes."""
+    """Print a line of progress to stderr; a benchmark may take minutes."""
     print(text, file=sys.stderr, flush=True)
 
 
 def surroundings() -> str:
-    """What the figures depend on."""
+    """Return the versions and the machine that the figures depend on."""
     names = ("pytest", "langfuse", "opentelemetry-sdk")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     return f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores, {platform.system()}."

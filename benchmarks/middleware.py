@@ -1,4 +1,4 @@
-"""The cost of the middleware for a request, beside the same observation made by hand in the handler.
+"""Compare a request through the middleware with one whose handler makes the same observation by hand.
 
 One FastAPI and one WSGI application, driven in process, without sockets; Langfuse is healthy, on loopback, in a process
 of its own. By hand means what a careful developer writes: `start_as_current_observation` with name, input and metadata,
@@ -46,7 +46,7 @@ Batch = Callable[[int], None]
 
 
 def observed(method: str, path: str, headers: Any) -> Any:
-    """The observation as it is written by hand, in two context managers."""
+    """Make the observation by hand, in two context managers."""
     user, session = headers.get("x-user-id"), headers.get("x-session-id")
     request = headers.get("x-request-id") or str(uuid.uuid4())
     return (
@@ -60,7 +60,7 @@ def observed(method: str, path: str, headers: Any) -> Any:
 
 
 def asgi(way: str) -> Batch:
-    """The FastAPI application."""
+    """Build the FastAPI application."""
     app = FastAPI(telemetry={"tracing": False})
 
     if way == "by hand":
@@ -103,7 +103,7 @@ def asgi(way: str) -> Batch:
 
 
 def wsgi(way: str) -> Batch:
-    """A WSGI application, as bare as can be: the observation is nearly all of the request."""
+    """Build a minimal WSGI application: nearly all of a request is the observation."""
 
     def by_hand(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         names = ("x-user-id", "x-session-id", "x-request-id")
@@ -141,7 +141,7 @@ def wsgi(way: str) -> Batch:
 
 
 def measured(make: Callable[[str], Batch], rounds: int) -> dict[str, list[float]]:
-    """Microseconds a request, by way."""
+    """Return the microseconds per request of each way."""
     batches = {way: make(way) for way in WAYS}
     for batch in batches.values():
         batch(BATCH * 4)
@@ -159,15 +159,15 @@ def measured(make: Callable[[str], Batch], rounds: int) -> dict[str, list[float]
 
 
 def main() -> int:
-    """Run it; exit status 1 if a requirement is missed."""
+    """Run the benchmark; exit status 1 if a requirement is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200, help="pairs of batches for each application")
-    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
+    parser.add_argument("--markdown", type=Path, help="also write the table to this file, as Markdown")
     options = parser.parse_args()
     for name in [name for name in os.environ if name.startswith(("LANGFUSE_", "OTEL_"))]:
         del os.environ[name]
     table = Table(
-        "The middleware, beside an observation made by hand",
+        "The middleware and an observation made by hand",
         f"{options.rounds} interleaved pairs of {BATCH} requests; microseconds of a whole request. {surroundings()}",
         ["application", *(f"{way}, us" for way in WAYS), "middleware / by hand"],
     )

@@ -1,9 +1,10 @@
-"""The effect of an outage of Langfuse on an application and on its spans, beside the plain SDK.
+"""Measure how an outage of Langfuse affects an application and its spans, with the plain SDK and with `init_tracing`.
 
 Each outage has another server, and each figure another process. A call is an observation with a nested one.
-The 99th percentile of single calls depends on what else the machine does, so each process runs beside another one
-whose Langfuse is healthy, and is compared with that; the calls of all rounds are taken together. The long outage makes
-observations at a steady rate; the server recovers at its end, and the process then has the time to send what is left.
+The 99th percentile of single calls depends on what else the machine does, so each process runs at the same time as
+another whose Langfuse is healthy, and is compared with that; the calls of all rounds are taken together. In the long
+outage, observations are made at a steady rate; the server recovers at its end, and the process then has time to send
+the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ CALL_LIMIT = 1.1
 PROMPT_LIMIT = 5.0
 MODES = ("refused", "hang", "drip", "503", "429", "reset")
 LABELS = {"plain": "plain SDK", "ours": "init_tracing"}
-#: The buffer's bound in bytes, and what the process may grow by besides: what encodes, compresses and sends.
+#: The buffer's bound in bytes, and how much more the process may grow: for encoding, compressing and sending.
 BUFFER_MB, REST_MB = 64, 64
 RATE = 2000
 #: The buffer's bound in spans.
@@ -33,13 +34,13 @@ BUFFER_SPANS = 100_000
 
 
 def in_mode(way: str, scenario: str, mode: str, **options: Any) -> dict[str, Any]:
-    """Run a driver against a Langfuse that fails so."""
+    """Run a driver against a Langfuse that fails in this way."""
     with langfuse(mode if mode != "refused" else "ok") as server:
         return drive(way, scenario, REFUSED if mode == "refused" else server.url, **options)
 
 
 def side_by_side(way: str, mode: str, rounds: int) -> tuple[float, float]:
-    """The 99th percentile of calls, in microseconds, in an outage and with a healthy Langfuse at the same time."""
+    """Return the 99th percentile of calls in microseconds: in an outage, and at the same time without one."""
     failing: list[int] = []
     healthy: list[int] = []
     with ThreadPoolExecutor() as pool:
@@ -51,7 +52,7 @@ def side_by_side(way: str, mode: str, rounds: int) -> tuple[float, float]:
 
 
 def call_times(rounds: int) -> Table:
-    """Calls and prompt fetches, for each way and mode."""
+    """Measure calls and prompt fetches for each way and mode."""
     table = Table(
         "An outage, as the application notices it",
         f"{rounds} rounds. {surroundings()} A prompt is fetched with a fallback, for the plain SDK once. The first "
@@ -79,7 +80,7 @@ def call_times(rounds: int) -> Table:
 
 
 def recovery(seconds: float) -> Table:
-    """A long outage at a steady rate, then recovery."""
+    """Make observations at a steady rate through a long outage, then let the server recover."""
     table = Table(
         "An outage that ends",
         f"{RATE} observations a second for {seconds:.0f} s while Langfuse answers 503, then it recovers. "
@@ -121,11 +122,11 @@ def recovery(seconds: float) -> Table:
 
 
 def main() -> int:
-    """Run it; exit status 1 if a requirement is missed."""
+    """Run the benchmark; exit status 1 if a requirement is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of the outage that ends; default: 60")
-    parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
+    parser.add_argument("--rounds", type=int, default=7, help="number of rounds; default: 7")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the long outage; default: 60")
+    parser.add_argument("--markdown", type=Path, help="also write the tables to this file, as Markdown")
     options = parser.parse_args()
     tables = [call_times(options.rounds), recovery(options.seconds)]
     statuses = [table.finish(None) for table in tables]

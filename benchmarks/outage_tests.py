@@ -1,4 +1,4 @@
-"""How long a suite of outage tests takes: 210 of them, each with an observation that is made and flushed.
+"""Measure how long a suite of 210 outage tests takes. Each makes an observation and flushes it.
 
 All faults but `hang` and `drip`, in which a test lasts as long as a client waits. Nearly all of the time is the plain
 SDK's: its exporter waits about a second before it tries again, within its timeout of 1 s in outage tests (a prompt that
@@ -25,7 +25,7 @@ PROCESSES = (2, 4)
 
 
 def run(processes: int) -> tuple[float, int]:
-    """Run the suite; its seconds, and how many tests have passed."""
+    """Run the suite and return its seconds and the number of tests that passed."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(processes)]
     command += ["--dist", "worksteal", "-c", os.devnull, "--rootdir", str(SUITE.parent), str(SUITE)]
     plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin,pytest_langfuse.plugin"}
@@ -39,7 +39,7 @@ def run(processes: int) -> tuple[float, int]:
 
 
 def measure(runs: int) -> Table:
-    """Run it so often with each number of processes, in turn."""
+    """Run the suite `runs` times with each number of processes, in turn."""
     seconds: dict[int, list[float]] = {processes: [] for processes in PROCESSES}
     tests = 0
     for number in range(runs):
@@ -51,7 +51,7 @@ def measure(runs: int) -> Table:
         "A suite of outage tests",
         f"{tests} tests under all faults but hang and drip, with the plain SDK; the whole of `pytest`, medians of "
         f"{runs} runs [min-max]. {surroundings()}",
-        ("", "s", "s for 200 tests"),
+        ("command", "s", "s for 200 tests"),
     )
     for processes, taken in seconds.items():
         row = (f"`pytest -n {processes}`", spread(taken, 1), spread([each / tests * 200 for each in taken], 1))
@@ -62,10 +62,10 @@ def measure(runs: int) -> Table:
 
 
 def main() -> int:
-    """Run it."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3, help="default: 3")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
+    parser.add_argument("--runs", type=int, default=3, help="runs with each number of processes; default: 3")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file, as Markdown")
     options = parser.parse_args()
     return measure(options.runs).finish(options.markdown)
 

@@ -1,4 +1,4 @@
-"""The cost of a captured test above the observations that it makes, beside other ways of testing traces.
+"""Measure what capturing adds to a test that makes five observations, and compare it with other ways of testing traces.
 
 Each way is one of the suites in `suites/`, run by its own pytest, in interleaved rounds. The time runs from the first
 test to the last, measured inside that pytest. The cost is the difference, round by round, to a reference suite: one
@@ -21,9 +21,9 @@ from measure import Table, progress, spread, surroundings
 
 SUITES = Path(__file__).parent / "suites"
 
-#: Milliseconds a test: captured, above the observations themselves.
+#: Milliseconds per test that capturing may add to the observations themselves.
 LIMIT = 0.05
-#: Milliseconds a test: `len`, `one` and `assert_tree`, above the SDK's own flush, without which nothing can be read.
+#: Milliseconds per test that `len`, `one` and `assert_tree` may add to the SDK's flush, which must come before them.
 READING_LIMIT = 0.15
 #: Megabytes that a captured run may grow between test 100 and the last, above what pytest does with tests that do
 #: nothing. The allocator's own ups and downs are 2 MB; one leaked span a test would be 10 MB and more.
@@ -62,7 +62,7 @@ _LABELS = {way.suite: way.label for way in WAYS}
 
 
 def run(way: Way, tests: int) -> dict[str, float]:
-    """Run one suite; returns what the meter read."""
+    """Run one suite and return the readings of its meter."""
     tests = max(200, int(tests * way.share)) if tests >= 200 else tests  # noqa: PLR2004 - the meter is warm at 100
     with tempfile.TemporaryDirectory() as folder:
         readings = Path(folder) / "readings.json"
@@ -91,7 +91,7 @@ def run(way: Way, tests: int) -> dict[str, float]:
 
 
 def compare(tests: int, rounds: int) -> Table:
-    """All ways, interleaved."""
+    """Run all suites in interleaved rounds."""
     results: dict[str, list[dict[str, float]]] = {way.suite: [] for way in WAYS}
     for number in range(1, rounds + 1):
         for way in WAYS:
@@ -99,9 +99,9 @@ def compare(tests: int, rounds: int) -> Table:
             results[way.suite].append(run(way, tests))
     table = Table(
         "Cost of a captured test",
-        f"5 nested observations a test, {tests} tests, medians of {rounds} interleaved rounds [min-max]. "
+        f"5 nested observations per test, {tests} tests, medians of {rounds} interleaved rounds [min-max]. "
         + surroundings(),
-        ("way", "tests", "ms a test", "above its reference", "x ours", "threads", "memory growth"),
+        ("suite", "tests", "ms per test", "above its reference", "x ours", "threads", "memory growth"),
     )
     above = {way.suite: _above(results, way) for way in WAYS if way.reference}
     ours = statistics.median(above["captured"])
@@ -120,9 +120,11 @@ def compare(tests: int, rounds: int) -> Table:
                 f"{statistics.median(one['memory_end'] - one['memory_warm'] for one in found):.1f} MB",
             )
         )
-    table.require("ms a test with --langfuse-capture, above the observations themselves", ours, LIMIT, digits=3)
+    table.require("ms per test with --langfuse-capture, above the observations themselves", ours, LIMIT, digits=3)
     reading = statistics.median(above["asserted"])
-    table.require("ms a test for len, one and assert_tree, above the SDK's own flush", reading, READING_LIMIT, digits=3)
+    table.require(
+        "ms per test for len, one and assert_tree, above the SDK's own flush", reading, READING_LIMIT, digits=3
+    )
     return table
 
 
@@ -132,7 +134,7 @@ def _above(results: dict[str, list[dict[str, float]]], way: Way) -> list[float]:
     return [one["ms"] - reference["ms"] for one, reference in pairs]
 
 
-#: For a long run: each way, beside tests of the same form that do nothing. pytest keeps something of each of those.
+#: For the long run: each way after tests of the same form that do nothing, because pytest keeps a report of each test.
 LONG = (
     (Way("empty test", "empty"), Way("pytest --langfuse-capture", "captured", (*_OURS, "--langfuse-capture"))),
     (Way("empty test with a fixture", "fixture"), Way("langfuse_spans, read", "read", _OURS)),
@@ -140,12 +142,12 @@ LONG = (
 
 
 def growth(tests: int) -> Table:
-    """One long run of the ways that must not grow."""
+    """Run the captured suites for long and check that they do not grow."""
     table = Table(
         "Growth over a long run",
         f"From test 100 to test {tests}. pytest itself keeps a report of each test, as the rows of tests that do "
         f"nothing show. {surroundings()}",
-        ("way", "ms a test", "threads", "memory growth"),
+        ("suite", "ms per test", "threads", "memory growth"),
     )
     for nothing, way in LONG:
         before, after = _long_run(table, nothing, tests), _long_run(table, way, tests)
@@ -166,12 +168,14 @@ def _long_run(table: Table, way: Way, tests: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """Run it."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tests", type=int, default=1_000, help="tests in a suite; default: 1000")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; default: 5")
-    parser.add_argument("--long", action="store_true", help="one run of 10,000 tests instead: growth, not time")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
+    parser.add_argument("--tests", type=int, default=1_000, help="tests in each suite; default: 1000")
+    parser.add_argument("--rounds", type=int, default=5, help="number of interleaved rounds; default: 5")
+    parser.add_argument(
+        "--long", action="store_true", help="measure growth of threads and memory over 10,000 tests instead of time"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file, as Markdown")
     options = parser.parse_args()
     table = growth(10_000) if options.long else compare(options.tests, options.rounds)
     return table.finish(options.markdown)

@@ -1,4 +1,4 @@
-"""The cost and the throughput of the production pipeline, beside the plain SDK with the same settings.
+"""Compare the cost and the throughput of the production pipeline with those of the plain SDK at the same settings.
 
 A healthy Langfuse on loopback in another process. Cost is the time of the whole process per observation, of the
 processor and of the clock, creating, encoding, compressing and sending included, with a queue in which none is lost;
@@ -22,10 +22,10 @@ LABELS = {"plain": "plain SDK", "ours": "init_tracing"}
 
 
 def main() -> int:
-    """Run it; exit status 1 if a requirement is missed."""
+    """Run the benchmark; exit status 1 if a requirement is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
+    parser.add_argument("--rounds", type=int, default=7, help="number of interleaved rounds; default: 7")
+    parser.add_argument("--markdown", type=Path, help="also write the table to this file, as Markdown")
     options = parser.parse_args()
     cost: dict[str, list[float]] = {way: [] for way in WAYS}
     clock: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -1,4 +1,4 @@
-"""Runs every benchmark and writes docs/benchmarks.md; with `--only`, what the page says of the others stays."""
+"""Run every benchmark and write docs/benchmarks.md. With `--only`, the sections of the other benchmarks stay."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ ratios; milliseconds differ from machine to machine. Each script in `benchmarks/
 
 
 def sections_of(page: Path) -> dict[str, str]:
-    """What the page says now, by benchmark."""
+    """Return the sections of the page as it is now, by benchmark."""
     text = page.read_text(encoding="utf-8") if page.exists() else ""
     marked = re.split(r"<!-- (\w+)\.py -->\n", text)[1:]
     return {name: section.strip() + "\n" for name, section in zip(marked[::2], marked[1::2], strict=True)}
 
 
 def main() -> int:
-    """Run them; exit status 1 if a requirement is missed."""
+    """Run the benchmarks; exit status 1 if a requirement is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="NAME", action="append", help="this one; may be given more than once")
+    parser.add_argument("--only", metavar="NAME", action="append", help="run only this benchmark; can be repeated")
     parser.add_argument("--output", type=Path, default=PAGE, help="the page to write; default: docs/benchmarks.md")
     options = parser.parse_args()
     scripts = {path.stem: path for path in sorted(HERE.glob("*.py")) if path.name not in NOT_A_BENCHMARK}
@@ -55,7 +55,7 @@ def main() -> int:
     options.output.parent.mkdir(exist_ok=True)
     marked = [f"<!-- {name}.py -->\n{sections[name]}" for name in scripts if name in sections]
     options.output.write_text(INTRODUCTION + "\n".join(marked), encoding="utf-8")
-    progress(f"wrote {options.output}" + (f"; not all is well with: {', '.join(missed)}" if missed else ""))
+    progress(f"wrote {options.output}" + (f"; failed or missed a requirement: {', '.join(missed)}" if missed else ""))
     return 1 if missed else 0
 
 

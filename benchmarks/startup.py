@@ -1,4 +1,4 @@
-"""What the plugin costs at start-up while nothing of it is used, beside plugins that import the SDK.
+"""Compare the start-up of pytest alone, with the unused plugin, and with plugins that import the SDK.
 
 Each environment is a folder of its own with pytest and what pytest needs, copied from this environment and compiled
 to bytecode; the plugin is found through its entry point, as after `pip install`. Nothing else of this environment is
@@ -40,7 +40,7 @@ _BUILDS = (
 
 @dataclass
 class Environment:
-    """One folder on the path of Python, and what was measured in it."""
+    """One folder on Python's path, and the times that were measured in it."""
 
     label: str
     folder: Path
@@ -49,7 +49,7 @@ class Environment:
     cpu: list[float] = field(default_factory=list)
 
     def pytest(self, suite: Path, *arguments: str) -> str:
-        """Run pytest here; returns what it prints."""
+        """Run pytest in this environment and return its output."""
         command = [sys.executable, "-S", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:anyio", *arguments]
         command += ["-c", os.devnull, "--rootdir", str(suite.parent), str(suite)]
         variables = {"PYTHONPATH": str(self.folder), "PATH": os.environ["PATH"]}
@@ -68,7 +68,7 @@ class Environment:
 
 
 def closure(*names: str) -> dict[str, Distribution]:
-    """The distributions that `names` need, themselves included."""
+    """Return the distributions `names` and all that they require."""
     found: dict[str, Distribution] = {}
     waiting = list(names)
     while waiting:
@@ -84,7 +84,7 @@ def closure(*names: str) -> dict[str, Distribution]:
 
 
 def install(folder: Path, *names: str) -> None:
-    """Copy distributions and what they need into `folder`."""
+    """Copy distributions and their requirements into `folder`."""
     for found in closure(*names).values():
         for file in found.files or ():
             source = Path(str(file.locate()))
@@ -103,7 +103,7 @@ def install_plugin(folder: Path, name: str, module: str) -> None:
 
 
 def build(root: Path) -> list[Environment]:
-    """Make the environments; the first is the one that the others are compared with."""
+    """Create the environments. The first is the baseline for the others."""
     labels = (
         "pytest",
         "pytest and pytest-langfuse, unused",
@@ -128,7 +128,7 @@ def build(root: Path) -> list[Environment]:
 
 
 def measure(runs: int) -> Table:
-    """Run and compare."""
+    """Run pytest in each environment and compare the times."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         suite = root / "tests" / "test_empty.py"
@@ -159,7 +159,9 @@ def measure(runs: int) -> Table:
         wall, cpu = (statistics.median(values) for values in (one.wall, one.cpu))
         ratios = (wall / statistics.median(bare.wall), cpu / statistics.median(bare.cpu))
         table.rows.append((one.label, spread(one.wall, 0), f"{ratios[0]:.3f}", spread(one.cpu, 0), f"{ratios[1]:.3f}"))
-    table.require("CPU of a start-up with the plugin unused, x pytest alone", _ratio(environments), LIMIT, 3)
+    table.require(
+        "CPU time of start-up with the plugin unused, relative to pytest alone", _ratio(environments), LIMIT, 3
+    )
     return table
 
 
@@ -169,10 +171,10 @@ def _ratio(environments: list[Environment]) -> float:
 
 
 def main() -> int:
-    """Run it."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=40, help="runs in each environment; default: 40")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file, as Markdown")
     options = parser.parse_args()
     return measure(options.runs).finish(options.markdown)
 

@@ -1,4 +1,4 @@
-"""How building, matching and rendering trees grows with their size: 10,000 against 100,000 observations.
+"""Measure how the time to build, match and render a tree grows from 10,000 to 100,000 observations.
 
     python benchmarks/tree.py [--small N] [--large N] [--repeat N]
 
@@ -28,7 +28,7 @@ _TRACE = 10
 
 
 def records(count: int) -> list[Observation]:
-    """`count` observations in traces of ten, all alike but for their input."""
+    """Return `count` observations in traces of ten, all alike but for their input."""
     return [_observation(index) for index in range(count)]
 
 
@@ -59,7 +59,7 @@ def _observation(index: int) -> Observation:
 
 
 def export_body(count: int) -> bytes:
-    """An export body (OTLP) of the same traces."""
+    """Return an export body (OTLP) of the same traces."""
     request = ExportTraceServiceRequest()
     scope = request.resource_spans.add().scope_spans.add()
     scope.scope.name = "langfuse-sdk"
@@ -75,7 +75,7 @@ def export_body(count: int) -> bytes:
 
 
 def wide(count: int) -> list[Observation]:
-    """`count` observations of which all but one are children of that one."""
+    """Return `count` observations of which all but one are children of that one."""
     made = records(count)
     for observation in made[1:]:
         observation.trace_id, observation.parent_id = made[0].trace_id, made[0].id
@@ -84,7 +84,7 @@ def wide(count: int) -> list[Observation]:
 
 
 def deep(count: int) -> list[Observation]:
-    """A chain of `count` observations."""
+    """Return a chain of `count` observations."""
     made = records(count)
     for above, observation in pairwise(made):
         observation.trace_id, observation.parent_id = above.trace_id, above.id
@@ -92,7 +92,7 @@ def deep(count: int) -> list[Observation]:
 
 
 def steps(count: int) -> dict[str, Callable[[], float]]:
-    """What is measured, by name; each returns seconds."""
+    """Return the steps to measure, by name. Each returns seconds."""
     forest, flat = records(count), wide(count)
     observations, siblings = Observations(StaticSource(forest)), Observations(StaticSource(flat))
     chain = Observations(StaticSource(deep(count)))
@@ -102,6 +102,7 @@ def steps(count: int) -> dict[str, Callable[[], float]]:
     reversed_lines = _reversed(flat_literal)
     return {
         "build": lambda: _time(lambda: Observations.from_otlp(body)),
+        "build and render": lambda: _time(lambda: str(Observations.from_otlp(body))),
         "render": lambda: _time(lambda: str(observations)),
         "match": lambda: _time(lambda: observations.assert_tree(literal)),
         "match, any order": lambda: _time(lambda: observations.assert_tree(literal, order="any")),
@@ -148,7 +149,7 @@ def _failing(observations: Observations, literal: str) -> float:
 
 
 def measure(small: int, large: int, repeat: int, only: Iterable[str] = ()) -> list[tuple[str, float, float]]:
-    """Seconds of each step at both sizes."""
+    """Return the seconds of each step at both sizes."""
     few, many = steps(small), steps(large)
     names = [name for name in few if not only or name in only]
     # In turns: a machine that is slower for a while must not be slower for one of the sizes only.
@@ -157,14 +158,18 @@ def measure(small: int, large: int, repeat: int, only: Iterable[str] = ()) -> li
 
 
 def main() -> int:
-    """Measure and print."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", type=int, default=10_000, metavar="N", help="observations of the small tree")
-    parser.add_argument("--large", type=int, default=100_000, metavar="N", help="observations of the large tree")
-    parser.add_argument("--repeat", type=int, default=5, metavar="N", help="runs of which the fastest counts")
-    parser.add_argument("--limit", type=float, default=12.0, metavar="X", help="how many times more may be taken")
-    parser.add_argument("--only", action="append", default=[], metavar="STEP", help="measure this step only")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
+    parser.add_argument("--small", type=int, default=10_000, metavar="N", help="observations in the small tree")
+    parser.add_argument("--large", type=int, default=100_000, metavar="N", help="observations in the large tree")
+    parser.add_argument("--repeat", type=int, default=5, metavar="N", help="number of runs; the fastest counts")
+    parser.add_argument(
+        "--limit", type=float, default=12.0, metavar="X", help="how many times as long the large tree may take"
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="STEP", help="measure only this step; can be repeated"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file, as Markdown")
     arguments = parser.parse_args()
     table = Table(
         "Large trees",

@@ -239,6 +239,8 @@ class CaptureSession:
         return report
 
     def _describe(self, report: pytest.TestReport, item: pytest.Item, test: CapturedTest) -> None:
+        if not (report.failed or self.options.show == "all" or self._suite_faults):
+            return
         from pytest_langfuse.report.trace_section import add_trace_section
 
         verbose = self._config.get_verbosity()

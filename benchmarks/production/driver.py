@@ -215,12 +215,12 @@ def main() -> None:
     way, scenario, url = sys.argv[1:4]
     options = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}  # noqa: PLR2004 - the options are optional
     if scenario == "cost":
-        # What the plain SDK's queue pushes out unseen would cost nothing.
+        # Spans that the plain SDK's queue drops silently would cost nothing.
         os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] = "100000"
     client = build(way, url, **options.pop("tracing", {}))
     lines(SCENARIOS[scenario](client, way, **options))
     if scenario in {"calls", "prompts"}:
-        # What the end of a process takes is measured by another benchmark.
+        # Another benchmark measures how long a process takes to exit.
         os._exit(0)
 
 

@@ -54,3 +54,12 @@ def test_this_check_can_fail(clean_environment, tmp_path: Path):
 def test_without_the_plugin(clean_environment, tmp_path: Path):
     tmp_path.joinpath("test_it.py").write_text("def test_it(): pass\n")
     assert clean_environment.pytest("-q", "-p", "no:langfuse", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(("body", "imported"), [("pass", False), ("assert False", True)], ids=["passes", "fails"])
+def test_only_a_failing_test_has_its_trace_rendered(clean_environment, tmp_path: Path, body: str, imported: bool):
+    name = "pytest_langfuse.report.trace_section"
+    tmp_path.joinpath("test_it.py").write_text(f"def test_it(): {body}\n")
+    run = RUN.replace(repr(HEAVY), repr([name]))
+    clean_environment.python("-c", run, "-p", "no:anyio", "--langfuse-capture", cwd=tmp_path)
+    assert json.loads(tmp_path.joinpath("found").read_text())["heavy"] == [name] * imported
