@@ -67,7 +67,7 @@ class CapturedTest:
         from pytest_langfuse.recording.http.forward import LoopbackForwarder
 
         server = self.listening_server
-        self._stack.enter_context(self._recorder.sent_for_real(server.accepted))
+        self._stack.enter_context(self._recorder.sent_for_real(server.accepted, server.refusals))
         self._stack.enter_context(hooks.forwarding(LoopbackForwarder(server.base_url_for)))
         return server
 

@@ -53,6 +53,8 @@ class ActiveFaults:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._outages: list[OutageState] = []
+        #: Faults that exports of spans met before they had a connection, so that they never arrived.
+        self.before_connection: dict[str, None] = {}
 
     def add(self, outage: OutageState) -> None:
         """Activate the faults of an outage."""
@@ -84,6 +86,8 @@ class ActiveFaults:
             outage, fault = met
             outage.struck += 1
             outage.refused += 1
+            if endpoint_of(path) == "otlp":
+                self.before_connection[fault.name] = None
             return fault
 
     def on_arrival(self, path: str) -> tuple[ServerFault, FaultOptions] | None:

@@ -48,6 +48,8 @@ class Recorder:
         self.score_source = score_source
         #: While what the app sends is really exported: the spans that the receiver has accepted.
         self.accepted: Callable[[], Collection[SpanKey]] | None = None
+        #: Meanwhile: why the receiver has not accepted exports.
+        self.refusals: Callable[[], Sequence[str]] = tuple
         #: Traces whose scores may still arrive, in a later test than their own.
         self.disowned_traces: set[str] = set()
         #: Ids of the traces of tests that have ended, with no particular value: the last ones, in order.
@@ -118,15 +120,20 @@ class Recorder:
             self.outside.late_spans.clear()
 
     @contextmanager
-    def sent_for_real(self, accepted: Callable[[], Collection[SpanKey]]) -> Iterator[None]:
-        """Count as delivered, inside the block, what a receiver has `accepted`."""
-        self.accepted = accepted
+    def sent_for_real(
+        self, accepted: Callable[[], Collection[SpanKey]], refusals: Callable[[], Sequence[str]] = tuple
+    ) -> Iterator[None]:
+        """Count as delivered, inside the block, what a receiver has `accepted`.
+
+        `refusals` are the reasons why it has not accepted exports.
+        """
+        self.accepted, self.refusals = accepted, refusals
         if self.current is not None:
             self.current.sent_for_real = True
         try:
             yield
         finally:
-            self.accepted = None
+            self.accepted, self.refusals = None, tuple
 
     def totals(self) -> dict[str, int]:
         """Return counts of the session: observations exported, tests that made any, never ended, orphan scores."""

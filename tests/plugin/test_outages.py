@@ -100,6 +100,46 @@ def test_not_yet_sent_is_not_delivered(app: pytest.Pytester) -> None:
     app.runpytest().assert_outcomes(passed=1)
 
 
+def test_why_it_was_not_delivered(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import pytest
+        from app import langfuse
+
+        NEVER = "it was still waiting to be sent: flush() was never called after it ended"
+
+        def refused(langfuse_spans):
+            with pytest.raises(AssertionError) as failure:
+                langfuse_spans.assert_flushed()
+            return str(failure.value).splitlines()[1:]
+
+        @pytest.mark.parametrize("fault", ["http_503", "reset", "refused", "dns_error", "hang", "captive_portal"])
+        def test_one_fault(fault, langfuse_outage, langfuse_spans):
+            with langfuse_outage(fault):
+                langfuse.start_observation(name="sent").end()
+                langfuse.flush()
+                langfuse.start_observation(name="waiting").end()
+            assert refused(langfuse_spans) == [
+                f"  `waiting`: {NEVER}",
+                f"  `sent`: Langfuse did not accept it (fault {fault})",
+            ] or refused(langfuse_spans) == [
+                f"  `sent`: Langfuse did not accept it (fault {fault})",
+                f"  `waiting`: {NEVER}",
+            ]
+            langfuse.flush()
+            assert refused(langfuse_spans) == [f"  `sent`: Langfuse did not accept it (fault {fault})"]
+
+        def test_several_faults(langfuse_outage, langfuse_spans):
+            for fault in ("http_401", "refused", "http_401", "slow"):
+                with langfuse_outage(fault):
+                    langfuse.start_observation(name=fault).end()
+                    langfuse.flush()
+            assert refused(langfuse_spans) == [
+                "  `http_401` (2 times), `refused`: Langfuse did not accept it (fault refused, fault http_401)"
+            ]
+    """)
+    app.runpytest().assert_outcomes(passed=7)
+
+
 @pytest.mark.parametrize("fault", ["refused", "dns_error"])
 def test_what_no_server_sees_is_counted(app: pytest.Pytester, fault: str) -> None:
     app.makepyfile(f"""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
+from http import HTTPStatus
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.active_faults import ActiveFaults
+from pytest_langfuse.outage.faults import FAULTS
+from pytest_langfuse.outage.faults.fault import ServerFault
 from pytest_langfuse.recording.recorded_span import SpanKey
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Source
 from pytest_langfuse.standin.http.arrivals import Arrival
 from pytest_langfuse.standin.http.http_server import HttpServer
 from pytest_langfuse.standin.http.listener import ClosedPort
+from pytest_langfuse.standin.paths import endpoint_of
 from pytest_langfuse.standin.received_source import ReceivedSource
 from pytest_langfuse.standin.stand_in import StandIn
 
@@ -116,6 +120,19 @@ class LangfuseServer(HttpServer, Generic[SpansT]):
     def accepted(self) -> Collection[SpanKey]:
         """Return trace id and span id of each span that was accepted."""
         return self._received.keys()
+
+    def refusals(self) -> list[str]:
+        """Return the faults and statuses that exports of spans have met in place of being accepted, each once."""
+        met = dict.fromkeys(f"fault {name}" for name in self.active_faults.before_connection)
+        for arrival in self.arrivals:
+            fault = FAULTS.get(arrival.fault or "")
+            if endpoint_of(arrival.path) != "otlp":
+                continue
+            if isinstance(fault, ServerFault) and not fault.delivers:
+                met[f"fault {fault.name}"] = None
+            elif arrival.status is not None and arrival.status >= HTTPStatus.MULTIPLE_CHOICES:
+                met[f"status {arrival.status}"] = None
+        return list(met)
 
 
 def _exported_observations(source: Source) -> Any:

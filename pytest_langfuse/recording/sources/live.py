@@ -32,6 +32,8 @@ class SourceOwner(Protocol):
 
     #: While exports really leave the process: the spans that the receiver has accepted.
     accepted: Callable[[], Collection[SpanKey]] | None
+    #: Meanwhile: the faults and statuses that exports met in place of being accepted.
+    refusals: Callable[[], Sequence[str]]
     #: Traces whose scores may still arrive, in a later test than their own.
     disowned_traces: set[str]
     #: Ids of the traces of tests that have ended, with no particular value.
@@ -128,8 +130,9 @@ class LiveSource:
         """Ended, sampled, unfiltered observations that no exporter accepted."""
         lost = [item for item in self.unexported() if item.reason == "dropped"]
         accepted = self._owner.accepted() if self._owner.accepted is not None else frozenset()
+        refusals = self._owner.refusals()
         refused = [
-            Unexported(self._observe(recorded), "dropped", _not_accepted(recorded))
+            Unexported(self._observe(recorded), "dropped", _not_accepted(recorded, refusals))
             for recorded in list(self.spans)
             if self._made(recorded) and not recorded.delivered and recorded.key not in accepted
         ]
@@ -216,10 +219,11 @@ def _why_not(recorded: RecordedSpan) -> tuple[Reason, str]:
     return "dropped", "lost between span processor and exporter (mask_otel_spans raised, or the client was shut down)"
 
 
-def _not_accepted(recorded: RecordedSpan) -> str:
+def _not_accepted(recorded: RecordedSpan, refusals: Sequence[str]) -> str:
     if not recorded.exports:
-        return "it was still waiting to be sent"
-    return f"{recorded.exports[-1][0]} did not accept it"
+        return "it was still waiting to be sent: flush() was never called after it ended"
+    met = f" ({', '.join(refusals)})" if refusals else ""
+    return f"{recorded.exports[-1][0]} did not accept it{met}"
 
 
 def _sampled_out(name: str, trace_id: int, span_id: int) -> SpanRecord:

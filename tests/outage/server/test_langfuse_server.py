@@ -29,7 +29,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from pytest_langfuse import Observations
+from pytest_langfuse import Observations, Outage
 from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.standin.http import request_reader
 from pytest_langfuse.standin.http.listener import ClosedPort
@@ -491,3 +491,19 @@ def test_does_not_settle_while_a_request_is_not_complete():
 
 
 SCORE = b'{"name": "s#", "value": 1, "traceId": "aa"}'
+
+
+def test_refusals_name_faults_and_statuses_of_exports() -> None:
+    with LangfuseServer(public_key="pk", secret_key="sk") as server:
+        assert server.refusals() == []
+        for _ in range(2):
+            requests.post(f"{server.otlp_endpoint}/v1/traces", data=b"", timeout=10)
+        requests.get(f"{server.url}/api/public/projects", timeout=10)
+        assert server.refusals() == ["status 401"]
+        with Outage.of("http_503").apply(server):
+            requests.post(f"{server.otlp_endpoint}/v1/traces", data=b"", timeout=10)
+        with Outage.of("slow", delay=0).apply(server):
+            requests.post(f"{server.otlp_endpoint}/v1/traces", data=b"", timeout=10, auth=("pk", "sk"))
+        with Outage.of("refused").apply(server):
+            server.base_url_for("/api/public/otel/v1/traces")
+        assert server.refusals() == ["fault refused", "status 401", "fault http_503"]
