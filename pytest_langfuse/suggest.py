@@ -37,7 +37,7 @@ def no_attribute(owner: object, name: str, cls: type, aliases: Mapping[str, str]
     """
     text = f"{cls.__name__!r} object has no attribute {name!r}"
     known = [attribute for attribute in dir(cls) if not attribute.startswith("_")]
-    # Libraries look for private names and hooks of their own; these are no mistakes.
+    # Libraries look for private names and hooks of their own; these are not mistakes.
     if not name.startswith("_") and name not in known:
         alias = aliases.get(name)
         text += f", did you mean {alias!r}?" if alias is not None else did_you_mean(name, known)

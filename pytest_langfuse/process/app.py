@@ -258,7 +258,7 @@ class App:
 
     @property
     def has_ledger(self) -> bool:
-        """Whether the ledger of the process is complete, so that its losses are known."""
+        """True if the ledger of the process is complete, so that its losses are known."""
         self.ledger.read()
         return self.ledger.complete
 

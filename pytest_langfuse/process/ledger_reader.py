@@ -85,7 +85,7 @@ class LedgerReader:
 
     @property
     def complete(self) -> bool:
-        """Whether the ledgers have every span that ended, as far as they were read."""
+        """True if the ledgers, as far as they were read, have every span that ended."""
         return bool(self._kept) and not self._replaced and not self._failed
 
     def check_complete(self, process: str) -> None:

@@ -11,7 +11,7 @@ from pytest_langfuse.recording.sources.score import Score
 
 @dataclass(frozen=True, slots=True)
 class StandInView:
-    """What the stand-in received from the processes of a test, and how to wait for more."""
+    """The exports that the stand-in received from the processes of a test, and a way to wait for more."""
 
     received: ReceivedExports
     #: Returns once the stand-in has processed every request sent so far.

@@ -68,5 +68,5 @@ class RecordedSpan:
 
     @property
     def is_running(self) -> bool:
-        """Whether the span records and has not ended."""
+        """True if the span records and has not ended."""
         return self.is_recording and self.end_ns is None

@@ -215,7 +215,7 @@ class Recorder:
 
     @property
     def active(self) -> bool:
-        """Whether requests that are sent now stay on this machine."""
+        """True if requests that are sent now stay on this machine."""
         return self.everything or self.current is not None
 
 

@@ -1,4 +1,4 @@
-"""What was exported to the stand-in, as the endpoints read it."""
+"""The spans that were exported to the stand-in, as the endpoints read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is there in place of a value that is not: `(output is {"total":5})`."""
+"""Say what an observation holds in place of a missing value: `(output is {"total":5})`."""
 
 from __future__ import annotations
 

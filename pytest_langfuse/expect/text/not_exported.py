@@ -1,4 +1,4 @@
-"""What was recorded but not exported, as far as it bears on a difference: one sentence for a group."""
+"""Spans that were recorded but not exported, as far as it bears on a difference: one sentence for a group."""
 
 from __future__ import annotations
 

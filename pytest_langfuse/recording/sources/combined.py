@@ -38,7 +38,7 @@ class CombinedSource:
         return self._linked
 
     def unexported(self) -> Sequence[Unexported]:
-        """What was recorded but not exported: this process's first."""
+        """Return the spans that were recorded but not exported, this process's first."""
         if not self.others:
             return self.own.unexported()
         return [item for source in (self.own, *self.others) for item in source.unexported()]
@@ -60,7 +60,7 @@ class CombinedSource:
         return (body for source in (self.own, *self.others) for body in source.wire())
 
     def undelivered(self) -> Sequence[Unexported]:
-        """What ended and no receiver accepted, and what a process lost."""
+        """Return the spans that ended and were not accepted, and those that a process lost."""
         return [item for source in (self.own, *self.others) for item in source.undelivered()]
 
     def clear(self) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Counts(NamedTuple):
-    """How much a source holds, counted without building observations."""
+    """The number of observations in a source, counted without building them."""
 
     observations: int
     unended: int
@@ -28,7 +28,7 @@ class Counts(NamedTuple):
 
 
 class SourceOwner(Protocol):
-    """What a `LiveSource` asks of the recorder that owns it."""
+    """The questions of a `LiveSource` to the recorder that owns it."""
 
     #: While exports really leave the process: the spans that the receiver has accepted.
     accepted: Callable[[], Collection[SpanKey]] | None
@@ -87,7 +87,7 @@ class LiveSource:
         return [self._observe(recorded) for recorded in list(self.spans) if recorded.delivered]
 
     def unexported(self) -> Sequence[Unexported]:
-        """What was recorded but not exported, in the order in which it started."""
+        """Return the spans that were recorded but not exported, in the order in which they started."""
         self._flush()
         return [
             Unexported(self._observe(recorded), *_why_not(recorded))

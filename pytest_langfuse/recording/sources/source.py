@@ -37,7 +37,7 @@ class Source(Protocol):
         """Exported observations, linked (`parent`, `children`), in the order in which they started."""
 
     def unexported(self) -> Sequence[Unexported]:
-        """What was recorded but not exported, in the order in which it started."""
+        """Return the spans that were recorded but not exported, in the order in which they started."""
 
     def late(self) -> Sequence[Observation]:
         """Observations that ended after the test in which they started."""

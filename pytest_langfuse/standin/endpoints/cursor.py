@@ -19,7 +19,7 @@ def decode_cursor(text: str, *keys: str) -> dict[str, Any]:
     """Return the place that a cursor stands for, with texts under all `keys`.
 
     Raises:
-        Refusal: it is no cursor of this kind of list.
+        Refusal: it is not a cursor of this kind of list.
     """
     try:
         place = json.loads(base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_")))

@@ -102,7 +102,7 @@ def conditions_of(query: httpx.QueryParams, columns: Columns[Row]) -> list[Filte
     """Return the conditions of `filter`.
 
     Raises:
-        Refusal: it is no JSON, a condition has not the form that its type needs, or there is no such column.
+        Refusal: it is not JSON, a condition has not the form that its type needs, or there is no such column.
     """
     conditions = json_of(query, "filter")
     if conditions is None:

@@ -103,7 +103,7 @@ def partial_json(
 
 
 def stored(value: Any) -> str | None:
-    """Return the text that Langfuse stores for an input or output: JSON, or a text that is no JSON."""
+    """Return the text that Langfuse stores for an input or output: JSON, or a text that is not JSON."""
     if value is None:
         return None
     if isinstance(value, str) and parse_json_or_text(value) == value:

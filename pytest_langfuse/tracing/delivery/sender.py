@@ -71,7 +71,7 @@ class Sender:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread is running."""
+        """True while the thread is running."""
         return self._thread.is_alive()
 
     def notify(self) -> None:

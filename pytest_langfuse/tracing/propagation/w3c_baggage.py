@@ -33,7 +33,7 @@ class Member(NamedTuple):
 
     @property
     def is_langfuse(self) -> bool:
-        """Whether it is an entry of Langfuse's SDK."""
+        """True for an entry of Langfuse's SDK."""
         return self.name.lower().startswith(BAGGAGE_PREFIX)
 
 
