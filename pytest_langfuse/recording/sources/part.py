@@ -55,7 +55,7 @@ class PartSource:
         return self._whole.earlier_traces()
 
     def wire(self) -> Iterable[WireBody]:
-        """Yield what exporters put on the wire for the part; the whole body where it is no protobuf."""
+        """Yield what exporters put on the wire for the part; the whole body where it is not protobuf."""
         ids = {observation.id for observation in self.observations()}
         ids.update(item.observation.id for item in self.unexported())
         for body in self._whole.wire():
