@@ -34,7 +34,7 @@ class PartSource:
         return self._part
 
     def unexported(self) -> Sequence[Unexported]:
-        """What was recorded in the part but not exported, in the order in which it started."""
+        """Return the spans of the part that were recorded but not exported, in the order in which they started."""
         return self._in_part(self._whole.unexported())
 
     def late(self) -> Sequence[Observation]:
