@@ -20,6 +20,7 @@ from pytest_langfuse.standin.endpoints import project
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Refusal
 from pytest_langfuse.standin.endpoints.datasets import Datasets
 from pytest_langfuse.standin.endpoints.endpoint_table import EndpointTable
+from pytest_langfuse.standin.endpoints.experiment_list import ExperimentList
 from pytest_langfuse.standin.endpoints.media import STORE_PATH, MediaAssets, StoredMedia
 from pytest_langfuse.standin.endpoints.observation_list import ObservationList
 from pytest_langfuse.standin.endpoints.prompts import Prompts, StoredPrompt
@@ -79,6 +80,7 @@ class StandIn(AddsPrompts):
                 *observations.endpoints(),
                 *TraceList(self._exported, observations, self._scores).endpoints(),
                 *SessionList(self._exported).endpoints(),
+                *ExperimentList(self._exported, self._scores).endpoints(),
                 *ScoreList(self._scores, self._exported).endpoints(),
             ]
         )
