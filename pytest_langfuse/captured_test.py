@@ -27,15 +27,19 @@ class CapturedTest:
     """A test whose observations are recorded, from its set-up to the end of its teardown.
 
     `source` holds what the test has made for Langfuse, also in other processes. `close` ends everything that the test
-    began, and then what `stack` holds.
+    began, and then what `stack` holds. `outage_timeout` caps, in seconds, how long an outage lets the test wait for
+    Langfuse; 0 is no cap.
     """
 
-    def __init__(self, name: str, recorder: Recorder, stand_in: StandIn, stack: ExitStack) -> None:
+    def __init__(
+        self, name: str, recorder: Recorder, stand_in: StandIn, stack: ExitStack, *, outage_timeout: float = 30.0
+    ) -> None:
         self.stand_in = stand_in
         #: The applications that the test has started.
         self.apps: Sequence[App] = ()
         self._recorder = recorder
         self._stack = stack
+        self._outage_timeout = outage_timeout
         self._why_not_reached: list[Callable[[], str | None]] = []
         # Prompts, media and datasets stay: a fixture of wider scope may have made them.
         stack.callback(stand_in.forget_sent)
@@ -76,6 +80,7 @@ class CapturedTest:
         """The outages of the test."""
         from pytest_langfuse.outage.outage_control import OutageControl
 
+        self.sampler  # noqa: B018 - begins to look
         outages = OutageControl(self.server)
         self._stack.callback(outages.close)
         self._why_not_reached.append(outages.why_not_reached)
@@ -107,10 +112,16 @@ class CapturedTest:
 
     @cached_property
     def sampler(self) -> BlockingSampler:
-        """Shows where the test waits for Langfuse, while it is entered."""
+        """Shows how long and where the test waits for Langfuse, from the first use until the test ends."""
         from pytest_langfuse.recording.blocking_sampler import BlockingSampler
 
-        return BlockingSampler()
+        sampler = BlockingSampler(limit=self._outage_timeout or None, on_limit=self._end_waits)
+        return self._stack.enter_context(sampler)
+
+    def _end_waits(self) -> None:
+        # Looked up, not made: this is another thread, and only a server that is there can be waited for.
+        if (server := vars(self).get("server")) is not None:
+            server.end_waits()
 
     # -- how it went ---------------------------------------------------------------------------------------------
 

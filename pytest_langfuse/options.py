@@ -31,7 +31,9 @@ class Options(NamedTuple):
     capture: bool
     show: Show
     outage: Given | None
+    max_block: float
     max_slowdown: float
+    outage_timeout: float
     json: Path | None
 
     @classmethod
@@ -49,7 +51,9 @@ class Options(NamedTuple):
             capture=option or _ini_bool(config, "langfuse_capture") or bool(outage.value),
             show=cast("Show", one_of(show.value, _SHOW, show.source)),
             outage=outage if outage.value else None,
+            max_block=_ini_seconds(config, "langfuse_max_block"),
             max_slowdown=_ini_seconds(config, "langfuse_max_slowdown"),
+            outage_timeout=_ini_seconds(config, "langfuse_outage_timeout"),
             json=_output_file(json) if json.value else None,
         )
 
@@ -74,8 +78,9 @@ def add_options(parser: pytest.Parser) -> None:
         "--langfuse-outage",
         metavar="FAULT[,FAULT...]|all",
         default=None,
-        help="run the whole suite while Langfuse fails, once under each fault, and list the tests that did worse "
-        "than in the last run with --langfuse-capture alone; exit with status 1 if there are any. Faults: refused, "
+        help="run the whole suite while Langfuse fails, once under each fault, and list the tests that waited for it "
+        "or did worse than in the last run with --langfuse-capture alone; exit with status 1 if there are any. Faults: "
+        "refused, "
         "hang, reset, slow, drip, http_400 to http_504, redirect, captive_portal, partial_success, garbage, truncated, "
         "tls_error, dns_error, flapping. (ini: langfuse_outage)",
     )
@@ -88,9 +93,20 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("langfuse_outage", "faults to run the suite under, as with --langfuse-outage", default="")
     parser.addini("langfuse_json", "file to append JSON lines to, as with --langfuse-json", default="")
     parser.addini(
-        "langfuse_max_slowdown",
-        "how many seconds slower a test may be under --langfuse-outage than in a healthy run",
+        "langfuse_max_block",
+        "how many seconds a test may wait for Langfuse under --langfuse-outage",
         default="1.0",
+    )
+    parser.addini(
+        "langfuse_max_slowdown",
+        "how many seconds slower a test may be under --langfuse-outage than in a healthy run, as far as it waited for "
+        "Langfuse",
+        default="1.0",
+    )
+    parser.addini(
+        "langfuse_outage_timeout",
+        "how many seconds a test can wait in an outage before its connections to Langfuse are reset",
+        default="30.0",
     )
     parser.addini("langfuse_capture", "capture every test, as with --langfuse-capture (true or false)", default="false")
     parser.addini("langfuse_show", "tests to print the captured trace for: failed, all or none", default="failed")

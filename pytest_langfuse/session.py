@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -139,7 +139,8 @@ class CaptureSession:
                 stack.enter_context(environment(everywhere=False))
                 hooks.enable(self._early_clients.arguments)
             hooks.revive()
-            self.test = CapturedTest(name, recorder, stand_in, stack.pop_all())
+            timeout = self.options.outage_timeout
+            self.test = CapturedTest(name, recorder, stand_in, stack.pop_all(), outage_timeout=timeout)
         return self.test
 
     def end(self) -> None:
@@ -179,7 +180,8 @@ class CaptureSession:
         if self.options.capture and not hasattr(config, "workerinput"):
             from pytest_langfuse.report.degradation import Degradation
 
-            config.pluginmanager.register(Degradation(self.options), "langfuse_degradation")
+            degradation = Degradation(config, self.options, self._suite_faults)
+            config.pluginmanager.register(degradation, "langfuse_degradation")
             if len(self._suite_faults) > 1:
                 from pytest_langfuse.report.progress import Progress
 
@@ -217,12 +219,11 @@ class CaptureSession:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Generator[None, object, object]:
-        """See where a test of a suite in an outage waits; fail a test whose outage was never reached."""
+        """Fail a test whose outage was never reached."""
         test = self.test
         if test is None:
             return (yield)
-        with test.sampler if self._suite_faults else nullcontext():
-            result = yield
+        result = yield
         test.check_outages()
         return result
 
@@ -253,10 +254,8 @@ class CaptureSession:
             from pytest_langfuse.outage.suite import FAULT
             from pytest_langfuse.report.degradation import add_degradation
 
-            if (fault := item.stash.get(FAULT, None)) is not None:
-                called = report.when == "call"
-                lost, blocked = (test.lost, test.sampler.longest()) if called else (0, None)
-                add_degradation(report, fault, lost=lost, blocked=blocked)
+            lost = test.lost if report.when == "call" else None
+            add_degradation(report, item.stash.get(FAULT, None), lost=lost, wait=test.sampler.wait())
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Count what was captured; a worker of xdist hands the counts to the controller."""

@@ -6,11 +6,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_langfuse.outage.fault_options import FaultOptions, Schedule
+from pytest_langfuse.outage.faults.connection import reset
 from pytest_langfuse.outage.faults.disguise import SIGN_IN_PATH, sign_in_page
 from pytest_langfuse.outage.faults.fault import ClientFault, Fault, ServerFault, Strike
 from pytest_langfuse.standin.http.exchange import Exchange
 from pytest_langfuse.standin.http.http_server import Answer
 from pytest_langfuse.standin.paths import endpoint_of, matches
+
+_NO_OPTIONS = FaultOptions()
 
 
 class ScheduledFault:
@@ -55,6 +58,7 @@ class ActiveFaults:
         self._outages: list[OutageState] = []
         #: Faults that exports of spans met before they had a connection, so that they never arrived.
         self.before_connection: dict[str, None] = {}
+        self._resets_all = False
 
     def add(self, outage: OutageState) -> None:
         """Activate the faults of an outage."""
@@ -68,6 +72,11 @@ class ActiveFaults:
             outage.active = False
             if outage in self._outages:
                 self._outages.remove(outage)
+
+    def reset_all(self) -> None:
+        """From now on, reset each request that arrives at an endpoint of an outage, whatever its schedule says."""
+        with self._lock:
+            self._resets_all = True
 
     def before_connecting(self, path: str) -> ClientFault | None:
         """Return the fault that a client meets that is about to connect for a request to `path`."""
@@ -96,9 +105,10 @@ class ActiveFaults:
             self._count_attempt(path)
             met: tuple[ServerFault, FaultOptions] | None = None
             for outage, scheduled in self._matching(path):
-                fault = scheduled.fault
-                if isinstance(fault, ServerFault) and scheduled.schedule.next() and met is None:
-                    met = fault, scheduled.options
+                fault = reset if self._resets_all else scheduled.fault
+                due = isinstance(fault, ServerFault) and (scheduled.schedule.next() or self._resets_all)
+                if isinstance(fault, ServerFault) and due and met is None:
+                    met = fault, _NO_OPTIONS if self._resets_all else scheduled.options
                     outage.struck += 1
                     outage.refused += not fault.delivers
             return met

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -51,13 +52,43 @@ def outages_of_suite(item: pytest.Item) -> list[Outage]:
     return [Outage.of(fault, required=False)] if fault is not None else []
 
 
+def without_fault(test: str, faults: Sequence[str]) -> tuple[str, str | None]:
+    """Return the id of a test and the fault in `test_it[hang]`; of any other id itself and `None`."""
+    name, at, group = test.rpartition("@")
+    if not at or "]" in group:
+        name, at, group = test, "", ""
+    for fault in faults:
+        if name.endswith(f"[{fault}]"):
+            return name.removesuffix(f"[{fault}]") + at + group, fault
+    return test, None
+
+
 def _under(item: pytest.Item, fault: str) -> pytest.Item:
     # pytest has no public way to run an item twice; everything that a run writes to is replaced.
     twin = copy.copy(item)
+    # Schedulers of xdist, rerunfailures and pytest's cache know a test by its id.
+    _rename(twin, fault)
     twin.stash = pytest.Stash()
     twin._report_sections = []  # noqa: SLF001
     twin.user_properties = []
     twin.stash[FAULT] = fault
     if isinstance(twin, pytest.Function):
         twin._initrequest()  # noqa: SLF001
+        if isinstance(twin.parent, pytest.Class):
+            # Each test gets an object of its class.
+            for name in ("_instance", "_obj"):
+                vars(twin).pop(name, None)
     return twin
+
+
+def _rename(item: pytest.Item, fault: str) -> None:
+    renamed: Any = item
+    path, line, domain = item.location
+    vars(item)["location"] = path, line, f"{domain}[{fault}]"
+    # `--dist loadgroup` of xdist looks for the group at the end.
+    name, at, group = item.nodeid.rpartition("@") if item.get_closest_marker("xdist_group") else (item.nodeid, "", "")
+    nodeid = f"{name}[{fault}]{at}{group}" if at else f"{item.nodeid}[{fault}]"
+    if hasattr(item, "id"):
+        renamed._id = type(item.id).parse(nodeid)  # noqa: SLF001 - since pytest 9.2
+    else:
+        renamed._nodeid = nodeid  # noqa: SLF001

@@ -1,61 +1,46 @@
-"""The degradation report: the tests that did worse under an outage than in the last healthy run."""
+"""The degradation report: the tests that waited for Langfuse or did worse than in the last healthy run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_langfuse.outage.suite import without_fault
+from pytest_langfuse.recording.blocking_sampler import Wait
+from pytest_langfuse.report.healthy_runs import healthy_runs, remember
+from pytest_langfuse.report.junit import add_failure
+from pytest_langfuse.report.test_run import TestRun
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from pytest_langfuse.options import Options
 
-_CACHE = "langfuse/healthy"
-
-#: The attribute with which a test's report carries the fault, `lost` and `blocked` to the process that prints.
+#: The attribute with which a test's report carries what is known of it to the process that prints.
 _ATTRIBUTE = "pytest_langfuse_outage"
 
 
-def add_degradation(report: pytest.TestReport, fault: str, *, lost: int, blocked: object | None) -> None:
-    """Note on the report of a test under `fault` how many observations were lost, and where the test was blocked."""
-    details = {"fault": fault, "lost": lost, "blocked": str(blocked) if blocked is not None else None}
-    setattr(report, _ATTRIBUTE, details)
+def add_degradation(report: pytest.TestReport, fault: str | None, *, lost: int | None, wait: Wait | None) -> None:
+    """Note on a report the fault of the suite, how many observations were lost, if known, and the wait so far."""
+    seconds, blocked = (0.0, None) if wait is None else (round(wait.seconds, 3), str(wait))
+    setattr(report, _ATTRIBUTE, {"fault": fault, "lost": lost, "blocked": blocked, "seconds": seconds})
 
 
-def outage_details(report: pytest.TestReport) -> Mapping[str, Any]:
-    """Return what `add_degradation` noted; empty for a test that ran without an outage of the suite."""
+def fault_of(report: pytest.TestReport, faults: Sequence[str]) -> str | None:
+    """Return the fault of the suite under which a test ran; `None` if it ran without, or under one of its own."""
+    details = _details(report)
+    # The report of a test whose worker has crashed is made by xdist: only its id tells.
+    fault: str | None = details["fault"] if details else without_fault(report.nodeid, faults)[1]
+    return fault
+
+
+def _details(report: pytest.TestReport) -> Mapping[str, Any]:
     return getattr(report, _ATTRIBUTE, None) or {}
-
-
-@dataclass(slots=True)
-class TestRun:
-    """One test of the run, under one fault.
-
-    `duration` is in seconds, `lost` counts the observations that Langfuse did not accept.
-    """
-
-    test: str
-    fault: str | None = None
-    outcome: str = "passed"
-    duration: float = 0.0
-    lost: int = 0
-    blocked: str | None = None
-    healthy_outcome: str | None = None
-    healthy_duration: float | None = None
-
-    def changed(self, max_slowdown: float) -> str | None:
-        """Return how the test did worse than in the healthy run, or `None` if it did not."""
-        before = self.healthy_outcome
-        if self.outcome != (before or "passed"):
-            return f"{before or 'no healthy run'} -> {self.outcome}"
-        if self.healthy_duration is not None and self.duration - self.healthy_duration > max_slowdown:
-            return f"{self.healthy_duration:.2f} s -> {self.duration:.2f} s"
-        return None
 
 
 class Degradation:
@@ -64,108 +49,144 @@ class Degradation:
     A plugin of its run, registered where results are printed: with xdist, in the controller only.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, config: pytest.Config, options: Options, faults: Sequence[str]) -> None:
+        self._config = config
         self._options = options
+        self._faults = faults
         self._runs: dict[str, TestRun] = {}
-        self._cached = True
+        self._finished: set[str] = set()
+        #: Not there with `-p no:cacheprovider`.
+        self._cache: pytest.Cache | None = getattr(config, "cache", None)
+        self._healthy = healthy_runs(self._cache) if faults else {}
         #: Why the JSON lines that were asked for are missing.
         self._not_written: str | None = None
+        self._stopped: str | None = None
+
+    # -- the tests -----------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add one phase of a test to its run; name the runs of one test apart, such as `test_it[hang]`."""
-        details = outage_details(report)
-        test, fault = report.nodeid, details.get("fault")
-        if fault is not None:
-            # Not where the report is made: xdist's worker insists on the id of the item.
-            path, line, domain = report.location
-            report.nodeid, report.location = f"{test}[{fault}]", (path, line, f"{domain}[{fault}]")
+        """Add one phase of a test to its run; at its end, tell the JUnit file if it is degraded."""
+        fault = fault_of(report, self._faults)
+        test = report.nodeid if fault is None else without_fault(report.nodeid, [fault])[0]
         run = self._runs.setdefault(report.nodeid, TestRun(test, fault))
-        run.duration += report.duration
+        if report.when == "setup":
+            run.begin_attempt()
+        self._add(report, run)
+        if report.when == "teardown":
+            self._finished.add(report.nodeid)
+            run.compare_with(self._healthy.get(test))
+            if fault is not None and (why := run.why_degraded(self._options)) is not None:
+                self._tell_junit(report, run, f"degraded under {fault}: {why}")
+
+    def _add(self, report: pytest.TestReport, run: TestRun) -> None:
+        details = _details(report)
+        if type(report) is pytest.TestReport:  # the time of a subtest is part of that of its test
+            run.duration += report.duration
         if report.outcome == "failed" or (report.outcome == "skipped" and run.outcome == "passed"):
             run.outcome = report.outcome
-        run.lost += details.get("lost", 0)
-        run.blocked = details.get("blocked") or run.blocked
+        if (lost := details.get("lost")) is not None:
+            run.lost = lost
+        if (seconds := details.get("seconds", 0.0)) > run.blocked_seconds:
+            run.blocked, run.blocked_seconds = details["blocked"], seconds
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Keep a healthy run for comparison; fail a run in an outage in which a test did worse."""
-        cache = getattr(session.config, "cache", None)
-        if self._options.outage is None:
-            self._remember(cache)
-        elif not self._settle(cache) and session.exitstatus == 0:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    def _tell_junit(self, report: pytest.TestReport, run: TestRun, message: str) -> None:
+        report.user_properties.append(("langfuse_degraded", message))
+        if run.outcome == "passed":
+            add_failure(self._config, report, f"{message}\n{run.blocked}" if run.blocked else message)
 
-    def _remember(self, cache: pytest.Cache | None) -> None:
-        if cache is not None and self._runs:
-            now = {run.test: (run.outcome, run.duration) for run in self._runs.values()}
-            cache.set(_CACHE, {**_healthy(cache), **now})
+    # -- the end of the run --------------------------------------------------------------------------------------
 
-    def _settle(self, cache: pytest.Cache | None) -> bool:
-        """Compare with the last healthy run and append the JSON lines.
-
-        Returns whether no test did worse and the lines were written.
-        """
-        self._cached = cache is not None
-        healthy = _healthy(cache) if cache is not None else {}
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Keep a healthy run for comparison; fail a run in which a test is degraded, and say so in the last line."""
+        self._stopped = str(session.shouldstop or session.shouldfail or "") or None
+        if not self._faults:
+            remember(self._cache, (run for test, run in self._runs.items() if test in self._finished))
+            yield
+            return
         for run in self._runs.values():
-            if run.test in healthy:
-                run.healthy_outcome, run.healthy_duration = healthy[run.test]
+            run.compare_with(self._healthy.get(run.test))
         if (path := self._options.json) is not None:
             try:
                 self._write_json(path)
             except OSError as error:
                 self._not_written = f"{path} could not be written: {error.strerror or error}"
-        degraded = any(run.changed(self._options.max_slowdown) is not None for run in self._under_outage())
-        return not degraded and self._not_written is None
+        why = self._why_red()
+        if why is not None and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        yield
+        terminal: TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
+        if why is not None and terminal is not None:
+            # After pytest's own last line, which is green if all tests have passed.
+            terminal.write_line(f"langfuse: {why} (exit status {int(session.exitstatus)})", red=True, bold=True)
+
+    def _why_red(self) -> str | None:
+        """Return why the run fails, or `None` if it does not."""
+        degraded = {fault: sum(1 for _ in self._degraded(fault)) for fault in self._faults}
+        total, runs = sum(degraded.values()), sum(len(self._under(fault)) for fault in self._faults)
+        reasons = []
+        if total:
+            by_fault = ", ".join(f"{fault} {count}" for fault, count in degraded.items() if count)
+            reasons.append(f"{total} of {_count(runs, 'test')} degraded by an outage: {by_fault}")
+        if self._not_written is not None:
+            reasons.append(self._not_written)
+        return "; ".join(reasons) or None
+
+    def _write_json(self, path: Path) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            for run in self._runs.values():
+                if run.fault is not None:
+                    line = {"kind": "outage", **asdict(run), "degraded": run.why_degraded(self._options)}
+                    file.write(json.dumps(line) + "\n")
+
+    # -- the report ----------------------------------------------------------------------------------------------
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Print the report."""
         terminal = terminalreporter
         if self._not_written is not None:
             terminal.write_line(self._not_written, red=True)
-        runs = list(self._under_outage())
+        runs = [run for fault in self._faults for run in self._under(fault)]
         if not runs:
             return
         terminal.write_sep("=", "Langfuse degradation")
         if all(run.healthy_outcome is None for run in runs):
-            how = "record one with pytest --langfuse-capture" if self._cached else "pytest's cache is switched off"
+            how = "pytest's cache is switched off"
+            if self._cache is not None:
+                how = "record one with pytest --langfuse-capture"
             terminal.write_line(f"no healthy run to compare with: {how}")
-        for fault in dict.fromkeys(run.fault for run in runs):
-            self._write_fault(terminal, str(fault), [run for run in runs if run.fault == fault])
+        if self._stopped is not None:
+            terminal.write_line(f"{self._stopped}: tests are missing here", yellow=True)
+        for fault in self._faults:
+            self._write_fault(terminal, fault)
 
-    def _write_json(self, path: Path) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            for run in self._under_outage():
-                line = {"kind": "outage", **asdict(run), "degraded": run.changed(self._options.max_slowdown)}
-                file.write(json.dumps(line) + "\n")
-
-    def _write_fault(self, terminal: TerminalReporter, fault: str, runs: list[TestRun]) -> None:
-        worse = [(run, change) for run in runs if (change := run.changed(self._options.max_slowdown)) is not None]
-        lost = sum(run.lost for run in runs)
-        count = f"{len(worse)} of {len(runs)}" if worse else f"none of {len(runs)}"
-        tests = "test" if len(runs) == 1 else "tests"
-        observations = "observation" if lost == 1 else "observations"
-        terminal.write_line(f"{fault}: {count} {tests} degraded, {lost} {observations} lost")
-        for run, change in worse:
-            terminal.write_line(f"  {run.test}: {change}")
+    def _write_fault(self, terminal: TerminalReporter, fault: str) -> None:
+        runs = self._under(fault)
+        if not runs:
+            terminal.write_line(f"{fault}: no test ran")
+            return
+        worse = list(self._degraded(fault))
+        counts = [f"{len(worse) or 'none'} of {_count(len(runs), 'test')} degraded"]
+        if not_compared := sum(run.healthy_outcome is None for run in runs):
+            counts.append(f"{not_compared} not compared")
+        if unfinished := sum(run.fault == fault and test not in self._finished for test, run in self._runs.items()):
+            counts.append(f"{unfinished} not finished")
+        counts.append(f"{_count(sum(run.lost for run in runs), 'observation')} lost")
+        terminal.write_line(f"{fault}: {', '.join(counts)}")
+        for run, why in worse:
+            terminal.write_line(f"  {run.test}: {why}")
             if run.blocked is not None:
                 terminal.write_line(f"    {run.blocked}")
 
-    def _under_outage(self) -> Iterator[TestRun]:
-        return (run for run in self._runs.values() if run.fault is not None)
+    def _under(self, fault: str) -> list[TestRun]:
+        return [run for run in self._runs.values() if run.fault == fault]
+
+    def _degraded(self, fault: str) -> Iterator[tuple[TestRun, str]]:
+        for run in self._under(fault):
+            if (why := run.why_degraded(self._options)) is not None:
+                yield run, why
 
 
-def _healthy(cache: pytest.Cache) -> dict[str, tuple[str, float]]:
-    """Return outcome and duration by test, without entries in the format of another version."""
-    cached = cache.get(_CACHE, {})
-    entries = cached.items() if isinstance(cached, dict) else ()
-    return {test: (entry[0], entry[1]) for test, entry in entries if _is_entry(entry)}
-
-
-def _is_entry(entry: object) -> bool:
-    return (
-        isinstance(entry, list)
-        and len(entry) == 2  # noqa: PLR2004 - outcome and duration
-        and isinstance(entry[0], str)
-        and isinstance(entry[1], int | float)
-    )
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

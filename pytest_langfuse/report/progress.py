@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from pytest_langfuse.outage.suite import FAULT
-from pytest_langfuse.report.degradation import outage_details
+from pytest_langfuse.report.degradation import fault_of
+
+#: With `-qq` there is no report to go with it.
+_QUIETEST = -1
 
 
 class Progress:
@@ -26,14 +29,14 @@ class Progress:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Announce the fault of a test that ran in a worker."""
-        self._announce(outage_details(report).get("fault"))
+        self._announce(fault_of(report, self._faults))
 
     def _announce(self, fault: str | None) -> None:
         if fault is None or fault in self._begun:
             return
         self._begun.add(fault)
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-        if terminal is not None and self._config.get_verbosity() >= 0:
+        if terminal is not None and self._config.get_verbosity() >= _QUIETEST:
             if (writer := self._config.get_terminal_writer()).width_of_current_line and not terminal.currentfspath:
                 # With xdist, pytest's own `write_line` would continue the line of dots.
                 writer.line()

@@ -1,106 +1,110 @@
-"""Where a test waits for Langfuse, seen by samples of the stacks."""
+"""How long a test has waited, over real time but with bounds that a busy machine keeps."""
 
 from __future__ import annotations
 
+import sysconfig
 import threading
-import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
 
-from pytest_langfuse.recording import blocking_sampler
 from pytest_langfuse.recording.blocking_sampler import BlockingSampler, Wait
+from pytest_langfuse.recording.langfuse_calls import CallSite
+
+SITE = CallSite("app.py", 3, "answer", "Langfuse.flush")
 
 
-def function_of(module: str, source: str, name: str, **names: object) -> Callable[..., None]:
-    """A function that was defined in a module of that name, in the file that is its path."""
-    namespace = types.ModuleType(module)
-    namespace.__dict__.update(names)
-    exec(compile(source, f"/app/{module.replace('.', '/')}.py", "exec"), namespace.__dict__)
-    return namespace.__dict__[name]
+def langfuse(source: str) -> dict[str, object]:
+    """Return the names of a module of Langfuse."""
+    names: dict[str, object] = {"__name__": "langfuse._client.client", "time": time, "threading": threading}
+    exec(compile(source, f"{sysconfig.get_path('purelib')}/langfuse/client.py", "exec"), names)
+    return names
 
 
-class CountingEvent(threading.Event):
-    """Let the sampler take a given number of samples at once, then hold it until the block ends."""
-
-    def __init__(self, samples: int) -> None:
-        super().__init__()
-        self.left = samples
-        self.taken = threading.Event()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        assert timeout == blocking_sampler._INTERVAL
-        if self.left:
-            self.left -= 1
-            return False
-        self.taken.set()
-        return super().wait()
+sleep = langfuse("def sleep(seconds): time.sleep(seconds)")["sleep"]
+compute = langfuse(
+    "def compute(seconds):\n    end = time.thread_time() + seconds\n    while time.thread_time() < end: pass"
+)["compute"]
 
 
-@contextmanager
-def waiting_in(function: Callable[..., None]) -> Iterator[None]:
-    """Run the block while a thread waits inside `function`."""
-    entered, release = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        entered.set()
-        release.wait()
-
-    thread = threading.Thread(target=function, args=(wait,))
-    thread.start()
-    assert entered.wait(10)
-    try:
-        yield
-    finally:
-        release.set()
-        thread.join()
+def blocked(*threads: float) -> float:
+    """Wait for threads that are in Langfuse so many seconds, and return the seconds that the sampler saw."""
+    with BlockingSampler() as sampler:
+        begun = [threading.Thread(target=lambda seconds=seconds: sleep(seconds)) for seconds in threads]  # type: ignore[operator, misc]
+        for thread in begun:
+            thread.start()
+        for thread in begun:
+            thread.join()
+    wait = sampler.wait()
+    return 0.0 if wait is None else wait.seconds
 
 
-def longest(samples: int = 3) -> Wait | None:
-    sampler = BlockingSampler()
-    sampler._stop = event = CountingEvent(samples)
-    with sampler:
-        assert event.taken.wait(10)
-    assert not sampler._thread.is_alive()
-    return sampler.longest()
+def test_threads_at_the_same_moment_count_once() -> None:
+    begin = time.monotonic()
+    seconds = blocked(0.5, 0.5, 0.5, 0.5)
+    assert 0.3 < seconds <= time.monotonic() - begin
 
 
-LANGFUSE = function_of("langfuse._client.client", "def flush(wait):\n    wait()\n", "flush")
-APP = "def answer(wait):\n    done = 1\n    flush(wait)\n"
+def test_no_noticeable_wait_is_none() -> None:
+    with BlockingSampler() as sampler:
+        pass
+    assert sampler.wait() is None
 
 
-def test_the_line_of_the_app_is_named_with_the_call_and_the_time():
-    with waiting_in(function_of("shop.chain", APP, "answer", flush=LANGFUSE)):
-        wait = longest(samples=10)
-    assert wait == Wait("chain.py", 3, "answer", "flush", 10 * blocking_sampler._INTERVAL)
-    assert str(wait) == "blocked 0.2 s at chain.py:3 in answer, calling flush"
+def test_to_compute_is_not_to_wait() -> None:
+    with BlockingSampler() as sampler:
+        compute(0.3)  # type: ignore[operator]
+    # A machine that is busy stops a thread that computes, and that looks like a wait.
+    assert (wait := sampler.wait()) is None or wait.seconds < 0.3
 
 
-def test_the_outermost_call_of_langfuse_is_named():
-    inner = function_of("opentelemetry.sdk.trace.export", "def force_flush(wait):\n    wait()\n", "force_flush")
-    outer = function_of("langfuse.api", "def flush_all(wait):\n    inner(wait)\n", "flush_all", inner=inner)
-    with waiting_in(function_of("shop", APP, "answer", flush=outer)):
-        wait = longest()
-    assert wait is not None
-    assert (wait.path, wait.call) == ("shop.py", "flush_all")
+def test_a_part_of_the_time() -> None:
+    with BlockingSampler() as sampler:
+        sleep(0.4)  # type: ignore[operator]
+        mark = sampler.mark()
+        time.sleep(0.1)
+        assert sampler.wait(mark) is None
+        sleep(0.2)  # type: ignore[operator]
+        later, whole = sampler.wait(mark), sampler.wait()
+    assert later
+    assert whole
+    assert whole.seconds - later.seconds > 0.2
+    # The line that waited longest is named.
+    assert (later.site.line, whole.site.line) == (later.site.line, later.site.line - 4)
+    assert whole.longest < whole.seconds
 
 
-def test_a_thread_that_waits_for_something_else_is_not_counted():
-    with waiting_in(function_of("shop", APP, "answer", flush=lambda wait: wait())):
-        assert longest() is None
+def test_the_limit_is_told_once() -> None:
+    told: list[str] = []
+    reached = threading.Event()
+
+    def on_limit() -> None:
+        told.append(threading.current_thread().name)
+        reached.set()
+
+    with BlockingSampler(limit=0.1, on_limit=on_limit) as sampler:
+        while not reached.is_set():
+            sleep(0.05)  # type: ignore[operator]
+        sleep(0.3)  # type: ignore[operator]
+    assert told == ["pytest-langfuse-sampler"]
+    wait = sampler.wait()
+    assert wait
+    assert wait.ended
 
 
-def test_a_thread_of_the_sdk_itself_is_not_counted():
-    with waiting_in(LANGFUSE):
-        assert longest() is None
+def test_what_an_earlier_test_left_is_not_waited_for() -> None:
+    done = threading.Event()
+    abandoned = threading.Thread(target=lambda: wait_for(done), daemon=True)
+    wait_for = langfuse("def wait_for(event): event.wait()")["wait_for"]
+    abandoned.start()
+    with BlockingSampler() as sampler:
+        threading.Timer(0.4, done.set).start()
+        # Not for `abandoned`: for whom, the sampler can't know.
+        done.wait()
+        left = sampler.wait()
+    assert left is None
 
 
-def test_a_package_whose_name_only_begins_alike_is_not_langfuse():
-    other = function_of("langfuse_tools.client", "def flush(wait):\n    wait()\n", "flush")
-    with waiting_in(function_of("shop", APP, "answer", flush=other)):
-        assert longest() is None
-
-
-def test_the_line_with_the_most_samples_is_the_longest():
-    sampler = BlockingSampler()
-    sampler._seen.update({("a.py", 1, "f", "flush"): 2, ("b.py", 2, "g", "get_prompt"): 5})
-    assert sampler.longest() == Wait("b.py", 2, "g", "get_prompt", 5 * blocking_sampler._INTERVAL)
+def test_the_text_of_a_wait() -> None:
+    assert str(Wait(5.01, SITE, 5.0)) == "blocked 5.0 s at app.py:3 in answer, calling Langfuse.flush"
+    assert str(Wait(5.0, SITE, 3.0, ended=True)) == (
+        "blocked 5.0 s, 3.0 s of them at app.py:3 in answer, calling Langfuse.flush (ended by langfuse_outage_timeout)"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,21 @@ def test_green_while_langfuse_is_well_and_red_when_it_is_not(tmp_path: Path):
         ]
     )
     assert "test_is_up: " not in degraded.stdout
+
+
+def under_hang(text: str) -> list[str]:
+    """Return what the report says of the first fault, with the same seconds wherever it was printed."""
+    lines = text[text.index("hang: ") : text.index("http_503: ")].splitlines()
+    return [re.sub(r"\d+\.\d+ s", "0.0 s", line) for line in lines]
+
+
+def test_the_report_on_the_pages_is_a_real_one(tmp_path: Path):
+    """Of `http_503`, whose retries pause for a random time, only the last line is compared."""
+    run(tmp_path, "--langfuse-capture")
+    printed = run(tmp_path, "--langfuse-outage=hang,http_503", "--tb=line").stdout
+    last = r"langfuse: \d of 6 tests degraded by an outage: hang 2, http_503 \d \(exit status 1\)"
+    for page in (FOLDER / "README.md", ROOT / "docs" / "outages.md"):
+        block = next(block for block in page.read_text().split("```") if "= Langfuse degradation =" in block)
+        assert under_hang(block) == under_hang(printed[printed.index("= Langfuse degradation =") :])
+        for text in (block, printed):
+            assert re.fullmatch(last, text.splitlines()[-1])

@@ -1,7 +1,9 @@
 """`pytest --langfuse-outage` runs the whole suite while Langfuse fails, and reports the tests that did worse."""
 
 import json
+import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -78,7 +80,7 @@ def test_under_xdist(app: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["http_401: 1 of 4 tests degraded*", "  *without_a_fallback: passed -> failed"])
 
 
-@pytest.mark.parametrize("options", [("-v",), ("-n", "1")], ids=["verbose", "xdist"])
+@pytest.mark.parametrize("options", [("-v",), ("-q",), ("-n", "1")], ids=["verbose", "quiet", "xdist"])
 def test_says_which_of_several_faults_is_in_force(app: pytest.Pytester, options: tuple[str, ...]) -> None:
     app.makepyfile("""
         import pytest
@@ -94,10 +96,143 @@ def test_says_which_of_several_faults_is_in_force(app: pytest.Pytester, options:
     assert result.stdout.str().count("Langfuse outage ") == 2
 
 
-@pytest.mark.parametrize("options", [("--langfuse-outage=http_401",), ("--langfuse-outage=http_401,redirect", "-q")])
-def test_one_fault_or_a_quiet_run_needs_no_progress(app: pytest.Pytester, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", [("--langfuse-outage=http_401",), ("--langfuse-outage=http_401,redirect", "-qq")])
+def test_one_fault_or_a_very_quiet_run_needs_no_progress(app: pytest.Pytester, options: tuple[str, ...]) -> None:
     app.makepyfile("def test_nothing():\n    pass\n")
     assert "Langfuse outage " not in app.runpytest(*options).stdout.str()
+
+
+BLOCKED = """
+    import pytest
+    from app import answer, langfuse
+
+    def test_robust():
+        assert answer("why?") == "because"
+
+    def test_flushes():
+        answer("why?")
+        langfuse.flush()
+
+    @pytest.mark.skip(reason="not today")
+    def test_skipped():
+        pass
+"""
+
+
+def test_a_test_that_waits_is_degraded_without_a_healthy_run(app: pytest.Pytester) -> None:
+    app.makeini("[pytest]\nlangfuse_max_block = 0.5\n")
+    app.makepyfile(BLOCKED)
+    result = app.runpytest("--langfuse-outage=hang", "--color=yes", "-p", "no:randomly")
+    result.assert_outcomes(passed=2, skipped=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "no healthy run to compare with: record one with pytest --langfuse-capture",
+            "hang: 1 of 3 tests degraded, 3 not compared, * observations lost",
+            "  *::test_flushes: waited [0-9].[0-9] s for Langfuse, 0.5 s is allowed",
+            "    blocked * s at test_*.py:9 in test_flushes, calling Langfuse.flush",
+        ]
+    )
+    last = result.stdout.lines[-1]
+    assert last.startswith("\x1b[31m")
+    assert "langfuse: 1 of 3 tests degraded by an outage: hang 1 (exit status 1)" in last
+
+
+def test_a_short_wait_is_allowed(app: pytest.Pytester) -> None:
+    app.makeini("[pytest]\nlangfuse_max_block = 60\n")
+    app.makepyfile(BLOCKED)
+    result = app.runpytest("--langfuse-outage=hang")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["hang: none of 3 tests degraded, 3 not compared, * observations lost"])
+    assert "degraded by" not in result.stdout.str()
+
+
+def test_a_wait_that_nothing_else_ends(app: pytest.Pytester) -> None:
+    """A response that drips defeats the timeouts of clients; without the cap, this takes minutes."""
+    app.makeini("[pytest]\nlangfuse_outage_timeout = 0.6\nlangfuse_max_block = 0.5\n")
+    app.makepyfile("""
+        from app import langfuse
+
+        def test_fetches():
+            for name in ("one", "two", "three"):
+                assert langfuse.get_prompt(name, fallback="hello").prompt == "hello"
+    """)
+    result = app.runpytest("--langfuse-outage=drip,hang", "--langfuse-json=lines.jsonl")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "drip: 1 of 1 test degraded, *",
+            "    blocked * in test_fetches, calling Langfuse.get_prompt (ended by langfuse_outage_timeout)",
+        ]
+    )
+    lines = [json.loads(line) for line in (app.path / "lines.jsonl").read_text().splitlines()]
+    # Far from the 60 s that one response takes, nine times.
+    assert [0.5 < line["blocked_seconds"] < 30 for line in lines] == [True, True]
+
+
+def test_slower_only_as_far_as_langfuse_explains_it(app: pytest.Pytester) -> None:
+    """The first test of a run pays for imports, on a busy machine seconds."""
+    app.makeini("[pytest]\nlangfuse_max_slowdown = 0.2\n")
+    app.makepyfile("""
+        import os
+        import time
+        from app import answer
+
+        def test_imports_lazily():
+            answer("why?")
+            time.sleep(float(os.environ.get("SLOW", 0)))
+    """)
+    app.runpytest("--langfuse-capture").assert_outcomes(passed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLOW", "0.8")
+        result = app.runpytest("--langfuse-outage=hang")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["hang: none of 1 test degraded, * observations lost"])
+
+
+def test_terminal_json_and_junit_agree(app: pytest.Pytester) -> None:
+    app.makeini("[pytest]\nlangfuse_max_block = 0.5\n")
+    app.makepyfile(test_it=BLOCKED + "\n    def test_red():\n        assert False\n")
+    files = ("--langfuse-json=lines.jsonl", "--junit-xml=junit.xml")
+    result = app.runpytest("--langfuse-outage=hang,http_401", *files, "-p", "no:randomly")
+    result.assert_outcomes(passed=4, skipped=2, failed=2)
+    suite = ET.parse(app.path / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    assert {name for name, case in cases.items() if case.find("failure") is not None} == {
+        "test_flushes[hang]",
+        "test_red[hang]",
+        "test_red[http_401]",
+    }
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "3", "2")
+    why = cases["test_flushes[hang]"].find("failure")
+    assert why is not None
+    assert re.fullmatch(
+        r"degraded under hang: waited \d\.\d s for Langfuse, 0\.5 s is allowed\n"
+        r"blocked \d\.\d s at test_it\.py:9 in test_flushes, calling Langfuse\.flush",
+        why.get("message", ""),
+    )
+    assert [p.get("name") for p in cases["test_red[hang]"].iter("property")] == ["langfuse_degraded"]
+
+    lines = [json.loads(line) for line in (app.path / "lines.jsonl").read_text().splitlines()]
+    degraded = {(line["test"], line["fault"]): line for line in lines if line["degraded"]}
+    assert set(degraded) == {
+        ("test_it.py::test_flushes", "hang"),
+        ("test_it.py::test_red", "hang"),
+        ("test_it.py::test_red", "http_401"),
+    }
+    assert 0.5 < degraded["test_it.py::test_flushes", "hang"]["blocked_seconds"] < 30
+    assert {line["degraded"] for line in lines if "red" in line["test"]} == {"failed, not compared"}
+    result.stdout.fnmatch_lines(
+        [
+            "hang: 2 of 4 tests degraded, *",
+            "  test_it.py::test_flushes: waited *",
+            "  test_it.py::test_red: failed, not compared",
+            "http_401: 1 of 4 tests degraded, *",
+            "  test_it.py::test_red: failed, not compared",
+            "langfuse: 3 of 8 tests degraded by an outage: hang 2, http_401 1 (exit status 1)",
+        ]
+    )
 
 
 def test_without_a_healthy_run_it_says_how_to_record_one(app: pytest.Pytester) -> None:

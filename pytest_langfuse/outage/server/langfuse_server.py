@@ -105,6 +105,11 @@ class LangfuseServer(HttpServer, Generic[SpansT]):
         fault = self.active_faults.before_connecting(path)
         return self.url if fault is None else fault.base_url(self)
 
+    def end_waits(self) -> None:
+        """Close all connections, and reset what an outage would let wait from now on."""
+        self.active_faults.reset_all()
+        self.drop()
+
     # -- what was accepted -------------------------------------------------------------------------------------
 
     @property

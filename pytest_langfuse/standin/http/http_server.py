@@ -95,6 +95,11 @@ class HttpServer:
         """Close all connections and refuse new ones, until `resume`."""
         self._running.refuse()
 
+    def drop(self) -> None:
+        """Close all connections; requests under way get no answer."""
+        if self._connections is not None:
+            self._connections.drop()
+
     def resume(self) -> None:
         """Accept connections again."""
         if self._connections is not None:
