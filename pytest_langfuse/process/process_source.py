@@ -61,7 +61,7 @@ class ProcessSource:
         return self._view[1]
 
     def unexported(self) -> Sequence[Unexported]:
-        """Return the spans that are in a ledger and have not arrived, by start time."""
+        """Return the spans that are in a ledger and have not arrived, by start time, and those that Langfuse loses."""
         self._read_ledgers()
         return self._missing()
 
@@ -126,7 +126,8 @@ class ProcessSource:
             for key, span in app.ledger.spans.items()
             if key not in known
         ]
-        return [item for _, item in sorted(missing, key=lambda pair: pair[0])]
+        lost = [item for export in self._exports() for item in export.missing()]
+        return [*(item for _, item in sorted(missing, key=lambda pair: pair[0])), *lost]
 
 
 def _unexported(app: TracedProcess, span: LedgerSpan) -> Unexported:

@@ -32,4 +32,4 @@ class ReceivedExports:
 
     def span_keys(self) -> set[tuple[str, str]]:
         """Return the trace id and span id of every span that arrived."""
-        return {(record.trace_id, record.span_id) for export in self.since(0) for record in export.records}
+        return {(record.trace_id, record.span_id) for export in self.since(0) for record in export.arrived}

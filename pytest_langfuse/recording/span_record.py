@@ -57,6 +57,8 @@ class SpanRecord:
     raw: object = None
     #: The server reads a few values (an empty list, NaN) differently when they come as OTLP/JSON.
     wire: Literal["protobuf", "json"] = "protobuf"
+    #: Why Langfuse fails to convert the span, and so loses all of the export; `None` for nearly all spans.
+    unconvertible: str | None = None
     #: The name of the thread in which a span of this process started.
     thread: str | None = None
 
@@ -80,6 +82,7 @@ def from_readable_span(span: ReadableSpan, thread: str | None = None) -> SpanRec
     record.name = span.name
     record.start_ns = span.start_time or 0
     record.end_ns = span.end_time
+    record.unconvertible = None
     record.wire = "protobuf"
     record.raw = span
     record.thread = thread

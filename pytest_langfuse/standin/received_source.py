@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import SpanKey
@@ -12,6 +14,8 @@ from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
 from pytest_langfuse.standin.received_export import ReceivedExport
 from pytest_langfuse.standin.stand_in import StandIn
+
+_HEX: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 
 
 class ReceivedSource:
@@ -40,12 +44,14 @@ class ReceivedSource:
         return {
             (int(record.trace_id, 16), int(record.span_id, 16))
             for export in self._stand_in.exports
-            for record in export.records
+            for record in export.arrived
+            # Langfuse takes any text as an id; the SDK's are hex digits.
+            if _HEX.fullmatch(record.trace_id) and _HEX.fullmatch(record.span_id)
         }
 
     def unexported(self) -> Sequence[Unexported]:
-        """Nothing: a server knows only what arrived."""
-        return ()
+        """Spans of exports that Langfuse accepts and then loses: a server knows nothing of what was not sent."""
+        return [item for export in self._stand_in.exports for item in export.missing()]
 
     def late(self) -> Sequence[Observation]:
         """Nothing: a server knows nothing of tests."""
@@ -64,8 +70,8 @@ class ReceivedSource:
         return [WireBody("OTLP", export.body) for export in self._stand_in.exports]
 
     def undelivered(self) -> Sequence[Unexported]:
-        """Nothing: a server knows only what arrived."""
-        return ()
+        """Spans of exports that Langfuse accepts and then loses."""
+        return self.unexported()
 
     def clear(self) -> None:
         """Forget spans and scores."""

@@ -9,6 +9,11 @@ from typing import Any
 from tests.helpers.paths import GOLDEN
 
 NAMES = sorted(path.name.removesuffix(".otlp.bin") for path in GOLDEN.glob("*.otlp.bin"))
+#: Bodies of other instrumentations and SDK versions.
+INSTRUMENTATIONS = sorted(
+    f"instrumentations/{path.name.removesuffix('.otlp.bin')}"
+    for path in (GOLDEN / "instrumentations").glob("*.otlp.bin")
+)
 
 OBSERVATION = {
     "id": "id",
@@ -82,14 +87,24 @@ def _differences(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal as JSON: `True` is not 1, which it is for Python."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
+    """Equal as JSON: `True` is not 1, which it is for Python. Values may be nested hundreds deep."""
+    waiting = [(one, other)]
+    while waiting:
+        one, other = waiting.pop()
+        if isinstance(one, bool) or isinstance(other, bool):
+            if one is not other:
+                return False
+        elif isinstance(one, dict) and isinstance(other, dict):
+            if one.keys() != other.keys():
+                return False
+            waiting += ((value, other[key]) for key, value in one.items())
+        elif isinstance(one, list) and isinstance(other, list):
+            if len(one) != len(other):
+                return False
+            waiting += zip(one, other, strict=True)
+        elif one != other:
+            return False
+    return True
 
 
 def _empty(value: Any) -> bool:

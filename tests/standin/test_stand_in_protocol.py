@@ -65,7 +65,7 @@ def test_json_is_answered_in_json(http: httpx.Client, stand_in: StandIn) -> None
         (b"\xff\xff\xff", {"Content-Type": PROTOBUF}, "Failed to parse OTel Protobuf Trace"),
         (export()[:-3], {"Content-Type": PROTOBUF}, "Failed to parse OTel Protobuf Trace"),
         (b"{", {"Content-Type": "application/json"}, "Failed to parse OTel JSON Trace"),
-        (b"[]", {"Content-Type": "application/json"}, "Failed to parse OTel JSON Trace"),
+        (b"null", {"Content-Type": "application/json"}, "Failed to parse OTel JSON Trace"),
         (b"x", {"Content-Type": "text/plain"}, "Invalid content type"),
         (export(), {"Content-Type": PROTOBUF, "x-langfuse-ingestion-version": "5"}, "Maximum supported"),
         (export(ids=False), {"Content-Type": PROTOBUF}, "1 of 1 span.s. cannot be processed"),

@@ -17,7 +17,7 @@ from pytest_langfuse.outage.faults import FAULTS, ClientFault
 from pytest_langfuse.outage.faults.connection import refused
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
-from pytest_langfuse.recording.otlp.decode_error import DecodeError
+from pytest_langfuse.recording.server_view.loss import LostRecord
 from pytest_langfuse.standin.http.arrivals import Arrival
 from pytest_langfuse.standin.paths import ENDPOINTS
 from pytest_langfuse.standin.stand_in import StandIn
@@ -132,12 +132,15 @@ class Console:
         with self._lock:
             self._requests += 1
             self._struck += arrival.fault is not None
-        names = self._new_observations()
+        names, lost = self._new_observations()
         outcome = arrival.fault or arrival.status
         text = f"{arrival.method} {arrival.path} ({arrival.size} bytes) -> {outcome}"
         if names:
             text += f"\n    {_counted(len(names), 'observation')}: {', '.join(names)}"
-        self._print(text, {"event": "request", **asdict(arrival), "observations": names})
+        if lost:
+            text += f"\n    {_counted(len(lost), 'observation')} lost: {lost[0].reason}"
+        record = {"event": "request", **asdict(arrival), "observations": names}
+        self._print(text, record if not lost else {**record, "lost": lost[0].reason})
 
     def summary(self, outage: Outage | None) -> None:
         """Print the last line."""
@@ -150,18 +153,14 @@ class Console:
         counts = {"requests": self._requests, "observations": self._observations, "scores": scores}
         self._print(text, {"event": "summary", **counts, "struck": self._struck})
 
-    def _new_observations(self) -> list[str]:
-        """Return the names of the observations that arrived since the last call."""
+    def _new_observations(self) -> tuple[list[str], list[LostRecord]]:
+        """Return what arrived since the last call: the names of observations, and the spans that Langfuse loses."""
         with self._lock:
             new = self._stand_in.exports[self._exports :]
             self._exports += len(new)
-            names: list[str] = []
-            for export in new:
-                # Langfuse converts a body after it has accepted it, so an accepted body may fail to decode.
-                with contextlib.suppress(DecodeError):
-                    names += [record.name for record in export.records]
+            names = [record.name for export in new for record in export.records]
             self._observations += len(names)
-            return names
+            return names, [lost for export in new for lost in export.lost]
 
     def _print(self, text: str, record: dict[str, Any]) -> None:
         line = json.dumps(record) if self._json else text

@@ -20,16 +20,34 @@ def decode_otlp(body: bytes, *, encoding: str | None = None) -> list[Observation
     be compressed: gzip is detected, `encoding` takes a `Content-Encoding` (`gzip`, `deflate`, `identity`).
 
     Raises:
-        DecodeError: The bytes are something else, damaged, or decompress to more than 256 MiB. A `ValueError`.
+        DecodeError: The bytes are something else, damaged, decompress to more than 256 MiB, or hold an export that
+            Langfuse would refuse, or accept and then lose. A `ValueError`.
     """
     from pytest_langfuse.recording.server_view import observe  # decoding alone needs no view
+    from pytest_langfuse.recording.server_view.loss import split
     from pytest_langfuse.recording.trace import link
 
-    return link([observe(record) for record in decode_records(body, encoding=encoding)])
+    shown, lost = split(decode_exports(body, encoding=encoding))
+    if lost:
+        message = f"{lost[0].reason} (span {lost[0].record.name!r} and {len(lost) - 1} more)"
+        raise DecodeError(message)
+    return link(map(observe, shown))
 
 
 def decode_records(body: bytes, *, encoding: str | None = None) -> list[SpanRecord]:
-    """Return the spans of an export body in the order of the body. Arguments and errors are those of `decode_otlp`."""
+    """Return the spans of an export body in the order of the body, with those that Langfuse would lose.
+
+    Arguments are those of `decode_otlp`.
+
+    Raises:
+        DecodeError: The bytes are something else, damaged, decompress to more than 256 MiB, or hold an export that
+            Langfuse would refuse. A `ValueError`.
+    """
+    return [record for records in decode_exports(body, encoding=encoding) for record in records]
+
+
+def decode_exports(body: bytes, *, encoding: str | None = None) -> list[list[SpanRecord]]:
+    """Return the spans as `decode_records` does, those of each JSON document in a list of their own."""
     data = decompress(bytes(body), encoding)
     if not data:
         message = "the body is empty; expected an OTLP trace export (protobuf or JSON)"
@@ -39,12 +57,12 @@ def decode_records(body: bytes, *, encoding: str | None = None) -> list[SpanReco
         from pytest_langfuse.recording.otlp.from_protobuf import records_from_protobuf
 
         try:
-            return records_from_protobuf(data)
+            return [records_from_protobuf(data)]
         except DecodeError as error:
             # A line feed begins protobuf here, but may begin JSON as well.
             failure = error
     if looks_like_json(data):
-        from pytest_langfuse.recording.otlp.from_json import records_from_json
+        from pytest_langfuse.recording.otlp.from_json import exports_from_json
 
-        return records_from_json(data)
+        return exports_from_json(data)
     raise failure or garbage(data)

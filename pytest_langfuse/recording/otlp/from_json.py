@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-import math
-from base64 import b64decode
-from binascii import Error as Base64Error
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NoReturn
 
+from pytest_langfuse.recording.json_attributes import JsonAttributes
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
+from pytest_langfuse.recording.otlp.json_check import field_of, invalid_fields
 from pytest_langfuse.recording.otlp.json_documents import json_documents
+from pytest_langfuse.recording.otlp.json_values import attributes_of, id_of, nanoseconds
+from pytest_langfuse.recording.server_view.input_output import reads_events
+from pytest_langfuse.recording.server_view.javascript import stringify, text_or_json, truthy
+from pytest_langfuse.recording.server_view.messages import READ_EVENTS
 from pytest_langfuse.recording.span_record import SpanEvent, SpanRecord
 
 _EXPECTED: Final = "expected an object with the key 'resourceSpans'"
-_HEX: Final = frozenset("0123456789abcdef")
-_STATUS: Final[Mapping[object, Literal["UNSET", "OK", "ERROR"]]] = {
-    1: "OK",
-    2: "ERROR",
-    "1": "OK",
-    "2": "ERROR",
-    "STATUS_CODE_OK": "OK",
-    "STATUS_CODE_ERROR": "ERROR",
-}
-_NO_OBJECT: Final[Mapping[str, Any]] = {}
+_STATUS: Final[Mapping[float, Literal["UNSET", "OK", "ERROR"]]] = {1: "OK", 2: "ERROR"}
 
 
-def records_from_json(data: bytes) -> list[SpanRecord]:
-    """Return the spans of one or more OTLP/JSON documents. Raises `DecodeError`, which names the place."""
-    return records_from_documents(json_documents(data))
+def exports_from_json(data: bytes) -> list[list[SpanRecord]]:
+    """Return the spans of OTLP/JSON documents, each document's in a list of its own.
+
+    Raises:
+        DecodeError: The text is not JSON, or Langfuse would refuse a document; the message names the place.
+    """
+    return exports_from_documents(json_documents(data))
 
 
-def records_from_documents(documents: Iterable[Any]) -> list[SpanRecord]:
-    """Return the spans of OTLP/JSON documents, already parsed. Raises `DecodeError`, which names the place."""
-    records: list[SpanRecord] = []
-    for document in documents:
+def exports_from_documents(documents: Iterable[Any]) -> list[list[SpanRecord]]:
+    """Return the spans of OTLP/JSON documents that are parsed already. Results and errors are as above."""
+    try:
         # A list is what Langfuse itself keeps of a request.
-        resource_spans = document if isinstance(document, list) else _resource_spans(document)
-        for index, item in enumerate(resource_spans):
-            records.extend(_of_resource(_object(item, f"resourceSpans[{index}]"), f"resourceSpans[{index}]"))
-    return records
+        return [
+            _records(document if isinstance(document, list) else _resource_spans(document)) for document in documents
+        ]
+    except RecursionError:
+        message = "the JSON body is nested too deeply"
+        raise DecodeError(message) from None
 
 
 def _resource_spans(document: Any) -> list[Any]:
@@ -48,7 +47,10 @@ def _resource_spans(document: Any) -> list[Any]:
     if "resourceSpans" not in document:
         message = f"the body is JSON, but not an OTLP trace export: {_hint(document)}; {_EXPECTED}"
         raise DecodeError(message)
-    return _list(document, "resourceSpans", "")
+    resource_spans = document["resourceSpans"]
+    if isinstance(resource_spans, list) or not truthy(resource_spans):
+        return resource_spans or []
+    return _wrong("resourceSpans", "a list", resource_spans)
 
 
 def _hint(document: Mapping[str, Any]) -> str:
@@ -63,142 +65,89 @@ def _hint(document: Mapping[str, Any]) -> str:
     return f"its keys are {keys}" if keys else "it is empty"
 
 
-def _of_resource(resource_spans: Mapping[str, Any], place: str) -> Iterator[SpanRecord]:
-    resource = _attributes(_member(resource_spans, "resource", place), f"{place}.resource")
-    for index, item in enumerate(_list(resource_spans, "scopeSpans", place)):
-        here = f"{place}.scopeSpans[{index}]"
-        scope_spans = _object(item, here)
-        scope = _member(scope_spans, "scope", here)
-        scope_attributes = _attributes(scope, f"{here}.scope")
-        for number, span in enumerate(_list(scope_spans, "spans", here)):
-            yield _record(
-                _object(span, f"{here}.spans[{number}]"), f"{here}.spans[{number}]", resource, scope, scope_attributes
-            )
+def _records(resource_spans: list[Any]) -> list[SpanRecord]:
+    invalid = next(invalid_fields(resource_spans), None)
+    if invalid is not None:
+        _wrong(invalid.place, invalid.expected, invalid.value)
+    records: list[SpanRecord] = []
+    failure: str | None = None
+    for resource_span in resource_spans:
+        resource, failed = attributes_of(field_of(field_of(resource_span, "resource"), "attributes"))
+        failure = failure or (failed and f"{failed}, in the resource")
+        for scope_span in field_of(resource_span, "scopeSpans") or ():
+            scope = field_of(scope_span, "scope")
+            scope_attributes, failed = attributes_of(field_of(scope, "attributes"))
+            failure = failure or (failed and f"{failed}, in a scope")
+            spans = field_of(scope_span, "spans") or ()
+            records.extend(_record(span, resource, scope, scope_attributes) for span in spans)
+    if failure is not None and records:
+        records[0].unconvertible = failure
+    return records
 
 
 def _record(
-    span: Mapping[str, Any],
-    place: str,
-    resource: Mapping[str, Any],
-    scope: Mapping[str, Any],
-    scope_attributes: Mapping[str, Any],
+    span: Mapping[str, Any], resource: JsonAttributes, scope: Any, scope_attributes: JsonAttributes
 ) -> SpanRecord:
-    status = _member(span, "status", place)
+    attributes, failure = attributes_of(span.get("attributes"))
+    events, event_failure = _events(span.get("events") or ())
+    start, end = nanoseconds(span.get("startTimeUnixNano")), nanoseconds(span.get("endTimeUnixNano"))
+    scope_name = field_of(scope, "name")
+    if scope_name is not None and not isinstance(scope_name, str):
+        failure = failure or f"the name of its scope is {stringify(scope_name)}, not text"
+        scope_name = text_or_json(scope_name)
+    if event_failure and not reads_events(attributes.ingested, _text(scope_name) or ""):
+        event_failure = None
+    status = span.get("status")
     parent = span.get("parentSpanId")
     return SpanRecord(
-        trace_id=_id(span.get("traceId"), 32, f"{place}.traceId"),
-        span_id=_id(span.get("spanId"), 16, f"{place}.spanId"),
-        parent_span_id=_id(parent, 16, f"{place}.parentSpanId") if parent else None,
+        trace_id=id_of(span["traceId"]),
+        span_id=id_of(span["spanId"]),
+        parent_span_id=id_of(parent) or None if parent else None,
         name=_text(span.get("name")) or "",
-        start_ns=_integer(span.get("startTimeUnixNano", 0), f"{place}.startTimeUnixNano"),
-        end_ns=_integer(span.get("endTimeUnixNano", 0), f"{place}.endTimeUnixNano") or None,
-        attributes=_attributes(span, place),
+        start_ns=(end or 0) if start is None else start,
+        end_ns=start if end is None else end,
+        attributes=attributes,
         resource=resource,
-        scope_name=_text(scope.get("name")) or "",
-        scope_version=_text(scope.get("version")) or None,
+        scope_name=_text(scope_name) or "",
+        scope_version=_text(field_of(scope, "version")) or None,
         scope_attributes=scope_attributes,
-        status=_STATUS.get(status.get("code"), "UNSET"),
-        status_message=_text(status.get("message")) or None,
-        events=[
-            SpanEvent(_text(event.get("name")) or "", _attributes(event, f"{place}.events[{index}]"))
-            for index, item in enumerate(_list(span, "events", place))
-            for event in (_object(item, f"{place}.events[{index}]"),)
-        ],
+        status=_status(field_of(status, "code")),
+        status_message=_text(field_of(status, "message")) or None,
+        events=events,
         raw=span,
         wire="json",
+        unconvertible=failure or event_failure,
     )
 
 
-def _attributes(owner: Mapping[str, Any], place: str) -> dict[str, Any]:
-    attributes: dict[str, Any] = {}
-    for index, item in enumerate(_list(owner, "attributes", place)):
-        here = f"{place}.attributes[{index}]"
-        pair = _object(item, here)
-        key = pair.get("key", "")
-        if not isinstance(key, str):
-            _wrong(f"{here}.key", "a string", key)
-        attributes[key] = _value(pair.get("value"), here)
-    return attributes
+def _events(events: Iterable[Any]) -> tuple[list[SpanEvent], str | None]:
+    found: list[SpanEvent] = []
+    failure: str | None = None
+    for event in events:
+        attributes, failed = attributes_of(field_of(event, "attributes"))
+        name = _text(field_of(event, "name")) or ""
+        if event is None:
+            failed = "a null is among its events"
+        elif name not in READ_EVENTS:
+            failed = None
+        failure = failure or failed
+        found.append(SpanEvent(name, attributes))
+    return found, failure
 
 
-def _value(value: Any, place: str) -> Any:  # noqa: PLR0911 - one a kind of value
-    tagged = _object({} if value is None else value, f"{place}.value")
-    if "stringValue" in tagged:
-        return tagged["stringValue"]
-    if "boolValue" in tagged:
-        return tagged["boolValue"]
-    if "intValue" in tagged:
-        return _integer(tagged["intValue"], f"{place}.value.intValue")
-    if "doubleValue" in tagged:
-        return _double(tagged["doubleValue"], f"{place}.value.doubleValue")
-    if "arrayValue" in tagged:
-        array = _member(tagged, "arrayValue", place)
-        return [_value(item, f"{place}.value.arrayValue") for item in _list(array, "values", place)]
-    if "kvlistValue" in tagged:
-        pairs = _member(tagged, "kvlistValue", place)
-        return _attributes({"attributes": _list(pairs, "values", place)}, f"{place}.value.kvlistValue")
-    if "bytesValue" in tagged:
-        try:
-            return b64decode(tagged["bytesValue"])
-        except (Base64Error, TypeError, ValueError):
-            _wrong(f"{place}.value.bytesValue", "base64", tagged["bytesValue"])
-    return None
-
-
-def _double(value: Any, place: str) -> float | str:
-    try:
-        double = float(value)
-    except (TypeError, ValueError):
-        return _wrong(place, "a number", value)
-    # "NaN", "Infinity" and "-Infinity" are strings in OTLP/JSON, and Langfuse keeps them as such.
-    return double if math.isfinite(double) or not isinstance(value, str) else value
-
-
-def _integer(value: Any, place: str) -> int:
-    """A 64-bit integer, which JSON may carry as a string."""
-    try:
-        return int(value or 0)
-    except (TypeError, ValueError, OverflowError):
-        return _wrong(place, "an integer", value)
-
-
-def _id(value: Any, digits: int, place: str) -> str:
-    """An id in hex, as OTLP/JSON has it, or in base64, as protobuf's own JSON mapping writes it."""
-    if isinstance(value, str):
-        text = value.lower()
-        if len(text) == digits and _HEX.issuperset(text):
-            return text
-        try:
-            decoded = b64decode(value, validate=True)
-        except (Base64Error, ValueError):
-            decoded = b""
-        if len(decoded) * 2 == digits:
-            return decoded.hex()
-    return _wrong(place, f"{digits} hex digits", value)
+def _status(code: Any) -> Literal["UNSET", "OK", "ERROR"]:
+    """Return the status. OTLP/JSON writes it as a number, and Langfuse compares it with 2: text is not an error."""
+    if isinstance(code, bool) or not isinstance(code, int | float):
+        return "UNSET"
+    return _STATUS.get(code, "UNSET")
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _member(owner: Mapping[str, Any], key: str, place: str) -> Mapping[str, Any]:
-    value = owner.get(key)
-    return _NO_OBJECT if value is None else _object(value, f"{place}.{key}")
-
-
-def _object(value: Any, place: str) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else _wrong(place, "an object", value)
-
-
-def _list(owner: Mapping[str, Any], key: str, place: str) -> list[Any]:
-    value = owner.get(key)
-    if value is None:
-        return []
-    return value if isinstance(value, list) else _wrong(f"{place}.{key}".lstrip("."), "a list", value)
+    return None if value is None else text_or_json(value)
 
 
 def _wrong(place: str, expected: str, value: Any) -> NoReturn:
-    shown = _kind(value) if isinstance(value, dict | list) else repr(value)
+    shown = "absent" if value is None else _kind(value) if isinstance(value, dict | list) else repr(value)
     message = f"the body is not valid OTLP/JSON: {place} is {shown}, expected {expected}"
     raise DecodeError(message)
 

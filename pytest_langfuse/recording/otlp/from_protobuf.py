@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
-_TRACE_ID_BYTES: Final = 16
-_SPAN_ID_BYTES: Final = 8
 _STATUS: Final[Mapping[int, Literal["UNSET", "OK", "ERROR"]]] = {1: "OK", 2: "ERROR"}
 
 
 def records_from_protobuf(data: bytes) -> list[SpanRecord]:
-    """Return the spans of a serialized `ExportTraceServiceRequest`. Raises `DecodeError` if it is not one."""
+    """Return the spans of a serialized `ExportTraceServiceRequest`.
+
+    Raises:
+        DecodeError: The bytes are not one, or a span has no id.
+    """
     try:
         request = ExportTraceServiceRequest.FromString(data)
     except ProtobufError:
@@ -46,8 +48,8 @@ def _records(scope_spans: ScopeSpans, resource: Mapping[str, Any]) -> Iterable[S
             span_id=span.span_id.hex(),
             parent_span_id=span.parent_span_id.hex() or None,
             name=span.name,
-            start_ns=span.start_time_unix_nano,
-            end_ns=span.end_time_unix_nano or None,
+            start_ns=span.start_time_unix_nano or span.end_time_unix_nano,
+            end_ns=span.end_time_unix_nano or span.start_time_unix_nano or None,
             attributes=_attributes(span.attributes),
             resource=resource,
             scope_name=name,
@@ -57,20 +59,25 @@ def _records(scope_spans: ScopeSpans, resource: Mapping[str, Any]) -> Iterable[S
             status_message=span.status.message or None,
             events=tuple(SpanEvent(event.name, _attributes(event.attributes)) for event in span.events),
             raw=span,
+            unconvertible=_unconvertible(span),
         )
 
 
 def _check_ids(span: Span, scope_name: str) -> None:
-    for what, value, size in (
-        ("trace id", span.trace_id, _TRACE_ID_BYTES),
-        ("span id", span.span_id, _SPAN_ID_BYTES),
-    ):
-        if len(value) != size:
+    for what, value in (("trace id", span.trace_id), ("span id", span.span_id)):
+        if not value:
             message = (
-                f"the span {span.name!r} of scope {scope_name!r} has a {what} of {len(value)} bytes, not {size}; "
+                f"the span {span.name!r} of scope {scope_name!r} has no {what}; "
                 f"is this an export of logs or metrics? Expected an OTLP trace export"
             )
             raise DecodeError(message)
+
+
+def _unconvertible(span: Span) -> str | None:
+    for pair in span.attributes:
+        if not pair.HasField("value"):
+            return f"attribute {pair.key!r} has no value"
+    return None
 
 
 def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:

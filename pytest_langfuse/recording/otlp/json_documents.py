@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
+from pytest_langfuse.recording.server_view.javascript import number
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _SPACE: Final = re.compile(r"\s*")
@@ -23,14 +25,11 @@ def json_documents(data: bytes) -> list[Any]:
     """Return the JSON documents in `data`.
 
     Raises:
-        DecodeError: The text is not UTF-8, or a document is broken; the message names the place.
+        DecodeError: A document is broken; the message names the place.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"the body begins like JSON but is not UTF-8 (byte {error.start})"
-        raise DecodeError(message) from None
-    decoder = json.JSONDecoder()
+    # Langfuse replaces what is not UTF-8, too.
+    text = data.decode("utf-8-sig", "replace")
+    decoder = json.JSONDecoder(parse_constant=_refuse, parse_int=_number, parse_float=_number)
     documents: list[Any] = []
     position = _after_space(text, 0)
     while position < len(text):
@@ -40,12 +39,29 @@ def json_documents(data: bytes) -> list[Any]:
             what = "is truncated" if error.pos >= len(text.rstrip()) else "is broken"
             message = f"the JSON body {what} at line {error.lineno}, column {error.colno}: {error.msg}"
             raise DecodeError(message) from None
+        except _ConstantError as error:
+            message = f"the JSON body contains {error}, which is not JSON"
+            raise DecodeError(message) from None
         except RecursionError:
             message = "the JSON body is nested too deeply"
             raise DecodeError(message) from None
         position = _after_space(text, end)
         documents.append(document)
     return documents
+
+
+class _ConstantError(ValueError):
+    pass
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise _ConstantError(constant)
+
+
+def _number(token: str) -> float | None:
+    """Return a number as a double; `None` if it is too large for one, since Langfuse keeps exports as JSON."""
+    value = float(token)
+    return number(value) if math.isfinite(value) else None
 
 
 def _after_space(text: str, position: int) -> int:

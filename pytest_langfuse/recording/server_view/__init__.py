@@ -14,11 +14,12 @@ from pytest_langfuse.recording.observation import ALIASES, Observation
 from pytest_langfuse.recording.server_view import fields
 from pytest_langfuse.recording.server_view.attributes import as_ingested, of_frameworks
 from pytest_langfuse.recording.server_view.input_output import input_output
-from pytest_langfuse.recording.server_view.javascript import parse_json_or_text
+from pytest_langfuse.recording.server_view.javascript import parse_json_or_text, text_or_json
 from pytest_langfuse.recording.server_view.metadata import shown_metadata, stored_metadata
 from pytest_langfuse.recording.server_view.parameters import model_parameters
 from pytest_langfuse.recording.server_view.tools import move_tools
 from pytest_langfuse.recording.server_view.types import observation_type
+from pytest_langfuse.recording.server_view.unconvertible import UnconvertibleError
 from pytest_langfuse.recording.server_view.usage import cost, usage
 from pytest_langfuse.recording.span_record import SpanEvent, SpanRecord
 from pytest_langfuse.suggest import no_attribute
@@ -108,7 +109,10 @@ def _decode_name_and_type(observation: UndecodedObservation) -> None:
     record = observation.record
     ingested = as_ingested(record.attributes, record.wire)
     frameworks = of_frameworks(ingested) or _NO_ATTRIBUTES
-    kind = observation_type(ingested, _resource(record), record.scope_name, record.scope_version, record.name)
+    try:
+        kind = observation_type(ingested, _resource(record), record.scope_name, record.scope_version, record.name)
+    except UnconvertibleError:
+        kind = "span"
     name = fields.name(frameworks, record.name)
     _set(observation, "__class__", UndecodedObservation)
     observation.decoding = _Progress(ingested, frameworks)
@@ -122,7 +126,10 @@ def _decode_content(observation: UndecodedObservation) -> None:
     if progress is None:
         return  # another thread has finished
     attributes, scope = progress.attributes, record.scope_name
-    given, answered = input_output(attributes, progress.frameworks, _ingested_events(record), scope)
+    try:
+        given, answered = input_output(attributes, progress.frameworks, ingested_events(record), scope)
+    except UnconvertibleError:
+        given = answered = None
     stored = stored_metadata(attributes, foreign=not scope.startswith("langfuse-sdk"))
     if stored:
         given, stored = move_tools(given, stored)
@@ -174,8 +181,7 @@ def _decode_unshown(observation: UndecodedObservation) -> None:
     observation.trace_name = fields.text_or_none(attributes.get("langfuse.trace.name")) or None
     observation.is_root = not record.parent_span_id or is_app_root
     observation.is_app_root = is_app_root
-    observation.start_time = _time(record.start_ns)
-    observation.end_time = _time(record.end_ns)
+    observation.start_time, observation.end_time = _times(record)
     progress.unshown = True
     _after_step(observation, progress)
 
@@ -228,7 +234,8 @@ def _resource(record: SpanRecord) -> Mapping[str, Any]:
 _known_resource: tuple[Mapping[str, Any], str, Mapping[str, Any]] = (_NO_ATTRIBUTES, "", _NO_ATTRIBUTES)
 
 
-def _ingested_events(record: SpanRecord) -> Sequence[SpanEvent]:
+def ingested_events(record: SpanRecord) -> Sequence[SpanEvent]:
+    """Return the events of a span with their attributes as the ingestion sees them."""
     return record.events and [
         SpanEvent(event.name, as_ingested(event.attributes, record.wire)) for event in record.events
     ]
@@ -236,7 +243,7 @@ def _ingested_events(record: SpanRecord) -> Sequence[SpanEvent]:
 
 def _read(value: Any) -> Any:
     """Return stored input or output as Langfuse reads it: text that is JSON is parsed, so "12" and 12 look the same."""
-    return parse_json_or_text(value) if isinstance(value, str) else value
+    return value if value is None or isinstance(value, bool) else parse_json_or_text(text_or_json(value))
 
 
 def _own_or_resource(attributes: Mapping[str, Any], key: str, resource: Mapping[str, Any], fallback: str) -> str | None:
@@ -247,7 +254,22 @@ def _first(value: Any, otherwise: Any) -> Any:
     return otherwise if value is None else value
 
 
-def _time(nanoseconds: int | None) -> datetime | None:
-    """Return a time in milliseconds, which is what Langfuse keeps."""
-    # A double is exact enough to be rounded to the microsecond.
-    return datetime.fromtimestamp(nanoseconds // _NS_PER_MS / 1000, UTC) if nanoseconds else None
+def _times(record: SpanRecord) -> tuple[datetime | None, datetime | None]:
+    """Return start and end. Where one is unknown, it is the other; a span that still runs has no end."""
+    start, end = record.start_ns, record.end_ns
+    if record.wire == "json":
+        # Here, 0 is a time like any other. (server, 2026-08: `resolveSpanTimestamps`)
+        return (None, None) if end is None else (_time(start), _time(end))
+    if end is None:
+        return _time(start) if start else None, None
+    return _time(start or end) if start or end else None, _time(end or start) if start or end else None
+
+
+def _time(nanoseconds: int) -> datetime | None:
+    """Return a time in milliseconds, which is what Langfuse keeps; `None` for one that Python cannot represent."""
+    milliseconds = abs(nanoseconds) // _NS_PER_MS * (1 if nanoseconds >= 0 else -1)
+    try:
+        # A double is exact enough to be rounded to the microsecond.
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None

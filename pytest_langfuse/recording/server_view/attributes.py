@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from pytest_langfuse.recording.json_attributes import JsonAttributes
 from pytest_langfuse.recording.server_view.javascript import number, stringify
 
 Wire = Literal["protobuf", "json"]
@@ -23,6 +24,8 @@ def as_ingested(attributes: Mapping[str, Any], wire: Wire) -> Mapping[str, Any]:
     mappings and empty values (nor, over protobuf, empty lists): these become the JSON text of their OTLP encoding.
     (server, 2026-08: `convertValueToPlainJavascript`)
     """
+    if type(attributes) is JsonAttributes:
+        return attributes.ingested
     others = [key for key, value in attributes.items() if type(value) is not str and value is not True]
     return {**attributes, **{key: _ingested(attributes[key], wire) for key in others}} if others else attributes
 

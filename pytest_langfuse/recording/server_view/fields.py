@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_langfuse.recording.server_view.javascript import parse_int, parse_json, text, text_or_json, truthy
+from pytest_langfuse.recording.server_view.javascript import parse_int, parse_json, text, text_or_json, trim, truthy
 
 _LEVELS: Final = {
     "DEBUG": "DEBUG",
@@ -88,11 +88,11 @@ def name(frameworks: Mapping[str, Any], span_name: str) -> str:  # noqa: PLR0911
     if truthy(tool := frameworks.get("gen_ai.tool.name")):
         return text_or_json(tool)
     if "genkit:name" in frameworks:
-        return text(frameworks["genkit:name"])
+        return text_or_none(frameworks["genkit:name"]) or ""
     if truthy(message := frameworks.get("logfire.msg")):
         return text_or_json(message)
     if "ai.toolCall.name" in frameworks:
-        return text(frameworks["ai.toolCall.name"])
+        return text_or_none(frameworks["ai.toolCall.name"]) or ""
     if "ai.operationId" in frameworks:
         function = frameworks.get("ai.telemetry.functionId")
         operation = text(frameworks["ai.operationId"])
@@ -107,7 +107,7 @@ def environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> s
     for key in _ENVIRONMENT_KEYS:
         for source in (attributes, resource):
             value = source.get(key)
-            if value or value == []:
+            if truthy(value):
                 return _normalized_environment(value)
     return _DEFAULT_ENVIRONMENT
 
@@ -148,11 +148,11 @@ def tags(attributes: Mapping[str, Any]) -> list[str]:
     value = None
     for key in _TAG_KEYS:
         value = attributes.get(key)
-        if value or value == []:
+        if truthy(value):
             break
     if value is None:
         return []
-    if isinstance(value, str) and value.strip().startswith("["):
+    if isinstance(value, str) and trim(value).startswith("["):
         try:
             parsed = parse_json(value)
         except ValueError:
@@ -162,13 +162,13 @@ def tags(attributes: Mapping[str, Any]) -> list[str]:
         return [text(tag) for tag in value]
     if not isinstance(value, str):
         return []
-    return [tag.strip() for tag in value.split(",")] if "," in value else [value]
+    return [trim(tag) for tag in value.split(",")] if "," in value else [value]
 
 
 def level(attributes: Mapping[str, Any], status: str, scope_name: str, span_name: str) -> str:
     """Return the level: that of the attribute, in any case and in other loggers' words, or that of the span status."""
     named = attributes.get("langfuse.observation.level")
-    if isinstance(named, str) and (known := _LEVELS.get(named.strip().upper())):
+    if isinstance(named, str) and (known := _LEVELS.get(trim(named).upper())):
         return known
     if status == "ERROR":
         return "ERROR"
@@ -181,7 +181,7 @@ def prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
         return None, None
     linked = attributes.get("ai.telemetry.metadata.langfusePrompt")
     try:
-        parsed = parse_json(linked) if isinstance(linked, str) else None
+        parsed = parse_json(text(linked)) if truthy(linked) else None
     except ValueError:
         parsed = None
     vercel = parsed if isinstance(parsed, dict) else {}
@@ -193,7 +193,7 @@ def prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
     )
     # Langfuse shows no version for 0 and for what a UInt16 cannot hold.
     return (
-        None if found is None else text(found),
+        text_or_none(found),
         int(version) if 0 < version <= _MAX_PROMPT_VERSION else None,
     )
 
@@ -209,7 +209,7 @@ def _first(attributes: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
         return None
     for key in keys:
         value = attributes.get(key)
-        if value or value == []:
+        if truthy(value):
             return text_or_json(value)
     return None
 

@@ -49,6 +49,14 @@ def input_output(attributes: Attributes, frameworks: Attributes, events: Sequenc
     return None, None
 
 
+def reads_events(attributes: Attributes, scope_name: str) -> bool:
+    """Return whether input and output of a span may come from its events."""
+    if any(attributes.get(key) is not None for key in (_INPUT, _OUTPUT)):
+        return False
+    by_scope = _BY_SCOPE.get(scope_name)
+    return by_scope is None or by_scope(attributes) is None
+
+
 def _named(given: str, answered: str) -> Source:
     def source(attributes: Attributes) -> Pair | None:
         return _either(attributes.get(given), attributes.get(answered))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any, Final, NoReturn
@@ -22,10 +22,18 @@ _JSON_WORDS: Final = {"true": True, "false": False, "null": None}
 _JSON_SPACE: Final = " \t\n\r"
 _PRECISE: Final = re.compile(r"[\d.]{13,}|\d[eE]", re.ASCII)
 _LONG_DIGITS: Final = re.compile(r"[\d.]{13,}", re.ASCII)
-_PARSE_INT: Final = re.compile(r"\s*([+-]?\d+)", re.ASCII)
+_PARSE_INT: Final = re.compile(r"([+-]?\d+)", re.ASCII)
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _RADIX: Final = re.compile(r"0(?:[xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)", re.ASCII)
 _INFINITY: Final = re.compile(r"[+-]?Infinity")
+#: A property name that counts as an index (ECMA-262, "integer index").
+_INDEX: Final = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
+_MAX_INDEX: Final = 2**32 - 1
+#: ECMA-262, "WhiteSpace" and "LineTerminator".
+_WHITE_SPACE: Final = (
+    "\t\n\v\f\r \xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
 
 
 def parse_json(text: str) -> Any:
@@ -93,18 +101,56 @@ def number_text(value: float) -> str:
 
 
 def stringify(value: Any) -> str:
-    """Return `JSON.stringify` of a JSON value."""
+    """Return `JSON.stringify` of a JSON value, however deeply it is nested."""
+    written: list[str] = []
+    # Values that are still to be written, the next one last; `_Written` is text that goes between them.
+    waiting: list[Any] = [value]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, Mapping):
+            waiting.append(_CLOSE_OBJECT)
+            for number_of, (key, item) in reversed(list(enumerate(in_property_order(current)))):
+                waiting += (item, _Written(("," if number_of else "{") + f"{encode_basestring(key)}:"))
+            if not current:
+                written.append("{")
+        elif isinstance(current, list | tuple):
+            waiting.append(_CLOSE_LIST)
+            for number_of, item in reversed(list(enumerate(current))):
+                waiting += (item, _Written("," if number_of else "["))
+            if not current:
+                written.append("[")
+        else:
+            written.append(current if isinstance(current, _Written) else _scalar_json(current))
+    return "".join(written)
+
+
+class _Written(str):
+    """Text that is part of the result as it is."""
+
+    __slots__ = ()
+
+
+_CLOSE_OBJECT: Final = _Written("}")
+_CLOSE_LIST: Final = _Written("]")
+
+
+def _scalar_json(value: Any) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "null"
     if isinstance(value, str):
         return encode_basestring(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
-        return number_text(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{encode_basestring(key)}:{stringify(item)}" for key, item in value.items()) + "}"
-    return "[" + ",".join(map(stringify, value)) + "]"
+    return number_text(value)
+
+
+def in_property_order(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Return the items of an object in JavaScript's order: integer keys first, by value."""
+    if not any(key[:1].isdigit() for key in value):
+        return value.items()
+    indices = sorted(index for index in (int(key) for key in value if _INDEX.fullmatch(key)) if index < _MAX_INDEX)
+    first = dict.fromkeys(map(str, indices))
+    return [(key, value[key]) for key in (*first, *(key for key in value if key not in first))]
 
 
 def text(value: Any) -> str:
@@ -119,7 +165,29 @@ def text(value: Any) -> str:
         return number_text(value)
     if isinstance(value, Mapping):
         return "[object Object]"
-    return ",".join("" if item is None else text(item) for item in value)
+    return ",".join(map(_element_text, _leaves(value)))
+
+
+def _leaves(items: Iterable[Any]) -> Iterator[Any]:
+    """Yield the elements of nested lists; an empty list counts as one."""
+    levels = [iter(items)]
+    while levels:
+        for item in levels[-1]:
+            if isinstance(item, list | tuple) and item:
+                levels.append(iter(item))
+                break
+            yield item
+        else:
+            levels.pop()
+
+
+def _element_text(item: Any) -> str:
+    return "" if item is None or isinstance(item, list | tuple) else text(item)
+
+
+def trim(value: str) -> str:
+    """Return `value.trim()`: the byte order mark is white space to JavaScript, control characters are not."""
+    return value.strip(_WHITE_SPACE)
 
 
 def text_or_json(value: Any) -> str:
@@ -129,7 +197,7 @@ def text_or_json(value: Any) -> str:
 
 def truthy(value: Any) -> bool:
     """Return whether `if (value)` holds: lists and objects are true, and `""`, `0`, `false` and `null` are not."""
-    return bool(value) or isinstance(value, list | dict)
+    return (bool(value) and value == value) or isinstance(value, list | dict)  # noqa: PLR0124 - NaN is false
 
 
 def to_number(value: Any) -> float:  # noqa: PLR0911 - one a kind of value
@@ -142,7 +210,7 @@ def to_number(value: Any) -> float:  # noqa: PLR0911 - one a kind of value
         return number(value)
     if isinstance(value, Mapping):
         return math.nan
-    stripped = text(value).strip()
+    stripped = trim(text(value))
     if not stripped:
         return 0
     if _DECIMAL.fullmatch(stripped):
@@ -154,7 +222,7 @@ def to_number(value: Any) -> float:  # noqa: PLR0911 - one a kind of value
 
 def parse_int(value: Any) -> float:
     """Return `parseInt(value, 10)`: the leading integer of a text, or NaN if it has none."""
-    match = _PARSE_INT.match(text(value))
+    match = _PARSE_INT.match(trim(text(value)))
     return number(float(match[1])) if match else math.nan
 
 

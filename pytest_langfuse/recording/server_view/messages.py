@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pytest_langfuse.recording.server_view.javascript import parse_json, stringify, text, truthy
+from pytest_langfuse.recording.server_view.unconvertible import UnconvertibleError
 from pytest_langfuse.recording.span_record import SpanEvent
 
 Pair = tuple[Any, Any]
@@ -19,6 +20,11 @@ _ROLES: Final = {
     "gen_ai.assistant.message": "assistant",
     "gen_ai.tool.message": "tool",
 }
+_DETAILS: Final = "gen_ai.client.inference.operation.details"
+_CHOICE: Final = "gen_ai.choice"
+_CONTENT: Final = ("gen_ai.content.prompt", "gen_ai.content.completion")
+#: The events whose attributes are read at all.
+READ_EVENTS: Final = frozenset((*_ROLES, _DETAILS, _CHOICE, *_CONTENT))
 
 
 def from_gen_ai_attributes(attributes: Mapping[str, Any]) -> Pair | None:
@@ -65,9 +71,7 @@ def _instructions_text(instructions: Any) -> str:
 def from_operation_details(events: Sequence[SpanEvent]) -> Pair | None:
     """Return the messages of the event that holds all of them since GenAI conventions 1.37."""
     for event in events:
-        if event.name == "gen_ai.client.inference.operation.details" and (
-            found := from_gen_ai_attributes(event.attributes)
-        ):
+        if event.name == _DETAILS and (found := from_gen_ai_attributes(event.attributes)):
             return found
     return None
 
@@ -75,7 +79,7 @@ def from_operation_details(events: Sequence[SpanEvent]) -> Pair | None:
 def from_message_events(events: Sequence[SpanEvent]) -> Pair | None:
     """Return the messages of events that hold one each; `gen_ai.choice` is the answer of the model."""
     given = [{"role": _ROLES[event.name], **event.attributes} for event in events if event.name in _ROLES]
-    answered = [dict(event.attributes) for event in events if event.name == "gen_ai.choice"]
+    answered = [dict(event.attributes) for event in events if event.name == _CHOICE]
     if not given and not answered:
         return None
     return given or None, answered[0] if len(answered) == 1 else answered or None
@@ -87,8 +91,7 @@ def from_content_events(events: Sequence[SpanEvent], of_attributes: Callable[[Ma
     Their attributes are read by the same rules as those of a span.
     """
     prompt, completion = (
-        next((dict(event.attributes) for event in events if event.name == name), None)
-        for name in ("gen_ai.content.prompt", "gen_ai.content.completion")
+        next((dict(event.attributes) for event in events if event.name == name), None) for name in _CONTENT
     )
     if not prompt and not completion:
         return None
@@ -98,15 +101,26 @@ def from_content_events(events: Sequence[SpanEvent], of_attributes: Callable[[Ma
 
 
 def from_logfire_events(attributes: Mapping[str, Any]) -> Pair | None:
-    """Return the messages in Logfire's attribute `events`, a list that includes the choice."""
+    """Return the messages in Logfire's attribute `events`, a list that includes the choice.
+
+    Raises:
+        UnconvertibleError: The attribute is JSON but not a list, or an event is null.
+    """
     events = attributes.get("events")
     if isinstance(events, str):
         try:
             events = parse_json(events)
         except ValueError:
             return None
+        if not isinstance(events, list):
+            message = "attribute 'events' is JSON, but not a list"
+            raise UnconvertibleError(message)
     if not isinstance(events, list):
         return None
-    choices = [event for event in events if isinstance(event, dict) and event.get("event.name") == "gen_ai.choice"]
-    given = [event for event in events if event not in choices]
+    if None in events:
+        message = "attribute 'events' has null among the events"
+        raise UnconvertibleError(message)
+    is_choice = [isinstance(event, dict) and event.get("event.name") == "gen_ai.choice" for event in events]
+    choices = [event for event, choice in zip(events, is_choice, strict=True) if choice]
+    given = [event for event, choice in zip(events, is_choice, strict=True) if not choice]
     return (given or None, choices[0] if choices else None) if choices or given else None

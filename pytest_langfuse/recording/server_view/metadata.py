@@ -71,7 +71,7 @@ def shown_metadata(stored: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in _flattened(stored):
         # Of two equal keys, the first wins.
         if key not in shown:
-            shown[key] = parse_json_or_text(value) if isinstance(value, str) else value
+            shown[key] = value if isinstance(value, bool) else parse_json_or_text(text_or_json(value))
     return shown
 
 
@@ -79,7 +79,7 @@ def _unused(attributes: Mapping[str, Any]) -> dict[str, str]:
     return {
         key: text_or_json(value)
         for key, value in attributes.items()
-        if key not in _INPUT_OUTPUT and not key.startswith(_INPUT_OUTPUT_PREFIXES)
+        if key not in _INPUT_OUTPUT and key != "__proto__" and not key.startswith(_INPUT_OUTPUT_PREFIXES)
     }
 
 
@@ -90,7 +90,8 @@ def _of(attributes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     for key, value in attributes.items():
         if key.startswith(dotted) and key not in _NOT_METADATA:
             name = key[next(len(start) for start in dotted if key.startswith(start)) :]
-            if name:
+            # Assigning to `__proto__` sets the object's prototype, which is no metadata.
+            if name and name != "__proto__":
                 metadata[name] = value
     return metadata
 
@@ -114,7 +115,9 @@ def _flattened(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         name, value = next(items, (None, None))
         if name is None:
             levels.pop()
-        elif isinstance(value, dict):
-            levels.append((f"{path}{name}.", iter(value.items())))
+            continue
+        name = f"{path}.{name}" if path else name
+        if isinstance(value, dict):
+            levels.append((name, iter(value.items())))
         else:
-            yield f"{path}{name}", "" if value is None else value
+            yield name, "" if value is None else value

@@ -70,9 +70,9 @@ def _from_request_parameters(attributes: Mapping[str, Any], kept: dict[str, Any]
 
 def _from_indexed(attributes: Mapping[str, Any], kept: dict[str, Any]) -> list[Any]:
     """Return the tools of OpenInference, `llm.tools.0.tool.json_schema`, and remove them from `kept`."""
-    indexed = sorted((int(match[1]), key) for key in attributes if (match := _INDEXED.fullmatch(key)))
+    indexed = [(float(match[1]), key) for key in attributes if (match := _INDEXED.fullmatch(key))]
     found = []
-    for _, key in indexed:
+    for _, key in sorted(indexed, key=lambda pair: pair[0]):
         tool = _parsed(attributes[key])
         if _is_tool(tool, named=True):
             found.append(tool)

@@ -10,10 +10,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 from pytest_langfuse.recording.observation import TYPES
-from pytest_langfuse.recording.server_view.javascript import to_number
+from pytest_langfuse.recording.server_view.javascript import stringify, text, to_number
+from pytest_langfuse.recording.server_view.unconvertible import OBJECT_MEMBERS, UnconvertibleError
 
 #: Attributes, and the types that their values stand for, in order of precedence.
-_NAMED: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
+NAMED_TYPES: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
     (
         "langfuse.observation.type",
         {name: name for name in TYPES},
@@ -100,13 +101,23 @@ def observation_type(
     scope_version: str | None,
     span_name: str,
 ) -> str:
-    """Return the type in lower case: `span` if no rule matches."""
+    """Return the type in lower case: `span` if no rule matches.
+
+    Raises:
+        UnconvertibleError: An attribute that a rule looks at has a value that the server does not expect.
+    """
     if _is_generation_of_old_sdk(attributes, resource, scope_name, scope_version):
         return "generation"
-    for key, types in _NAMED:
+    for key, types in NAMED_TYPES:
         value = attributes.get(key)
-        if isinstance(value, str) and value in types:
-            return types[value]
+        if value is None or value in ("", [], {}):
+            continue
+        label = value if isinstance(value, str) else text(value)
+        if label in types:
+            return types[label]
+        if label in OBJECT_MEMBERS:
+            message = f"attribute {key!r} is {label!r}, the name of a member of every JavaScript object"
+            raise UnconvertibleError(message)
     return _by_framework(attributes, scope_name, span_name) or "span"
 
 
@@ -128,17 +139,20 @@ def _newer_than_3_3(version: str | None) -> bool:
     return to_number(major) > 3 or (to_number(major) == 3 and minor > 3)  # noqa: PLR2004 - the version in the name
 
 
-def _by_framework(  # noqa: PLR0911 - one a framework
+def _by_framework(  # noqa: C901, PLR0911 - one a framework
     attributes: Mapping[str, Any], scope_name: str, span_name: str
 ) -> str | None:
     def meaningful(keys: tuple[str, ...]) -> bool:
         return any(attributes.get(key) not in (None, "", [], {}) for key in keys)
 
+    _check_operation(attributes, "operation.name")
     if meaningful(_VERCEL_MODEL):
         if _is_vercel_operation(attributes, _VERCEL_GENERATION):
             return "generation"
         if _is_vercel_operation(attributes, _VERCEL_EMBEDDING):
             return "embedding"
+    if not str(attributes.get("operation.name", "")).startswith("ai."):
+        _check_operation(attributes, "ai.operationId")
     if _is_vercel_operation(attributes, ("ai.toolCall",)):
         return "tool"
     if meaningful(("gen_ai.tool.name", "gen_ai.tool.call.id")):
@@ -150,6 +164,14 @@ def _by_framework(  # noqa: PLR0911 - one a framework
     if scope_name == "livekit-agents" and span_name in _LIVEKIT:
         return _LIVEKIT[span_name]
     return "generation" if meaningful(_MODEL) else None
+
+
+def _check_operation(attributes: Mapping[str, Any], key: str) -> None:
+    operation = attributes.get(key)
+    if operation is None or isinstance(operation, str) or operation in ([], {}):
+        return
+    message = f"attribute {key!r} is {stringify(operation)}, not text"
+    raise UnconvertibleError(message)
 
 
 def _is_vercel_operation(attributes: Mapping[str, Any], operations: tuple[str, ...]) -> bool:

@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_langfuse.recording.server_view.javascript import parse_json, to_number, truthy
+from pytest_langfuse.recording.server_view.javascript import to_number, truthy
+from pytest_langfuse.recording.server_view.unconvertible import member, payload
 from pytest_langfuse.recording.server_view.usage_vercel import vercel_usage
 
 _PREFIXES: Final = ("gen_ai.usage.", "llm.token_count.")
@@ -82,9 +83,8 @@ def _generic(attributes: Mapping[str, Any]) -> dict[str, float]:
 
 def _add_vertex_cache(details: dict[str, float], attributes: Mapping[str, Any]) -> None:
     """Add the cached tokens of Google ADK, which reports them only in the response, as part of the prompt tokens."""
-    response = _json_object(attributes.get("gcp.vertex.agent.llm_response"))
-    metadata = response.get("usage_metadata")
-    cached = metadata.get("cached_content_token_count") if isinstance(metadata, dict) else None
+    response = payload(attributes.get("gcp.vertex.agent.llm_response"))
+    cached = member(member(response, "usage_metadata"), "cached_content_token_count")
     if "input_cached_tokens" in details or isinstance(cached, bool) or not isinstance(cached, int | float):
         return
     if cached > 0:
@@ -94,11 +94,11 @@ def _add_vertex_cache(details: dict[str, float], attributes: Mapping[str, Any]) 
 
 
 def _genkit(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
-    usage = _json_object(attributes.get("genkit:output")).get("usage")
-    if not isinstance(usage, dict):
+    usage = member(payload(attributes.get("genkit:output")), "usage")
+    if not truthy(usage):
         return None
     tokens_in, thoughts, tokens_out, total = (
-        usage.get(key) for key in ("inputTokens", "thoughtsTokens", "outputTokens", "totalTokens")
+        member(usage, key) for key in ("inputTokens", "thoughtsTokens", "outputTokens", "totalTokens")
     )
     details: dict[str, Any] = {}
     if truthy(tokens_in):
@@ -110,11 +110,3 @@ def _genkit(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
     if truthy(thoughts):
         details["output_reasoning"] = thoughts
     return details
-
-
-def _json_object(value: Any) -> dict[str, Any]:
-    try:
-        parsed = parse_json(value) if isinstance(value, str) else value
-    except ValueError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}

@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_langfuse.recording.server_view.javascript import parse_int, parse_json, stringify, to_number
+from pytest_langfuse.recording.server_view.javascript import parse_int, parse_json, text, to_number, truthy
+from pytest_langfuse.recording.server_view.unconvertible import member
 
 
 def vercel_usage(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -19,7 +20,8 @@ def vercel_usage(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     try:
         details = _details(attributes)
-        _add_provider_metadata(details, _parsed(attributes.get("ai.response.providerMetadata")))
+        if truthy(providers := attributes.get("ai.response.providerMetadata")):
+            _add_provider_metadata(details, parse_json(text(providers)))
     except (TypeError, ValueError):
         return None
     cached = (
@@ -41,57 +43,53 @@ def _details(attributes: Mapping[str, Any]) -> dict[str, Any]:
         ("output", ("gen_ai.usage.completion_tokens", "gen_ai.usage.output_tokens")),
         ("total", ("ai.usage.tokens",)),
     ):
-        value = next((attributes[key] for key in keys if key in attributes), None)
-        if value is not None:
-            details[kind] = parse_int(value)
+        if (key := next((key for key in keys if key in attributes), None)) is not None:
+            value = attributes[key]
+            details[kind] = 0 if value is None else parse_int(value)
     for kind, key in (
         ("input_cached_tokens", "ai.usage.cachedInputTokens"),
         ("output_reasoning_tokens", "ai.usage.reasoningTokens"),
     ):
         if key in attributes:
-            value = _parsed(attributes[key])
-            details[kind] = _object(value).get("intValue") if not isinstance(value, int | float) else value
+            value = parse_json(text(attributes[key]))
+            details[kind] = value if _is_number(value) else _get(value, "intValue")
     return details
 
 
 def _add_provider_metadata(details: dict[str, Any], providers: Any) -> None:
-    if providers is None:
-        return
-    if not isinstance(providers, dict):
-        raise TypeError(providers)
-    openai = _object(providers.get("openai"))
-    _fill(
-        details,
-        input_cached_tokens=openai.get("cachedPromptTokens"),
-        accepted_prediction_tokens=openai.get("acceptedPredictionTokens"),
-        rejected_prediction_tokens=openai.get("rejectedPredictionTokens"),
-        output_reasoning_tokens=openai.get("reasoningTokens"),
-    )
-    anthropic = _object(providers.get("anthropic")).get("usage")
-    if isinstance(anthropic, dict):
-        _add_anthropic(details, anthropic)
-    bedrock = _object(_object(providers.get("bedrock")).get("usage"))
-    _fill(
-        details,
-        input_cache_read=bedrock.get("cacheReadInputTokens"),
-        input_cache_write=bedrock.get("cacheWriteInputTokens"),
-        input_cache_creation=bedrock.get("cacheCreationInputTokens"),
-    )
+    if _has(providers, "openai"):
+        openai = providers["openai"]
+        _fill(
+            details,
+            input_cached_tokens=_get(openai, "cachedPromptTokens"),
+            accepted_prediction_tokens=_get(openai, "acceptedPredictionTokens"),
+            rejected_prediction_tokens=_get(openai, "rejectedPredictionTokens"),
+            output_reasoning_tokens=_get(openai, "reasoningTokens"),
+        )
+    if _has(providers, "anthropic") and _has(providers["anthropic"], "usage"):
+        _add_anthropic(details, providers["anthropic"]["usage"])
+    if _has(providers, "bedrock") and truthy(bedrock := _get(providers["bedrock"], "usage")):
+        _fill(
+            details,
+            input_cache_read=_get(bedrock, "cacheReadInputTokens"),
+            input_cache_write=_get(bedrock, "cacheWriteInputTokens"),
+            input_cache_creation=_get(bedrock, "cacheCreationInputTokens"),
+        )
 
 
-def _add_anthropic(details: dict[str, Any], usage: Mapping[str, Any]) -> None:
+def _add_anthropic(details: dict[str, Any], usage: Any) -> None:
     _fill(
         details,
-        input_cache_creation=usage.get("cache_creation_input_tokens"),
-        input_cached_tokens=usage.get("cache_read_input_tokens"),
+        input_cache_creation=_get(usage, "cache_creation_input_tokens"),
+        input_cached_tokens=_get(usage, "cache_read_input_tokens"),
     )
-    creation = usage.get("cache_creation")
-    if isinstance(creation, dict):
+    creation = _get(usage, "cache_creation")
+    if isinstance(creation, dict | list):
         parts = {
-            "input_cache_creation_5m": creation.get("ephemeral_5m_input_tokens"),
-            "input_cache_creation_1h": creation.get("ephemeral_1h_input_tokens"),
+            "input_cache_creation_5m": _get(creation, "ephemeral_5m_input_tokens"),
+            "input_cache_creation_1h": _get(creation, "ephemeral_1h_input_tokens"),
         }
-        _fill(details, **{kind: amount for kind, amount in parts.items() if isinstance(amount, int | float)})
+        _fill(details, **{kind: amount for kind, amount in parts.items() if _is_number(amount)})
         details["input_cache_creation"] = _without(
             details.get("input_cache_creation"), *(details.get(kind) for kind in parts)
         )
@@ -108,12 +106,19 @@ def _without(total: Any, *parts: Any) -> float:
     return math.nan if math.isnan(rest) else max(rest, 0)
 
 
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _get(value: Any, key: str) -> Any:
+    """Return `value[key]`. Raise `TypeError` for null, as JavaScript does."""
+    if value is None:
+        raise TypeError(key)
+    return member(value, key)
 
 
-def _parsed(value: Any) -> Any:
-    """Return `JSON.parse(value)`, which converts its argument to text first."""
-    if value is None or value == "":
-        return None
-    return parse_json(value if isinstance(value, str) else stringify(value))
+def _has(value: Any, key: str) -> bool:
+    """Return `key in value`. Raise `TypeError` unless it is an object or a list, as JavaScript does."""
+    if not isinstance(value, dict | list):
+        raise TypeError(key)
+    return isinstance(value, dict) and key in value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pytest_langfuse.recording.gc_pause import SIZE, undisturbed
-from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.recording.otlp.decode import decode_records
+from pytest_langfuse.recording.otlp.decode import decode_exports
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.decompress import decompress
-from pytest_langfuse.recording.otlp.from_json import records_from_documents
+from pytest_langfuse.recording.otlp.from_json import exports_from_documents
 from pytest_langfuse.recording.otlp.json_documents import json_documents, looks_like_json
 from pytest_langfuse.recording.server_view import observe
+from pytest_langfuse.recording.server_view.loss import split
 from pytest_langfuse.recording.sources.api import is_api_document, observations_in
-from pytest_langfuse.recording.sources.source import WireBody
+from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.sources.static import StaticSource
+from pytest_langfuse.recording.span_record import SpanRecord
 
 
 def source_of_file(path: Path) -> StaticSource:
@@ -30,26 +32,39 @@ def source_of_file(path: Path) -> StaticSource:
     try:
         plain = decompress(path.read_bytes())
         with undisturbed(len(plain) // SIZE):
-            return StaticSource(_in_file(plain), wire=[WireBody("file", plain)])
+            return _in_file(plain)
     except DecodeError as error:
         raise DecodeError(f"{path}: {error}") from None
 
 
 def source_of_body(body: bytes, encoding: str | None = None) -> StaticSource:
-    """Return the observations of an export body. Arguments and errors are those of `decode_otlp`."""
+    """Return the observations of an export body. Arguments are those of `decode_otlp`.
+
+    Spans of an export that Langfuse would accept and lose are `unexported`.
+
+    Raises:
+        DecodeError: The bytes are something else, damaged, decompress to more than 256 MiB, or hold an export that
+            Langfuse would refuse.
+    """
     plain = decompress(body, encoding)
     with undisturbed(len(plain) // SIZE):
-        return StaticSource(map(observe, decode_records(plain, encoding="identity")), wire=[WireBody("body", plain)])
+        return _source(decode_exports(plain, encoding="identity"), WireBody("body", plain))
 
 
-def _in_file(plain: bytes) -> Iterable[Observation]:
-    documents = _documents(plain)
+def _in_file(plain: bytes) -> StaticSource:
+    documents, wire = _documents(plain), WireBody("file", plain)
     if not documents:
         # The decoder says what is wrong with it.
-        return map(observe, decode_records(plain, encoding="identity"))
+        return _source(decode_exports(plain, encoding="identity"), wire)
     if all(map(is_api_document, documents)):
-        return [observation for document in documents for observation in observations_in(document)]
-    return map(observe, records_from_documents(documents))
+        return StaticSource(chain.from_iterable(map(observations_in, documents)), wire=[wire])
+    return _source(exports_from_documents(documents), wire)
+
+
+def _source(exports: Iterable[Sequence[SpanRecord]], wire: WireBody) -> StaticSource:
+    shown, lost = split(exports)
+    missing = [Unexported(observe(record), "dropped", reason) for record, reason in lost]
+    return StaticSource(map(observe, shown), unexported=missing, undelivered=missing, wire=[wire])
 
 
 def _documents(plain: bytes) -> list[Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, SpanKey
 from pytest_langfuse.recording.server_view import observe
+from pytest_langfuse.recording.server_view.loss import is_suspect, unconvertible
 from pytest_langfuse.recording.sources.score import Score, latest, orphans
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 from pytest_langfuse.recording.span_record import SpanRecord, from_readable_span
@@ -77,7 +78,7 @@ class LiveSource:
     def observations(self) -> Sequence[Observation]:
         """Exported observations, linked, in the order in which they started."""
         self._flush()
-        exported = [recorded for recorded in list(self.spans) if self._made(recorded)]
+        exported = [recorded for recorded in list(self.spans) if self._made(recorded) and self._loss(recorded) is None]
         if self._view is None or self._view.exports != len(exported):
             self._view = _View(len(exported), link([self._observe(recorded) for recorded in exported]))
         return self._view.observations
@@ -89,11 +90,13 @@ class LiveSource:
     def unexported(self) -> Sequence[Unexported]:
         """Return the spans that were recorded but not exported, in the order in which they started."""
         self._flush()
-        return [
-            Unexported(self._observe(recorded), *_why_not(recorded))
-            for recorded in list(self.spans)
-            if not self._made(recorded)
-        ]
+        missing: list[Unexported] = []
+        for recorded in list(self.spans):
+            if not self._made(recorded):
+                missing.append(Unexported(self._observe(recorded), *_why_not(recorded)))
+            elif (loss := self._loss(recorded)) is not None:
+                missing.append(Unexported(self._observe(recorded), "dropped", loss))
+        return missing
 
     def late(self) -> Sequence[Observation]:
         """Observations of earlier tests that ended during this one."""
@@ -134,13 +137,23 @@ class LiveSource:
         refused = [
             Unexported(self._observe(recorded), "dropped", _not_accepted(recorded, refusals))
             for recorded in list(self.spans)
-            if self._made(recorded) and not recorded.delivered and recorded.key not in accepted
+            if self._made(recorded)
+            and not recorded.delivered
+            and recorded.key not in accepted
+            and self._loss(recorded) is None
         ]
         return [*lost, *refused]
 
     def _made(self, recorded: RecordedSpan) -> bool:
         """Return whether the span was exported, or waits for it while exports really leave the process."""
         return bool(recorded.exports) or (self._owner.accepted is not None and recorded.queued > 0)
+
+    def _loss(self, recorded: RecordedSpan) -> str | None:
+        """Return why Langfuse loses an exported span, and with it all of its export; `None` for nearly all spans."""
+        if not recorded.exports or not is_suspect(recorded.exports[0][1].attributes or {}):
+            return None
+        reason = unconvertible(self._observe(recorded).record)
+        return reason and f"Langfuse accepts its export and then loses all of it: {reason}"
 
     def clear(self) -> None:
         """Forget everything so far; spans that still run stay attributed to this test."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import RLock
-from typing import Any
 
 import httpx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+from google.protobuf.message import DecodeError as ProtobufError  # type: ignore[import-untyped, unused-ignore]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from pytest_langfuse.recording.otlp.decode_error import DecodeError
+from pytest_langfuse.recording.otlp.json_check import field_of, invalid_fields
+from pytest_langfuse.recording.otlp.json_documents import json_documents
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Refusal
 from pytest_langfuse.standin.received_export import ReceivedExport
 
@@ -48,7 +49,7 @@ class Traces:
         else:
             raise _Rejected("Invalid content type")
         _check_version(call.request.headers.get("x-langfuse-ingestion-version"))
-        export = ReceivedExport(call.base_path, body)
+        export = ReceivedExport(call.base_path, body, is_json=PROTOBUF not in content_type)
         with self._lock:
             self.exports.append(export)
         for listener in list(self.listeners):
@@ -79,7 +80,7 @@ class _Rejected(Refusal):
 def _check_protobuf(body: bytes) -> None:
     try:
         export = ExportTraceServiceRequest.FromString(body)
-    except DecodeError as error:
+    except ProtobufError as error:
         raise _Rejected("Failed to parse OTel Protobuf Trace") from error
     spans = [
         span
@@ -97,48 +98,15 @@ def _check_protobuf(body: bytes) -> None:
 
 def _check_json(body: bytes) -> None:
     try:
-        export = json.loads(body)
-        resource_spans = export.get("resourceSpans") or []
-    except (ValueError, AttributeError) as error:
+        documents = json_documents(body)
+    except DecodeError as error:
         raise _Rejected("Failed to parse OTel JSON Trace") from error
-    reasons = sorted(set(_reasons(resource_spans)))
+    if len(documents) != 1 or documents[0] is None:
+        raise _Rejected("Failed to parse OTel JSON Trace")
+    invalid = invalid_fields(field_of(documents[0], "resourceSpans"))
+    reasons = sorted({f"{field.field}:{field.reason}" for field in invalid})
     if reasons:
         raise _Rejected(f"Invalid OTLP trace export: {', '.join(reasons)}. {_TRACES_ONLY}")
-
-
-def _reasons(resource_spans: Any) -> Iterator[str]:
-    """Yield the reasons why the server's worker could not process an export (`validateOtelSpanIds`)."""
-    for resource in _listed(resource_spans):
-        yield from _not_a_list(_field(resource, "resource"), "attributes", "resource.attributes")
-        yield from _not_a_list(resource, "scopeSpans", "scopeSpans")
-        for scope in _listed(_field(resource, "scopeSpans")):
-            yield from _not_a_list(_field(scope, "scope"), "attributes", "scope.attributes")
-            yield from _not_a_list(scope, "spans", "spans")
-            for span in _listed(_field(scope, "spans")):
-                for name in ("traceId", "spanId"):
-                    value = _field(span, name)
-                    if value is None:
-                        yield f"{name}:absent"
-                    elif not isinstance(value, (str, list)):
-                        yield f"{name}:not_an_id"
-                yield from _not_a_list(span, "attributes", "attributes")
-                yield from _not_a_list(span, "events", "events")
-                for event in _listed(_field(span, "events")):
-                    yield from _not_a_list(event, "attributes", "event.attributes")
-
-
-def _field(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _not_a_list(owner: Any, name: str, path: str) -> Iterator[str]:
-    value = _field(owner, name)
-    if value is not None and not isinstance(value, list):
-        yield f"{path}:not_an_array"
 
 
 def _check_version(version: str | None) -> None:

@@ -25,13 +25,13 @@ ENUM_NAMES = {0: "STATUS_CODE_UNSET", 1: "STATUS_CODE_OK", 2: "STATUS_CODE_ERROR
 
 
 def as_otlp_json(protobuf: bytes) -> dict:
-    """The same request as a JSON exporter writes it: ids in hex, enums as numbers."""
+    """Return the same request as a JSON exporter writes it: ids in hex, enums as numbers."""
     request = ExportTraceServiceRequest.FromString(protobuf)
     document = json_format.MessageToDict(request, use_integers_for_enums=True)
     for span in spans_of(document):
         for key in ("traceId", "spanId", "parentSpanId"):
             if key in span:
-                span[key] = base64.b64decode(span[key]).hex().upper()
+                span[key] = base64.b64decode(span[key]).hex()
     return document
 
 
@@ -68,11 +68,16 @@ class TestForms:
         document = json.dumps(as_otlp_json(gzip.decompress(body(name)))).encode()
         assert differences(view(name)["observations"], decode_otlp(document), OBSERVATION) == []
 
-    @pytest.mark.parametrize("name", ["exc_context", "generation_full"])
-    def test_json_as_protobuf_itself_writes_it(self, name):
-        request = ExportTraceServiceRequest.FromString(gzip.decompress(body(name)))
-        document = json_format.MessageToJson(request).encode()
-        assert differences(view(name)["observations"], decode_otlp(document), OBSERVATION) == []
+    def test_json_as_protobuf_itself_writes_it(self):
+        request = ExportTraceServiceRequest.FromString(gzip.decompress(body("exc_context")))
+        document = json_format.MessageToDict(request)
+        spans = {span["spanId"]: span for span in spans_of(document)}
+        for observation in decode_otlp(json.dumps(document).encode()):
+            # Langfuse takes the base64 for the id, and the name of the status for no error.
+            span = spans[observation.id]
+            assert observation.trace_id == span["traceId"]
+            assert span["status"]["code"] == "STATUS_CODE_ERROR"
+            assert observation.record.status == "UNSET"
 
     @pytest.mark.parametrize(
         ("data", "encoding"),
@@ -151,7 +156,7 @@ class TestJsonValues:
         [
             ({"stringValue": "x"}, "x"),
             ({"boolValue": False}, False),
-            ({"intValue": "-9223372036854775808"}, -(2**63)),
+            ({"intValue": "-9007199254740991"}, -(2**53 - 1)),
             ({"intValue": 7}, 7),
             ({"doubleValue": 1.5}, 1.5),
             ({"doubleValue": "2.5"}, 2.5),
@@ -170,7 +175,18 @@ class TestJsonValues:
 
     @pytest.mark.parametrize(
         ("code", "status"),
-        [(0, "UNSET"), (1, "OK"), (2, "ERROR"), ("2", "ERROR"), ("STATUS_CODE_ERROR", "ERROR"), (None, "UNSET")],
+        [
+            (0, "UNSET"),
+            (1, "OK"),
+            (2, "ERROR"),
+            (2.0, "ERROR"),
+            (3, "UNSET"),
+            (True, "UNSET"),
+            ("2", "UNSET"),
+            ("STATUS_CODE_ERROR", "UNSET"),
+            (None, "UNSET"),
+            ([2], "UNSET"),
+        ],
     )
     def test_status(self, code, status):
         (record,) = decode_records(one_span(status={"code": code, "message": "m"}))
@@ -242,7 +258,7 @@ class TestErrors:
         logs = ExportLogsServiceRequest()
         logs.resource_logs.add().scope_logs.add().log_records.add().severity_text = "INFO"
         assert fails(logs.SerializeToString()) == (
-            "the span '' of scope '' has a trace id of 0 bytes, not 16; is this an export of logs or metrics? "
+            "the span '' of scope '' has no trace id; is this an export of logs or metrics? "
             "Expected an OTLP trace export"
         )
 
@@ -282,7 +298,9 @@ class TestErrors:
         [
             (b'{"resourceSpans": [', "the JSON body is truncated at line 1, column 20: Expecting value"),
             (b'{\n "a": x}', "the JSON body is broken at line 2, column 7: Expecting value"),
-            (b'{"a": "\xff"}', "the body begins like JSON but is not UTF-8 (byte 7)"),
+            (b'{"a": "\xff"}', no_export("its keys are 'a'")),
+            (b'{"a": NaN}', "the JSON body contains NaN, which is not JSON"),
+            (b'{"a": [1, -Infinity]}', "the JSON body contains -Infinity, which is not JSON"),
             (b'{"data": []}', no_export("its keys are 'data'")),
             (b"{}", no_export("it is empty")),
             (
@@ -299,8 +317,8 @@ class TestErrors:
                 "the body is not valid OTLP/JSON: resourceSpans is an object, expected a list",
             ),
             (
-                b'{"resourceSpans": [7]}',
-                "the body is not valid OTLP/JSON: resourceSpans[0] is 7, expected an object",
+                b'{"resourceSpans": [{"scopeSpans": {}}]}',
+                "the body is not valid OTLP/JSON: resourceSpans[0].scopeSpans is an object, expected a list",
             ),
         ],
     )
@@ -310,26 +328,13 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("span", "message"),
         [
-            ({"traceId": "xyz"}, "traceId is 'xyz', expected 32 hex digits"),
-            ({"spanId": None}, "spanId is None, expected 16 hex digits"),
-            ({"parentSpanId": "b" * 15}, f"parentSpanId is {'b' * 15!r}, expected 16 hex digits"),
+            ({"traceId": None}, "traceId is absent, expected a string"),
+            ({"spanId": 7}, "spanId is 7, expected a string, or a list of bytes"),
+            ({"spanId": {"data": [1]}}, "spanId is an object, expected a string, or a list of bytes"),
+            ({"parentSpanId": True}, "parentSpanId is True, expected a string, or a list of bytes"),
             ({"attributes": {"k": "v"}}, "attributes is an object, expected a list"),
-            ({"attributes": [{"key": 1}]}, "attributes[0].key is 1, expected a string"),
-            (
-                {"attributes": [{"key": "k", "value": {"intValue": "x"}}]},
-                "attributes[0].value.intValue is 'x', expected an integer",
-            ),
-            (
-                {"attributes": [{"key": "k", "value": {"doubleValue": "x"}}]},
-                "attributes[0].value.doubleValue is 'x', expected a number",
-            ),
-            (
-                {"attributes": [{"key": "k", "value": {"bytesValue": "x"}}]},
-                "attributes[0].value.bytesValue is 'x', expected base64",
-            ),
-            ({"attributes": [{"key": "k", "value": "v"}]}, "attributes[0].value is 'v', expected an object"),
-            ({"events": [7]}, "events[0] is 7, expected an object"),
-            ({"startTimeUnixNano": "soon"}, "startTimeUnixNano is 'soon', expected an integer"),
+            ({"events": 7}, "events is 7, expected a list"),
+            ({"events": [{"attributes": "x"}]}, "events[0].attributes is 'x', expected a list"),
         ],
     )
     def test_json_names_the_place(self, span, message):

@@ -24,7 +24,7 @@ class TestType:
     def test_the_types_of_the_sdk(self, name):
         assert seen({f"{O}type": name}).type == name
 
-    @pytest.mark.parametrize("name", ["GENERATION", "bogus", "", " generation", 3, ["generation"]])
+    @pytest.mark.parametrize("name", ["GENERATION", "bogus", "", " generation", 3, ["generation", "x"]])
     def test_only_the_exact_lower_case_word_counts(self, name):
         assert seen({f"{O}type": name}).type == "span"
 

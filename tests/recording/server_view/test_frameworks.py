@@ -109,7 +109,7 @@ class TestInputAndOutput:
                 {"event.name": "gen_ai.choice", "c": 2},
             ),
             ({"events": "broken", "input": "i"}, "i", None),
-            ({"events": "{}", "input": "i"}, "i", None),
+            ({"events": "[]", "input": "i"}, "i", None),
             ({"mlflow.spanInputs": '{"a": 1}', "mlflow.spanOutputs": "2"}, {"a": 1}, 2),
             ({"traceloop.entity.input": "a", "traceloop.entity.output": "b"}, "a", "b"),
             ({"input.value": "a", "output.value": "b"}, "a", "b"),
@@ -216,7 +216,8 @@ class TestInputAndOutput:
             ({"00.content": "a", "0.list.00": "no index"}, [{"content": "a", "list": []}]),
             ({f"{'0' * 5000}1.content": "b"}, [None, {"content": "b"}]),
             ({"0.__proto__.x": "1", "0.role": "user"}, [{"role": "user"}]),
-            ({"0.a": "text", "0.a.b": "below a text"}, [{"a": "text"}]),
+            ({"0": "whole"}, {"0": "whole"}),
+            ({"0": "whole", "0.a": "part"}, [{"undefined": "whole", "a": "part"}]),
         ],
     )
     @pytest.mark.parametrize("prefix", ["gen_ai.prompt", "llm.input_messages"])

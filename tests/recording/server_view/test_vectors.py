@@ -13,7 +13,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
 from pytest_langfuse.recording import build_traces, decode_otlp, from_readable_span, link, observe
-from tests.helpers.vectors import NAMES, OBSERVATION, TRACE, body, differences, view
+from tests.helpers.vectors import INSTRUMENTATIONS, NAMES, OBSERVATION, TRACE, body, differences, view
 
 
 def spans_in_memory(name: str) -> Iterable[ReadableSpan]:
@@ -53,7 +53,7 @@ def value_of(value):
     return tuple(map(value_of, value.array_value.values)) if kind == "array_value" else getattr(value, kind)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *INSTRUMENTATIONS])
 def test_a_body_decodes_to_what_the_server_makes_of_it(name):
     observations = decode_otlp(body(name))
     assert differences(view(name)["observations"], observations, OBSERVATION) == []
@@ -72,4 +72,4 @@ def test_traces_aggregate_as_the_server_reads_them(name):
 
 
 def test_there_are_vectors():
-    assert len(NAMES) > 30
+    assert (len(NAMES) > 30, len(INSTRUMENTATIONS)) == (True, 85)
