@@ -55,6 +55,12 @@ class CapturedTest:
                 self.processes.close()
                 self.recording.add_remote(self.processes.source)
 
+    @property
+    def url_for_children(self) -> str | None:
+        """The address of the test's server for the processes that the test itself starts, if it uses one."""
+        uses_server = {"listening_server", "processes"}.intersection(vars(self))
+        return self.listening_server.url if uses_server else None
+
     # -- parts ---------------------------------------------------------------------------------------------------
 
     @cached_property

@@ -8,16 +8,13 @@ from contextlib import contextmanager
 
 import pytest
 
-#: A closed port of this machine: a subprocess that builds its own client ends up here, not at Langfuse.
-_NOWHERE = "http://127.0.0.1:9"
-
 
 @contextmanager
-def environment(*, everywhere: bool) -> Iterator[None]:
+def environment() -> Iterator[None]:
     """Set the variables that a captured client needs and the environment lacks, inside the block.
 
     `LANGFUSE_TIMEOUT=1` keeps an outage test short, since a client keeps the timeout that it was built with. The keys
-    let a client be built without secrets. `everywhere` also keeps subprocesses away from the real Langfuse.
+    let a client be built without secrets.
     """
     from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
 
@@ -29,7 +26,4 @@ def environment(*, everywhere: bool) -> Iterator[None]:
         for name, value in values.items():
             if name not in os.environ:
                 patch.setenv(name, value)
-        if everywhere:
-            patch.setenv("LANGFUSE_BASE_URL", _NOWHERE)
-            patch.setenv("LANGFUSE_HOST", _NOWHERE)
         yield

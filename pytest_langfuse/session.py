@@ -11,6 +11,7 @@ import pytest
 from pytest_langfuse.environment import environment
 from pytest_langfuse.options import Options
 from pytest_langfuse.recording.early_clients import EarlyClients
+from pytest_langfuse.refused_connections import RefusedConnections
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -66,6 +67,7 @@ class CaptureSession:
         self._stack = ExitStack()
         self._started: _Started | None = None
         self._early_clients = EarlyClients()
+        self.refused = RefusedConnections()
         self._suite_faults: Sequence[str] = ()
         self._styled = False
         #: The counts of each process that captured tests: of this one, or of xdist's workers.
@@ -81,6 +83,7 @@ class CaptureSession:
         session = config.stash.get(session_key, None)
         if session is None:
             session = config.stash[session_key] = cls(config)
+            config.pluginmanager.register(session.refused, "langfuse_refused_connections")
             # Not pytest_unconfigure: that is not called when a conftest is broken.
             config.add_cleanup(session.stop)
             session.open()
@@ -103,6 +106,7 @@ class CaptureSession:
         # Imported here: a run that captures nothing must not pay for the SDK's import (about 300 ms).
         from pytest_langfuse.recording.recorder import Recorder
         from pytest_langfuse.recording.sdk import hooked, hooks
+        from pytest_langfuse.sealing import sealed
         from pytest_langfuse.standin.stand_in import StandIn
 
         stand_in = StandIn()
@@ -113,10 +117,15 @@ class CaptureSession:
             score_source=lambda: stand_in.score_log,
         )
         if self.options.capture:
-            self._stack.enter_context(environment(everywhere=True))
+            self._stack.enter_context(environment())
         self._stack.enter_context(hooked(recorder, stand_in))
         self._started = _Started(recorder, stand_in)
+        self._stack.enter_context(sealed(recorder, url_of_test=self._url_of_test, refused=self.refused.add))
         return self._started
+
+    def _url_of_test(self) -> str | None:
+        """The address of the server that the running test uses."""
+        return self.test.url_for_children if self.test is not None else None
 
     def stop(self) -> None:
         """Remove the hooks again, and shut down the clients that were built under them."""
@@ -136,11 +145,12 @@ class CaptureSession:
         self._style_failures()
         with ExitStack() as stack:
             if not self.options.capture:
-                stack.enter_context(environment(everywhere=False))
+                stack.enter_context(environment())
                 hooks.enable(self._early_clients.arguments)
             hooks.revive()
             timeout = self.options.outage_timeout
             self.test = CapturedTest(name, recorder, stand_in, stack.pop_all(), outage_timeout=timeout)
+        self.refused.in_test = True
         return self.test
 
     def end(self) -> None:
@@ -148,6 +158,7 @@ class CaptureSession:
         test, self.test = self.test, None
         if test is not None:
             test.close()
+            self.refused.in_test = False
 
     def captured(self, name: str) -> CapturedTest:
         """Return the test that runs; it is captured from here on if it was not."""
@@ -237,6 +248,7 @@ class CaptureSession:
             finally:
                 if report.when == "teardown":
                     self.end()
+            self.refused.fail(report)
         return report
 
     def _describe(self, report: pytest.TestReport, item: pytest.Item, test: CapturedTest) -> None:

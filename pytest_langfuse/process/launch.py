@@ -11,10 +11,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from pytest_langfuse.process.sealed_environment import (
+    GIVEN,
+    URL,
+    SealedEnvironment,
+    is_loopback,
+    python_path,
+    stand_in_variables,
+    without_proxy,
+)
+from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
+
 #: Stands for a free port in arguments and variables, the same port throughout one process.
 PORT = "{port}"
-_CHILD = Path(__file__).with_name("child")
 _WIDTH = 60
+#: As for a client of the test's own process: an outage must not keep a test waiting for the SDK's 5 seconds.
+_CLIENT_DEFAULTS = {"LANGFUSE_TIMEOUT": "1"}
 
 Environment = Mapping[str, str | os.PathLike[str] | None]
 
@@ -39,38 +51,39 @@ def label(argv: Sequence[str]) -> str:
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
 
 
-def environment(url: str, ledger_folder: str, overrides: Mapping[str, str | None]) -> dict[str, str]:
+def environment(url: str, ledger_folder: str, overrides: Mapping[str, str | None]) -> SealedEnvironment:
     """Return the environment of a process whose Langfuse is at `url`.
 
-    Later ones win: the environment of this process (with keys while it is captured), the variables that name the
-    stand-in, the test's `overrides`, in which `None` removes a variable.
+    Later ones win: the environment of this process, with placeholders for missing keys; the variables that name the
+    stand-in; the test's `overrides`, in which `None` removes a variable. An override that names a Langfuse or an OTLP
+    endpoint on another machine does not count.
     """
-    variables = {**os.environ, **_langfuse_variables(url)}
-    variables = {name: value for name, value in {**variables, **overrides}.items() if value is not None}
+    addresses = stand_in_variables(url)
+    given = {name: value for name, value in overrides.items() if value and name in addresses and "://" in value}
+    away = {name for name, value in given.items() if not is_loopback(value)}
+    kept = {name: value for name, value in overrides.items() if name not in away}
+    merged = {**_CLIENT_DEFAULTS, **_placeholder_keys(os.environ), **os.environ, **addresses, **kept}
+    variables = {name: value for name, value in merged.items() if value is not None}
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         if name not in overrides:
             variables[name] = _authorization(variables)
-    path = [str(_CHILD), *filter(None, [variables.get("PYTHONPATH")])]
-    return {
-        **variables,
-        "PYTHONPATH": os.pathsep.join(path),
-        "PYTEST_LANGFUSE_LEDGER": ledger_folder,
-        "PYTEST_LANGFUSE_URL": url,
-    }
+    return SealedEnvironment(
+        {
+            **variables,
+            **without_proxy(variables),
+            "PYTHONPATH": python_path(variables),
+            "PYTEST_LANGFUSE_LEDGER": ledger_folder,
+            URL: url,
+            GIVEN: " ".join(value for name, value in given.items() if name not in away),
+        }
+    )
 
 
-def _langfuse_variables(url: str) -> dict[str, str]:
-    otlp = f"{url}/api/public/otel"
-    return {
-        "LANGFUSE_BASE_URL": url,
-        "LANGFUSE_HOST": url,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": otlp,
-        **{
-            f"OTEL_EXPORTER_OTLP_{kind.upper()}_ENDPOINT": f"{otlp}/v1/{kind}" for kind in ("traces", "metrics", "logs")
-        },
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
-    }
+def _placeholder_keys(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return keys for a process whose environment has none, so that it traces. One alone is the app's mistake."""
+    if "LANGFUSE_PUBLIC_KEY" in variables or "LANGFUSE_SECRET_KEY" in variables:
+        return {}
+    return {"LANGFUSE_PUBLIC_KEY": PLACEHOLDER_PUBLIC_KEY, "LANGFUSE_SECRET_KEY": PLACEHOLDER_SECRET_KEY}
 
 
 def checked_environment(env: Environment | None) -> dict[str, str | None]:

@@ -280,6 +280,15 @@ class Hooks:
             )
         return original(*args, **kwargs)
 
+    # -- for the network guard -----------------------------------------------------------------------------------
+
+    def addresses(self) -> Iterator[tuple[str, str]]:
+        """Yield the URLs of all clients and exporters that are known, each with what it belongs to."""
+        for manager in list(self.managers):
+            yield manager.base_url, "a Langfuse client's base URL"
+        for exporter in {*self._langfuse_exporters, *self._otlp_arguments}:
+            yield getattr(exporter, "_endpoint", ""), "an OTLP exporter's endpoint"
+
     # -- for the recorder --------------------------------------------------------------------------------------
 
     def flush(self) -> None:

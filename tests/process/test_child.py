@@ -58,6 +58,13 @@ REPLACED = {
         "SimpleSpanProcessor.on_end": "_pytest_langfuse_spans",
     },
     "langfuse": {"Langfuse.__init__": "_pytest_langfuse_addresses"},
+    "langfuse.api": {
+        "LangfuseAPI.__init__": "_pytest_langfuse_addresses",
+        "AsyncLangfuseAPI.__init__": "_pytest_langfuse_addresses",
+    },
+    "opentelemetry.exporter.otlp.proto.grpc.trace_exporter": {
+        "OTLPSpanExporter.__init__": "_pytest_langfuse_addresses",
+    },
     "opentelemetry.exporter.otlp.proto.http.trace_exporter": {
         "OTLPSpanExporter.__init__": "_pytest_langfuse_addresses",
     },
@@ -314,15 +321,34 @@ def test_no_other_machine_is_asked(langfuse_process, script, body):
     assert "langfuse.example" not in app.output
 
 
-def test_an_address_of_this_machine_is_left_alone(langfuse_process, script):
+@pytest.mark.parametrize(
+    ("given", "coded", "used"),
+    [
+        (None, "http://localhost:9", "stand-in"),
+        (None, "http://127.0.0.1.evil.test", "stand-in"),
+        (None, "http://localhost.evil.test:9", "stand-in"),
+        ("http://localhost:9", "http://localhost:9", "http://localhost:9"),
+        ("http://localhost:9", "http://localhost:99", "stand-in"),
+        ("https://langfuse.example", "https://langfuse.example", "stand-in"),
+        ("https://127.0.0.1.evil.test", "https://127.0.0.1.evil.test", "stand-in"),
+    ],
+)
+def test_only_an_address_of_this_machine_that_the_test_gives_is_left_alone(
+    langfuse_process, script, given, coded, used
+):
+    """A Langfuse on localhost is a real one, too. Names that only begin like this machine's are others'."""
     app = langfuse_process.start(
-        script("""
-            client = Langfuse(public_key="pk-own", secret_key="sk", base_url="http://localhost:9")
-            assert client._base_url == "http://localhost:9"
+        script(f"""
+            client = Langfuse(public_key="pk-own", secret_key="sk", base_url={coded!r})
+            print(client._base_url, os.environ["LANGFUSE_BASE_URL"], os.environ["PYTEST_LANGFUSE_URL"], flush=True)
             os._exit(0)
-        """)
+        """),
+        env={} if given is None else {"LANGFUSE_BASE_URL": given},
     )
     assert app.wait() == 0, app.output
+    client, variable, stand_in = app.output.split()
+    assert client == (stand_in if used == "stand-in" else used)
+    assert variable == (given if given == "http://localhost:9" else stand_in)
 
 
 def test_what_cannot_be_noted_is_said(langfuse_process, script):

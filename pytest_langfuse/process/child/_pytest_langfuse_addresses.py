@@ -1,4 +1,4 @@
-"""Redirection to the stand-in of clients and exporters whose Langfuse address is on another machine."""
+"""Redirection to the stand-in of clients and exporters that were given another address."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-_LOCAL = ("localhost", "127.", "::1", "0.0.0.0", "[::1]")  # noqa: S104 - addresses to recognise, not to listen on
 _DEFAULT = "https://cloud.langfuse.com"
+#: Nothing listens here: an exporter over gRPC can't speak to the stand-in.
+_NOWHERE = "http://127.0.0.1:9"
 
 
-def _is_local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host.startswith(_LOCAL) or host.endswith(".localhost")
+def _origin(url: str) -> tuple[str, int | None]:
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        return parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return "", None
+
+
+def _is_allowed(address: str, url: str) -> bool:
+    """Return whether `address` is the stand-in's, or one of this machine that the test gave to this process."""
+    allowed = {_origin(text) for text in (url, *os.environ.get("PYTEST_LANGFUSE_GIVEN", "").split())}
+    return _origin(address) in allowed
 
 
 def readdress_client(module: Any, url: str) -> None:
-    """Make clients of `langfuse` send to `url` what they would send to another machine."""
+    """Make clients of `langfuse` send to `url` what they would send elsewhere."""
     original = module.Langfuse.__init__
     known: dict[str, bool] = {}
 
@@ -30,18 +40,37 @@ def readdress_client(module: Any, url: str) -> None:
             or kwargs.get("host")
             or os.environ.get("LANGFUSE_HOST", _DEFAULT)
         )
-        local = known.get(address)
-        if local is None:
-            local = known[address] = _is_local(address)
-        if not local:
+        allowed = known.get(address)
+        if allowed is None:
+            allowed = known[address] = _is_allowed(address, url)
+        if not allowed:
             kwargs["base_url"] = url
         original(client, *args, **kwargs)
 
     module.Langfuse.__init__ = init
 
 
+def readdress_api(module: Any, url: str) -> None:
+    """Make clients of Langfuse's API that are built without `Langfuse` send to `url`."""
+    for name in ("LangfuseAPI", "AsyncLangfuseAPI"):
+        _readdress_api(getattr(module, name), url)
+
+
+def _readdress_api(api: Any, url: str) -> None:
+    original = api.__init__
+
+    @functools.wraps(original)
+    def init(client: Any, *args: Any, **kwargs: Any) -> None:
+        address = kwargs.get("base_url")
+        if isinstance(address, str) and not _is_allowed(address, url):
+            kwargs["base_url"] = url
+        original(client, *args, **kwargs)
+
+    api.__init__ = init
+
+
 def readdress_exporter(module: Any, url: str) -> None:
-    """Make OpenTelemetry's exporters over HTTP send to `url` what they would send to another machine."""
+    """Make OpenTelemetry's exporters over HTTP send to `url` what they would send elsewhere."""
     original = module.OTLPSpanExporter.__init__
 
     @functools.wraps(original)
@@ -51,22 +80,35 @@ def readdress_exporter(module: Any, url: str) -> None:
             or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
             or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
         )
-        if address and not _is_local(address):
+        if not (address and _is_allowed(address, url)):
             endpoint = f"{url}/api/public/otel/v1/traces"
         original(exporter, endpoint, *args, **kwargs)
 
     module.OTLPSpanExporter.__init__ = init
 
 
+def readdress_grpc_exporter(module: Any, url: str) -> None:
+    """Make OpenTelemetry's exporter over gRPC send to nobody."""
+    original = module.OTLPSpanExporter.__init__
+
+    @functools.wraps(original)
+    def init(exporter: Any, endpoint: str | None = None, *args: Any, **kwargs: Any) -> None:
+        if not (endpoint and _is_allowed(endpoint, url)):
+            endpoint = _NOWHERE
+        original(exporter, endpoint, *args, **kwargs)
+
+    module.OTLPSpanExporter.__init__ = init
+
+
 def readdress_config(module: Any, url: str) -> None:
-    """Make `TracingConfig` of `pytest_langfuse.tracing` name `url` where it would name another machine."""
+    """Make `TracingConfig` of `pytest_langfuse.tracing` name `url` where it would name another address."""
     original = module.TracingConfig.__init__
 
     @functools.wraps(original)
     def init(config: Any, *args: Any, **kwargs: Any) -> None:
         # `init_tracing` builds the configuration that counts with keywords, also from one that was built by position.
         address = kwargs.get("base_url")
-        if isinstance(address, str) and not _is_local(address):
+        if isinstance(address, str) and not _is_allowed(address, url):
             kwargs["base_url"] = url
         original(config, *args, **kwargs)
 

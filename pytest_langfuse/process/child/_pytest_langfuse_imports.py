@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from _pytest_langfuse_ledger import LedgerWriter  # type: ignore[import-not-found, unused-ignore]
-
 # Modules of the application, each with the hook that is called with it: a module beside this one, and its function.
 # All of them are public modules. A test imports each in a child process and checks what its hook replaced.
 SPAN_HOOKS = {
@@ -21,7 +19,9 @@ SPAN_HOOKS = {
 }
 ADDRESS_HOOKS = {
     "langfuse": ("_pytest_langfuse_addresses", "readdress_client"),
+    "langfuse.api": ("_pytest_langfuse_addresses", "readdress_api"),
     "opentelemetry.exporter.otlp.proto.http.trace_exporter": ("_pytest_langfuse_addresses", "readdress_exporter"),
+    "opentelemetry.exporter.otlp.proto.grpc.trace_exporter": ("_pytest_langfuse_addresses", "readdress_grpc_exporter"),
     "pytest_langfuse.tracing": ("_pytest_langfuse_addresses", "readdress_config"),
 }
 
@@ -77,23 +77,32 @@ class _HookedLoader:
             hook(module)
 
 
-def start(folder: str, ledger_folder: str, url: str | None) -> None:
-    """Begin a ledger in `ledger_folder`, and redirect to `url` what would leave this machine.
+def start(folder: str, ledger_folder: str | None, url: str | None) -> None:
+    """Begin a ledger in `ledger_folder`, and redirect to `url` what would be sent elsewhere; `None` leaves that out.
 
     `folder` is the folder of this file, which is in `sys.path` during this call.
     """
-    # In `sys.path` only during this call.
-    import _pytest_langfuse_ledger
+    failed = _say
+    hooks = {}
+    if ledger_folder:
+        # In `sys.path` only during this call.
+        import _pytest_langfuse_ledger  # type: ignore[import-not-found]
 
-    ledger = _pytest_langfuse_ledger.start(ledger_folder)
-    hooks = {name: _hook(folder, *function, ledger, ledger) for name, function in SPAN_HOOKS.items()}
+        ledger = _pytest_langfuse_ledger.start(ledger_folder)
+        failed = ledger.failed
+        hooks.update({name: _hook(folder, *function, ledger, failed) for name, function in SPAN_HOOKS.items()})
     if url:
-        hooks.update({name: _hook(folder, *function, url, ledger) for name, function in ADDRESS_HOOKS.items()})
+        hooks.update({name: _hook(folder, *function, url, failed) for name, function in ADDRESS_HOOKS.items()})
     AfterImport(hooks).start()
 
 
+def _say(error: Exception) -> None:
+    """Say that a process could not be kept away from Langfuse: it has no ledger that would note it."""
+    print(f"pytest-langfuse: this process may reach the real Langfuse: {error!r}", file=sys.stderr)  # noqa: T201
+
+
 def _hook(
-    folder: str, module_name: str, function: str, argument: object, ledger: LedgerWriter
+    folder: str, module_name: str, function: str, argument: object, failed: Callable[[Exception], None]
 ) -> Callable[[ModuleType], None]:
     """Return a hook that imports its module when it is called: an application without tracing does not pay for it."""
 
@@ -101,8 +110,8 @@ def _hook(
         sys.path.insert(0, folder)
         try:
             getattr(__import__(module_name), function)(module, argument)
-        except Exception as error:  # noqa: BLE001 - recorded in the ledger; the application continues
-            ledger.failed(error)
+        except Exception as error:  # noqa: BLE001 - told to the test; the application continues
+            failed(error)
         finally:
             sys.path.remove(folder)
 

@@ -9,6 +9,8 @@ import threading
 
 #: Ports of servers that are gone: a client that outlives its server must not reach another one there.
 _used_ports: set[int] = set()
+#: Those which a stand-in holds now.
+_stand_in_ports: set[int] = set()
 _used_ports_lock = threading.Lock()
 _BACKLOG = 128
 
@@ -25,6 +27,7 @@ class Listener:
         self._lock = threading.Lock()
         self._holder = _hold(host, port)
         self.port: int = self._holder.getsockname()[1]
+        _stand_in_ports.add(self.port)
         self._wake, self._woken = socket.socketpair()
         self._listening: socket.socket | None = None
         self._closed = False
@@ -98,6 +101,7 @@ class Listener:
 
     def release(self) -> None:
         """Close the sockets that `accept` waits on."""
+        _stand_in_ports.discard(self.port)
         self._holder.close()
         self._wake.close()
         self._woken.close()
@@ -116,9 +120,11 @@ class ClosedPort:
     def __init__(self, host: str) -> None:
         self._socket = _hold(host, 0)
         self.port: int = self._socket.getsockname()[1]
+        _stand_in_ports.add(self.port)
 
     def close(self) -> None:
         """Give up the port."""
+        _stand_in_ports.discard(self.port)
         self._socket.close()
 
 
@@ -127,6 +133,11 @@ def free_port(host: str = "127.0.0.1") -> int:
     with contextlib.closing(_hold(host, 0)) as held:
         number: int = held.getsockname()[1]
         return number
+
+
+def is_stand_in(port: int) -> bool:
+    """Return whether a stand-in of this process holds `port`."""
+    return port in _stand_in_ports
 
 
 def readable(connection: socket.socket) -> bool:

@@ -1,0 +1,101 @@
+"""The hosts and ports that are known to be Langfuse's or an OTLP exporter's, and those of proxies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
+
+
+class HostPort(NamedTuple):
+    """A host, as a name in lower case or as an address, and a port."""
+
+    host: str
+    port: int
+
+
+#: Langfuse's own regions (langfuse.com/security/data-regions).
+_CLOUD = frozenset(
+    HostPort(f"{region}cloud.langfuse.com", port) for region in ("", "us.", "jp.", "hipaa.") for port in (80, 443)
+)
+_VARIABLES = (
+    "LANGFUSE_BASE_URL",
+    "LANGFUSE_HOST",
+    "LANGFUSE_OTEL_HOST",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+)
+#: An endpoint without a scheme is one of gRPC's.
+_PORTS = {"http": 80, "https": 443, "": 4317}
+_PROXY_PORTS = {"http": 80, "https": 443, "socks": 1080, "socks4": 1080, "socks5": 1080, "socks5h": 1080, "": 80}
+
+
+class KnownEndpoints:
+    """The endpoints that a captured test must not reach.
+
+    They are named by variables (whatever they were when they were looked at), by `addresses()`, which yields pairs of
+    a URL and of what it belongs to (clients, exporters), and by Langfuse's cloud regions. Only the exact host and port
+    count, and never a proxy's.
+    """
+
+    def __init__(self, addresses: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        self._addresses = addresses
+        self._from_variables: dict[HostPort, str] = {}
+
+    def find(self, host: str, port: int) -> str | None:
+        """Return what the endpoint belongs to, such as `LANGFUSE_BASE_URL`; `None` if it is not a known one."""
+        endpoint = HostPort(normalized(host), port)
+        known_as = self._find(endpoint)
+        return None if known_as is None or endpoint in _proxies() else known_as
+
+    def _find(self, endpoint: HostPort) -> str | None:
+        for name in _VARIABLES:
+            if (value := os.environ.get(name)) and (found := _endpoint(value)) is not None:
+                self._from_variables.setdefault(found, name)
+        if (name := self._from_variables.get(endpoint, "")) != "":
+            return name
+        if endpoint in _CLOUD:
+            return "Langfuse Cloud"
+        return next((owner for url, owner in self._addresses() if _endpoint(url) == endpoint), None)
+
+
+def normalized(host: str) -> str:
+    """Return the form in which a host is compared: no trailing dot, lower case, one spelling of an address."""
+    host = host.rstrip(".").lower()
+    try:
+        # A scope ("fe80::1%eth0") belongs to this machine, not to the address.
+        address = ip_address(host.partition("%")[0].strip("[]"))
+    except ValueError:
+        return host
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped if mapped is not None else address)
+
+
+@lru_cache(maxsize=256)
+def _endpoint(url: str) -> HostPort | None:
+    return _parsed(url, _PORTS)
+
+
+def _parsed(url: str, ports: dict[str, int]) -> HostPort | None:
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        port = parts.port or ports.get(parts.scheme)
+    except ValueError:
+        return None
+    return HostPort(normalized(parts.hostname), port) if parts.hostname and port else None
+
+
+def _proxies() -> set[HostPort]:
+    """Return the proxies of the environment, read as clients do; none if `NO_PROXY` is `*`."""
+    proxies = getproxies_environment()
+    if "*" in (part.strip() for part in proxies.pop("no", "").split(",")):
+        return set()
+    # A proxy without a scheme speaks HTTP.
+    found = (_parsed(url, _PROXY_PORTS) for url in proxies.values())
+    return {endpoint for endpoint in found if endpoint is not None}

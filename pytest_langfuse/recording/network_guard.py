@@ -1,0 +1,242 @@
+"""The second line behind the hooks on the SDK: no socket of a captured test connects to a known Langfuse or exporter.
+
+It does not know how the application sends. It wraps `connect` and `connect_ex` of `socket.socket` on the class, so that
+asyncio, requests, httpx, urllib and aiohttp pass through it, and the resolution of names, by which the address of a
+Langfuse is told from that of another service behind the same load balancer. An audit hook would see the same, but can't
+be removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import socket
+import sys
+from asyncio import base_events
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from pytest_langfuse.recording.calling_code import calling_code
+from pytest_langfuse.recording.known_endpoints import KnownEndpoints, normalized
+
+_SERVICES = {"http": 80, "https": 443}
+_THIS_MACHINE = {"127.0.0.1", "::1", "localhost"}
+#: Names are forgotten beyond this number of addresses: a session may be long.
+_REMEMBERED = 10_000
+
+
+class RefusedConnection(NamedTuple):
+    """An attempt to connect that was refused. `known_as` says whose endpoint it is."""
+
+    caller: str
+    endpoint: str
+    known_as: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.caller} tried to connect to {self.endpoint} ({self.known_as}), which a captured test must not "
+            "reach: send to the stand-in (fixture langfuse_server), or mock the request"
+        )
+
+
+class CapturedConnectionError(ConnectionRefusedError):
+    """What a captured test gets when it connects to a Langfuse or to an exporter's endpoint."""
+
+    def __init__(self, refusal: RefusedConnection) -> None:
+        super().__init__(errno.ECONNREFUSED, str(refusal))
+        self.refusal = refusal
+
+
+class _Resolution(NamedTuple):
+    name: str
+    addresses: frozenset[tuple[str, int]]
+
+
+class NetworkGuard:
+    """Refuses connections to known endpoints while `is_captive()` says that the caller is captured.
+
+    `addresses()` yields the URLs of clients and exporters, each with what it belongs to. `is_stand_in(port)` says
+    whether a server of this run has a port of this machine. `refused` is told of each refusal, in the thread that
+    tried. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_captive: Callable[[], bool],
+        addresses: Callable[[], Iterable[tuple[str, str]]],
+        is_stand_in: Callable[[int], bool],
+        refused: Callable[[RefusedConnection], None],
+    ) -> None:
+        self._is_captive = is_captive
+        self._known = KnownEndpoints(addresses)
+        self._is_stand_in = is_stand_in
+        self._refused = refused
+        self._undo: list[Callable[[], None]] = []
+        #: The last name that was resolved in this thread or task: what it connects to next.
+        self._last: ContextVar[_Resolution | None] = ContextVar("pytest_langfuse_resolution", default=None)
+        #: All names of an address: a connection may be made in another task than the resolution.
+        self._names: dict[tuple[str, int], set[str]] = {}
+
+    # -- install -----------------------------------------------------------------------------------------------
+
+    def install(self) -> None:
+        """Wrap sockets and the resolution of names."""
+        self._wrap_sockets()
+        self._patch(socket, "getaddrinfo", self._getaddrinfo)
+        self._patch(socket, "gethostbyname", self._gethostbyname)
+        self._patch_loop()
+
+    def uninstall(self) -> None:
+        """Remove the wraps. One that something else has wrapped meanwhile stays in place, and lets all pass."""
+        self._is_captive = bool
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+
+    def restore(self) -> None:
+        """Wrap sockets again if another plugin has put the original methods back (pytest-socket does)."""
+        if self._undo and socket.socket.connect is self._original_connect:
+            self._patch(socket.socket, "connect", self._connect)
+
+    def _wrap_sockets(self) -> None:
+        self._original_connect = socket.socket.connect
+        self._patch(socket.socket, "connect", self._connect)
+        self._patch(socket.socket, "connect_ex", self._connect_ex)
+
+    def _patch(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
+        original = getattr(owner, name)
+
+        @functools.wraps(original, updated=())
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            return hook(original, *args, **kwargs)
+
+        self._replace(owner, name, hooked)
+
+    def _patch_loop(self) -> None:
+        original = base_events.BaseEventLoop.getaddrinfo
+
+        @functools.wraps(original)
+        async def getaddrinfo(loop: Any, host: Any, port: Any, **options: Any) -> Any:
+            # In the task of the caller; the socket module resolves in a thread of the loop's executor.
+            self._check_name(host, port)
+            found = await original(loop, host, port, **options)
+            self._remember(host, found)
+            return found
+
+        self._replace(base_events.BaseEventLoop, "getaddrinfo", getaddrinfo)
+
+    def _replace(self, owner: Any, name: str, hooked: Any) -> None:
+        inherited = name not in vars(owner)
+        original = getattr(owner, name)
+
+        def undo() -> None:
+            if getattr(owner, name) is not hooked:
+                return
+            if inherited:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
+
+        setattr(owner, name, hooked)
+        self._undo.append(undo)
+
+    # -- connections -------------------------------------------------------------------------------------------
+
+    def refuse(self, endpoint: str, known_as: str) -> None:
+        """Refuse an attempt that no socket of Python shows (gRPC), if the caller is captured.
+
+        Raises:
+            CapturedConnectionError: The caller is captured.
+        """
+        if self._is_captive():
+            raise self._refusal(endpoint, known_as)
+
+    def _connect(self, original: Callable[..., Any], sock: socket.socket, *args: Any) -> Any:
+        if args and (refusal := self._checked(args[0])) is not None:
+            raise refusal
+        return original(sock, *args)
+
+    def _connect_ex(self, original: Callable[..., int], sock: socket.socket, *args: Any) -> int:
+        if args and self._checked(args[0]) is not None:
+            return errno.ECONNREFUSED
+        return original(sock, *args)
+
+    def _checked(self, address: Any) -> CapturedConnectionError | None:
+        """Return the refusal of a connection to the address of a socket; `None` if it is to pass."""
+        if not isinstance(address, tuple) or len(address) < 2:  # noqa: PLR2004 - a host and a port
+            return None
+        host, port = _text(address[0]), address[1]
+        if host is None or not isinstance(port, int) or not self._is_captive() or self._is_ours(host, port):
+            return None
+        name, known_as = self._known_as(normalized(host), port)
+        return None if known_as is None else self._refusal(f"{name}:{port}", known_as)
+
+    def _known_as(self, host: str, port: int) -> tuple[str, str | None]:
+        last = self._last.get()
+        if last is not None and not last.addresses.isdisjoint({(host, port), (host, 0)}):
+            return last.name, self._known.find(last.name, port)
+        if (known_as := self._known.find(host, port)) is not None:
+            return host, known_as
+        names = self._names.get((host, port), set()) | self._names.get((host, 0), set())
+        found = {name: self._known.find(name, port) for name in sorted(names)}
+        # Another service on the same address passes, unless it is certain that none is meant.
+        if found and None not in found.values():
+            return next(iter(found.items()))
+        return host, None
+
+    def _is_ours(self, host: str, port: int) -> bool:
+        return self._is_stand_in(port) and normalized(host) in _THIS_MACHINE
+
+    def _refusal(self, endpoint: str, known_as: str) -> CapturedConnectionError:
+        refusal = RefusedConnection(calling_code(), endpoint, known_as)
+        self._refused(refusal)
+        return CapturedConnectionError(refusal)
+
+    # -- names ---------------------------------------------------------------------------------------------------
+
+    def _getaddrinfo(self, original: Callable[..., Any], host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        self.restore()
+        # asyncio's executor: checked before, in the task.
+        if sys._getframe(2).f_globals.get("__name__") != "concurrent.futures.thread":  # noqa: SLF001 - see calling_code
+            self._check_name(host, port)
+        found = original(host, port, *args, **kwargs)
+        self._remember(host, found)
+        return found
+
+    def _gethostbyname(self, original: Callable[..., str], host: Any) -> str:
+        found = original(host)
+        self._remember(host, [(None, None, None, None, (found, 0))])
+        return found
+
+    def _check_name(self, host: Any, port: Any) -> None:
+        """Refuse to resolve a known endpoint: where there is no network, the test is to fail all the same."""
+        name = _text(host)
+        number = _SERVICES.get(port, port) if isinstance(port, str) else port
+        if isinstance(number, str) and number.isdecimal():
+            number = int(number)
+        if name is None or not isinstance(number, int) or number == 0:
+            return
+        if self._is_captive() and not self._is_ours(name, number):
+            known_as = self._known.find(name, number)
+            if known_as is not None:
+                raise self._refusal(f"{normalized(name)}:{number}", known_as)
+
+    def _remember(self, host: Any, found: Iterable[Any]) -> None:
+        name = _text(host)
+        if name is None:
+            return
+        addresses = frozenset((normalized(address[0]), address[1]) for *_, address in found if len(address) > 1)
+        self._last.set(_Resolution(normalized(name), addresses))
+        if len(self._names) > _REMEMBERED:
+            self._names.clear()
+        for address in addresses:
+            if address[0] != normalized(name):
+                self._names.setdefault(address, set()).add(normalized(name))
+
+
+def _text(host: Any) -> str | None:
+    if isinstance(host, bytes | bytearray):
+        return bytes(host).decode("ascii", "replace")
+    return host if isinstance(host, str) else None

@@ -1,0 +1,44 @@
+"""The second line of a captured run: what the hooks on the SDK don't see can't connect to the real Langfuse either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pytest_langfuse.process.sealed_children import SealedChildren
+from pytest_langfuse.process.sealed_environment import NOWHERE
+from pytest_langfuse.recording.network_guard import NetworkGuard
+from pytest_langfuse.recording.sdk import hooks
+from pytest_langfuse.standin.http.listener import is_stand_in
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.network_guard import RefusedConnection
+    from pytest_langfuse.recording.recorder import Recorder
+
+
+@contextmanager
+def sealed(
+    recorder: Recorder, *, url_of_test: Callable[[], str | None], refused: Callable[[RefusedConnection], None]
+) -> Iterator[None]:
+    """Guard the sockets of this process and seal the processes that it starts, inside the block.
+
+    `url_of_test` returns the address of the server that the running test uses; `refused` is told of each connection
+    that was refused.
+    """
+
+    def is_captive() -> bool:
+        return recorder.active
+
+    def url_for_children() -> str | None:
+        return (url_of_test() or NOWHERE) if is_captive() else None
+
+    guard = NetworkGuard(is_captive=is_captive, addresses=hooks.addresses, is_stand_in=is_stand_in, refused=refused)
+    children = SealedChildren(url_for_children)
+    guard.install()
+    children.install()
+    try:
+        yield
+    finally:
+        children.uninstall()
+        guard.uninstall()

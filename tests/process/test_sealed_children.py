@@ -1,0 +1,375 @@
+"""Child processes of a captured test reach the stand-in or nobody, however they are started."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_langfuse.process.sealed_children import SealedChildren
+from pytest_langfuse.process.sealed_environment import NOWHERE, SealedEnvironment, sealed, without_proxy
+from tests.helpers.loopback_langfuse import Collector
+
+#: Prints what a child sees of its environment.
+SEES = """
+import json, os, sys
+names = ["LANGFUSE_BASE_URL", "LANGFUSE_HOST", "LANGFUSE_OTEL_HOST", "OTEL_EXPORTER_OTLP_ENDPOINT", "NO_PROXY", "OWN"]
+text = json.dumps({name: os.environ.get(name) for name in names})
+if len(sys.argv) > 1:
+    open(sys.argv[1], "w").write(text)
+else:
+    print(text)
+"""
+
+#: Sends to Langfuse by every way that needs no hook of ours to be stopped but the environment.
+SENDS = """
+import sys
+from langfuse import Langfuse
+client = Langfuse(timeout=1, **({"base_url": sys.argv[1]} if len(sys.argv) > 1 else {}))
+with client.start_as_current_observation(name="leak") as span:
+    span.score(name="leak", value=1)
+client.flush()
+"""
+
+#: Every way of starting a process: a function of (arguments, file for what the child sees).
+WAYS = """
+import asyncio, json, multiprocessing, os, subprocess, sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+PROGRAM = [sys.executable, "sees.py", "seen"]
+
+
+def see():
+    sys.argv = ["sees.py", "seen"]
+    exec(open("sees.py").read(), {"__name__": "__main__"})
+
+
+def forked(function):
+    pid = os.fork()
+    if not pid:
+        try:
+            function()
+        finally:
+            os._exit(1)
+    os.waitpid(pid, 0)
+
+
+async def exec_of_asyncio():
+    process = await asyncio.create_subprocess_exec(*PROGRAM)
+    await process.wait()
+
+
+async def shell_of_asyncio():
+    process = await asyncio.create_subprocess_shell(" ".join(PROGRAM))
+    await process.wait()
+
+
+def process_of(method):
+    process = multiprocessing.get_context(method).Process(target=see)
+    process.start()
+    process.join()
+
+
+def pool():
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        executor.submit(see).result()
+
+
+def popen(**options):
+    subprocess.run(PROGRAM, check=True, **options)
+
+
+def by_position():
+    subprocess.Popen(PROGRAM, -1, None, None, None, None, None, True, False, None, {"OWN": "1"}).wait()
+
+
+WAYS = {
+    "run": popen,
+    "run with env": lambda: popen(env={"OWN": "1"}),
+    "run with all of env": lambda: popen(env={**os.environ, "OWN": "1"}),
+    "run with bytes": lambda: popen(env={b"OWN": b"1"}),
+    "by position": by_position,
+    "shell": lambda: subprocess.run(" ".join(PROGRAM), shell=True, check=True),
+    "os.popen": lambda: os.popen(" ".join(PROGRAM)).read(),
+    "os.system": lambda: os.system(" ".join(PROGRAM)),
+    "asyncio": lambda: asyncio.run(exec_of_asyncio()),
+    "asyncio shell": lambda: asyncio.run(shell_of_asyncio()),
+    "posix_spawn": lambda: os.waitpid(os.posix_spawn(sys.executable, PROGRAM, os.environ), 0),
+    "posix_spawn with env": lambda: os.waitpid(os.posix_spawn(sys.executable, PROGRAM, {"OWN": "1"}), 0),
+    "posix_spawnp": lambda: os.waitpid(os.posix_spawnp(sys.executable, PROGRAM, os.environ), 0),
+    "spawnv": lambda: os.spawnv(os.P_WAIT, sys.executable, PROGRAM),
+    "spawnve": lambda: os.spawnve(os.P_WAIT, sys.executable, PROGRAM, {"OWN": "1"}),
+    "spawnlp": lambda: os.spawnlp(os.P_WAIT, sys.executable, *PROGRAM),
+    "execv": lambda: forked(lambda: os.execv(sys.executable, PROGRAM)),
+    "execvpe": lambda: forked(lambda: os.execvpe(sys.executable, PROGRAM, {"OWN": "1"})),
+    "spawn": lambda: process_of("spawn"),
+    "forkserver": lambda: process_of("forkserver"),
+    "pool": pool,
+}
+
+
+def seen(way):
+    Path("seen").unlink(missing_ok=True)
+    WAYS[way]()
+    return json.loads(Path("seen").read_text())
+"""
+
+#: With an environment of its own, or of this process.
+OWN = dict.fromkeys(
+    (
+        "run with env",
+        "run with all of env",
+        "run with bytes",
+        "by position",
+        "posix_spawn with env",
+        "spawnve",
+        "execvpe",
+    ),
+    "1",
+)
+
+
+def names_of_ways() -> list[str]:
+    space: dict = {"__name__": "ways"}
+    exec(WAYS, space)
+    return list(space["WAYS"])
+
+
+@pytest.fixture
+def real():
+    """A server in the role of the real Langfuse."""
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture
+def folder(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: Collector) -> pytest.Pytester:
+    """A folder with the programs, and the real Langfuse in the environment."""
+    for name in [name for name in os.environ if name.startswith(("LANGFUSE_", "OTEL_"))]:
+        monkeypatch.delenv(name)
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_langfuse.plugin,xdist.plugin")
+    monkeypatch.setenv("LANGFUSE_BASE_URL", real.url)
+    monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-real")
+    monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-real")
+    pytester.makepyfile(ways=WAYS, sees=SEES, sends=SENDS)
+    pytester.syspathinsert()
+    return pytester
+
+
+@pytest.mark.slow
+def test_every_way_to_start_a_process(folder, real):
+    folder.makepyfile(f"""
+        import os
+        import pytest
+        from ways import seen
+
+        OWN = {OWN!r}
+
+        @pytest.mark.parametrize("way", {names_of_ways()!r})
+        def test_sealed(way, langfuse_spans):
+            before = dict(os.environ)
+            found = seen(way)
+            assert found == {{
+                "LANGFUSE_BASE_URL": {NOWHERE!r}, "LANGFUSE_HOST": {NOWHERE!r}, "LANGFUSE_OTEL_HOST": {NOWHERE!r},
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "{NOWHERE}/api/public/otel", "NO_PROXY": "127.0.0.1,localhost",
+                "OWN": OWN.get(way),
+            }}
+            assert dict(os.environ) == before
+
+        @pytest.mark.parametrize("way", {names_of_ways()!r})
+        def test_not_captured(way):
+            found = seen(way)
+            assert found.pop("OWN") == OWN.get(way)
+            base = None if way in OWN and way != "run with all of env" else {real.url!r}
+            assert found.pop("LANGFUSE_BASE_URL") == base
+            assert set(found.values()) == {{None}}
+    """)
+    ways = len(names_of_ways())
+    folder.runpytest_subprocess().assert_outcomes(passed=2 * ways)
+    assert real.requests == []
+
+
+@pytest.mark.slow
+def test_every_way_with_the_option(folder, real):
+    folder.makepyfile(f"""
+        import pytest
+        from ways import seen
+
+        outside = seen("run")
+
+        @pytest.mark.parametrize("way", {names_of_ways()!r})
+        def test_sealed(way):
+            assert seen(way)["LANGFUSE_BASE_URL"] == {NOWHERE!r}
+
+        def test_a_process_that_is_started_between_tests():
+            assert outside["LANGFUSE_BASE_URL"] == {NOWHERE!r}
+    """)
+    folder.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=len(names_of_ways()) + 1)
+
+
+@pytest.mark.parametrize("arguments", [["--langfuse-capture"], []], ids=["by option", "by fixture"])
+@pytest.mark.parametrize("where", ["environment", "code"])
+@pytest.mark.slow
+def test_what_children_send_leaves_for_nowhere(folder, real, arguments, where):
+    url = [real.url] if where == "code" else []
+    folder.makepyfile(f"""
+        import multiprocessing, os, runpy, subprocess, sys
+
+        def send():
+            sys.argv = ["sends.py", *{url!r}]
+            runpy.run_path("sends.py")
+
+        def test_run(langfuse_spans):
+            assert subprocess.run([sys.executable, "sends.py", *{url!r}]).returncode == 0
+            for method in ("spawn", "forkserver"):
+                process = multiprocessing.get_context(method).Process(target=send)
+                process.start()
+                process.join()
+                assert process.exitcode == 0
+    """)
+    folder.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
+    assert real.requests == []
+
+
+def test_an_uncaptured_child_sends_as_ever(folder, real):
+    """The order is the one that would show what a captured test leaves behind."""
+    folder.makepyfile("""
+        import multiprocessing, runpy, subprocess, sys
+
+        def send():
+            sys.argv = ["sends.py"]
+            runpy.run_path("sends.py")
+
+        def test_captured(langfuse_spans):
+            process = multiprocessing.get_context("forkserver").Process(target=send)
+            process.start()
+            process.join()
+
+        def test_not_captured():
+            assert subprocess.run([sys.executable, "sends.py"]).returncode == 0
+            process = multiprocessing.get_context("forkserver").Process(target=send)
+            process.start()
+            process.join()
+    """)
+    folder.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
+    assert [len(seen.spans) for seen in real.exports] == [1, 1]
+    assert len([seen for seen in real.requests if seen.path.endswith("/scores")]) == 2
+
+
+@pytest.mark.parametrize("fixture", ["langfuse_server", "langfuse_process"])
+def test_a_child_of_a_test_with_a_server_reaches_it(folder, real, fixture):
+    folder.makepyfile(f"""
+        import subprocess, sys
+
+        def test_run(langfuse_spans, {fixture}, request):
+            if {fixture!r} == "langfuse_process":
+                assert {fixture}.start("sends.py").wait(30) == 0
+            assert subprocess.run([sys.executable, "sends.py"]).returncode == 0
+            from pytest_langfuse.session import session_key
+            test = request.config.stash[session_key].test
+            assert len(test.stand_in.scores) == 1 + ({fixture!r} == "langfuse_process")
+    """)
+    folder.runpytest_subprocess().assert_outcomes(passed=1)
+    assert real.requests == []
+
+
+def test_xdist_workers_see_the_real_environment(folder, real):
+    """They are no children of the application; what they start is sealed."""
+    folder.makepyfile(f"""
+        import os
+        from ways import seen
+
+        def test_it():
+            assert os.environ["LANGFUSE_BASE_URL"] == {real.url!r}
+            assert "PYTEST_LANGFUSE_URL" not in os.environ
+            assert seen("run")["LANGFUSE_BASE_URL"] == {NOWHERE!r}
+    """)
+    folder.runpytest_subprocess("--langfuse-capture", "-n1").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("program", ["sends.py", "sends.py real"])
+def test_no_proxy_stands_between_a_process_and_the_stand_in(folder, real, program, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, real.url)
+    arguments = [part.replace("real", "http://langfuse.example") for part in program.split()]
+    folder.makepyfile(f"""
+        import subprocess, sys
+
+        def test_run(langfuse_spans, langfuse_process):
+            app = langfuse_process.start(*{arguments!r})
+            assert app.wait(30) == 0, app.output
+            assert app.lost == []
+            langfuse_spans.assert_tree("span leak")
+            assert [score.name for score in langfuse_spans.scores] == ["leak"]
+            assert subprocess.run([sys.executable, *{arguments!r}]).returncode == 0
+    """)
+    folder.runpytest_subprocess().assert_outcomes(passed=1)
+    assert real.requests == []
+
+
+def test_a_process_gets_the_address_that_litellm_reads_first(langfuse_process):
+    app = langfuse_process.start("-c", "import os; print(os.environ['LANGFUSE_OTEL_HOST'])")
+    assert app.wait() == 0
+    assert app.output.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, ("127.0.0.1,localhost", "127.0.0.1,localhost")),
+        ({"NO_PROXY": "corp.test"}, ("corp.test,127.0.0.1,localhost", "corp.test,127.0.0.1,localhost")),
+        ({"no_proxy": " corp.test , localhost"}, ("corp.test,localhost,127.0.0.1",) * 2),
+        ({"NO_PROXY": "a", "no_proxy": "b"}, ("a,127.0.0.1,localhost", "b,127.0.0.1,localhost")),
+        ({"NO_PROXY": "a", "no_proxy": ""}, ("a,127.0.0.1,localhost", "127.0.0.1,localhost")),
+        ({"NO_PROXY": "*"}, ("*", "*")),
+    ],
+)
+def test_hosts_without_proxy_are_kept(before, after):
+    assert tuple(without_proxy(before).values()) == after
+
+
+def test_what_is_sealed_already_stays():
+    once = sealed({"PYTHONPATH": "mine"}, NOWHERE)
+    assert sealed(once, NOWHERE) == once
+    assert once["PYTHONPATH"].endswith(f"{os.pathsep}mine")
+
+
+def test_a_wrong_environment_is_the_error_of_the_application():
+    children = SealedChildren(lambda: NOWHERE)
+    children.install()
+    try:
+        with pytest.raises(TypeError):
+            subprocess.run([sys.executable, "-c", ""], env={"X": 1}, check=True)
+        with pytest.raises(FileNotFoundError):
+            subprocess.run(["/no/such/program"], check=True)
+        assert os.system("exit 3") >> 8 == 3
+        assert os.WTERMSIG(os.system("kill -9 $$")) == 9
+    finally:
+        children.uninstall()
+
+
+def test_hooks_are_removed():
+    before = (subprocess.Popen.__init__, os.posix_spawn, os.execv, os.execve, os.system)
+    children = SealedChildren(lambda: NOWHERE)
+    children.install()
+    assert subprocess.Popen.__init__ is not before[0]
+    assert inspect.signature(subprocess.Popen) == inspect.signature(before[0]).replace(
+        parameters=list(inspect.signature(before[0]).parameters.values())[1:]
+    )
+    children.uninstall()
+    assert (subprocess.Popen.__init__, os.posix_spawn, os.execv, os.execve, os.system) == before
+
+
+def test_the_position_of_the_environment():
+    assert list(inspect.signature(subprocess.Popen).parameters)[10] == "env"
+    assert isinstance(sealed({}, NOWHERE), SealedEnvironment)
+    assert json.loads(json.dumps(sealed({}, NOWHERE)))["PYTEST_LANGFUSE_URL"] == NOWHERE
+    assert Path(sealed({}, NOWHERE)["PYTHONPATH"]).joinpath("sitecustomize.py").is_file()

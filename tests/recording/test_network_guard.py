@@ -1,0 +1,348 @@
+"""The second line: connections to a known Langfuse or exporter are refused, and nothing else is."""
+
+import asyncio
+import errno
+import http.client
+import socket
+import ssl
+import threading
+import urllib.request
+
+import aiohttp
+import httpx
+import pytest
+import requests
+
+from pytest_langfuse.recording.network_guard import CapturedConnectionError, NetworkGuard, RefusedConnection
+from tests.helpers.loopback_langfuse import Collector
+
+HERE = "tests/recording/test_network_guard.py"
+ORIGINALS = {
+    "connect": socket.socket.connect,
+    "connect_ex": socket.socket.connect_ex,
+    "getaddrinfo": socket.getaddrinfo,
+    "gethostbyname": socket.gethostbyname,
+    "loop": asyncio.base_events.BaseEventLoop.getaddrinfo,
+}
+
+
+def wrapped() -> set[str]:
+    now = {
+        "connect": socket.socket.connect,
+        "connect_ex": socket.socket.connect_ex,
+        "getaddrinfo": socket.getaddrinfo,
+        "gethostbyname": socket.gethostbyname,
+        "loop": asyncio.base_events.BaseEventLoop.getaddrinfo,
+    }
+    return {name for name, function in now.items() if function is not ORIGINALS[name]}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch):
+    for name in ("LANGFUSE_BASE_URL", "LANGFUSE_HOST", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def real():
+    """A server in the role of the real Langfuse."""
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+class Run:
+    """A guard with what it was told, and knobs."""
+
+    def __init__(self):
+        self.refusals: list[RefusedConnection] = []
+        self.captive = True
+        self.addresses: list[tuple[str, str]] = []
+        self.stand_ins: set[int] = set()
+        self.guard = NetworkGuard(
+            is_captive=lambda: self.captive,
+            addresses=lambda: self.addresses,
+            is_stand_in=lambda port: port in self.stand_ins,
+            refused=self.refusals.append,
+        )
+
+
+@pytest.fixture
+def run():
+    made = Run()
+    made.guard.install()
+    yield made
+    made.guard.uninstall()
+    assert wrapped() == set()
+
+
+@pytest.fixture
+def known(run, real):
+    """The guard, which knows the real server as a client's."""
+    run.addresses.append((real.url, "a Langfuse client's base URL"))
+    return run
+
+
+def port_of(server) -> int:
+    return int(server.url.rpartition(":")[2])
+
+
+def raw(url):
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.socket() as sock:
+        sock.settimeout(5)
+        sock.connect((host, int(port)))
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+        sock.recv(1)
+
+
+def through_http_client(url):
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+    connection.request("GET", "/")
+    connection.getresponse().read()
+    connection.close()
+
+
+async def streams(url):
+    host, _, port = url.removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def through_aiohttp(url):
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        await response.read()
+
+
+async def through_httpx(url):
+    async with httpx.AsyncClient() as client:
+        await client.get(url)
+
+
+def through_httpx2(url):
+    pytest.importorskip("httpx2").get(url)
+
+
+SYNC = {
+    "socket": raw,
+    "http.client": through_http_client,
+    "urllib": lambda url: urllib.request.urlopen(url, timeout=5).close(),
+    "requests": lambda url: requests.get(url, timeout=5),
+    "httpx": httpx.get,
+    "httpx2": through_httpx2,
+    "asyncio": lambda url: asyncio.run(streams(url)),
+    "httpx async": lambda url: asyncio.run(through_httpx(url)),
+    "aiohttp": lambda url: asyncio.run(through_aiohttp(url)),
+}
+each_client = pytest.mark.parametrize("send", SYNC.values(), ids=SYNC)
+each_spelling = pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+
+
+@each_client
+@each_spelling
+def test_no_client_reaches_a_known_endpoint(run, real, send, host):
+    url = f"http://{host}:{port_of(real)}"
+    run.addresses.append((url, "a Langfuse client's base URL"))
+    with pytest.raises(Exception):  # noqa: B017, PT011 - each client has an exception of its own
+        send(url)
+    assert real.requests == []
+    assert {(r.endpoint, r.known_as) for r in run.refusals} == {
+        (f"{host}:{port_of(real)}", "a Langfuse client's base URL")
+    }
+    assert {r.caller.partition(":")[0] for r in run.refusals} == {HERE}
+
+
+@each_client
+@each_spelling
+def test_every_client_reaches_it_when_the_caller_is_not_captured(run, real, send, host):
+    url = f"http://{host}:{port_of(real)}"
+    run.addresses.append((url, "a Langfuse client's base URL"))
+    run.captive = False
+    send(url)
+    real.wait_for(lambda: len(real.requests) == 1)
+    assert run.refusals == []
+
+
+@each_client
+def test_another_port_of_the_host_passes(known, send):
+    other = Collector()
+    try:
+        send(other.url)
+        other.wait_for(lambda: len(other.requests) == 1)
+    finally:
+        other.close()
+    assert known.refusals == []
+
+
+@each_client
+@pytest.mark.parametrize(("langfuse", "service"), [("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")])
+def test_another_name_of_the_address_passes(run, real, send, langfuse, service):
+    """Behind one load balancer there may be a Langfuse and another service."""
+    if langfuse == "127.0.0.1" and send is SYNC["aiohttp"]:
+        pytest.skip("aiohttp resolves in another task: only the address is known")
+    port = port_of(real)
+    run.addresses.append((f"http://{langfuse}:{port}", "a Langfuse client's base URL"))
+    with pytest.raises(Exception):  # noqa: B017, PT011 - each client has an exception of its own
+        SYNC["requests"](f"http://{langfuse}:{port}")
+    assert real.requests == []
+    send(f"http://{service}:{port}")
+    real.wait_for(lambda: len(real.requests) == 1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1.evil.test", "http://localhost.evil.test", "http://evil-localhost", "http://10.127.0.0.1.test"],
+)
+def test_a_name_that_only_looks_alike_is_another_host(known, real, url):
+    """Neither a prefix nor a suffix counts."""
+    name = url.removeprefix("http://")
+    # There is no host of that name.
+    with socket.socket() as sock, pytest.raises(socket.gaierror):
+        sock.connect((name, port_of(real)))
+    assert known.refusals == []
+
+
+def test_the_error_names_the_caller_and_what_it_is(known, real):
+    with pytest.raises(ConnectionRefusedError) as caught, socket.socket() as sock:
+        sock.connect(("127.0.0.1", port_of(real)))
+    line = caught.traceback[0].lineno + 1
+    assert caught.value.errno == errno.ECONNREFUSED
+    assert caught.value.strerror == (
+        f"{HERE}:{line} tried to connect to 127.0.0.1:{port_of(real)} (a Langfuse client's base URL), which a captured "
+        "test must not reach: send to the stand-in (fixture langfuse_server), or mock the request"
+    )
+
+
+def test_connect_ex_returns_the_error_number(known, real):
+    with socket.socket() as sock:
+        assert sock.connect_ex(("127.0.0.1", port_of(real))) == errno.ECONNREFUSED
+    assert len(known.refusals) == 1
+
+
+def test_a_tls_socket_is_a_socket(known, real):
+    context = ssl.create_default_context()
+    with (
+        socket.socket() as sock,
+        context.wrap_socket(sock, server_hostname="x") as tls,
+        pytest.raises(CapturedConnectionError),
+    ):
+        tls.connect(("127.0.0.1", port_of(real)))
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "LANGFUSE_BASE_URL",
+        "LANGFUSE_HOST",
+        "LANGFUSE_OTEL_HOST",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    ],
+)
+def test_variables_name_endpoints_also_after_they_are_gone(run, real, monkeypatch, variable):
+    monkeypatch.setenv(variable, f"{real.url}/path")
+    with pytest.raises(CapturedConnectionError, match=variable):
+        raw(real.url)
+    monkeypatch.delenv(variable)
+    with pytest.raises(CapturedConnectionError, match=variable):
+        raw(real.url)
+    assert real.requests == []
+
+
+@pytest.mark.parametrize("host", ["cloud", "us.cloud", "jp.cloud", "hipaa.cloud"])
+def test_the_cloud_is_known_without_any_setting(run, host):
+    """It is refused before its name is resolved: a test fails also where there is no network."""
+    with pytest.raises(CapturedConnectionError, match=rf"{host}\.langfuse\.com:443 \(Langfuse Cloud\)"):
+        socket.create_connection((f"{host}.langfuse.com", 443), timeout=0.1)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - httpx's own
+        asyncio.run(through_httpx(f"https://{host}.langfuse.com/"))
+    assert [r.endpoint for r in run.refusals] == [f"{host}.langfuse.com:443"] * 2
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"])
+def test_a_proxy_is_never_refused(known, real, monkeypatch, variable):
+    monkeypatch.setenv(variable, real.url)
+    raw(real.url)
+    assert known.refusals == []
+
+
+def test_a_proxy_that_no_client_uses_is_none(known, real, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", real.url)
+    monkeypatch.setenv("NO_PROXY", "*")
+    with pytest.raises(CapturedConnectionError):
+        raw(real.url)
+
+
+def test_requests_through_a_proxy_pass_it(run, real, monkeypatch):
+    run.addresses.append(("http://langfuse.example", "a Langfuse client's base URL"))
+    monkeypatch.setenv("HTTP_PROXY", real.url)
+    requests.get("http://service.example/", timeout=5)
+    assert [seen.path for seen in real.requests] == ["http://service.example/"]
+    assert run.refusals == []
+
+
+def test_the_stand_in_is_not_refused(known, real):
+    known.stand_ins.add(port_of(real))
+    raw(real.url)
+    assert known.refusals == []
+
+
+def test_a_thread_of_a_library_is_named(known, real):
+    source = "def work(connect, address):\n    try:\n        connect(address)\n    except OSError:\n        pass\n"
+    space = {"__name__": "somelibrary.worker"}
+    exec(compile(source, requests.__file__, "exec"), space)
+    with socket.socket() as sock:
+        thread = threading.Thread(
+            target=space["work"], args=(sock.connect, ("127.0.0.1", port_of(real))), name="sender-1"
+        )
+        thread.start()
+        thread.join()
+    assert [r.caller for r in known.refusals] == ["somelibrary (thread sender-1)"]
+
+
+def test_other_sockets_pass(run, tmp_path):
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+        client.connect(str(tmp_path / "s"))
+
+
+def test_what_is_wrapped_and_that_it_is_removed(run):
+    assert wrapped() == set(ORIGINALS)
+    run.guard.uninstall()
+    assert wrapped() == set()
+    assert "connect" not in vars(socket.socket)
+
+
+def test_a_wrap_below_another_one_lets_all_pass_once_it_is_removed(known, real):
+    ours = socket.socket.connect
+
+    def theirs(sock, address):
+        return ours(sock, address)
+
+    socket.socket.connect = theirs
+    try:
+        known.guard.uninstall()
+        assert socket.socket.connect is theirs
+        raw(real.url)
+        assert known.refusals == []
+    finally:
+        del socket.socket.connect
+
+
+def test_a_plugin_that_restores_the_original_does_not_open_the_way(known, real):
+    """pytest-socket puts the method that it has found at its import back after each test."""
+    socket.socket.connect = ORIGINALS["connect"]
+    # A name is resolved before each connection, also that of an address.
+    with pytest.raises(requests.ConnectionError):
+        requests.get(real.url, timeout=5)
+    socket.socket.connect = ORIGINALS["connect"]
+    known.guard.restore()
+    with pytest.raises(CapturedConnectionError):
+        raw(real.url)
+    assert real.requests == []
+    del socket.socket.connect
