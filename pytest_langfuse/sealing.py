@@ -19,16 +19,22 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sealed(
-    recorder: Recorder, *, url_of_test: Callable[[], str | None], refused: Callable[[RefusedConnection], None]
+    recorder: Recorder,
+    *,
+    url_of_test: Callable[[], str | None],
+    refused: Callable[[RefusedConnection], None],
+    last: Callable[[], bool],
 ) -> Iterator[None]:
     """Guard the sockets of this process and seal the processes that it starts, inside the block.
 
     `url_of_test` returns the address of the server that the running test uses; `refused` is told of each connection
-    that was refused.
+    that was refused. Where `last()` says at the end that nothing can follow but the process's exit, what captured tests
+    have left behind stays sealed until then.
     """
+    left = False
 
     def is_captive() -> bool:
-        return recorder.active
+        return (left and recorder.everything) or hooks.is_captive()
 
     def url_for_children() -> str | None:
         return (url_of_test() or NOWHERE) if is_captive() else None
@@ -40,5 +46,8 @@ def sealed(
     try:
         yield
     finally:
-        children.uninstall()
-        guard.uninstall()
+        if last():
+            left = True
+        else:
+            children.uninstall()
+            guard.uninstall()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -59,6 +59,9 @@ class _Started(NamedTuple):
 class CaptureSession:
     """Captures the tests of one run, registered as a plugin of it. Imports the SDK only when it starts."""
 
+    #: The runs of this process that are not over: more than one with pytester.
+    _running: ClassVar[list[CaptureSession]] = []
+
     def __init__(self, config: pytest.Config) -> None:
         self.options = Options.of(config)
         #: The test that runs, if it is captured.
@@ -94,6 +97,7 @@ class CaptureSession:
 
     def open(self) -> None:
         """Capture from now on with `--langfuse-capture`; otherwise remember clients that are built before a capture."""
+        self._running.append(self)
         if self.options.capture:
             self.start()
         else:
@@ -118,9 +122,11 @@ class CaptureSession:
         )
         if self.options.capture:
             self._stack.enter_context(environment())
+        self._stack.enter_context(
+            sealed(recorder, url_of_test=self._url_of_test, refused=self.refused.add, last=lambda: not self._running)
+        )
         self._stack.enter_context(hooked(recorder, stand_in))
         self._started = _Started(recorder, stand_in)
-        self._stack.enter_context(sealed(recorder, url_of_test=self._url_of_test, refused=self.refused.add))
         return self._started
 
     def _url_of_test(self) -> str | None:
@@ -132,6 +138,8 @@ class CaptureSession:
         with self._stack:
             self._early_clients.stop()
             self.end()
+            if self in self._running:
+                self._running.remove(self)
 
     # -- one test ------------------------------------------------------------------------------------------------
 

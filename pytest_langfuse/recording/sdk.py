@@ -282,6 +282,10 @@ class Hooks:
 
     # -- for the network guard -----------------------------------------------------------------------------------
 
+    def is_captive(self) -> bool:
+        """Return whether what this thread does belongs to a captured test, as far as anybody can tell."""
+        return self.recorder is not None and self.recorder.active
+
     def addresses(self) -> Iterator[tuple[str, str]]:
         """Yield the URLs of all clients and exporters that are known, each with what it belongs to."""
         for manager in list(self.managers):

@@ -17,24 +17,17 @@ from pytest_langfuse.recording.network_guard import CapturedConnectionError, Net
 from tests.helpers.loopback_langfuse import Collector
 
 HERE = "tests/recording/test_network_guard.py"
-ORIGINALS = {
-    "connect": socket.socket.connect,
-    "connect_ex": socket.socket.connect_ex,
-    "getaddrinfo": socket.getaddrinfo,
-    "gethostbyname": socket.gethostbyname,
-    "loop": asyncio.base_events.BaseEventLoop.getaddrinfo,
-}
 
 
-def wrapped() -> set[str]:
-    now = {
+def functions() -> dict[str, object]:
+    """What a guard wraps, as it is now."""
+    return {
         "connect": socket.socket.connect,
         "connect_ex": socket.socket.connect_ex,
         "getaddrinfo": socket.getaddrinfo,
         "gethostbyname": socket.gethostbyname,
         "loop": asyncio.base_events.BaseEventLoop.getaddrinfo,
     }
-    return {name for name, function in now.items() if function is not ORIGINALS[name]}
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +49,9 @@ class Run:
     """A guard with what it was told, and knobs."""
 
     def __init__(self):
+        # This run of pytest may have a guard of its own.
+        self.before = functions()
+        self.defined = "connect" in vars(socket.socket)
         self.refusals: list[RefusedConnection] = []
         self.captive = True
         self.addresses: list[tuple[str, str]] = []
@@ -67,6 +63,9 @@ class Run:
             refused=self.refusals.append,
         )
 
+    def wrapped(self) -> set[str]:
+        return {name for name, function in functions().items() if function is not self.before[name]}
+
 
 @pytest.fixture
 def run():
@@ -74,7 +73,8 @@ def run():
     made.guard.install()
     yield made
     made.guard.uninstall()
-    assert wrapped() == set()
+    assert made.wrapped() == set()
+    assert ("connect" in vars(socket.socket)) == made.defined
 
 
 @pytest.fixture
@@ -312,37 +312,40 @@ def test_other_sockets_pass(run, tmp_path):
 
 
 def test_what_is_wrapped_and_that_it_is_removed(run):
-    assert wrapped() == set(ORIGINALS)
+    assert run.wrapped() == set(functions())
     run.guard.uninstall()
-    assert wrapped() == set()
-    assert "connect" not in vars(socket.socket)
+    assert run.wrapped() == set()
 
 
-def test_a_wrap_below_another_one_lets_all_pass_once_it_is_removed(known, real):
+def test_a_wrap_below_another_one_lets_all_pass_once_it_is_removed(known, real, monkeypatch):
     ours = socket.socket.connect
 
     def theirs(sock, address):
         return ours(sock, address)
 
-    socket.socket.connect = theirs
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "connect", theirs)
         known.guard.uninstall()
         assert socket.socket.connect is theirs
         raw(real.url)
-        assert known.refusals == []
-    finally:
+    assert known.refusals == []
+    # As it would be without the other wrap.
+    socket.socket.connect = known.before["connect"]
+    if not known.defined:
         del socket.socket.connect
 
 
 def test_a_plugin_that_restores_the_original_does_not_open_the_way(known, real):
     """pytest-socket puts the method that it has found at its import back after each test."""
-    socket.socket.connect = ORIGINALS["connect"]
+    socket.socket.connect = known.before["connect"]
     # A name is resolved before each connection, also that of an address.
     with pytest.raises(requests.ConnectionError):
         requests.get(real.url, timeout=5)
-    socket.socket.connect = ORIGINALS["connect"]
+    socket.socket.connect = known.before["connect"]
     known.guard.restore()
     with pytest.raises(CapturedConnectionError):
         raw(real.url)
     assert real.requests == []
-    del socket.socket.connect
+    known.guard.uninstall()
+    if not known.defined:
+        del socket.socket.connect

@@ -1,0 +1,191 @@
+"""Who fails for a connection that was refused: the test that tried it, or the session."""
+
+import os
+
+import pytest
+
+from tests.helpers.loopback_langfuse import Collector
+
+#: An application that speaks to Langfuse without any client of it.
+RAW = """
+    import os, urllib.request
+
+    def tell():
+        url = os.environ["LANGFUSE_BASE_URL"] + "/api/public/ingestion"
+        return urllib.request.urlopen(url, data=b"{}", timeout=5).status
+
+    def tell_carefully():
+        try:
+            return tell()
+        except OSError:
+            return None
+"""
+LINE = "raw.py:5 tried to connect to 127.0.0.1:* (LANGFUSE_BASE_URL), which a captured test must not reach: *"
+both = pytest.mark.parametrize("arguments", [["--langfuse-capture"], []], ids=["by option", "by fixture"])
+
+
+@pytest.fixture
+def real():
+    """A server in the role of the real Langfuse."""
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture
+def folder(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: Collector) -> pytest.Pytester:
+    for name in [name for name in os.environ if name.startswith(("LANGFUSE_", "OTEL_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_langfuse.plugin,xdist.plugin")
+    monkeypatch.setenv("LANGFUSE_BASE_URL", real.url)
+    pytester.makepyfile(raw=RAW)
+    pytester.syspathinsert()
+    return pytester
+
+
+@both
+def test_the_test_fails_whatever_it_makes_of_the_error(folder, real, arguments):
+    folder.makepyfile("""
+        import threading
+        import pytest
+        from raw import tell, tell_carefully
+
+        def test_caught(langfuse_spans):
+            assert tell_carefully() is None
+
+        def test_not_caught(langfuse_spans):
+            tell()
+
+        def test_skipped(langfuse_spans):
+            tell_carefully()
+            pytest.skip("no Langfuse here")
+
+        @pytest.mark.xfail(reason="known")
+        def test_expected_failure(langfuse_spans):
+            tell()
+
+        def test_in_a_thread(langfuse_spans):
+            thread = threading.Thread(target=tell_carefully)
+            thread.start()
+            thread.join()
+
+        @pytest.fixture
+        def setup():
+            tell_carefully()
+
+        def test_in_a_fixture(langfuse_spans, setup):
+            pass
+
+        @pytest.fixture
+        def teardown():
+            yield
+            tell_carefully()
+
+        def test_in_a_teardown(langfuse_spans, teardown):
+            pass
+
+        def test_clean(langfuse_spans):
+            pass
+    """)
+    result = folder.runpytest_subprocess(*arguments, "-v")
+    assert result.ret == 1
+    result.assert_outcomes(failed=5, errors=2, passed=2)
+    result.stdout.fnmatch_lines([LINE, "*Langfuse: refused connections*", LINE])
+    assert result.stdout.str().count("test_clean PASSED") == 1
+    assert real.requests == []
+
+
+def test_an_uncaptured_test_reaches_it(folder, real):
+    folder.makepyfile("""
+        from raw import tell, tell_carefully
+
+        def test_captured(langfuse_spans):
+            assert tell_carefully() is None
+
+        def test_not_captured():
+            assert tell() == 200
+    """)
+    result = folder.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(failed=1, passed=1)
+    assert len(real.requests) == 1
+
+
+@pytest.mark.parametrize("parallel", [[], ["-n1"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize("quiet", [[], ["-q"]], ids=["", "quiet"])
+def test_an_attempt_between_tests_fails_the_session(folder, real, parallel, quiet):
+    folder.makeconftest("""
+        from raw import tell_carefully
+
+        def pytest_runtest_logfinish():
+            tell_carefully()
+
+        def pytest_sessionfinish():
+            tell_carefully()
+    """)
+    folder.makepyfile("def test_it(): pass")
+    result = folder.runpytest_subprocess("--langfuse-capture", *parallel, *quiet)
+    assert result.ret == 1
+    last = [line for line in result.outlines if line][-1]
+    assert last.startswith("Langfuse: refused connections outside of captured tests: raw.py:5 tried to connect to 127.")
+    assert "passed" in result.stdout.str()
+    assert real.requests == []
+
+
+def test_two_places_are_one_line(folder, real):
+    folder.makeconftest("""
+        from raw import tell_carefully, tell
+
+        def pytest_sessionfinish():
+            tell_carefully()
+            tell_carefully()
+            try:
+                import socket
+                socket.create_connection(("us.cloud.langfuse.com", 443))
+            except OSError:
+                pass
+    """)
+    folder.makepyfile("def test_it(): pass")
+    result = folder.runpytest_subprocess("--langfuse-capture")
+    assert result.ret == 1
+    assert [line for line in result.outlines if line][-1].endswith("or mock the request (2 times); and 1 other")
+
+
+def test_what_failed_before_keeps_its_status(folder):
+    folder.makeconftest("""
+        from raw import tell_carefully
+
+        def pytest_sessionfinish():
+            tell_carefully()
+    """)
+    folder.makepyfile("def test_it(): raise KeyboardInterrupt")
+    assert folder.runpytest_subprocess("--langfuse-capture").ret == 2
+
+
+def test_after_the_session_it_is_said_on_stderr(folder, real):
+    folder.makepyfile("""
+        import atexit
+        from raw import tell_carefully
+
+        atexit.register(tell_carefully)
+        atexit.register(tell_carefully)
+
+        def test_it(): pass
+    """)
+    result = folder.runpytest_subprocess("--langfuse-capture")
+    assert result.ret == 0
+    assert [line for line in result.errlines if line.startswith("pytest-langfuse: refused: raw.py:5 tried")] != []
+    assert real.requests == []
+
+
+def test_a_run_that_captures_nothing_is_left_alone(folder, real):
+    folder.makepyfile("""
+        import socket
+        from raw import tell
+
+        def test_it():
+            assert tell() == 200
+            assert "connect" not in vars(socket.socket)
+    """)
+    folder.runpytest_subprocess().assert_outcomes(passed=1)
+    assert len(real.requests) == 1
