@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pytest_langfuse.standin.endpoints.prompts import StoredPrompt
+from pytest_langfuse.standin.endpoints.stored_prompt import StoredPrompt
 
 _NEEDED = {"text": "a string", "chat": "a list of messages"}
 

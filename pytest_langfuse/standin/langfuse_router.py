@@ -14,7 +14,7 @@ from respx.models import AllMockedAssertionError, Call, CallList, PassThrough
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.http.in_process import AsyncHandler, Handler
 from pytest_langfuse.standin.adds_prompts import AddsPrompts
-from pytest_langfuse.standin.endpoints.prompts import StoredPrompt
+from pytest_langfuse.standin.endpoints.stored_prompt import StoredPrompt
 from pytest_langfuse.standin.stand_in import StandIn
 
 

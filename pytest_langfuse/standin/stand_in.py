@@ -23,10 +23,11 @@ from pytest_langfuse.standin.endpoints.endpoint_table import EndpointTable
 from pytest_langfuse.standin.endpoints.experiment_list import ExperimentList
 from pytest_langfuse.standin.endpoints.media import STORE_PATH, MediaAssets, StoredMedia
 from pytest_langfuse.standin.endpoints.observation_list import ObservationList
-from pytest_langfuse.standin.endpoints.prompts import Prompts, StoredPrompt
+from pytest_langfuse.standin.endpoints.prompts import Prompts
 from pytest_langfuse.standin.endpoints.score_list import ScoreList
 from pytest_langfuse.standin.endpoints.scores import Scores
 from pytest_langfuse.standin.endpoints.session_list import SessionList
+from pytest_langfuse.standin.endpoints.stored_prompt import StoredPrompt
 from pytest_langfuse.standin.endpoints.trace_list import TraceList
 from pytest_langfuse.standin.endpoints.traces import Traces
 from pytest_langfuse.standin.exported import Exported

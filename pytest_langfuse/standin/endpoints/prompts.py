@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import datetime
 from threading import RLock
 from typing import Any, Literal
 
@@ -19,54 +19,19 @@ from pytest_langfuse.standin.endpoints.api_call import (
     invalid_data,
     invalid_request,
     not_found,
-    now,
 )
-from pytest_langfuse.standin.endpoints.project import PROJECT_ID
-from pytest_langfuse.standin.endpoints.query_values import page_response
+from pytest_langfuse.standin.endpoints.prompt_rules import prompt_issues
+from pytest_langfuse.standin.endpoints.query_values import page_of, time_of
+from pytest_langfuse.standin.endpoints.stored_prompt import PRODUCTION, StoredPrompt
 
 _LATEST = "latest"
-_PRODUCTION = "production"
+#: Prompts on a page of the list, unless `limit` says otherwise: fewer than on those of other lists.
+_DEFAULT_LIMIT = 10
 #: `PromptService.resolvePrompt` of the server.
 _MAX_NESTING = 5
 _REFERENCE = re.compile(
     r"@@@langfusePrompt:name=(?P<name>[^|@]+)\|(?:version=(?P<version>\d+)|label=(?P<label>[^@]+))@@@"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPrompt:
-    """One version of a prompt. `prompt` is a string (`type="text"`) or a list of messages (`type="chat"`)."""
-
-    name: str
-    version: int
-    prompt: Any
-    type: Literal["text", "chat"]
-    labels: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    config: Any = field(default_factory=dict)
-    commit_message: str | None = None
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    created_at: str = field(default_factory=now)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the JSON of the API."""
-        return {
-            "id": self.id,
-            "createdAt": self.created_at,
-            "updatedAt": self.created_at,
-            "projectId": PROJECT_ID,
-            "createdBy": "API",
-            "prompt": self.prompt,
-            "name": self.name,
-            "version": self.version,
-            "type": self.type,
-            "isActive": _PRODUCTION in self.labels,
-            "config": self.config,
-            "tags": list(self.tags),
-            "labels": list(self.labels),
-            "commitMessage": self.commit_message,
-            "resolutionGraph": None,
-        }
 
 
 class Prompts:
@@ -131,7 +96,7 @@ class Prompts:
             versions = self._by_name.get(name, {})
             if version is not None:
                 return versions.get(version)
-            wanted = label or _PRODUCTION
+            wanted = label or PRODUCTION
             return next((prompt for prompt in versions.values() if wanted in prompt.labels), None)
 
     def _get(self, call: ApiCall) -> httpx.Response:
@@ -141,7 +106,7 @@ class Prompts:
             raise invalid_request("Cannot specify both version and label")
         prompt = self._find(name, version, label)
         if prompt is None:
-            which = f"version {version}" if version is not None else f"label '{label or _PRODUCTION}'"
+            which = f"version {version}" if version is not None else f"label '{label or PRODUCTION}'"
             raise not_found(f"Prompt not found: '{name}' with {which}")
         answer = prompt.as_json()
         if call.query.get("resolve") != "false":
@@ -168,31 +133,40 @@ class Prompts:
         return json.loads(_REFERENCE.sub(insert, text))
 
     def _list(self, call: ApiCall) -> httpx.Response:
-        name, label, tag = (call.query.get(key) for key in ("name", "label", "tag"))
+        query = call.query
+        name, label, tag, version = query.get("name"), query.get("label"), query.get("tag"), _version(call)
+        since, before = time_of(query, "fromUpdatedAt"), time_of(query, "toUpdatedAt")
         records = []
         with self._lock:
             for prompt_name, versions in sorted(self._by_name.items()):
                 chosen = [
                     prompt
                     for prompt in versions.values()
-                    if name in {None, prompt_name}
-                    and (label is None or label in prompt.labels)
-                    and (tag is None or tag in prompt.tags)
+                    if (not name or name == prompt_name)
+                    and version in {None, prompt.version}
+                    and (not label or label in prompt.labels)
+                    and (not tag or tag in prompt.tags)
+                    and (since is None or datetime.fromisoformat(prompt.created_at) >= since)
+                    and (before is None or datetime.fromisoformat(prompt.created_at) < before)
                 ]
                 if chosen:
                     records.append(_summary(prompt_name, chosen))
-        return page_response(call.query, records)
+        data, meta = page_of(query, records, default=_DEFAULT_LIMIT)
+        # The same twice: the older of the two names stays for older clients.
+        return httpx.Response(200, json={"data": data, "meta": meta, "pagination": meta})
 
     def _create(self, call: ApiCall) -> httpx.Response:
         body = call.fields()
         name = call.text(body, "name")
-        if not name:
-            raise invalid_data(Issue(("name",), "Too small: expected string to have >=1 characters", "too_small"))
+        if issues := [*prompt_issues(body)]:
+            raise invalid_data(*issues)
         kind: Literal["text", "chat"] = "chat" if body.get("type") == "chat" else "text"
         if not isinstance(body.get("prompt"), list if kind == "chat" else str):
             expected = "array" if kind == "chat" else "string"
             raise invalid_data(Issue(("prompt",), f"Invalid input: expected {expected}", "invalid_type"))
         with self._lock:
+            # What it refers to has to be there, and must not refer back to it.
+            self._resolve(body["prompt"], (name,))
             versions = self._by_name.get(name, {})
             newest = versions[max(versions)] if versions else None
             if newest is not None and newest.type != kind:
@@ -227,7 +201,7 @@ class Prompts:
         with self._lock:
             prompt = self._find(name, int(version) if version.isdigit() else -1, None)
             if prompt is None:
-                raise not_found(f"Prompt '{name}' version {version} not found in project")
+                raise not_found(f"Prompt not found: {name}")
             stored = self.add(replace(prompt, labels=(*prompt.labels, *labels)))
         return httpx.Response(200, json=stored.as_json())
 

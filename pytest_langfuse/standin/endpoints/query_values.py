@@ -18,10 +18,12 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 
 
-def page_of(query: httpx.QueryParams, records: Sequence[Any]) -> tuple[Sequence[Any], dict[str, int]]:
+def page_of(
+    query: httpx.QueryParams, records: Sequence[Any], *, default: int = DEFAULT_LIMIT
+) -> tuple[Sequence[Any], dict[str, int]]:
     """Return the records of the page that `page` and `limit` ask for, and the `meta` that describes it."""
     page = whole_number(query, "page", default=1)
-    limit = whole_number(query, "limit", default=DEFAULT_LIMIT, most=MAX_LIMIT)
+    limit = whole_number(query, "limit", default=default, most=MAX_LIMIT)
     start = (page - 1) * limit
     meta = {"page": page, "limit": limit, "totalItems": len(records), "totalPages": -(-len(records) // limit)}
     return records[start : start + limit], meta
