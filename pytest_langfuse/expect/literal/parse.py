@@ -3,7 +3,7 @@
     # one observation a line, what is indented is below it
     * user_id=u-1                       inherited by all lines after it, as deep as it or deeper, in its block
     span answer                         TYPE NAME
-      2x tool "look up"                 a count: 2x, 1+x (one or more), 0+x; names with spaces are quoted
+      2x tool "look up"                 a count: 2x, 1-3x, 1+x (one or more), 0+x; names with spaces are quoted
       any GET*                          any type; globs in names
       generation llm model=gpt-4o usage.total<=200 output~"doc" input? !metadata.debug "raw.attribute"=1 tags=$tags
       ...                               here may be further siblings
@@ -30,8 +30,8 @@ from pytest_langfuse.suggest import did_you_mean
 #: pytest shows no frame of this module: a bad literal is the test's, not ours.
 __tracebackhide__ = True
 
-_COUNT: Final = re.compile(r"(\d+)(\+?)x(?=[ \t]|$)", re.ASCII)
-_ALMOST_COUNT: Final = re.compile(r"x?\d+[+x-]*\d*x?", re.ASCII)
+_COUNT: Final = re.compile(r"(\d+)(?:(\+)|-(\d+))?x(?=[ \t]|$)", re.ASCII)
+_ALMOST_COUNT: Final = re.compile(r"x?\d+[+x.,-]*\d*x?|-\d+x|\+x", re.ASCII)
 _INDENT: Final = re.compile(r"[ \t]*")
 _GAP: Final = re.compile(r"(?:\.\.\.|…)(?=[ \t]|$)")
 _STAR: Final = re.compile(r"\*(?=[ \t]|$)")
@@ -149,8 +149,7 @@ class _Parser:
         high: int | None = 1
         count_text = ""
         if count := line.take(_COUNT):
-            low = int(count[1])
-            high, count_text = None if count[2] else low, count[0]
+            low, high, count_text = self._count(line, count)
             if line.at_end():
                 line.fail(f"missing type and name after {count_text!r}")
         kind = line.word()
@@ -164,9 +163,17 @@ class _Parser:
         )
 
     @staticmethod
+    def _count(line: LineReader, count: re.Match[str]) -> tuple[int, int | None, str]:
+        low = int(count[1])
+        high = None if count[2] else int(count[3] or low)
+        if high is not None and high < low:
+            line.fail(f"count {count[0]!r}", f" ends before it starts, did you mean '{high}-{low}x'?")
+        return low, high, count[0]
+
+    @staticmethod
     def _unknown_type(line: LineReader, kind: str) -> NoReturn:
         if _ALMOST_COUNT.fullmatch(kind):
-            line.fail(f"unknown count {kind!r}", ", counts are 2x, 1+x and 0+x")
+            line.fail(f"unknown count {kind!r}", ", counts are 2x, 1-3x, 1+x and 0+x")
         hint = did_you_mean(kind, (ANY_TYPE, *TYPES), what="types")
         line.fail(f"unknown type {kind!r}", hint)
 

@@ -26,9 +26,9 @@ Questions = Generator[tuple[ExpectedLine, Observation], bool, bool]
 class Assignment:
     """A maximum matching (augmenting paths) of lines that must be there to captured siblings.
 
-    `optional` lines take any number of siblings. `owner[i]` is the index of the line that the `i`-th sibling was
-    assigned to: `-1` for none, and from `len(lines)` on for one of the `optional` lines. `found[j]` is the reverse,
-    for the lines that must be there.
+    `optional` lines take as many more siblings as their count allows. `owner[i]` is the index of the line that the
+    `i`-th sibling was assigned to: `-1` for none, and from `len(lines)` on for one of the `optional` lines. `found[j]`
+    is the reverse, for the lines that must be there.
     """
 
     def __init__(
@@ -43,6 +43,8 @@ class Assignment:
         self.found = [_FREE] * len(lines)
         self._candidates = _Candidates(captured)
         self._optional = optional
+        #: The siblings of each optional line that takes only so many.
+        self._taken: list[dict[int, None]] = [{} for _ in optional]
         self._named: dict[str | None, list[tuple[int, ExpectedLine]]] = {}
         self._asked = 0
 
@@ -145,15 +147,30 @@ class Assignment:
                 if not (yield line, self.captured[place]):
                     continue
                 by[index] = place
-                other = self.found[index] if index < len(self.lines) else _FREE
-                if other != _FREE and needs_line(self.captured[other]):
-                    places.append(other)
+                others = self._in_the_way(index)
+                self._asked += len(others)
+                spare = next((other for other in others if not needs_line(self.captured[other])), None)
+                if others and spare is None:
+                    places.extend(others)
                     continue
-                if other != _FREE:
-                    self.owner[other] = _FREE
+                if spare is not None:
+                    self._leave(spare)
                 self._move(index, place, start, by)
                 return True
         return False
+
+    def _in_the_way(self, index: int) -> Sequence[int]:
+        """The siblings that a line has, if it takes no more."""
+        if index < len(self.lines):
+            return () if self.found[index] == _FREE else (self.found[index],)
+        line, taken = self._optional[index - len(self.lines)], self._taken[index - len(self.lines)]
+        return tuple(taken) if line.high is not None and len(taken) == line.high - line.low else ()
+
+    def _leave(self, place: int) -> None:
+        index = self.owner[place]
+        self.owner[place] = _FREE
+        if index >= len(self.lines):
+            self._taken[index - len(self.lines)].pop(place, None)
 
     def _lines_of(self, name: str) -> Iterator[tuple[int, ExpectedLine]]:
         """Lines that may be of that name, with their indexes; optional ones first, which take whatever comes."""
@@ -167,9 +184,12 @@ class Assignment:
         """Give the line to the sibling, the sibling's line to the one before it on the path, and so on."""
         while True:
             before = self.owner[place]
+            self._leave(place)
             self.owner[place] = index
             if index < len(self.lines):
                 self.found[index] = place
+            elif self._optional[index - len(self.lines)].high is not None:
+                self._taken[index - len(self.lines)][place] = None
             if place == start:
                 return
             index, place = before, by[before]

@@ -16,13 +16,14 @@ Order = Literal["start", "any"]
 
 @dataclass(frozen=True, slots=True)
 class SiblingSlot:
-    """A place among siblings for exactly `one` observation, or for `many`: any number, also none.
+    """A place among siblings for exactly `one` observation, or for `many`: up to `most`, also none.
 
-    `expected` is `None` for a `...` line.
+    `expected` is `None` for a `...` line. `most` is `None` where there is no limit.
     """
 
     expected: ExpectedLine | None
     kind: Literal["one", "many"]
+    most: int | None = None
 
 
 def slots_of(parent: ExpectedLine) -> list[SiblingSlot]:
@@ -34,6 +35,8 @@ def slots_of(parent: ExpectedLine) -> list[SiblingSlot]:
         slots.extend([SiblingSlot(child, "one")] * child.low)
         if child.high is None:
             slots.append(SiblingSlot(child, "many"))
+        elif child.high > child.low:
+            slots.append(SiblingSlot(child, "many", child.high - child.low))
     if len(parent.children) in parent.gaps:
         slots.append(SiblingSlot(None, "many"))
     return slots
@@ -45,12 +48,12 @@ def required(parent: ExpectedLine) -> list[ExpectedLine]:
 
 
 def optional(parent: ExpectedLine) -> list[ExpectedLine]:
-    """The lines below `parent` that may appear any number of times more."""
-    return [line for line in parent.children if line.high is None]
+    """The lines below `parent` that may appear more often than they must."""
+    return [line for line in parent.children if line.high is None or line.high > line.low]
 
 
 def counted(parent: ExpectedLine) -> list[ExpectedLine]:
-    """The lines below `parent` that say exactly how many there are (`2x`), so that `...` takes none of them."""
+    """The lines below `parent` that say how many there are at most (`2x`, `1-3x`), so that `...` takes none of them."""
     return [line for line in parent.children if line.count_text and line.high is not None]
 
 
@@ -139,31 +142,42 @@ def _ask(expected: ExpectedLine, captured: Observation) -> Questions:
 
 
 def _in_order(parent: ExpectedLine, captured: Sequence[Observation]) -> Questions:
-    """Walk `captured` with the set of all places where an attempt to fill the slots in order may stand."""
+    """Walk `captured` with all places where an attempt to fill the slots in order may stand.
+
+    Of attempts at one place, the one that has taken the fewest observations there can do all that the others can.
+    """
     slots = slots_of(parent)
     exact = counted(parent)
-    reached = _with_skips({0}, slots)
+    reached = _with_skips({0: 0}, slots)
     for observation in captured:
-        following: set[int] = set()
-        for place in sorted(reached - {len(slots)}):
+        following: dict[int, int] = {}
+        for place, used in sorted(reached.items()):
+            if place == len(slots):
+                break
             slot = slots[place]
+            if slot.most is not None and used == slot.most:
+                continue
             if slot.expected is None:
                 taken = not any(line.fits(observation) for line in exact)
             else:
                 taken = yield slot.expected, observation
             if taken:
-                following.add(place if slot.kind == "many" else place + 1)
+                _reach(following, *((place, used + 1) if slot.kind == "many" else (place + 1, 0)))
         if not following:
             return False
         reached = _with_skips(following, slots)
     return len(slots) in reached
 
 
-def _with_skips(places: set[int], slots: Sequence[SiblingSlot]) -> set[int]:
+def _with_skips(places: dict[int, int], slots: Sequence[SiblingSlot]) -> dict[int, int]:
     """Add the places after slots that may stay empty."""
     for start in tuple(places):
         place = start
         while place < len(slots) and slots[place].kind == "many":
             place += 1
-            places.add(place)
+            _reach(places, place, 0)
     return places
+
+
+def _reach(places: dict[int, int], place: int, used: int) -> None:
+    places[place] = min(used, places.get(place, used))

@@ -16,6 +16,8 @@ from pytest_langfuse.recording.observation import Observation
 #: A slot and the captured sibling in it, by their places.
 Pair = tuple[int, int]
 
+#: A place for at most one observation.
+_MAYBE: Final = 1
 #: What it costs to leave a line without an observation, or an observation without a line.
 _ALONE: Final = 20.0
 #: Siblings, on the side that has fewer, that are compared with all on the other; more are aligned by name.
@@ -54,7 +56,7 @@ class _SiblingAligner:
     """The work on one level."""
 
     def __init__(self, parent: ExpectedLine, captured: Sequence[Observation], likeness: Likeness) -> None:
-        self._slots = slots_of(parent)
+        self._slots = _single(slots_of(parent), len(captured))
         self._captured = captured
         self._likeness = likeness
         self._exact = counted(parent)
@@ -80,7 +82,8 @@ class _SiblingAligner:
         result = self.result
         found = self._most_alike(result.missing, list(result.extra))
         taken = {place for _, place in found}
-        found += self._repeated(place for place, allowed in result.extra.items() if not allowed and place not in taken)
+        left = [place for place, allowed in result.extra.items() if not allowed and place not in taken]
+        found += self._repeated(left, found)
         # What a `...` line had taken may stand where its own line does.
         self._settle(*self._in_order(result.pairs, {*result.reordered, *found}))
         self._allow_in_gaps()
@@ -90,7 +93,7 @@ class _SiblingAligner:
         pairs = self._by_name(range(len(self._slots)), range(len(self._captured)))
         if not open_:
             taken = {place for _, place in pairs}
-            pairs += self._repeated(place for place in range(len(self._captured)) if place not in taken)
+            pairs += self._repeated((place for place in range(len(self._captured)) if place not in taken), pairs)
         self._settle(sorted(pairs), ())
         for place in self.result.extra:
             self.result.extra[place] = open_ and not self._is_counted(place)
@@ -157,10 +160,11 @@ class _SiblingAligner:
             above, row = row, [0.0] * (width + 1)
             steps = ["-"] * (width + 1)
             empty = _ALONE if slot.kind == "one" else 0.0
+            once = slot.kind == "one" or slot.most == _MAYBE
             for place in range(width + 1):
                 best = above[place] + empty
                 if place:
-                    via = above[place - 1] if slot.kind == "one" else row[place - 1]
+                    via = above[place - 1] if once else row[place - 1]
                     paired = via + self._take(slot, first + place - 1)
                     # At the same cost a pair says more than two that are alone.
                     if paired <= best and paired < NEVER:
@@ -189,7 +193,7 @@ class _SiblingAligner:
                 slot = self._slots[first + index - 1]
                 if slot.expected is not None:
                     pairs.append((first + index - 1, first + place - 1))
-                index -= slot.kind == "one"
+                index -= slot.kind == "one" or slot.most == _MAYBE
                 place -= 1
         return pairs
 
@@ -204,14 +208,22 @@ class _SiblingAligner:
 
     def _whole_matches(self, slots: Sequence[int], places: Sequence[int]) -> list[Pair]:
         # By the places that they have in the assignment: lines that must be there, then those that may.
-        order = [slot for slot in slots if self._slots[slot].kind == "one"]
+        order = [[slot] for slot in slots if self._slots[slot].kind == "one"]
         required = len(order)
-        order += [slot for slot in slots if self._slots[slot].kind == "many" and self._slots[slot].expected]
-        lines = [line for slot in order if (line := self._slots[slot].expected) is not None]
+        many: dict[int, list[int]] = {}
+        for slot in slots:
+            if self._slots[slot].kind == "many" and (line := self._slots[slot].expected) is not None:
+                many.setdefault(id(line), []).append(slot)
+        order += many.values()
+        lines = [line for alike in order if (line := self._slots[alike[0]].expected) is not None]
         usable = [place for place in places if id(self._captured[place]) not in self._likeness.broken]
         siblings = [self._captured[place] for place in usable]
         owner = self._likeness.whole_matches(lines[:required], lines[required:], siblings).owner
-        return [(order[index], usable[place]) for place, index in enumerate(owner) if index >= 0]
+        return [(self._free_one(order[index]), usable[place]) for place, index in enumerate(owner) if index >= 0]
+
+    def _free_one(self, alike: list[int]) -> int:
+        """Return one of slots of one line: each for one observation is returned once."""
+        return alike.pop() if len(alike) > 1 else alike[0]
 
     def _most_alike(self, slots: Sequence[int], places: Sequence[int]) -> list[Pair]:
         """Pairs of what is left, the cheapest first; of one name where that would be too many to compare."""
@@ -231,11 +243,21 @@ class _SiblingAligner:
                 pairs += zip(alike_slots, alike_places, strict=False)
         return pairs
 
-    def _repeated(self, places: Iterable[int]) -> list[Pair]:
-        """Pairs of what is left with the most alike of the lines that take any number of siblings."""
-        many = [index for index, slot in enumerate(self._slots) if slot.kind == "many" and slot.expected is not None]
-        pairs = [self._greedy(many, [place])[:1] for place in places] if many else []
-        return [pair for found in pairs for pair in found]
+    def _repeated(self, places: Iterable[int], pairs: Iterable[Pair] = ()) -> list[Pair]:
+        """Pairs of what is left with the most alike of the lines that take more siblings than they must have."""
+        filled = {slot for slot, _ in (*self.result.pairs, *self.result.reordered, *pairs)}
+        many: dict[tuple[int, bool], list[int]] = {}
+        for index, slot in enumerate(self._slots):
+            if slot.kind == "many" and slot.expected is not None and not (slot.most == _MAYBE and index in filled):
+                many.setdefault((id(slot.expected), slot.most == _MAYBE), []).append(index)
+        found: list[Pair] = []
+        for place in places if many else ():
+            for pair in self._greedy([alike[0] for alike in many.values() if alike], [place])[:1]:
+                found.append(pair)
+                taken = self._slots[pair[0]]
+                if taken.most == _MAYBE:
+                    del many[id(taken.expected), True][0]
+        return found
 
     def _greedy(self, slots: Sequence[int], places: Sequence[int]) -> list[Pair]:
         costs = [
@@ -252,6 +274,17 @@ class _SiblingAligner:
                 pairs[slot] = place
                 taken.add(place)
         return list(pairs.items())
+
+
+def _single(slots: Sequence[SiblingSlot], siblings: int) -> list[SiblingSlot]:
+    """Return `slots`, those with a limit as places for one observation each: no more than there are siblings."""
+    single: list[SiblingSlot] = []
+    for slot in slots:
+        if slot.most is None or slot.most >= siblings:
+            single.append(SiblingSlot(slot.expected, slot.kind))
+        else:
+            single += [SiblingSlot(slot.expected, slot.kind, _MAYBE)] * slot.most
+    return single
 
 
 def _longest_rising(pairs: list[Pair]) -> list[Pair]:

@@ -246,4 +246,6 @@ def _count_sentence(line: ExpectedLine, found: int) -> str:
     if not found and line.low == 1:
         return f"{line.label} is missing"
     bound = f"at least {line.low}" if line.high is None else str(line.low)
+    if line.high is not None and line.high > line.low:
+        bound += f" to {line.high}"
     return f"{line.name.text}: appears {found} {'time' if found == 1 else 'times'}, expected {bound}"

@@ -57,6 +57,14 @@ def changed(literal: str) -> str:
     return "\n".join(lines)
 
 
+def ranged(literal: str) -> str:
+    """Return ranges for all there is: as far as they reach, and too short."""
+    return "span root\n  1-5000x tool t" if "tool" in literal else "1-5000x span request\n  chain step\n    1-3x any *"
+
+
+RANGES = ["range", "range any", "short range", "short range any"]
+
+
 @pytest.mark.parametrize("make", [wide, bushy])
 @pytest.mark.parametrize(
     ("edit", "order"),
@@ -70,8 +78,23 @@ def changed(literal: str) -> str:
         (lambda literal: literal.replace("tool t", "tool u").replace("chain", "tool"), "start"),
         (lambda literal: literal.split("\n")[0], "start"),
         (lambda literal: literal + "\n  ...", "start"),
+        (ranged, "start"),
+        (ranged, "any"),
+        (lambda literal: ranged(literal).replace("5000x", "5x"), "start"),
+        (lambda literal: ranged(literal).replace("5000x", "5x"), "any"),
     ],
-    ids=["same", "same any", "changed", "changed any", "reversed", "reversed any", "other", "one line", "dots"],
+    ids=[
+        "same",
+        "same any",
+        "changed",
+        "changed any",
+        "reversed",
+        "reversed any",
+        "other",
+        "one line",
+        "dots",
+        *RANGES,
+    ],
 )
 def test_comparisons(comparisons, make, edit, order):
     if make is bushy and edit is reversed_children:

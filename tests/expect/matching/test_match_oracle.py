@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 NAMES = ("a", "b")
 PATTERNS = ("a", "b", "*")
 CONDITIONS = ("", " model=x", " model=y", " model?", " !model")
-COUNTS = ("", "", "", "1x ", "2x ", "1+x ", "0+x ", "0x ")
+COUNTS = ("", "", "", "1x ", "2x ", "1+x ", "0+x ", "0x ", "1-2x ", "0-1x ", "2-3x ")
 
 captured_trees = st.recursive(
     st.builds(lambda name, model: (name, model, ()), st.sampled_from(NAMES), st.sampled_from((None, "x", "y"))),
