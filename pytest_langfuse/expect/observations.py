@@ -119,7 +119,7 @@ class Observations(ObservationSequence):
         if isinstance(other, str):
             captured = self._source.observations()
             with undisturbed(max(len(captured), len(other) // SIZE)):
-                return compare(parse(other), captured, current()) is None
+                return compare(parse(other), captured, current(), scores=self._source.scores) is None
         if isinstance(other, list | tuple | Observations):
             return list(self) == list(other)
         if type(other).__module__.partition(".")[0] in _SNAPSHOTS:
@@ -129,7 +129,7 @@ class Observations(ObservationSequence):
 
     def __str__(self) -> str:
         """Return the literal that matches, without ids, times and versions."""
-        return render(self._source.observations())
+        return render(self._source.observations(), scores=self._source.scores())
 
     def skeleton(self) -> str:
         """Return the literal that matches, of types and names only."""
@@ -175,9 +175,17 @@ class Observations(ObservationSequence):
         captured, style = self._source.observations(), current()
         with undisturbed(max(len(captured), len(str(literal)) // SIZE)):
             root = parse(literal, values)
-            if contained and not root.children:
+            if contained and not root.children and not root.trace_scores:
                 raise LiteralError("the literal has no observation to look for")
-            diff = compare(root, captured, style, order=order, contained=contained, unexported=self._source.unexported)
+            diff = compare(
+                root,
+                captured,
+                style,
+                order=order,
+                contained=contained,
+                scores=self._source.scores,
+                unexported=self._source.unexported,
+            )
         if diff is not None:
             text = failure.tree_text(diff, captured, self._source.unexported(), style)
             raise TreeMismatch(style.body(text), diff.sentences)
@@ -266,7 +274,13 @@ def explain_equality(left: object, right: object) -> list[str] | None:
     if not isinstance(observations, Observations) or not isinstance(literal, str):
         return None
     captured, style = observations[:], current()
-    diff = compare(parse(literal), captured, style, unexported=lambda: observations.unexported)
+    diff = compare(
+        parse(literal),
+        captured,
+        style,
+        scores=lambda: observations.scores,
+        unexported=lambda: observations.unexported,
+    )
     if diff is None:
         return None
     return failure.differences_first(diff, captured, observations.unexported, style).splitlines()

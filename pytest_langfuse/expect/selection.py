@@ -70,7 +70,7 @@ def _line(selector: str, values: Mapping[str, Any]) -> ExpectedLine:
     if len(words) == 1 and words[0] not in TYPES:
         raise LiteralError(f"a selector is TYPE NAME, such as 'any {words[0]}', not {selector!r}")
     root = parse(selector, values)
-    if len(root.children) != 1 or root.gaps or root.stars:
+    if len(root.children) != 1 or root.gaps or root.stars or root.names_scores:
         raise LiteralError(f"a selector is one line, TYPE NAME and conditions, not {selector!r}")
     line = root.children[0]
     if line.children or line.gaps or line.count_text:

@@ -8,15 +8,16 @@ from typing import Any, Final
 from pytest_langfuse.expect.literal.condition_key import ConditionKey
 from pytest_langfuse.expect.literal.values import ABSENT, cut_value, is_set, literal_text, sentence_text
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.suggest import closest
 
 #: Keys of an object that a sentence names.
 _KEYS: Final = 5
 
 
-def instead_of(key: ConditionKey, observation: Observation, width: int | None) -> str:
+def instead_of(key: ConditionKey, observation: Observation | Score, width: int | None) -> str:
     """Return what to add after "KEY is not set": what the part of the path that leads somewhere holds."""
-    if key.raw_attribute:
+    if key.raw_attribute and isinstance(observation, Observation):
         close = closest(key.path[0], observation.attributes)
         return f" (the span has {close})" if close is not None else ""
     for length in range(len(key.path) - 1, 0, -1):

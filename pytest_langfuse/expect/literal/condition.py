@@ -25,6 +25,7 @@ from pytest_langfuse.expect.literal.values import (
     sentence_text,
 )
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.score import Score
 
 OPERATORS: Final = ("=", "!=", "~", "<", "<=", ">", ">=")
 _ORDERS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
@@ -51,7 +52,7 @@ class Condition:
     pattern: re.Pattern[str] | None = None
     placeholder: bool = False
 
-    def holds(self, observation: Observation) -> bool:
+    def holds(self, observation: Observation | Score) -> bool:
         """Return whether `observation` meets the condition."""
         return _TESTS[self.operator](self, self.key.read(observation))
 
@@ -92,7 +93,7 @@ class Condition:
 
     # -- text --------------------------------------------------------------------------------------------------
 
-    def difference(self, observation: Observation, width: int | None, *, alone: bool = True) -> str:
+    def difference(self, observation: Observation | Score, width: int | None, *, alone: bool = True) -> str:
         """`model is 'gpt-4o-mini', expected 'gpt-4o'`, for an observation that does not meet the condition.
 
         `alone`: of a part that is not there, it says what is there instead.
@@ -113,7 +114,7 @@ class Condition:
             wanted = f"{self.operator} {cut_value(self.value, width, sentence_text)}"
         return f"{self.key.text} is {shown}, expected {wanted}"
 
-    def _inequality(self, observation: Observation, captured: Any, width: int | None, *, alone: bool) -> str:
+    def _inequality(self, observation: Observation | Score, captured: Any, width: int | None, *, alone: bool) -> str:
         key, expected = self.key.text, self.value
         instead = instead_of(self.key, observation, width) if captured is ABSENT else ""
         if isinstance(expected, dict | list):
@@ -128,7 +129,7 @@ class Condition:
         wanted, shown = cut_pair(expected, captured, width, sentence_text)
         return f"{key} is {shown}, expected {wanted}"
 
-    def expected_text(self, observation: Observation | None, width: int | None) -> str:
+    def expected_text(self, observation: Observation | Score | None, width: int | None) -> str:
         """The condition on a `-` line; a long value is cut around where that of `observation` differs."""
         if width is None or len(self.text) <= width:
             return self.text
@@ -137,7 +138,7 @@ class Condition:
         captured = self.key.read(observation) if observation is not None else ABSENT
         return f"{self.key.text}={cut_pair(self.value, captured, width, self._value_text)[0]}"
 
-    def captured_text(self, observation: Observation, width: int | None) -> str | None:
+    def captured_text(self, observation: Observation | Score, width: int | None) -> str | None:
         """The captured value on a `+` line, in the literal's grammar; `None` if nothing is there."""
         captured = self.key.read(observation)
         if not _present(captured):

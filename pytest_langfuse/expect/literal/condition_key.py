@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pytest_langfuse.expect.literal.values import ABSENT, quoted
 from pytest_langfuse.recording.observation import ALIASES, Observation
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.suggest import closest
 
 #: Fields of `Observation` that a literal can name; `record` and `span` are not JSON, `"quoted"` keys read from them.
@@ -54,6 +55,30 @@ _CONTAINERS: Final = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
+class KeySet:
+    """The keys that a line of one kind can name."""
+
+    of: str
+    fields: tuple[str, ...]
+    containers: frozenset[str]
+    aliases: Mapping[str, str]
+    example: str
+
+
+OBSERVATION_KEYS: Final = KeySet("observation", FIELDS, _CONTAINERS, ALIASES, "model=gpt-4o, output? or !user_id")
+SCORE_KEYS: Final = KeySet(
+    "score",
+    (
+        "value", "data_type", "comment", "metadata", "environment", "id", "trace_id", "observation_id", "session_id",
+        "dataset_run_id", "config_id", "queue_id", "timestamp",
+    ),
+    frozenset({"metadata"}),
+    {"dataType": "data_type", "type": "data_type", "reason": "comment"},
+    "value>=0.5, value=good or comment?",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class ConditionKey:
     """The key of a condition. `text` is as the literal writes it; `path` has one element for a plain field."""
 
@@ -61,9 +86,9 @@ class ConditionKey:
     path: tuple[str, ...]
     raw_attribute: bool = False
 
-    def read(self, observation: Observation) -> Any:
+    def read(self, observation: Observation | Score) -> Any:
         """The value that Langfuse shows, or `ABSENT` where the path leads nowhere."""
-        if self.raw_attribute:
+        if self.raw_attribute and isinstance(observation, Observation):
             return observation.attributes.get(self.path[0], ABSENT)
         value = getattr(observation, self.path[0])
         return value if len(self.path) == 1 else _follow(value, self.path[1:])
@@ -73,14 +98,14 @@ class ConditionKey:
         return ".".join((self.text, *(part if BARE_PART.fullmatch(part) else quoted(part) for part in parts)))
 
 
-def unknown_field(path: Sequence[str]) -> str | None:
+def unknown_field(path: Sequence[str], keys: KeySet = OBSERVATION_KEYS) -> str | None:
     """Return the end of "unknown key …" for a path that no observation can have, else `None`."""
     start = 0
     while start < len(path):
         field = path[start]
-        if field not in FIELDS:
-            return _suggestion(path, start)
-        if len(path) > start + 1 and field not in _CONTAINERS:
+        if field not in keys.fields:
+            return _suggestion(path, start, keys)
+        if len(path) > start + 1 and field not in keys.containers:
             return f": {field} has no parts"
         if field not in ("parent", "children"):
             return None
@@ -89,11 +114,11 @@ def unknown_field(path: Sequence[str]) -> str | None:
     return None
 
 
-def _suggestion(path: Sequence[str], place: int) -> str:
+def _suggestion(path: Sequence[str], place: int, keys: KeySet) -> str:
     field = path[place]
-    close = ALIASES.get(field) or closest(field, FIELDS)
+    close = keys.aliases.get(field) or closest(field, keys.fields)
     if close is None:
-        return f", keys are: {', '.join(FIELDS)}"
+        return f", keys are: {', '.join(keys.fields)}"
     return f", did you mean {'.'.join((*path[:place], close, *path[place + 1 :]))!r}?"
 
 

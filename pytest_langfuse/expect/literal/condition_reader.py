@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from pytest_langfuse.expect.errors import LiteralError
 from pytest_langfuse.expect.literal.condition import OPERATORS, Condition
-from pytest_langfuse.expect.literal.condition_key import FIELDS, ConditionKey, unknown_field
+from pytest_langfuse.expect.literal.condition_key import OBSERVATION_KEYS, ConditionKey, KeySet, unknown_field
 from pytest_langfuse.expect.literal.expected_line import ANY_TYPE
 from pytest_langfuse.expect.literal.line_reader import LineReader
 from pytest_langfuse.expect.literal.values import quoted
@@ -37,7 +37,8 @@ class ConditionReader:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
         self._used: set[str] = set()
-        self._keys: dict[str, ConditionKey] = {}
+        self._keys: dict[tuple[str, str], ConditionKey] = {}
+        self._of = OBSERVATION_KEYS
 
     def check_all_used(self) -> None:
         """Raise `LiteralError` for a value without a placeholder."""
@@ -46,8 +47,9 @@ class ConditionReader:
             hint = did_you_mean(unused[0], sorted(self._used), what="placeholders")
             raise LiteralError(f"the literal has no placeholder '${unused[0]}'{hint}")
 
-    def read(self, line: LineReader) -> tuple[Condition, ...]:
-        """The conditions up to the end of the line."""
+    def read(self, line: LineReader, of: KeySet = OBSERVATION_KEYS) -> tuple[Condition, ...]:
+        """The conditions up to the end of the line, on keys `of` an observation or a score."""
+        self._of = of
         conditions: list[Condition] = []
         while not line.at_end():
             condition = self._condition(line)
@@ -83,6 +85,8 @@ class ConditionReader:
         if line.peek() in ('"', "'"):
             text_start = line.position
             attribute = line.quoted()
+            if self._of is not OBSERVATION_KEYS:
+                line.fail(f"unknown key {attribute!r}", f", a {self._of.of} has no raw attributes")
             return ConditionKey(line.text[text_start : line.position], (attribute,), raw_attribute=True)
         first = line.take(_FIRST_PART)
         if first is None:
@@ -99,34 +103,33 @@ class ConditionReader:
             else:
                 line.fail(f"missing part after {line.text[text_start : line.position]!r}")
         text = line.text[text_start : line.position]
-        if (known := self._keys.get(text)) is not None:
+        if (known := self._keys.get((self._of.of, text))) is not None:
             return known
-        problem = unknown_field(path)
+        problem = unknown_field(path, self._of)
         if problem is None:
-            return self._keys.setdefault(text, ConditionKey(text, tuple(path)))
+            return self._keys.setdefault((self._of.of, text), ConditionKey(text, tuple(path)))
         rest = line.text[line.position :]
         if text_start == start and rest[:1] in _BLANK and not _SIGNS.match(rest.lstrip(" \t")):
             line.position = start
             self._unknown_word(line)
         return line.fail(f"unknown key {text!r}", problem)
 
-    @staticmethod
-    def _unknown_word(line: LineReader) -> NoReturn:
+    def _unknown_word(self, line: LineReader) -> NoReturn:
         word = line.rest_of_word()
         if sign := _SIGNS.match(word):
             line.fail(f"unexpected operator {sign[0]!r}", ", a key must come before it")
         if word in (ANY_TYPE, *TYPES):
             line.fail(f"unexpected {word!r}", ", write one observation per line")
-        close = closest(word, FIELDS)
+        close = closest(word, self._of.fields)
         before = line.text[: line.position].split()
-        name = f"{before[-1]} {word}" if len(before) > 1 and before[-2] in (*TYPES, ANY_TYPE) else None
+        name = f"{before[-1]} {word}" if len(before) > 1 and before[-2] in (*TYPES, ANY_TYPE, "score") else None
         if close and (close == word or not name):
             line.fail(f"unknown word {word!r}", f", did you mean '{close}=…' or '{close}?' (any value)?")
         if close and name:
             line.fail(f"unknown word {word!r}", f", did you mean '{close}=…', or the name {quoted(name)}?")
         if name:
             line.fail(f"unknown word {word!r}", f", quote a name that contains a space: {quoted(name)}")
-        line.fail(f"unknown word {word!r}", ", conditions look like model=gpt-4o, output? or !user_id")
+        line.fail(f"unknown word {word!r}", f", conditions look like {self._of.example}")
 
     def _comparison(self, line: LineReader, key: ConditionKey, sign: str) -> Condition:
         line.skip()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_langfuse.expect.literal.condition import Condition
+from pytest_langfuse.expect.literal.expected_score import ExpectedScore
 from pytest_langfuse.expect.literal.name_pattern import NamePattern
 from pytest_langfuse.expect.literal.values import WIDTH
 from pytest_langfuse.recording.observation import Observation
@@ -38,6 +39,11 @@ class ExpectedLine:
     #: The conditions of `*` lines and the places where they stand among the children, for showing the literal again.
     stars: tuple[tuple[int, str], ...] = ()
     count_text: str = ""
+    #: Scores of the observation, and those of its trace.
+    scores: Sequence[ExpectedScore] = ()
+    trace_scores: Sequence[ExpectedScore] = ()
+    #: Of the root of a literal: whether it has `score` lines.
+    names_scores: bool = False
 
     @property
     def once(self) -> bool:

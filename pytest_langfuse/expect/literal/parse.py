@@ -6,6 +6,7 @@
       2x tool "look up"                 a count: 2x, 1-3x, 1+x (one or more), 0+x; names with spaces are quoted
       any GET*                          any type; globs in names
       generation llm model=gpt-4o usage.total<=200 output~"doc" input? !metadata.debug "raw.attribute"=1 tags=$tags
+        score grounded value>=0.5       a score of the observation above it; at the first level, of its trace
       ...                               here may be further siblings
 
 Lines are numbered from 1 at the first character of the string, so what follows `\"\"\"` on its line is line 1.
@@ -19,13 +20,14 @@ from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 from pytest_langfuse.expect.literal.condition import Condition
-from pytest_langfuse.expect.literal.condition_key import FIELDS
+from pytest_langfuse.expect.literal.condition_key import FIELDS, SCORE_KEYS
 from pytest_langfuse.expect.literal.condition_reader import ConditionReader
 from pytest_langfuse.expect.literal.expected_line import ANY_TYPE, ExpectedLine
+from pytest_langfuse.expect.literal.expected_score import ExpectedScore
 from pytest_langfuse.expect.literal.line_reader import LineReader
 from pytest_langfuse.expect.literal.name_pattern import BARE_NAME, NamePattern
 from pytest_langfuse.recording.observation import TYPES
-from pytest_langfuse.suggest import did_you_mean
+from pytest_langfuse.suggest import closest, did_you_mean
 
 #: pytest shows no frame of this module: a bad literal is the test's, not ours.
 __tracebackhide__ = True
@@ -34,6 +36,7 @@ _COUNT: Final = re.compile(r"(\d+)(?:(\+)|-(\d+))?x(?=[ \t]|$)", re.ASCII)
 _ALMOST_COUNT: Final = re.compile(r"x?\d+[+x.,-]*\d*x?|-\d+x|\+x", re.ASCII)
 _INDENT: Final = re.compile(r"[ \t]*")
 _GAP: Final = re.compile(r"(?:\.\.\.|…)(?=[ \t]|$)")
+_SCORE: Final = re.compile(r"score(?=[ \t]|$)")
 _STAR: Final = re.compile(r"\*(?=[ \t]|$)")
 _KEY_AND_SIGN: Final = re.compile(r"!?[^\W\d][\w.-]*(?:[=!<>~:]|$)")
 #: Parsed literals that are kept, and the length in characters up to which one is: a file of 100,000 lines is not.
@@ -109,6 +112,9 @@ class _Parser:
         elif line.take(_STAR):
             self._star(line, block)
             block.last = "*"
+        elif line.take(_SCORE):
+            self._score(line, block)
+            block.last = "score"
         else:
             block.last = expected = self._observation(line, block)
             expected.place = len(block.children)
@@ -131,7 +137,7 @@ class _Parser:
             line.fail("inconsistent indentation", ": tabs and spaces are mixed differently from the lines above")
         if block.last is None or isinstance(block.last, str):
             line.fail("inconsistent indentation", f": nothing can be below a '{block.last}' line")
-        if block.last.children or block.last.gaps or block.last.stars:
+        if block.last.children or block.last.gaps or block.last.stars or block.last.scores:
             line.fail("inconsistent indentation", ": it matches no line above")
         blocks.append(_IndentedBlock(indent, block.last, block.inherited))
         return blocks[-1]
@@ -144,6 +150,17 @@ class _Parser:
         text = " ".join(condition.text for condition in conditions)
         block.children_of.stars += ((len(block.children), text),)
 
+    def _score(self, line: LineReader, block: _IndentedBlock) -> None:
+        line.skip()
+        score = ExpectedScore(self._name(line, "score"), self._conditions.read(line, SCORE_KEYS))
+        self._root.names_scores = True
+        if block.children_of is not self._root:
+            block.children_of.scores = (*block.children_of.scores, score)
+        else:
+            # A score of the trace of the observation above it; above all of them, of any trace.
+            above = block.children[-1] if block.children else self._root
+            above.trace_scores = (*above.trace_scores, score)
+
     def _observation(self, line: LineReader, block: _IndentedBlock) -> ExpectedLine:
         low = 1
         high: int | None = 1
@@ -153,6 +170,8 @@ class _Parser:
             if line.at_end():
                 line.fail(f"missing type and name after {count_text!r}")
         kind = line.word()
+        if kind == "score":
+            line.fail(f"unexpected count {count_text!r}", ", a score line takes none")
         if kind != ANY_TYPE and kind not in TYPES:
             self._unknown_type(line, kind)
         name = self._name(line, kind)
@@ -174,7 +193,8 @@ class _Parser:
     def _unknown_type(line: LineReader, kind: str) -> NoReturn:
         if _ALMOST_COUNT.fullmatch(kind):
             line.fail(f"unknown count {kind!r}", ", counts are 2x, 1-3x, 1+x and 0+x")
-        hint = did_you_mean(kind, (ANY_TYPE, *TYPES), what="types")
+        words = (ANY_TYPE, *TYPES, *(("score",) if closest(kind, ("score",)) else ()))
+        hint = did_you_mean(kind, words, what="types")
         line.fail(f"unknown type {kind!r}", hint)
 
     def _name(self, line: LineReader, kind: str) -> NamePattern:

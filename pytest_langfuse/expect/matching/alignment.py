@@ -38,7 +38,7 @@ class Alignment:
 
     def __init__(self, root: ExpectedLine, everything: Sequence[Observation], matcher: Matcher) -> None:
         self.matcher: Final = matcher
-        self._root = root
+        self.root: Final = root
         self.everything: Final = everything
         #: By the id of the observation.
         self.match_of: dict[int, MatchedLine] = {}
@@ -54,7 +54,7 @@ class Alignment:
 
     def lines(self) -> Iterator[ExpectedLine]:
         """All lines of the literal, its root included."""
-        return _lines(self._root)
+        return _lines(self.root)
 
     # -- level by level ----------------------------------------------------------------------------------------
 

@@ -76,7 +76,14 @@ class VerbatimLine:
     text: str
 
 
-LevelEntry = MatchedLine | CountedLine | MissingLine | ExtraObservation | VerbatimLine
+@dataclass(slots=True, eq=False)
+class TraceScores:
+    """The `score` lines of the trace of a match, which stand on the level of its line."""
+
+    match: MatchedLine
+
+
+LevelEntry = MatchedLine | TraceScores | CountedLine | MissingLine | ExtraObservation | VerbatimLine
 Level = list[LevelEntry]
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.matching.assignment import Assignment, Questions
+from pytest_langfuse.expect.matching.score_index import ScoreIndex, pair
 from pytest_langfuse.recording.observation import Observation
 
 #: `start`: siblings in the order in which they started; `any`: in any order.
@@ -64,13 +65,16 @@ class Matcher:
     that the depth of a tree is limited by memory only, and linear time unless siblings are many and ambiguous.
     """
 
-    def __init__(self, order: Order, *, contained: bool = False) -> None:
+    def __init__(self, order: Order, *, contained: bool = False, scores: ScoreIndex | None = None) -> None:
         self.ordered: Final = order == "start" and not contained
         self.contained: Final = contained
+        self.scores: Final = scores if scores is not None else ScoreIndex()
         self._answers: dict[tuple[int, int], bool] = {}
 
     def forest(self, root: ExpectedLine, captured: Sequence[Observation]) -> bool:
         """Return whether `captured`, which have no parent, match the lines below the root of a literal."""
+        if None in pair(root.trace_scores, self.scores.of_traces):
+            return False
         return self._answer(self._siblings(root, captured))
 
     def whole(self, expected: ExpectedLine, captured: Observation) -> bool:
@@ -115,7 +119,7 @@ class Matcher:
             key = (id(expected), id(captured))
             reply = answers.get(key)
             if reply is None:
-                if not expected.fits(captured):
+                if not (expected.fits(captured) and self.scores.hold(expected, captured)):
                     reply = answers[key] = False
                 else:
                     stack.append((self._siblings(expected, captured.children), key))

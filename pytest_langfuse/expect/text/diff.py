@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from pytest_langfuse.expect.literal.expected_line import ANY_TYPE, ExpectedLine
+from pytest_langfuse.expect.literal.expected_score import ExpectedScore
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence, name_text
 from pytest_langfuse.expect.matching.alignment import Alignment
 from pytest_langfuse.expect.matching.level import (
@@ -18,15 +19,18 @@ from pytest_langfuse.expect.matching.level import (
     MatchedLine,
     MissingLine,
     Placement,
+    TraceScores,
     VerbatimLine,
     in_place,
 )
+from pytest_langfuse.expect.matching.score_index import pair
 from pytest_langfuse.expect.text.obstacles import Obstacles
 from pytest_langfuse.expect.text.parent_names import ParentNames
 from pytest_langfuse.expect.text.render import summary_line
 from pytest_langfuse.expect.text.sentences import Sentences
 from pytest_langfuse.expect.text.style import MARGIN, Style, indentation
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported
 
 Mark = Literal[" ", "-", "+"]
@@ -59,6 +63,7 @@ class Diff:
         self._shown: set[int] = set()
         self._position = {id(observation): index for index, observation in enumerate(alignment.everything)}
         self._walk(alignment.level)
+        self._show_scores(alignment.root.trace_scores, alignment.matcher.scores.of_traces, 0, "")
         for match in alignment.match_of.values():
             if match.place is Placement.MOVED and id(match) not in self._shown:
                 self._show_apart(match)
@@ -95,6 +100,11 @@ class Diff:
                 return self._show_repeated(entry, depth)
             case MatchedLine():
                 return self._show_match(entry, depth, siblings)
+            case TraceScores():
+                line, trace_id = entry.match.expected, entry.match.captured.trace_id
+                scores = self._alignment.matcher.scores.of_trace(trace_id)
+                name = entry.match.captured.trace_name or entry.match.captured.name
+                self._show_scores(line.trace_scores, scores, depth - 1, f"trace {name_in_sentence(name)}: ")
         return []
 
     def _row(self, mark: Mark, depth: int, text: Callable[[int | None], str]) -> None:
@@ -108,6 +118,8 @@ class Diff:
         if missing.match is None:
             self._sentences.line(f"{missing.expected.label} is missing")
             self.missing.append(missing.expected)
+            for score in missing.expected.scores:
+                self._row("-", depth + 1, score.text)
         return [*missing.below]
 
     def _show_extra(self, extra: ExtraObservation, depth: int, siblings: list[MatchedLine]) -> Level:
@@ -145,7 +157,9 @@ class Diff:
             self._row("+", depth, partial(line.captured_line, captured, name))
         if match.whole:
             self._show_as_written(line, depth + 1)
-        return match.level
+        else:
+            self._show_scores(line.scores, self._alignment.matcher.scores.of(captured), depth + 1, captured)
+        return [*match.level, TraceScores(match)] if line.trace_scores else match.level
 
     def _show_repeated(self, repeated: CountedLine, depth: int) -> Level:
         line, match_of = repeated.expected, self._alignment.match_of
@@ -177,7 +191,35 @@ class Diff:
         return [
             *(match for match in repeated.in_place if not match.whole),
             *(ExtraObservation(observation, allowed=not lacks) for observation in repeated.surplus),
+            *(VerbatimLine(score.text(None)) for score in line.trace_scores if enough and not apart),
         ]
+
+    def _show_scores(
+        self, lines: Sequence[ExpectedScore], scores: Sequence[Score], depth: int, of: Observation | str
+    ) -> None:
+        """Show `score` lines, and tell what is missing or differs; `of` is the observation or names the trace."""
+        found = pair(lines, scores)
+        spare = [score for score in scores if not any(score is one for one in found)]
+        for line, score in zip(lines, found, strict=True):
+            if score is not None:
+                self._row(" ", depth, line.text)
+                continue
+            self._row("-", depth, line.text)
+            near = next((one for one in spare if line.name.matches(one.name)), None)
+            if near is None:
+                self._tell_score(of, f"score {line.name.text} is missing")
+                continue
+            spare.remove(near)
+            self._row("+", depth, partial(line.captured_text, near))
+            for condition in line.failing(near):
+                difference = condition.difference(near, self._width)
+                self._tell_score(of, f"score {name_in_sentence(near.name)} {difference}")
+
+    def _tell_score(self, of: Observation | str, difference: str) -> None:
+        if isinstance(of, str):
+            self._sentences.line(f"{of}{difference}")
+        else:
+            self._sentences.value(of, difference)
 
     def _show_as_written(self, parent: ExpectedLine, depth: int) -> None:
         """Show the lines below a line, all of them matched."""
@@ -185,6 +227,8 @@ class Diff:
         while stack:
             line, index = stack.pop()
             level = depth + len(stack)
+            for score in line.scores if not index else ():
+                self._row(" ", level, score.text)
             for text in line.written_before(index):
                 self._row(" ", level, partial(_as_is, text))
             if index < len(line.children):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
 from pytest_langfuse.expect.literal.name_pattern import name_text
 from pytest_langfuse.expect.literal.values import compact, cut, cut_value, is_set, literal_text
+from pytest_langfuse.expect.matching.score_index import ScoreIndex
 from pytest_langfuse.recording.gc_pause import undisturbed
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.trace import roots
 
 #: What a literal shows of an observation, in this order. Left out is what differs from run to run or from machine to
@@ -36,7 +38,7 @@ _PROPAGATED: Final = ("user_id", "session_id", "tags", "metadata")
 _SUMMARY: Final = 120
 
 
-def render(observations: Sequence[Observation], width: int | None = None) -> str:
+def render(observations: Sequence[Observation], width: int | None = None, scores: Iterable[Score] = ()) -> str:
     """The literal; with `width`, values longer than that are cut, so that it is for reading only.
 
     `observations` are linked and in the order in which they started.
@@ -44,9 +46,30 @@ def render(observations: Sequence[Observation], width: int | None = None) -> str
     with undisturbed(len(observations)):
         shared = _shared(observations)
         lines = [f"* {_condition(key, getattr(observations[0], key), width)}" for key in shared]
+        given = ScoreIndex(scores, observations)
+        trace_id, told = "", set[str]()
         for observation, depth in _in_depth(observations):
+            if not depth:
+                lines += _trace_scores(given, trace_id, told, width)
+                trace_id = observation.trace_id
             lines.append("  " * depth + _line(observation, shared, width))
+            lines += ["  " * (depth + 1) + _score_line(score, width) for score in given.of(observation)]
+        lines += _trace_scores(given, trace_id, told, width)
         return "\n".join(lines)
+
+
+def _trace_scores(given: ScoreIndex, trace_id: str, told: set[str], width: int | None) -> list[str]:
+    """Return the scores of a trace, once: below the first of its roots."""
+    if trace_id in told:
+        return []
+    told.add(trace_id)
+    return [_score_line(score, width) for score in given.of_trace(trace_id)]
+
+
+def _score_line(score: Score, width: int | None) -> str:
+    values = ((key, getattr(score, key)) for key in ("value", "comment", "metadata"))
+    words = [_condition(key, value, width) for key, value in values if key == "value" or is_set(value)]
+    return " ".join(["score", name_text(score.name), *words])
 
 
 def skeleton(observations: Sequence[Observation]) -> str:

@@ -14,6 +14,10 @@ KEYS = (
     "usage, cost, prompt_name, prompt_version, user_id, session_id, tags, environment, version, release, trace_name, "
     "is_root, is_app_root, start_time, end_time, duration, parent, children"
 )
+SCORE_KEYS = (
+    "value, data_type, comment, metadata, environment, id, trace_id, observation_id, session_id, "
+    "dataset_run_id, config_id, queue_id, timestamp"
+)
 TYPES = "any, span, generation, event, embedding, agent, tool, chain, retriever, evaluator, guardrail"
 
 
@@ -46,6 +50,23 @@ TYPES = "any, span, generation, event, embedding, agent, tool, chain, retriever,
         ("1..3x span a", "unknown count '1..3x' on line 1, counts are 2x, 1-3x, 1+x and 0+x"),
         ("3-1x span a", "count '3-1x' on line 1 ends before it starts, did you mean '1-3x'?"),
         ("1-3x", "missing type and name after '1-3x' on line 1"),
+        ("score", "missing name after 'score' on line 1, use * for any name"),
+        (
+            "span a\n  score value>=0.5",
+            "missing name before 'value>=0.5' on line 2, use * for any name, quote one that contains an operator",
+        ),
+        ("score x valeu=1", "unknown key 'valeu' on line 1, did you mean 'value'?"),
+        ("score x reason~y", "unknown key 'reason' on line 1, did you mean 'comment'?"),
+        ("score x model=y", f"unknown key 'model' on line 1, keys are: {SCORE_KEYS}"),
+        ("score x value.y=1", "unknown key 'value.y' on line 1: value has no parts"),
+        ('score x "gen_ai.x"=1', "unknown key 'gen_ai.x' on line 1, a score has no raw attributes"),
+        ("score x value>=good", "operator '>=' on line 1 compares numbers, not good"),
+        ("score x y", "unknown word 'y' on line 1, quote a name that contains a space: \"x y\""),
+        ('score "x" z=1 ', f"unknown key 'z' on line 1, keys are: {SCORE_KEYS}"),
+        ("2x score x", "unexpected count '2x' on line 1, a score line takes none"),
+        ("score x\n  span a", "inconsistent indentation on line 2: nothing can be below a 'score' line"),
+        ("span a\n    score x\n  span b", "inconsistent indentation on line 3: it matches no line above"),
+        ("scor x", "unknown type 'scor' on line 1, did you mean 'score'?"),
         ("2x", "missing type and name after '2x' on line 1"),
         ("2x foo a", f"unknown type 'foo' on line 1, types are: {TYPES}"),
         ("span", "missing name after 'span' on line 1, use * for any name"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_langfuse import LiteralError, Score
 from tests.expect.text.test_failure_texts import check, failure
-from tests.helpers.forest import captured
+from tests.helpers.forest import captured, forest, of
 
 TOOLS = "span answer\n  {}x tool t model=a\n  generation llm"
 
@@ -44,7 +45,7 @@ def test_a_count_below_the_range(order):
 
           span answer
         -   2-3x tool t
-        +   1x tool t
+        +   tool t
             generation llm
 
         Differences:
@@ -58,3 +59,114 @@ def test_one_of_a_range_differs(order):
     text = "span answer\n  tool t model=a\n  tool t model=b\n  tool t model=a"
     failed = failure(captured(text), "span answer\n  1-3x tool t model=a", order=order)
     assert failed.endswith("Differences:\n  t (2 of 3): model is 'b', expected 'a'")
+
+
+def scored(*scores):
+    made = forest("span answer\n  retriever search\n  generation llm\nspan other")
+    return of(
+        made,
+        scores=[
+            Score(
+                name=name,
+                value=value,
+                trace_id=made[0].trace_id,
+                observation_id=place and made[place].id,
+                **more,
+            )
+            for name, value, place, more in scores
+        ],
+    )
+
+
+GROUNDED = ("grounded", 0.3, 2, {"comment": "made up", "metadata": {"judge": "gpt"}})
+OVERALL = ("overall", "good", None, {})
+
+
+def test_scores_that_are_as_expected():
+    observations = scored(GROUNDED, OVERALL, ("other", 1, 1, {}))
+    tree = """
+        span answer
+          retriever search
+          generation llm
+            score grounded value<0.5 comment~made metadata.judge=$judge !data_type
+        score overall value=good
+        span other
+    """
+    observations.assert_tree(tree, judge="gpt")
+    observations.assert_tree(tree, judge="gpt", order="any")
+    observations.assert_contains("generation llm\n  score grounded value>0.1")
+    observations.assert_contains("score overall")
+    assert observations == "span answer\n  ...\nscore o* value=good\nspan other"
+
+
+def test_scores_that_differ_or_are_missing():
+    check(
+        failure(
+            scored(GROUNDED, OVERALL),
+            """
+            span answer
+              score grounded
+              ...
+              generation llm
+                score grounded value>=0.5
+                score helpful
+            score overall value=bad
+            span other
+            score overall
+            """,
+        ),
+        """
+        5 differences (- expected, + captured):
+
+          span answer
+        -   score grounded
+            ...
+            generation llm
+        -     score grounded value>=0.5
+        +     score grounded value=0.3
+        -     score helpful
+        - score overall value=bad
+        + score overall value=good
+          span other
+        - score overall
+
+        Differences:
+          answer: score grounded is missing
+          llm: score grounded value is 0.3, expected >= 0.5
+          llm: score helpful is missing
+          trace answer: score overall value is 'good', expected 'bad'
+          trace other: score overall is missing
+        """,
+    )
+
+
+def test_a_score_above_all_lines_is_one_of_any_trace():
+    text = failure(scored(GROUNDED), "score overall\nspan answer\n  ...\nspan other")
+    assert text.endswith("Differences:\n  score overall is missing")
+
+
+def test_two_score_lines_need_two_scores():
+    observations = scored(OVERALL, ("overall", "bad", None, {}))
+    observations.assert_tree("span answer\n  ...\nscore overall value~g|b\nscore overall value=good\nspan other")
+    text = failure(observations, "span answer\n  ...\nscore overall value=good\nscore overall value=good\nspan other")
+    assert text.endswith("Differences:\n  trace answer: score overall value is 'bad', expected 'good'")
+
+
+def test_the_scores_of_a_count():
+    made = forest("span a\nspan a\nspan a")
+    scores = [Score(name="s", value=1, trace_id=one.trace_id, observation_id=one.id) for one in made[:2]]
+    of(made[:2], scores=scores).assert_tree("2x span a\n  score s value=1")
+    text = failure(of(made, scores=scores), "3x span a\n  score s value=1")
+    assert text.endswith("Differences:\n  a (3 of 3): score s is missing")
+
+
+def test_a_missing_line_is_shown_with_its_scores():
+    text = failure(scored(GROUNDED), "span answer\n  tool t\n    score s\n  ...\nspan other")
+    assert "-   tool t\n-     score s\n" in text
+    assert text.endswith("Differences:\n  tool t is missing")
+
+
+def test_a_selector_has_no_scores():
+    for selector in ("score overall", "span answer\nscore overall", "span answer\n  score overall"):
+        with pytest.raises(LiteralError, match="a selector is one line"):
+            scored(OVERALL).one(selector)

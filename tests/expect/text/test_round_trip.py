@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_langfuse import Score
 from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.recording.observation import TYPES
 from tests.helpers.forest import Drawn, captured, observation, of
@@ -82,12 +84,40 @@ def forests(draw):
     return Drawn(made)
 
 
+@st.composite
+def scores(draw, made):
+    """Return scores of the observations, of their traces, and of what nothing made."""
+    given = []
+    for number in range(draw(st.integers(0, 6))):
+        one = draw(st.sampled_from(made))
+        given.append(
+            Score(
+                id=str(number),
+                name=draw(NAMES),
+                value=draw(st.one_of(st.floats(), st.integers(), AWKWARD)),
+                trace_id=draw(st.sampled_from((one.trace_id, one.trace_id, "f" * 32))),
+                observation_id=draw(st.sampled_from((one.id, None))),
+                comment=draw(st.one_of(st.none(), AWKWARD)),
+                metadata=draw(st.one_of(st.none(), OBJECTS)),
+            )
+        )
+    return given
+
+
 @settings(max_examples=400, deadline=None)
-@given(forests())
-@example([observation("span", "a")])
-def test_text_matches_what_it_was_made_from(made):
-    observations = of(made)
+@given(forests(), st.data())
+def test_text_matches_what_it_was_made_from(made, data):
+    given = data.draw(scores(made))
+    observations = of(made, scores=given)
     text = str(observations)
+    shown = [one for one in given if one.trace_id != "f" * 32]
+    assert sum(line.lstrip().startswith("score ") for line in text.splitlines()) == len(shown)
+    assert observations.skeleton() == of(made).skeleton() == of(made, scores=given)
+    if shown:
+        changed = data.draw(st.sampled_from(shown))
+        others = [one for one in given if one is not changed]
+        assert of(made, scores=others) != text
+        assert of(made, scores=[*others, replace(changed, name=changed.name + "x")]) != text
     assert observations == text
     observations.assert_tree(text)
     observations.assert_tree(text, order="any")
