@@ -95,7 +95,8 @@ class Alignment:
         """The top level of a literal whose lines may be anywhere in the captured forest."""
         everything = self.everything
         lines = [line for line in root.children for _ in range(line.low)]
-        assignment = self.likeness.whole_matches(lines, (), everything)
+        limited = [line for line in root.children if line.high is not None and line.high > line.low]
+        assignment = self.likeness.whole_matches(lines, limited, everything)
         for observation in everything:
             self._spare.add(observation, allowed=True)
         # That a line of the top level has an observation does not keep it from being below one of another line.
@@ -109,9 +110,28 @@ class Alignment:
             taken.add(id(captured))
             match = MatchedLine(line, captured, Placement.IN_PLACE, self.likeness.whole(line, captured))
             pairing.in_place.setdefault(id(line), []).append(match)
+        for place, index in enumerate(assignment.owner if limited else ()):
+            one = everything[place]
+            if id(one) in taken:
+                continue
+            further = limited[index - len(lines)] if index >= len(lines) else self._with_room(limited, one, pairing)
+            if further is not None:
+                taken.add(id(one))
+                match = MatchedLine(further, one, Placement.IN_PLACE, self.likeness.whole(further, one))
+                pairing.in_place.setdefault(id(further), []).append(match)
         pairing.extra = {id(observation): False for observation in everything if id(observation) not in taken}
         level = arrange(root, everything, pairing, ordered=False)
         return [entry for entry in level if not isinstance(entry, ExtraObservation)]
+
+    @staticmethod
+    def _with_room(
+        limited: Sequence[ExpectedLine], captured: Observation, pairing: LevelPairing
+    ) -> ExpectedLine | None:
+        """Return the line that speaks of an observation, and may have more than it has."""
+        for line in limited:
+            if line.fits(captured) and line.high is not None and len(pairing.in_place.get(id(line), ())) < line.high:
+                return line
+        return None
 
     def _pair(
         self, expected: ExpectedLine, captured: Observation, place: Placement, under: MatchedLine | None = None

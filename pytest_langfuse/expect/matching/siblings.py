@@ -91,9 +91,12 @@ class _SiblingAligner:
     def align_in_any_order(self, *, open_: bool) -> None:
         """The order in which siblings started does not count."""
         pairs = self._by_name(range(len(self._slots)), range(len(self._captured)))
-        if not open_:
-            taken = {place for _, place in pairs}
-            pairs += self._repeated((place for place in range(len(self._captured)) if place not in taken), pairs)
+        taken = {place for _, place in pairs}
+        left = [place for place in range(len(self._captured)) if place not in taken]
+        if open_:
+            # What a count speaks of needs a line all the same, as long as there is room below its limit.
+            left = [place for place in left if self._is_counted(place)]
+        pairs += self._repeated(left, pairs, limited=open_)
         self._settle(sorted(pairs), ())
         for place in self.result.extra:
             self.result.extra[place] = open_ and not self._is_counted(place)
@@ -243,12 +246,17 @@ class _SiblingAligner:
                 pairs += zip(alike_slots, alike_places, strict=False)
         return pairs
 
-    def _repeated(self, places: Iterable[int], pairs: Iterable[Pair] = ()) -> list[Pair]:
-        """Pairs of what is left with the most alike of the lines that take more siblings than they must have."""
+    def _repeated(self, places: Iterable[int], pairs: Iterable[Pair], *, limited: bool = False) -> list[Pair]:
+        """Pairs of what is left with the most alike of the lines that take more siblings than they must have.
+
+        `limited`: only of those with a limit.
+        """
         filled = {slot for slot, _ in (*self.result.pairs, *self.result.reordered, *pairs)}
         many: dict[tuple[int, bool], list[int]] = {}
         for index, slot in enumerate(self._slots):
-            if slot.kind == "many" and slot.expected is not None and not (slot.most == _MAYBE and index in filled):
+            if slot.kind == "one" or slot.expected is None or (limited and slot.expected.high is None):
+                continue
+            if not (slot.most == _MAYBE and index in filled):
                 many.setdefault((id(slot.expected), slot.most == _MAYBE), []).append(index)
         found: list[Pair] = []
         for place in places if many else ():

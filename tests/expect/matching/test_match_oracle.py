@@ -6,7 +6,7 @@ from itertools import combinations, permutations, takewhile
 
 import pytest
 from dirty_equals import IsPartialDict
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_langfuse.expect.comparison import compare
@@ -137,6 +137,7 @@ def without(rest, chosen):
 
 
 @settings(max_examples=400, deadline=None)
+@example(([("...", ()), ("1-2x any a", ())], [("a", None, (("a", None, ()),)), ("a", None, ())]), "any")
 @given(pairs(), st.sampled_from(("start", "any", "contained")))
 def test_same_answer_as_trying_everything(pair, mode):
     level, trees = pair
