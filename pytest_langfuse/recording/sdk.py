@@ -352,6 +352,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=hooks.after_fork)
 
 
+def grpc_endpoint(exporter: object) -> str:
+    """Return where an OTLP exporter over gRPC sends: a host and a port, without a scheme."""
+    return str(getattr(exporter, "_endpoint", "an unknown host"))
+
+
 def _rejection(processor: LangfuseSpanProcessor, span: ReadableSpan) -> Rejection:
     if span.context is not None and not span.context.trace_flags.sampled:
         return Rejection("sampled_out", "sampled out")

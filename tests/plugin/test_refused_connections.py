@@ -189,3 +189,34 @@ def test_a_run_that_captures_nothing_is_left_alone(folder, real):
     """)
     folder.runpytest_subprocess().assert_outcomes(passed=1)
     assert len(real.requests) == 1
+
+
+def test_no_export_over_grpc_connects_from_a_captured_test(folder):
+    pytest.importorskip("grpc")
+    folder.makepyfile("""
+        import socket
+
+        def connects():
+            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                server.settimeout(2)
+                exporter = OTLPSpanExporter(endpoint=f"http://127.0.0.1:{server.getsockname()[1]}", timeout=1)
+                try:
+                    exporter.export([])
+                    server.accept()[0].close()
+                except (ConnectionRefusedError, TimeoutError):
+                    return False
+                finally:
+                    exporter.shutdown()
+                return True
+
+        def test_captured(langfuse_spans):
+            assert not connects()
+
+        def test_not_captured():
+            assert connects()
+    """)
+    result = folder.runpytest_subprocess("-p", "no:randomly", "-v")
+    result.stdout.fnmatch_lines(["*::test_not_captured PASSED*"])
+    assert "assert not connects()" not in result.stdout.str()
