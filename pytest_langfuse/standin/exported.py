@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from threading import RLock
 
 from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.trace import Trace, build_traces
 from pytest_langfuse.standin.received_export import ReceivedExport
@@ -63,7 +62,7 @@ class Exported:
             # Exports are only ever added, until all are forgotten.
             exports = self._exports()
             known = [pair for pair, export in zip(self._observed, exports, strict=False) if pair[0] is export]
-            known += [(export, _observations_in(export)) for export in exports[len(known) :]]
+            known += [(export, [observe(record) for record in export.records]) for export in exports[len(known) :]]
             self._observed = known
             return [observation for _, observations in known for observation in observations]
 
@@ -81,11 +80,3 @@ def start_of(trace: Trace) -> datetime:
 def started(observation: Observation) -> datetime:
     """Return when an observation started; 1970 if it does not say so."""
     return observation.start_time or datetime.fromtimestamp(0, UTC)
-
-
-def _observations_in(export: ReceivedExport) -> list[Observation]:
-    try:
-        return [observe(record) for record in export.records]
-    except DecodeError:
-        # Langfuse accepts such a body, too, and loses it when it converts it.
-        return []

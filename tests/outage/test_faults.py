@@ -236,7 +236,7 @@ def test_partial_success_in_json_and_of_scores(server: LangfuseServer) -> None:
         assert [event["id"] for event in answer.json()["errors"]] == ["1", "2"]
         # A request with nothing to halve, or an invalid one, is answered as usual.
         assert client.post("/otel/v1/traces", content=b"{").status_code == 400
-        assert client.get("/scores/x").status_code == 405
+        assert client.put("/scores/x").status_code == 405
     assert len(names(server)) == 2
     assert [score.name for score in server.stand_in.scores] == ["0", "0"]
 
@@ -357,3 +357,20 @@ def test_kinds() -> None:
     }
     for name, fault in FAULTS.items():
         assert kinds[type(fault)](name)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "null",
+        "[]",
+        '{"resourceSpans": null}',
+        '{"resourceSpans": [{"scopeSpans": 5}]}',
+        '{"resourceSpans": ' + "[" * 9999,
+    ],
+)
+def test_partial_success_of_a_body_without_spans(server: LangfuseServer, body: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    with Outage.of("partial_success").apply(server):
+        response = httpx.post(f"{server.url}{TRACES}", content=body, headers=headers)
+    assert response.status_code in {200, 400}

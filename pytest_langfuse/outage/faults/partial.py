@@ -34,7 +34,7 @@ def reject_some(request: httpx.Request, answer: Answer) -> httpx.Response:
             if PROTOBUF in request.headers.get("content-type", ""):
                 return _protobuf(request, answer)
             return _json(request, answer)
-    except (DecodeError, Refusal, ValueError, AttributeError):
+    except (DecodeError, Refusal, ValueError, AttributeError, TypeError, LookupError, RecursionError):
         pass  # a bad request, which the server refuses
     return answer(request)
 

@@ -13,6 +13,7 @@ from pytest_langfuse.recording.server_view.javascript import number, stringify
 Wire = Literal["protobuf", "json"]
 
 _OWN: Final = frozenset({"user.id", "session.id"})
+_PROTOTYPE: Final = "__proto__"
 _EMPTY_ARRAY: Final = '{"arrayValue":{}}'
 _EMPTY_VALUE: Final = "{}"
 
@@ -26,6 +27,9 @@ def as_ingested(attributes: Mapping[str, Any], wire: Wire) -> Mapping[str, Any]:
     """
     if type(attributes) is JsonAttributes:
         return attributes.ingested
+    if _PROTOTYPE in attributes:
+        # An assignment to it sets the object's prototype.
+        attributes = {key: value for key, value in attributes.items() if key != _PROTOTYPE}
     others = [key for key, value in attributes.items() if type(value) is not str and value is not True]
     return {**attributes, **{key: _ingested(attributes[key], wire) for key in others}} if others else attributes
 

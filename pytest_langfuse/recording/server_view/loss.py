@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from pytest_langfuse.recording.server_view import ingested_events
 from pytest_langfuse.recording.server_view.attributes import as_ingested, of_frameworks
 from pytest_langfuse.recording.server_view.input_output import input_output
+from pytest_langfuse.recording.server_view.messages import CONTENT_EVENTS
 from pytest_langfuse.recording.server_view.types import NAMED_TYPES, observation_type
 from pytest_langfuse.recording.server_view.unconvertible import OBJECT_MEMBERS, UnconvertibleError
 from pytest_langfuse.recording.span_record import SpanRecord
@@ -42,8 +43,11 @@ def split(exports: Iterable[Sequence[SpanRecord]]) -> tuple[list[SpanRecord], li
 
 def unconvertible(record: SpanRecord) -> str | None:
     """Return why Langfuse fails to convert a span; `None` for nearly all spans."""
-    if record.unconvertible is not None or not is_suspect(record.attributes):
+    if record.unconvertible is not None:
         return record.unconvertible
+    contents = (event.attributes for event in record.events if event.name in CONTENT_EVENTS)
+    if not is_suspect(record.attributes) and not any(map(is_suspect, contents)):
+        return None
     attributes = as_ingested(record.attributes, record.wire)
     resource, scope = as_ingested(record.resource, record.wire), record.scope_name
     try:

@@ -22,9 +22,10 @@ _ROLES: Final = {
 }
 _DETAILS: Final = "gen_ai.client.inference.operation.details"
 _CHOICE: Final = "gen_ai.choice"
-_CONTENT: Final = ("gen_ai.content.prompt", "gen_ai.content.completion")
+#: Their attributes are read by the same rules as those of a span.
+CONTENT_EVENTS: Final = ("gen_ai.content.prompt", "gen_ai.content.completion")
 #: The events whose attributes are read at all.
-READ_EVENTS: Final = frozenset((*_ROLES, _DETAILS, _CHOICE, *_CONTENT))
+READ_EVENTS: Final = frozenset((*_ROLES, _DETAILS, _CHOICE, *CONTENT_EVENTS))
 
 
 def from_gen_ai_attributes(attributes: Mapping[str, Any]) -> Pair | None:
@@ -91,7 +92,7 @@ def from_content_events(events: Sequence[SpanEvent], of_attributes: Callable[[Ma
     Their attributes are read by the same rules as those of a span.
     """
     prompt, completion = (
-        next((dict(event.attributes) for event in events if event.name == name), None) for name in _CONTENT
+        next((dict(event.attributes) for event in events if event.name == name), None) for name in CONTENT_EVENTS
     )
     if not prompt and not completion:
         return None

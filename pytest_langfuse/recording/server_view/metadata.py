@@ -79,7 +79,7 @@ def _unused(attributes: Mapping[str, Any]) -> dict[str, str]:
     return {
         key: text_or_json(value)
         for key, value in attributes.items()
-        if key not in _INPUT_OUTPUT and key != "__proto__" and not key.startswith(_INPUT_OUTPUT_PREFIXES)
+        if key not in _INPUT_OUTPUT and not key.startswith(_INPUT_OUTPUT_PREFIXES)
     }
 
 

@@ -121,7 +121,7 @@ class ApiCall:
         """Return the body, parsed as JSON."""
         try:
             return json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refusal(400, "Invalid JSON") from error
 
     def fields(self) -> dict[str, Any]:

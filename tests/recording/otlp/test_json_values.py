@@ -176,6 +176,11 @@ def test_a_key_that_is_not_text_becomes_text(key):
     assert list(observation.attributes.values()) == ["v"]
 
 
+def test_an_attribute_that_would_set_a_prototype_is_lost():
+    (observation,) = decode_otlp(export(attributes=[{"key": "__proto__", "value": {"stringValue": "v"}}]))
+    assert (observation.metadata, observation.attributes) == ({}, {"__proto__": "v"})
+
+
 def test_numbers_of_thousands_of_digits():
     body = export(attributes=[{"key": "k", "value": {"intValue": 1}}]).replace(b": 1}", b": 1" + b"0" * 5000 + b"}")
     (observation,) = decode_otlp(body)

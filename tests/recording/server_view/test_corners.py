@@ -63,6 +63,11 @@ def test_metadata_that_would_set_a_prototype_is_lost():
     assert seen({f"{OWN}metadata": '{"__proto__": 1}'}).metadata == {"__proto__": 1}
 
 
+def test_a_message_loses_it_too():
+    events = [("gen_ai.choice", {"__proto__": "lost", "content": "kept"})]
+    assert seen_foreign({}, events=events).output == {"content": "kept"}
+
+
 def test_metadata_under_an_empty_key():
     assert seen({f"{OWN}metadata": '{"": {"a": 1}, "b": {"": 2}}'}).metadata == {"a": 1, "b.": 2}
 

@@ -76,6 +76,12 @@ def test_what_is_shown(attributes):
     assert unconvertible(record(attributes, scope="x")) is None
 
 
+def test_an_event_that_is_read_like_a_span():
+    span = record({}, scope="x", events=[("gen_ai.content.prompt", {"events": "{}"})])
+    assert unconvertible(span) == "attribute 'events' is JSON, but not a list"
+    assert unconvertible(record({}, scope="x", events=[("exception", {"events": "{}"})])) is None
+
+
 def test_one_span_loses_its_export_and_no_other():
     exports = [
         [record({}, number=1), record({"operation.name": 5}, number=2, name="odd")],
