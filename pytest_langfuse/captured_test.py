@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_langfuse.recording.recorder import Recorder
+from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooks
 from pytest_langfuse.recording.sources.combined import CombinedSource
 from pytest_langfuse.standin.stand_in import StandIn
@@ -32,7 +32,14 @@ class CapturedTest:
     """
 
     def __init__(
-        self, name: str, recorder: Recorder, stand_in: StandIn, stack: ExitStack, *, outage_timeout: float = 30.0
+        self,
+        name: str,
+        recorder: Recorder,
+        stand_in: StandIn,
+        stack: ExitStack,
+        *,
+        before: Uncaptured | None = None,
+        outage_timeout: float = 30.0,
     ) -> None:
         self.stand_in = stand_in
         #: The applications that the test has started.
@@ -43,7 +50,7 @@ class CapturedTest:
         self._why_not_reached: list[Callable[[], str | None]] = []
         # Prompts, media and datasets stay: a fixture of wider scope may have made them.
         stack.callback(stand_in.forget_sent)
-        self.recording = recorder.begin(name)
+        self.recording = recorder.begin(name, before)
         stack.callback(recorder.end, self.recording)
         stack.enter_context(stand_in.also_showing(self.recording.exported))
         self.source = CombinedSource(self.recording)

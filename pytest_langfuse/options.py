@@ -35,6 +35,7 @@ class Options(NamedTuple):
     max_slowdown: float
     outage_timeout: float
     json: Path | None
+    env_keys: bool
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -55,6 +56,7 @@ class Options(NamedTuple):
             max_slowdown=_ini_seconds(config, "langfuse_max_slowdown"),
             outage_timeout=_ini_seconds(config, "langfuse_outage_timeout"),
             json=_output_file(json) if json.value else None,
+            env_keys=_ini_bool(config, "langfuse_env_keys"),
         )
 
 
@@ -109,6 +111,12 @@ def add_options(parser: pytest.Parser) -> None:
         default="30.0",
     )
     parser.addini("langfuse_capture", "capture every test, as with --langfuse-capture (true or false)", default="false")
+    parser.addini(
+        "langfuse_env_keys",
+        "set placeholder keys in the environment of captured tests where it has none, for applications that trace "
+        "only if keys are there (true or false)",
+        default="false",
+    )
     parser.addini("langfuse_show", "tests to print the captured trace for: failed, all or none", default="failed")
 
 

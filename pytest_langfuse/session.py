@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pytest
 
-from pytest_langfuse.environment import environment
+from pytest_langfuse.environment import CapturedEnvironment, placeholder_keys
 from pytest_langfuse.options import Options
 from pytest_langfuse.recording.early_clients import EarlyClients
+from pytest_langfuse.recording.import_watcher import ImportWatcher
 from pytest_langfuse.refused_connections import RefusedConnections
 
 if TYPE_CHECKING:
@@ -71,8 +74,11 @@ class CaptureSession:
         self._started: _Started | None = None
         self._early_clients = EarlyClients()
         self.refused = RefusedConnections()
+        self._imports = ImportWatcher({"freezegun": self._spare, "pytest_langfuse.tracing.config": self._supply})
         self._suite_faults: Sequence[str] = ()
         self._styled = False
+        #: When the test began that runs and is not captured, in nanoseconds since 1970.
+        self._began = 0
         #: The counts of each process that captured tests: of this one, or of xdist's workers.
         self._counts: list[Mapping[str, int]] = []
 
@@ -98,6 +104,7 @@ class CaptureSession:
     def open(self) -> None:
         """Capture from now on with `--langfuse-capture`; otherwise remember clients that are built before a capture."""
         self._running.append(self)
+        self._imports.start()
         if self.options.capture:
             self.start()
         else:
@@ -118,15 +125,20 @@ class CaptureSession:
             everything=self.options.capture,
             flush=hooks.flush,
             flush_scores=hooks.flush_scores,
+            discard=hooks.discard,
             score_source=lambda: stand_in.score_log,
         )
-        if self.options.capture:
-            self._stack.enter_context(environment())
+        if self.options.capture and self.options.env_keys:
+            self._stack.enter_context(placeholder_keys())
         self._stack.enter_context(
             sealed(recorder, url_of_test=self._url_of_test, refused=self.refused.add, last=lambda: not self._running)
         )
-        self._stack.enter_context(hooked(recorder, stand_in))
+        # Another one for what captured tests send later: no test finds it among what it sent itself.
+        late = StandIn()
+        self._stack.enter_context(hooked(recorder, stand_in, late, last=lambda: not self._running))
         self._started = _Started(recorder, stand_in)
+        if (freezegun := sys.modules.get("freezegun")) is not None:
+            self._spare(freezegun)
         return self._started
 
     def _url_of_test(self) -> str | None:
@@ -134,32 +146,62 @@ class CaptureSession:
         return self.test.url_for_children if self.test is not None else None
 
     def stop(self) -> None:
-        """Remove the hooks again, and shut down the clients that were built under them."""
-        with self._stack:
+        """End the run. What its captured tests have left behind stays sealed until the process exits."""
+        try:
+            with self._stack:
+                self._imports.stop()
+                self.end()
+                if self in self._running:
+                    self._running.remove(self)
+        finally:
             self._early_clients.stop()
-            self.end()
-            if self in self._running:
-                self._running.remove(self)
+
+    def _supply(self, config: Any) -> None:
+        """Let `init_tracing` find keys in a captured test."""
+        before = config.environ
+        config.environ = CapturedEnvironment(lambda: self.options.capture or self.test is not None)
+        self._stack.callback(setattr, config, "environ", before)
+
+    def _spare(self, freezegun: Any) -> None:
+        """Keep frozen clocks out of langfuse: its models, built when first used, can't be built from a fake `datetime`.
+
+        The app may never have imported langfuse; the capture did.
+        """
+        if self._started is not None or self.options.capture:
+            freezegun.configure(extend_ignore_list=["langfuse"])
 
     # -- one test ------------------------------------------------------------------------------------------------
 
     def begin(self, name: str) -> CapturedTest:
-        """Attribute what starts from now on to the test `name`."""
+        """Attribute what starts from now on to the test `name`, and what it has made if it runs already."""
+        hooked_before = self._started is not None
         recorder, stand_in = self.start()
         from pytest_langfuse.captured_test import CapturedTest
+        from pytest_langfuse.recording.recorder import Uncaptured
         from pytest_langfuse.recording.sdk import hooks
 
         self.end()
         self._style_failures()
         with ExitStack() as stack:
+            before, hooks.uncaptured = hooks.uncaptured, None
+            if before is not None and before.origin.test != name:
+                before = None
+            if self._began and not hooked_before:
+                before = Uncaptured(name)
+                before.spans.extend(hooks.take_over(self._began))
             if not self.options.capture:
-                stack.enter_context(environment())
-                hooks.enable(self._early_clients.arguments)
-            hooks.revive()
+                if self.options.env_keys:
+                    stack.enter_context(placeholder_keys())
+                stack.callback(hooks.disable)
             timeout = self.options.outage_timeout
-            self.test = CapturedTest(name, recorder, stand_in, stack.pop_all(), outage_timeout=timeout)
+            self.test = test = CapturedTest(
+                name, recorder, stand_in, stack.pop_all(), before=before, outage_timeout=timeout
+            )
         self.refused.in_test = True
-        return self.test
+        if not self.options.capture:
+            hooks.enable(self._early_clients.arguments)
+        hooks.revive()
+        return test
 
     def end(self) -> None:
         """End the test that runs, if it is captured."""
@@ -219,10 +261,22 @@ class CaptureSession:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin a test; also each rerun of one, which must not see what the attempt before it left."""
-        if self.options.capture or requests_capture(item):
+        self._began = 0
+        if not self.options.capture and not requests_capture(item):
+            self._began = time.time_ns()
+            self._begin_uncaptured(item.nodeid)
+        else:
             test = self.begin(item.nodeid)
             for outage in self._outages_of(item):
                 test.outages.begin(outage)
+
+    def _begin_uncaptured(self, name: str) -> None:
+        """Follow what a test makes that is not captured: it may ask for a fixture at run time."""
+        if self._started is not None:
+            from pytest_langfuse.recording.recorder import Uncaptured
+            from pytest_langfuse.recording.sdk import hooks
+
+            hooks.uncaptured = Uncaptured(name)
 
     def _outages_of(self, item: pytest.Item) -> Sequence[Outage]:
         """The outages of a test's markers, else the one under which the whole suite runs."""
@@ -257,6 +311,10 @@ class CaptureSession:
                 if report.when == "teardown":
                     self.end()
             self.refused.fail(report)
+        elif report.when == "teardown" and self._started is not None:
+            from pytest_langfuse.recording.sdk import hooks
+
+            hooks.uncaptured = None
         return report
 
     def _describe(self, report: pytest.TestReport, item: pytest.Item, test: CapturedTest) -> None:

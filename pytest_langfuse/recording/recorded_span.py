@@ -5,6 +5,8 @@ from __future__ import annotations
 from threading import current_thread
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from pytest_langfuse.recording.origin import MARK, Origin
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -32,6 +34,7 @@ class RecordedSpan:
         "is_recording",
         "key",
         "name",
+        "origin",
         "other_exports",
         "queued",
         "rejection",
@@ -39,13 +42,15 @@ class RecordedSpan:
         "thread",
     )
 
-    def __init__(self, name: str, span: Any, *, key: SpanKey | None = None) -> None:
+    def __init__(self, name: str, span: Any, *, origin: Origin, key: SpanKey | None = None) -> None:
         self.name = name
+        self.origin = origin
         self.span: Any = span
         if key is None:
             context = span.get_span_context()
             key = (context.trace_id, context.span_id)
-            self.is_recording: bool = span.is_recording()
+            # The copy of an ended span, which a queue holds, can't be asked.
+            self.is_recording: bool = not hasattr(span, "is_recording") or span.is_recording()
         else:
             self.is_recording = True
         self.key = key
@@ -60,6 +65,10 @@ class RecordedSpan:
         #: By all other exporters of the process.
         self.other_exports: list[tuple[str, ReadableSpan]] = []
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Leave it out where the span's context is pickled for another process."""
+        return type(None), ()
+
     @property
     def end_ns(self) -> int | None:
         """When the span ended, in nanoseconds since 1970; `None` while it runs."""
@@ -70,3 +79,15 @@ class RecordedSpan:
     def is_running(self) -> bool:
         """True if the span records and has not ended."""
         return self.is_recording and self.end_ns is None
+
+
+def mark(context: Any, value: RecordedSpan | Origin) -> None:
+    """Note in a span's context, which all copies of the span share, whose the span is."""
+    if context.is_valid:
+        context.__dict__[MARK] = value
+
+
+def marked(context: Any) -> RecordedSpan | Origin | None:
+    """Return what is known of the span with this context: while its test runs, the record itself."""
+    found: RecordedSpan | Origin | None = getattr(context, MARK, None)
+    return found

@@ -7,12 +7,13 @@ test. It knows neither pytest nor the SDK's internals.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY
-from pytest_langfuse.recording.recorded_span import RecordedSpan, Rejection, SpanKey
+from pytest_langfuse.recording.origin import Origin
+from pytest_langfuse.recording.recorded_span import RecordedSpan, Rejection, SpanKey, mark, marked
 from pytest_langfuse.recording.sources.live import LiveSource
 from pytest_langfuse.recording.sources.score import Score
 
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 #: Traces of ended tests that are remembered, for the scores that come later. A session may make any number of them.
 _EARLIER_TRACES: Final = 1_000
+
+
+class Uncaptured:
+    """A test that is not captured, and what it has made so far: it may ask for a fixture at run time."""
+
+    def __init__(self, test: str) -> None:
+        self.origin = Origin(test, captured=False)
+        self.spans: deque[tuple[str, Span]] = deque(maxlen=10_000)
 
 
 class Recorder:
@@ -40,11 +49,13 @@ class Recorder:
         everything: bool,
         flush: Callable[[], None],
         flush_scores: Callable[[], None],
+        discard: Callable[[], None] = lambda: None,
         score_source: Callable[[], Sequence[Score]] = tuple,
     ) -> None:
         self.everything = everything
         self.flush = flush
         self.flush_scores = flush_scores
+        self._discard = discard
         self.score_source = score_source
         #: While what the app sends is really exported: the spans that the receiver has accepted.
         self.accepted: Callable[[], Collection[SpanKey]] | None = None
@@ -57,10 +68,8 @@ class Recorder:
         self.outside = LiveSource(self, "outside of tests")
         self.current: LiveSource | None = self.outside if everything else None
         self._lock = threading.Lock()
-        # By (trace id, span id): copies of one span reach the exporter, so identity is not enough.
+        # For a span whose context some processor made anew; all others carry their record.
         self._spans: dict[SpanKey, RecordedSpan] = {}
-        # Spans that had not ended when their test did; small on purpose, a suite may leave thousands of them.
-        self._orphans: dict[SpanKey, str] = {}
         self._never_ended = 0
         self._orphan_scores = 0
         self._observations = 0
@@ -68,11 +77,18 @@ class Recorder:
 
     # -- one test at a time ------------------------------------------------------------------------------------
 
-    def begin(self, test: str) -> LiveSource:
-        """Start a source for `test`; the one before it is ended first if it still runs."""
+    def begin(self, test: str, before: Uncaptured | None = None) -> LiveSource:
+        """Start a source for `test`; the one before it is ended first if it still runs.
+
+        `before` is what the test has made so far, if it was not captured from its beginning.
+        """
         if self.current is not None and self.current is not self.outside:
             self.end(self.current)
-        self.current = source = LiveSource(self, test)
+        self.current = source = LiveSource(self, test, None if before is None else before.origin)
+        if before is not None:
+            before.origin.captured = True
+            for name, span in before.spans:
+                self.started(name, span)
         return source
 
     def end(self, source: LiveSource) -> None:
@@ -86,6 +102,7 @@ class Recorder:
         else:
             self.flush_scores()
         source.close()
+        self._discard()
         counts = source.counts()
         self._tests += counts.observations > 0
         self._observations += counts.observations
@@ -95,8 +112,11 @@ class Recorder:
             for recorded in source.spans:
                 self._spans.pop(recorded.key, None)
                 if recorded.is_running:
-                    self._orphans[recorded.key] = source.test
+                    # One for each span, to see when it ends; the test's other records must not live as long.
+                    mark(recorded.span.get_span_context(), Origin(source.test, unended=True))
                     self._never_ended += 1
+                else:
+                    mark(recorded.span.get_span_context(), source.origin)
         if self.current is source:
             self.current = self.outside if self.everything else None
         if self.everything:
@@ -115,6 +135,8 @@ class Recorder:
             kept = [recorded for recorded in self.outside.spans if recorded.is_running]
             for recorded in self.outside.spans:
                 self._spans.pop(recorded.key, None)
+                if not recorded.is_running:
+                    mark(recorded.span.get_span_context(), self.outside.origin)
             self._spans.update((recorded.key, recorded) for recorded in kept)
             self.outside.spans[:] = kept
             self.outside.late_spans.clear()
@@ -151,7 +173,8 @@ class Recorder:
         source = self.current
         if source is None:
             return
-        recorded = RecordedSpan(name, span)
+        recorded = RecordedSpan(name, span, origin=source.origin)
+        mark(span.get_span_context(), recorded)
         if recorded.is_recording:
             self._spans[recorded.key] = recorded
         source.spans.append(recorded)
@@ -170,55 +193,52 @@ class Recorder:
 
     def left_to(self, exporter: str, span: ReadableSpan) -> None:
         """Take note that another exporter of the process (not Langfuse's) got the ended span."""
-        context = span.context
-        if context is not None and (recorded := self._spans.get((context.trace_id, context.span_id))) is not None:
+        if (recorded := self._record_of(span)) is not None:
             recorded.other_exports.append((exporter, span))
 
-    def exported(self, exporter: str, spans: Sequence[ReadableSpan], *, delivered: bool) -> list[ReadableSpan]:
-        """Take note that Langfuse's exporter got `spans`, masked already. Return those that are not ours to keep."""
-        foreign: list[ReadableSpan] = []
+    def exported(self, exporter: str, spans: Sequence[ReadableSpan], *, delivered: bool) -> None:
+        """Take note that Langfuse's exporter got `spans`, masked already."""
         for span in spans:
-            context = span.context
-            key = (context.trace_id, context.span_id) if context is not None else None
-            recorded = self._spans.get(key) if key is not None else None
-            if recorded is not None:
+            if (recorded := self._record_of(span)) is not None:
                 recorded.exports.append((exporter, span))
                 recorded.delivered = recorded.delivered or delivered
-            elif not self.everything and key not in self._orphans and _project(span) != PLACEHOLDER_PUBLIC_KEY:
-                foreign.append(span)
         source = self.current
         if source is not None:
             source.arrived()
-        return foreign
+
+    def knows(self, span: ReadableSpan) -> bool:
+        """Return whether the span started in the test that runs."""
+        return self._record_of(span) is not None
+
+    def _record_of(self, span: ReadableSpan) -> RecordedSpan | None:
+        context = span.context
+        found = marked(context)
+        if isinstance(found, RecordedSpan):
+            return found
+        if found is not None or context is None:
+            return None
+        recorded = self._spans.get((context.trace_id, context.span_id))
+        # Not by its ids alone: where an app or a plugin seeds `random`, a later span has the same ones.
+        if recorded is None or recorded.span.start_time != span.start_time:
+            return None
+        return recorded
 
     def _ended(self, span: ReadableSpan) -> RecordedSpan | None:
-        context = span.context
-        if context is None:
-            return None
-        key = (context.trace_id, context.span_id)
-        recorded = self._spans.get(key)
+        recorded = self._record_of(span)
         if recorded is None:
-            if self._orphans and (test := self._orphans.pop(key, None)) is not None:
-                self._arrived_late(key, span, test)
+            origin = marked(span.context)
+            if isinstance(origin, Origin) and origin.unended:
+                origin.unended = False
+                self._arrived_late(span, origin)
             return None
         recorded.ended = span
         return recorded
 
-    def _arrived_late(self, key: SpanKey, span: ReadableSpan, test: str) -> None:
+    def _arrived_late(self, span: ReadableSpan, origin: Origin) -> None:
         with self._lock:
             self._never_ended -= 1
         source = self.current
-        if source is not None:
-            source.late_spans.append((test, RecordedSpan(span.name, span, key=key)))
-
-    # -- for the REST side -------------------------------------------------------------------------------------
-
-    @property
-    def active(self) -> bool:
-        """True if requests that are sent now stay on this machine."""
-        return self.everything or self.current is not None
-
-
-def _project(span: ReadableSpan) -> Any:
-    scope = span.instrumentation_scope
-    return scope.attributes.get("public_key") if scope is not None and scope.attributes else None
+        context = span.context
+        if source is not None and context is not None:
+            key = (context.trace_id, context.span_id)
+            source.late_spans.append((origin.test, RecordedSpan(span.name, span, origin=origin, key=key)))

@@ -10,27 +10,39 @@ is built. What is hooked:
 - `LangfuseSpanProcessor.on_end`, `BatchSpanProcessor.on_end`, `SimpleSpanProcessor.on_end`: whether Langfuse took the
   span or its filter did not, and which other exporters got it;
 - `OTLPSpanExporter.export`: the last place before the wire, after filter and mask; batches are kept here instead;
-- `LangfuseResourceManager._initialize_instance` and `AsyncLangfuseAPI`: the HTTP clients of the REST API.
+- `Langfuse.__init__`: a client that is built by a captured test gets the keys and the timeout that it lacks;
+- `LangfuseResourceManager._initialize_instance`, `AsyncLangfuseAPI` and `HttpClient.request`: the clients of the REST
+  API;
+- the queues of scores, media and prompts, `Thread.start`, `ThreadPoolExecutor.submit` and `atexit.register`: what is
+  sent later is still known to be a captured test's (see `origin`).
+
+The hooks stay until the process exits: threads, queues and exit handlers of a captured test outlive the run.
 """
 
 from __future__ import annotations
 
 import atexit
 import functools
+import importlib
 import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import opentelemetry.trace as otel_trace
+from langfuse import Langfuse
 from langfuse._client import resource_manager as langfuse_resource_manager
 from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse._client.span_filter import is_default_export_span, is_langfuse_span
 from langfuse._client.span_processor import LangfuseSpanProcessor
+from langfuse._utils import prompt_cache as langfuse_prompt_cache
+from langfuse.api.core.http_client import AsyncHttpClient, HttpClient
+from langfuse.logger import langfuse_logger
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -41,8 +53,11 @@ from opentelemetry.util._once import Once
 
 from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
-from pytest_langfuse.recording.recorded_span import Rejection
-from pytest_langfuse.recording.recorder import Recorder
+from pytest_langfuse.recording.origin import MARK, CallOf, Origin, Unknown, here, item_of, of_thread
+from pytest_langfuse.recording.origin_queue import OriginQueue
+from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
+from pytest_langfuse.recording.recorded_span import RecordedSpan, Rejection, mark, marked
+from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 
 _SUPPRESSED = otel_context._SUPPRESS_INSTRUMENTATION_KEY
 _DEFAULT_QUEUE_SIZE = 2048
@@ -55,33 +70,104 @@ class Hooks:
 
     def __init__(self) -> None:
         self.recorders: list[Recorder] = []
-        self.handlers = HandlerStack()
+        self.handlers = HandlerStack(choose=self._handler)
+        self._own_handlers = HandlerStack(choose=lambda _: self._handler(self.handlers) or self.late_handler)
+        #: Everything that the process makes from here on: set when a run that captured all of it is over.
+        self.sealed: Origin | None = None
+        #: The test that runs, while it is not captured.
+        self.uncaptured: Uncaptured | None = None
+        #: Answers what a captured test sends when it is over.
+        self.late_handler: Callable[[httpx.Request], httpx.Response] | None = None
         # Weak: a fixture of the app that builds a client per test must not pile up here.
-        self.processors: weakref.WeakSet[LangfuseSpanProcessor] = weakref.WeakSet()
+        self.processors: weakref.WeakSet[BatchSpanProcessor] = weakref.WeakSet()
         self.managers: weakref.WeakSet[LangfuseResourceManager] = weakref.WeakSet()
         self._langfuse_exporters: weakref.WeakSet[SpanExporter] = weakref.WeakSet()
         self._otlp_arguments: weakref.WeakKeyDictionary[OTLPSpanExporter, tuple[Any, Any]] = weakref.WeakKeyDictionary()
+        self._exporter_classes: set[type] = {OTLPSpanExporter, InMemorySpanExporter}
         self._teed: weakref.WeakSet[SpanExporter] = weakref.WeakSet()
+        #: Exporters that have taken spans over, and send them from a thread of their own.
+        self._holding: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._adopted: weakref.WeakSet[httpx.Client | httpx.AsyncClient] = weakref.WeakSet()
+        #: Clients that a captured test gave placeholder keys, and how they are without.
+        self._without_keys: weakref.WeakKeyDictionary[Langfuse, dict[str, Any]] = weakref.WeakKeyDictionary()
+        self._with_keys: weakref.WeakKeyDictionary[Langfuse, dict[str, Any]] = weakref.WeakKeyDictionary()
+        #: What those clients share. Tests that are not captured don't find it.
+        self.placeholder_manager: LangfuseResourceManager | None = None
         self.forwarder: LoopbackForwarder | None = None
         self._forwarding: dict[OTLPSpanExporter, OTLPSpanExporter] = {}
         self._pending = 0
         self._flush_at = 0
         self._flush_lock = threading.RLock()
         self._local = threading.local()
+        self._installed = False
         self._undo: list[Callable[[], None]] = []
 
     @property
     def recorder(self) -> Recorder | None:
-        """The recorder that is told of spans: the innermost one."""
+        """The recorder that is told of spans: the innermost one that captures a test, else the innermost."""
+        for recorder in reversed(self.recorders):
+            if recorder.current is not None:
+                return recorder
         return self.recorders[-1] if self.recorders else None
+
+    # -- origin ------------------------------------------------------------------------------------------------
+
+    def origin(self) -> Origin | None:
+        """Return the test for which the current thread works; `None` if that is not known, and no test is captured."""
+        if not isinstance(here.item, Unknown):
+            return here.item
+        for recorder in reversed(self.recorders):
+            if recorder.current is not None:
+                return recorder.current.origin
+        return self._left_by(otel_trace.get_current_span())
+
+    def _left_by(self, parent: Any) -> Origin | None:
+        """Return the origin of what the current thread does below `parent` while no test is captured."""
+        origin = self.sealed or of_thread() or _origin_of(parent.get_span_context())
+        if origin is None and self.uncaptured is not None:
+            return self.uncaptured.origin
+        return origin
+
+    def _handler(self, handlers: HandlerStack) -> Callable[[httpx.Request], httpx.Response | None] | None:
+        """Return what answers a request of the current thread; `None` where it is not captured."""
+        origin = self.origin()
+        if origin is None or not origin.captured:
+            return None
+        for recorder in reversed(self.recorders):
+            if recorder.current is not None and recorder.current.origin is origin:
+                return handlers.front or handlers.base
+        return self.late_handler
+
+    def _is_captured(self, span: ReadableSpan) -> bool:
+        found = marked(span.context)
+        if isinstance(found, RecordedSpan) or (found is not None and found.captured):
+            return True
+        if self.sealed is not None or _project(span) == PLACEHOLDER_PUBLIC_KEY:
+            return True
+        return any(recorder.everything or recorder.knows(span) for recorder in self.recorders)
+
+    def _split(self, spans: Sequence[ReadableSpan]) -> tuple[Sequence[ReadableSpan], Sequence[ReadableSpan]]:
+        """Return the spans of captured tests, and the others."""
+        captured = [span for span in spans if self._is_captured(span)]
+        if len(captured) == len(spans):
+            return spans, ()
+        return captured, [span for span in spans if not self._is_captured(span)]
 
     # -- install -----------------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """Hook the SDK's classes, and the clients that were built before."""
+        """Hook the SDK's classes, for good, and the clients that were built before."""
         queue_size = os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE", "")
         # A test that makes more spans than the SDK's queue holds must not lose any: export when half of it is full.
         self._flush_at = max(1, (int(queue_size) if queue_size.isdigit() else _DEFAULT_QUEUE_SIZE) // 2)
+        if not self._installed:
+            self._installed = True
+            self._install()
+        for manager in list(LangfuseResourceManager._instances.values()):
+            if manager not in self.managers:
+                self._adopt(manager)
+
+    def _install(self) -> None:
         self._patch(Tracer, "start_span", self._start_span)
         self._patch(LangfuseSpanProcessor, "__init__", self._processor_init)
         self._patch(LangfuseSpanProcessor, "on_end", self._langfuse_on_end)
@@ -89,18 +175,21 @@ class Hooks:
         self._patch(SimpleSpanProcessor, "on_end", self._simple_on_end)
         self._patch(OTLPSpanExporter, "__init__", self._otlp_init)
         self._patch(OTLPSpanExporter, "export", self._otlp_export)
+        if _TransformingExporter is not None:
+            self._patch(_TransformingExporter, "export", self._transform)
+        self._patch(Langfuse, "__init__", self._client_init)
         self._patch(LangfuseResourceManager, "_initialize_instance", self._manager_init)
         self._patch(langfuse_resource_manager, "AsyncLangfuseAPI", self._async_api)
-        for manager in list(LangfuseResourceManager._instances.values()):
-            self._adopt(manager)
-
-    def uninstall(self) -> None:
-        """Remove every hook."""
-        for undo in reversed(self._undo):
-            undo()
-        self._undo.clear()
-        self._teed.clear()
-        self._pending = 0
+        for http_client in (HttpClient, AsyncHttpClient):
+            self._patch(http_client, "request", self._request)
+            self._patch(http_client, "stream", self._request)
+        OriginQueue.origin_now = self.origin
+        for module in (langfuse_resource_manager, langfuse_prompt_cache):
+            self._replace(module, "Queue", OriginQueue)
+        self._patch(_ScoreConsumer, "upload", self._upload)
+        self._patch(threading.Thread, "start", self._thread_start)
+        self._patch(ThreadPoolExecutor, "submit", self._submit)
+        self._patch(atexit, "register", self._register)
 
     def _patch(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
         original = getattr(owner, name)
@@ -109,8 +198,30 @@ class Hooks:
         def hooked(*args: Any, **kwargs: Any) -> Any:
             return hook(original, *args, **kwargs)
 
-        setattr(owner, name, hooked)
+        self._replace(owner, name, hooked)
+
+    def _replace(self, owner: Any, name: str, value: Any) -> None:
+        original = getattr(owner, name)
+        setattr(owner, name, value)
         self._undo.append(lambda: setattr(owner, name, original))
+
+    def uninstall(self) -> None:
+        """Remove every hook: a run inside another one is over, and what it built is closed."""
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+        for manager in list(self.managers):
+            for queue in _queues(manager):
+                if isinstance(queue, OriginQueue):
+                    queue.release()
+        self._exporter_classes = {OTLPSpanExporter, InMemorySpanExporter}
+        self._teed.clear()
+        self._adopted.clear()
+        self.managers.clear()
+        self._without_keys.clear()
+        self._with_keys.clear()
+        self._pending = 0
+        self._installed = False
 
     def _adopt(self, manager: LangfuseResourceManager) -> None:
         """Hook a client that was built before the hooks were installed."""
@@ -120,11 +231,17 @@ class Hooks:
             if isinstance(processor, LangfuseSpanProcessor):
                 exporter = processor.span_exporter
                 self._watch(processor, getattr(exporter, "_exporter", exporter))
-        # The app may have given Langfuse a client that it uses for other hosts, too.
-        host = httpx.URL(manager.base_url).host
         wrapper = manager.async_api._client_wrapper
         for client in (manager.httpx_client, wrapper.httpx_client.httpx_client):
-            self._undo.append(adopt_client(client, self.handlers, host=host))
+            # The app may have given Langfuse a client that it uses for other hosts, too.
+            self._adopt_client(client, manager.base_url)
+        for queue in _queues(manager):
+            queue.__class__ = OriginQueue
+
+    def _adopt_client(self, client: httpx.Client | httpx.AsyncClient, base_url: str) -> None:
+        if client not in self._adopted:
+            self._adopted.add(client)
+            self._undo.append(adopt_client(client, self.handlers, host=httpx.URL(base_url).host))
 
     def _watch(self, processor: LangfuseSpanProcessor, exporter: SpanExporter | None) -> None:
         self.processors.add(processor)
@@ -146,7 +263,13 @@ class Hooks:
 
         def export(spans: Sequence[ReadableSpan]) -> SpanExportResult:
             self._local.forwarded = later and self.forwarder is not None
-            result = original(spans)
+            self._local.teed = True
+            if later:
+                self._holding.add(exporter)
+            try:
+                result = original(spans)
+            finally:
+                self._local.teed = False
             if (recorder := self.recorder) is not None:
                 # What went on to a server is delivered when the server says so, whatever the exporter believes.
                 delivered = result is SpanExportResult.SUCCESS and not self._local.forwarded
@@ -166,9 +289,17 @@ class Hooks:
 
     def _start_span(self, original: Callable[..., Any], tracer: Tracer, name: str, *args: Any, **kwargs: Any) -> Any:
         span = original(tracer, name, *args, **kwargs)
-        if (recorder := self.recorder) is not None:
+        recorder = self.recorder
+        if recorder is not None and recorder.current is not None:
             recorder.started(name, span)
+        elif (origin := self._origin_of_start(*args, **kwargs)) is not None:
+            mark(span.get_span_context(), origin)
+            if self.uncaptured is not None and origin is self.uncaptured.origin:
+                self.uncaptured.spans.append((name, span))
         return span
+
+    def _origin_of_start(self, context: Any = None, *_: Any, **__: Any) -> Origin | None:
+        return self._left_by(otel_trace.get_current_span(context))
 
     def _processor_init(
         self, original: Callable[..., None], processor: LangfuseSpanProcessor, *args: Any, **kwargs: Any
@@ -203,46 +334,92 @@ class Hooks:
     def _batch_on_end(self, original: Callable[..., None], processor: BatchSpanProcessor, span: ReadableSpan) -> None:
         if isinstance(processor, LangfuseSpanProcessor):
             self._local.queued = bool(span.context and span.context.trace_flags.sampled)
-        elif (recorder := self.recorder) is not None:
-            recorder.left_to(type(processor.span_exporter).__name__, span)
+        elif self._left_to(processor.span_exporter, span):
+            self.processors.add(processor)
+            self._pending += 1
         original(processor, span)
 
     def _simple_on_end(self, original: Callable[..., None], processor: SimpleSpanProcessor, span: ReadableSpan) -> None:
-        exporter = processor.span_exporter
-        # Spans in memory are on no wire.
-        if not isinstance(exporter, InMemorySpanExporter) and (recorder := self.recorder) is not None:
-            recorder.left_to(type(exporter).__name__, span)
+        self._left_to(processor.span_exporter, span)
         original(processor, span)
 
-    def _otlp_export(
-        self, original: Callable[..., SpanExportResult], exporter: OTLPSpanExporter, spans: Sequence[ReadableSpan]
-    ) -> SpanExportResult:
-        recorder = self.recorder
-        if recorder is None:
-            return original(exporter, spans)
-        if exporter in self._langfuse_exporters:
-            foreign = recorder.exported("Langfuse", spans, delivered=self.forwarder is None)
-            if self.forwarder is not None:
-                return original(self._forwarded(exporter, self.forwarder), spans)
-            return original(exporter, foreign) if foreign else SpanExportResult.SUCCESS
-        if not recorder.active:
-            return original(exporter, spans)
-        if self.forwarder is not None and self._is_for_langfuse(exporter):
-            self._local.forwarded = True
-            return original(self._forwarded(exporter, self.forwarder), spans)
-        # Another backend's exporter: nothing leaves the machine while a test is captured.
-        return SpanExportResult.SUCCESS
+    def _left_to(self, exporter: SpanExporter, span: ReadableSpan) -> bool:
+        """Take note that an exporter which the app built itself gets a span. Return whether it is a captured one."""
+        if type(exporter) not in self._exporter_classes:
+            self._watch_class(type(exporter))
+        # Spans in memory are on no wire.
+        if isinstance(exporter, InMemorySpanExporter) or not self._is_captured(span):
+            return False
+        if (recorder := self.recorder) is not None:
+            if not self._is_for_langfuse(exporter):
+                recorder.left_to(type(exporter).__name__, span)
+            elif span.context is not None and span.context.trace_flags.sampled:
+                recorder.queued(span)
+        return True
 
-    def _is_for_langfuse(self, exporter: OTLPSpanExporter) -> bool:
-        """Return whether an exporter that the app built itself sends to Langfuse."""
-        _args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
-        return "/api/public/otel" in str(kwargs.get("endpoint", ""))
+    def _watch_class(self, exporter: type[SpanExporter]) -> None:
+        """Hook OpenTelemetry's other exporters (OTLP over gRPC), which an app may import at any time."""
+        self._exporter_classes.add(exporter)
+        for base in exporter.__mro__:
+            if base.__module__.startswith("opentelemetry.exporter.") and "export" in vars(base):
+                if base is exporter or base not in self._exporter_classes:
+                    self._patch(base, "export", self._otlp_export)
+                self._exporter_classes.add(base)
+
+    def _transform(
+        self, original: Callable[..., SpanExportResult], exporter: SpanExporter, spans: Sequence[ReadableSpan]
+    ) -> SpanExportResult:
+        """Take media out of the spans of captured tests on their behalf (langfuse 5)."""
+        captured, others = self._split(spans)
+        results = []
+        if captured:
+            with item_of(_origin_of(captured[-1].context) or self.origin()):
+                results.append(original(exporter, captured))
+        if others:
+            with item_of(_origin_of(others[-1].context)):
+                results.append(original(exporter, others))
+        return _worst(results)
+
+    def _otlp_export(
+        self, original: Callable[..., SpanExportResult], exporter: Any, spans: Sequence[ReadableSpan]
+    ) -> SpanExportResult:
+        captured, others = self._split(spans)
+        results = []
+        if captured:
+            results.append(self._keep(original, exporter, captured))
+        if others:
+            # For the network guard, too: it is not a captured test that connects.
+            with item_of(_origin_of(others[-1].context)):
+                results.append(original(exporter, others))
+        return _worst(results)
+
+    def _keep(
+        self, original: Callable[..., SpanExportResult], exporter: Any, spans: Sequence[ReadableSpan]
+    ) -> SpanExportResult:
+        """Record the spans of captured tests, and export them only to the server of the test."""
+        if exporter not in self._langfuse_exporters and not self._is_for_langfuse(exporter):
+            # Another backend's exporter: nothing that a captured test makes leaves the machine.
+            return SpanExportResult.SUCCESS
+        forwarder = self.forwarder
+        if not getattr(self._local, "teed", False) and (recorder := self.recorder) is not None:
+            recorder.exported("Langfuse", spans, delivered=forwarder is None)
+        if forwarder is None:
+            return SpanExportResult.SUCCESS
+        self._local.forwarded = True
+        return original(self._forwarded(exporter, forwarder), spans)
+
+    def _is_for_langfuse(self, exporter: SpanExporter) -> bool:
+        """Return whether an exporter that the app built itself sends to Langfuse, by argument or environment."""
+        return _LANGFUSE_PATH in str(getattr(exporter, "_endpoint", ""))
 
     def _forwarded(self, exporter: OTLPSpanExporter, forwarder: LoopbackForwarder) -> OTLPSpanExporter:
         """Return a twin of the app's exporter, with its timeout and headers, that sends to the server of the test."""
         twin = self._forwarding.get(exporter)
         if twin is None:
             args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
+            # The environment that named its address may be another by now.
+            if not args:
+                kwargs = {**kwargs, "endpoint": exporter._endpoint}
             twin = self._forwarding[exporter] = OTLPSpanExporter(*args, **{**kwargs, "session": forwarder.session()})
         return twin
 
@@ -263,28 +440,76 @@ class Hooks:
 
     # -- hooks: REST -------------------------------------------------------------------------------------------
 
+    def _client_init(self, original: Callable[..., None], client: Langfuse, *args: Any, **kwargs: Any) -> None:
+        origin = self.origin()
+        if origin is None or not origin.captured:
+            original(client, *args, **kwargs)
+            return
+        lacking = _lacking(kwargs)
+        original(client, *args, **{**kwargs, **lacking})
+        if "public_key" in lacking and client not in self._without_keys:
+            self._without_keys[client] = _without_keys(original, client, kwargs)
+
     def _manager_init(self, original: Callable[..., None], manager: LangfuseResourceManager, **kwargs: Any) -> None:
         kwargs["httpx_client"] = sync_client(
             kwargs.get("httpx_client"),
             timeout=kwargs.get("timeout"),
             headers=kwargs.get("additional_headers"),
-            handlers=self.handlers,
+            # Placeholder keys are nobody's: what is sent with them never leaves.
+            handlers=self._own_handlers if kwargs.get("public_key") == PLACEHOLDER_PUBLIC_KEY else self.handlers,
         )
         original(manager, **kwargs)
+        self._adopted.add(kwargs["httpx_client"])
         self.managers.add(manager)
 
     def _async_api(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("httpx_client") is None:
-            kwargs["httpx_client"] = async_client(
-                None, timeout=kwargs.get("timeout"), headers=None, handlers=self.handlers
-            )
+            # The SDK has no argument for it; production tracing puts its breaker around this one later.
+            handlers = self._own_handlers if kwargs.get("username") == PLACEHOLDER_PUBLIC_KEY else self.handlers
+            client = async_client(None, timeout=kwargs.get("timeout"), headers=None, handlers=handlers)
+            self._adopted.add(client)
+            kwargs["httpx_client"] = client
         return original(*args, **kwargs)
+
+    def _request(self, original: Callable[..., Any], client: Any, *args: Any, **kwargs: Any) -> Any:
+        """Hook the client of an API object, whenever it was built, when it sends its first request."""
+        if client.httpx_client not in self._adopted:
+            self._adopt_client(client.httpx_client, client.get_base_url(kwargs.get("base_url")))
+        return original(client, *args, **kwargs)
+
+    # -- hooks: what is sent later ---------------------------------------------------------------------------------
+
+    def _upload(self, original: Callable[..., None], consumer: Any) -> None:
+        """Send one batch of scores, all of one origin."""
+        # A score that did not fit into the batch before is the first of this one.
+        carried = getattr(consumer, "_carry_over", None) is not None and not isinstance(here.item, Unknown)
+        here.batch = [cast("Origin | None", here.item)] if carried else []
+        try:
+            original(consumer)
+        finally:
+            here.batch = None
+
+    def _thread_start(self, original: Callable[..., None], thread: threading.Thread) -> None:
+        if (origin := self.origin()) is not None:
+            setattr(thread, MARK, origin)
+        original(thread)
+
+    def _submit(
+        self, original: Callable[..., Any], pool: ThreadPoolExecutor, call: Callable[..., Any], /, *args: Any, **kw: Any
+    ) -> Any:
+        return original(pool, CallOf(call, self.origin()), *args, **kw)
+
+    def _register(self, original: Callable[..., Any], call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        origin = self.origin()
+        original(call if origin is None else CallOf(call, origin), *args, **kwargs)
+        return call
 
     # -- for the network guard -----------------------------------------------------------------------------------
 
     def is_captive(self) -> bool:
         """Return whether what this thread does belongs to a captured test, as far as anybody can tell."""
-        return self.recorder is not None and self.recorder.active
+        origin = self.origin()
+        return origin is not None and origin.captured
 
     def addresses(self) -> Iterator[tuple[str, str]]:
         """Yield the URLs of all clients and exporters that are known, each with what it belongs to."""
@@ -310,11 +535,45 @@ class Hooks:
             if _waiting(manager) and _consumed(manager):
                 manager.flush()
 
-    def enable(self, clients: Mapping[Any, Mapping[str, Any]]) -> None:
-        """Rebuild, in place, clients that were disabled because keys were missing that are set now."""
-        for client, arguments in list(clients.items()):
-            if client._resources is None:
+    def take_over(self, since: int) -> list[tuple[str, Any]]:
+        """Return the spans that wait for export and started after `since`, in nanoseconds since 1970.
+
+        Those of a test that asks for a fixture at run time, as the first one of its run: nothing was hooked before.
+        """
+        waiting = [span for processor in list(self.processors) for span in list(processor._batch_processor._queue)]
+        return [(span.name, span) for span in reversed(waiting) if (span.start_time or 0) >= since]
+
+    def discard(self) -> None:
+        """Drop what captured tests have queued and nobody has begun to send."""
+        for manager in list(self.managers):
+            for queue in _queues(manager):
+                if isinstance(queue, OriginQueue):
+                    queue.discard()
+        for exporter in list(self._holding):
+            # The stand-in answers at once; a sender that waits for something else must not send it in a later test.
+            exporter.settle(1.0)
+            exporter.discard()
+        self._holding.clear()
+
+    def enable(self, early: Mapping[Any, Mapping[str, Any]]) -> None:
+        """Give placeholder keys to clients that were built without any; `early` holds those of before the hooks."""
+        if self.placeholder_manager is not None:
+            LangfuseResourceManager._instances.setdefault(PLACEHOLDER_PUBLIC_KEY, self.placeholder_manager)
+        for client, state in list(self._with_keys.items()):
+            client.__dict__ = state
+        self._with_keys.clear()
+        for client, arguments in list(early.items()):
+            if client._resources is None and "public_key" in _lacking(arguments):
+                self._without_keys[client] = dict(client.__dict__)
                 client.__init__(**arguments)
+
+    def disable(self) -> None:
+        """Take the placeholder keys away again: a test that is not captured finds the clients as the app built them."""
+        self._with_keys.update({client: dict(client.__dict__) for client in list(self._without_keys)})
+        for client, state in list(self._without_keys.items()):
+            client.__dict__ = dict(state)
+        manager = LangfuseResourceManager._instances.pop(PLACEHOLDER_PUBLIC_KEY, None)
+        self.placeholder_manager = manager or self.placeholder_manager
 
     def revive(self) -> None:
         """Undo what a test's `shutdown()` did to clients that outlive it, so that the next test starts like the first.
@@ -342,7 +601,27 @@ class Hooks:
         self._flush_lock = threading.RLock()
 
 
+#: Where Langfuse takes OTLP.
+_LANGFUSE_PATH = "/api/public/otel"
+
+
 # langfuse 5 and 4 name the same things differently.
+def _of_either(*names: str) -> Any:
+    """Return what the first of these modules has under the name behind its colon; `None` if there is none."""
+    for name in names:
+        module, _, attribute = name.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ImportError:
+            continue
+    return None
+
+
+_ScoreConsumer = _of_either(
+    "langfuse._task_manager.score_consumer:ScoreConsumer",
+    "langfuse._task_manager.score_ingestion_consumer:ScoreIngestionConsumer",
+)
+_TransformingExporter = _of_either("langfuse._client.span_exporter:LangfuseTransformingSpanExporter")
 _QUEUES = ("_score_queue", "_score_ingestion_queue", "_media_upload_queue")
 _CONSUMERS = ("_score_consumers", "_ingestion_consumers")
 
@@ -411,9 +690,54 @@ def _restored_globals() -> Iterator[None]:
         propagate.set_global_textmap(textmap)
 
 
+def _queues(manager: LangfuseResourceManager) -> list[Any]:
+    queues = [queue for name in _QUEUES if (queue := getattr(manager, name, None)) is not None]
+    return [*queues, manager.prompt_cache._task_manager._queue]
+
+
 def _waiting(manager: LangfuseResourceManager) -> bool:
-    queues = (getattr(manager, name, None) for name in _QUEUES)
-    return any(queue is not None and queue.unfinished_tasks for queue in queues)
+    return any(queue.unfinished_tasks for queue in _queues(manager))
+
+
+def _origin_of(context: Any) -> Origin | None:
+    found = marked(context)
+    return found.origin if isinstance(found, RecordedSpan) else found
+
+
+def _project(span: ReadableSpan) -> Any:
+    scope = span.instrumentation_scope
+    return scope.attributes.get("public_key") if scope is not None and scope.attributes else None
+
+
+def _worst(results: Sequence[SpanExportResult]) -> SpanExportResult:
+    return next((result for result in results if result is not SpanExportResult.SUCCESS), SpanExportResult.SUCCESS)
+
+
+def _lacking(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a client needs in a captured test, and gets from nowhere.
+
+    Where only one key is given, nothing is supplied: that is a mistake of the configuration, and worth seeing.
+    """
+    lacking: dict[str, Any] = {}
+    if not any(
+        arguments.get(f"{kind}_key") or os.environ.get(f"LANGFUSE_{kind.upper()}_KEY") for kind in ("public", "secret")
+    ):
+        lacking |= {"public_key": PLACEHOLDER_PUBLIC_KEY, "secret_key": PLACEHOLDER_SECRET_KEY}
+    if not arguments.get("timeout") and "LANGFUSE_TIMEOUT" not in os.environ:
+        # An outage test waits for it, once for each request.
+        lacking["timeout"] = 1
+    return lacking
+
+
+def _without_keys(init: Callable[..., None], client: Langfuse, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state that `client` would have had without placeholder keys."""
+    twin = object.__new__(Langfuse)
+    before, langfuse_logger.disabled = langfuse_logger.disabled, True
+    try:
+        init(twin, **arguments)
+    finally:
+        langfuse_logger.disabled = before
+    return {name: value for name, value in {**client.__dict__, **twin.__dict__}.items() if name != "_resources"}
 
 
 def _consumed(manager: LangfuseResourceManager) -> bool:
@@ -472,22 +796,43 @@ def base_handler() -> Callable[[httpx.Request], httpx.Response | None] | None:
 
 
 @contextmanager
-def hooked(recorder: Recorder, handler: Callable[[httpx.Request], httpx.Response]) -> Iterator[None]:
+def hooked(
+    recorder: Recorder,
+    handler: Callable[[httpx.Request], httpx.Response],
+    late_handler: Callable[[httpx.Request], httpx.Response] | None = None,
+    *,
+    last: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
     """Tell `recorder` of every span and let `handler` answer REST calls, inside the block.
 
     Can be nested: a pytester run inside a captured test gets fresh globals, and the outer ones are restored after it.
+    `late_handler` answers what captured tests leave behind, until the process exits. Where `last()` says at the end
+    that
+    nothing else follows, the clients are left to the process's exit, and a run with `everything` stays sealed as a
+    whole.
     """
+    nested = bool(hooks.recorders)
     with ExitStack() as stack:
-        nested = bool(hooks.recorders)
-        if not nested:
-            hooks.install()
-            stack.callback(hooks.uninstall)
+        hooks.install()
+        hooks.late_handler = late_handler or handler
         # What is still queued belongs to the outer recorder.
         hooks.flush()
         hooks.recorders.append(recorder)
-        stack.callback(hooks.recorders.remove, recorder)
-        # What was built under the hooks must not outlive them: at interpreter exit it would send what is left.
-        stack.enter_context(fresh_globals() if nested else _restored_globals())
-        stack.enter_context(answered_by(lambda request: handler(request) if recorder.active else None))
-        stack.enter_context(asked_first(None))
-        yield
+        restored = stack.enter_context(ExitStack())
+        if not nested:
+            restored.callback(hooks.uninstall)
+        restored.enter_context(fresh_globals() if nested else _restored_globals())
+        placeholder, hooks.placeholder_manager = hooks.placeholder_manager, None
+        with answered_by(handler), asked_first(None):
+            try:
+                yield
+            finally:
+                hooks.flush()
+                if recorder.everything and recorder.current is not None:
+                    hooks.discard()
+                hooks.placeholder_manager = placeholder
+                if last():
+                    restored.pop_all()
+                    if recorder.everything:
+                        hooks.sealed = recorder.outside.origin
+                hooks.recorders.remove(recorder)

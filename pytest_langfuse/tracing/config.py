@@ -208,6 +208,10 @@ _WITHOUT_DEFAULT = frozenset(
 _OPTIONAL = _WITHOUT_DEFAULT | {"spool_path", "keep_slower_than"}
 
 
+#: Where settings are looked up. For test harnesses, which supply what the environment lacks without changing it.
+environ: Mapping[str, str] = os.environ
+
+
 def preset_of(environment: str) -> Preset:
     """Return the preset of an environment; development's for an unknown one."""
     return PRESETS.get(environment, PRESETS["development"])
@@ -276,7 +280,7 @@ def _sdk_variables() -> list[str]:
 
 def _candidates(setting: Setting) -> list[tuple[str, str]]:
     """Environment variables that are set for this field, the winner first, with the text that they give it."""
-    found = [(name, os.environ[name].strip()) for name in setting.langfuse if os.environ.get(name, "").strip()]
+    found = [(name, environ[name].strip()) for name in setting.langfuse if environ.get(name, "").strip()]
     for name, convert in setting.otel:
         if (text := os.environ.get(name, "").strip()) and (value := convert(text)) is not None:
             found.append((name, value))

@@ -11,8 +11,12 @@ from langfuse import Langfuse
 from langfuse._client import resource_manager
 from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse._client.span_processor import LangfuseSpanProcessor
+from langfuse._utils import prompt_cache
+from langfuse.api.core.http_client import AsyncHttpClient, HttpClient
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanContext
 from opentelemetry.util._once import Once
 
 from pytest_langfuse.recording.sdk import PROMPT_CACHE
@@ -65,6 +69,22 @@ NAMES: dict[str, Callable[[Langfuse], object]] = {
     "langfuse._utils.prompt_cache with a datetime of its own": lambda c: (
         type(_manager(c).prompt_cache).__module__ == PROMPT_CACHE and import_module(PROMPT_CACHE).datetime
     ),
+    "PromptCache._task_manager._queue": lambda c: hasattr(_manager(c).prompt_cache._task_manager, "_queue"),
+    "resource_manager.Queue and prompt_cache.Queue": lambda _c: resource_manager.Queue and prompt_cache.Queue,
+    "a consumer of scores with a method upload": lambda c: all(
+        callable(consumer.upload)
+        for name in ("_score_consumers", "_ingestion_consumers")
+        for consumer in getattr(_manager(c), name, ())
+    ),
+    "HttpClient.httpx_client, .get_base_url and .request": lambda c: (
+        (http := _manager(c).api._client_wrapper.httpx_client)
+        and isinstance(http, HttpClient)
+        and (http.httpx_client, http.get_base_url(None), http.request)
+    ),
+    "AsyncHttpClient.request": lambda _c: AsyncHttpClient.request,
+    "OTLPSpanExporter._endpoint": lambda _c: OTLPSpanExporter()._endpoint,
+    "BatchSpanProcessor._batch_processor._queue": lambda c: hasattr(_processor(c)._batch_processor, "_queue"),
+    "SpanContext.__dict__": lambda _c: hasattr(SpanContext(1, 1, is_remote=False), "__dict__"),
     "TracerProvider._active_span_processor._span_processors": lambda c: (
         _manager(c).tracer_provider._active_span_processor._span_processors
     ),  # type: ignore[union-attr]

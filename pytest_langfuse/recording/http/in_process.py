@@ -38,16 +38,22 @@ class AsyncHandler(Protocol):
 class HandlerStack:
     """The handlers that answer the clients built with it.
 
-    `front` is asked before `base` and passes on to it what it does not answer. Without either, requests pass through.
+    `front` is asked before `base` and passes on to it what it does not answer. `choose` may decide for each request, in
+    the thread that makes it, which handler is asked. Without any, requests pass through.
     """
 
-    def __init__(self, handler: Handler | None = None) -> None:
+    def __init__(
+        self, handler: Handler | None = None, *, choose: Callable[[HandlerStack], Handler | None] | None = None
+    ) -> None:
         self.base = handler
         self.front: Handler | None = None
+        self._choose = choose
 
     @property
     def handler(self) -> Handler | None:
         """The handler to ask first. Setting it replaces the base."""
+        if self._choose is not None:
+            return self._choose(self)
         return self.base if self.front is None else self.front
 
     @handler.setter

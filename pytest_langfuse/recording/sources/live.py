@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.origin import Origin
 from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, SpanKey
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.server_view.loss import is_suspect, unconvertible
@@ -58,8 +59,9 @@ class _View:
 class LiveSource:
     """The spans of one test. Everything is built on demand: a passing test that asks nothing costs almost nothing."""
 
-    def __init__(self, owner: SourceOwner, test: str) -> None:
+    def __init__(self, owner: SourceOwner, test: str, origin: Origin | None = None) -> None:
         self.test = test
+        self.origin = origin or Origin(test)
         self.spans: list[RecordedSpan] = []
         self.late_spans: list[tuple[str, RecordedSpan]] = []
         self.closed = False

@@ -1,0 +1,101 @@
+"""Where something was made: in a captured test, or in code that no capture covers.
+
+What a captured test makes may be sent much later, by other threads, from queues or at exit. So its origin is noted
+where it is made, and stays with it: spans carry theirs in their context object, which all copies of a span share; a
+queue
+keeps it beside each item; threads and what is handed to a pool have it in a variable of the thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+#: The name under which spans, threads and callables carry their origin.
+MARK: Final = "_pytest_langfuse_origin"
+
+
+class Origin:
+    """A test, for as long as something of it may still be sent.
+
+    What a `captured` one makes never leaves. A test that is not captured may become so, by a fixture that it asks for
+    at
+    run time. `unended` says that the origin stands for one span of the test, which has not ended.
+    """
+
+    __slots__ = ("captured", "test", "unended")
+
+    def __init__(self, test: str, *, captured: bool = True, unended: bool = False) -> None:
+        self.test = test
+        self.captured = captured
+        self.unended = unended
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Leave it out where a span context is pickled for another process."""
+        return type(None), ()
+
+
+class Unknown:
+    """Nothing is known of the origin of what a thread does."""
+
+
+UNKNOWN: Final = Unknown()
+
+
+class Here(threading.local):
+    """What is known of the origin of what this thread does."""
+
+    #: Of the item that a thread of the SDK took from its queue. It decides alone.
+    item: Origin | Unknown | None = UNKNOWN
+    #: Of the call that this thread makes for another. It counts where no captured test runs.
+    call: Origin | Unknown | None = UNKNOWN
+    #: The origin of the batch that a thread of the SDK collects, once it has an item; `None` outside of a batch.
+    batch: list[Origin | None] | None = None
+
+
+here = Here()
+
+
+def of_thread() -> Origin | None:
+    """Return the origin of the call that the current thread makes, or that of the thread itself."""
+    if not isinstance(here.call, Unknown):
+        return here.call
+    origin: Origin | None = getattr(threading.current_thread(), MARK, None)
+    return origin
+
+
+@contextmanager
+def item_of(origin: Origin | None) -> Iterator[None]:
+    """Do what is inside the block for `origin` and for nobody else."""
+    before, here.item = here.item, origin
+    try:
+        yield
+    finally:
+        here.item = before
+
+
+class CallOf:
+    """A callable that runs for `origin`, whichever thread calls it, and equals the one that it wraps."""
+
+    __slots__ = ("_origin", "_wrapped")
+
+    def __init__(self, wrapped: Callable[..., Any], origin: Origin | None) -> None:
+        self._wrapped = wrapped
+        self._origin = origin
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the wrapped callable. Raises what it raises."""
+        before, here.call = here.call, self._origin
+        try:
+            return self._wrapped(*args, **kwargs)
+        finally:
+            here.call = before
+
+    def __eq__(self, other: object) -> bool:
+        # `atexit.unregister(function)` compares.
+        return self._wrapped == (other._wrapped if isinstance(other, CallOf) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._wrapped)

@@ -1,0 +1,80 @@
+"""A test that is not captured sends what it sends without the plugin, whatever runs before and after it."""
+
+import pytest
+
+from tests.plugin.sealed.real_langfuse import RealLangfuse
+
+pytestmark = pytest.mark.slow
+
+CAPTURED = """
+    def test_captured_NUMBER(langfuse_spans):
+        everything("captured")
+        assert [o.name for o in langfuse_spans] == ["captured"]
+"""
+
+SUITE = """
+    import atexit
+
+    from langfuse import Langfuse
+
+    langfuse = Langfuse()
+
+
+    def everything(name):
+        langfuse.start_observation(name=name).end()
+        langfuse.create_score(name=name, value=1, trace_id="1" * 32)
+        langfuse.get_prompt(name, fallback="fallback", max_retries=0, cache_ttl_seconds=0)
+
+
+    def test_not_captured():
+        everything("free")
+        atexit.register(everything, "at-exit")
+"""
+
+
+@pytest.mark.parametrize("order", ["alone", "before", "after", "between"])
+def test_all_of_it_arrives(app: pytest.Pytester, real: RealLangfuse, order: str) -> None:
+    before = CAPTURED.replace("NUMBER", "1") if order in {"after", "between"} else ""
+    after = CAPTURED.replace("NUMBER", "2") if order in {"before", "between"} else ""
+    head, test = SUITE.split("    def test_not_captured")
+    app.makepyfile(head + before + "\n    def test_not_captured" + test + after)
+    result = app.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(passed=1 + bool(before) + bool(after))
+    for name in ("free", "at-exit"):
+        assert real.got("POST /api/public/otel/v1/traces", name), real.requests
+        assert real.got("POST /api/public/scores", name) or real.got("POST /api/public/ingestion", name)
+        assert real.got(f"GET /api/public/v2/prompts/{name}")
+    assert not real.got("captured"), real.requests
+
+
+@pytest.mark.parametrize("order", ["traced first", "traced last"])
+def test_without_keys_nothing_depends_on_the_order(
+    app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: RealLangfuse, order: str
+) -> None:
+    monkeypatch.delenv("LANGFUSE_PUBLIC_KEY")
+    monkeypatch.delenv("LANGFUSE_SECRET_KEY")
+    traced = """
+    def test_traced(langfuse_spans):
+        get_client().start_observation(name="other").end()
+        langfuse.start_observation(name="traced").end()
+        assert [o.name for o in langfuse_spans] == ["other", "traced"]
+"""
+    again = traced.replace("test_traced", "test_traced_again")
+    not_traced = """
+    def test_not_traced():
+        for client in (langfuse, get_client()):
+            client.create_score(name="leak", value=1, trace_id="1" * 32)
+            with pytest.raises(Exception):
+                client.get_prompt("leak", max_retries=0)
+            client.flush()
+"""
+    head = """
+    import pytest
+    from langfuse import Langfuse, get_client
+
+    langfuse = Langfuse()
+"""
+    tests = [traced, not_traced, again] if order == "traced first" else [not_traced, traced, again]
+    app.makepyfile(head + "".join(tests))
+    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=3)
+    assert real.requests == []
