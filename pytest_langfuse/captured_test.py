@@ -47,7 +47,7 @@ class CapturedTest:
         self._recorder = recorder
         self._stack = stack
         self._outage_timeout = outage_timeout
-        self._why_not_reached: list[Callable[[], str | None]] = []
+        self._why_failed: list[Callable[[], str | None]] = []
         # Prompts, media and datasets stay: a fixture of wider scope may have made them.
         stack.callback(stand_in.forget_sent)
         self.recording = recorder.begin(name, before)
@@ -93,10 +93,9 @@ class CapturedTest:
         """The outages of the test."""
         from pytest_langfuse.outage.outage_control import OutageControl
 
-        self.sampler  # noqa: B018 - begins to look
-        outages = OutageControl(self.server)
+        outages = OutageControl(self.server, self.sampler)
         self._stack.callback(outages.close)
-        self._why_not_reached.append(outages.why_not_reached)
+        self._why_failed += [outages.why_not_reached, outages.why_blocked]
         return outages
 
     @cached_property
@@ -144,10 +143,10 @@ class CapturedTest:
         return len(self.recording.undelivered()) + sum(len(app.lost) for app in self.apps if app.has_ledger)
 
     def check_outages(self) -> None:
-        """Fail the test if a required outage was never reached.
+        """Fail the test if a required outage was never reached, or if the test waited longer than it may.
 
         Without a traceback, which would show no line of the test.
         """
-        for why_not_reached in self._why_not_reached:
-            if (reason := why_not_reached()) is not None:
+        for why in self._why_failed:
+            if (reason := why()) is not None:
                 pytest.fail(reason, pytrace=False)

@@ -35,8 +35,9 @@ __all__ = [
 
 MARKERS = (
     "langfuse_outage(fault, ..., after=0, times=None, delay=None, rate=1.0, seed=0, retry_after=None, paths=None, "
-    "required=True): run the test while Langfuse fails; with several faults, once under each. Stacked markers apply "
-    "together. `python -m pytest_langfuse.outage.server --help` lists the faults and says what each option does."
+    "required=True, max_block=None): run the test while Langfuse fails; with several faults, once under each. Stacked "
+    "markers apply together. `python -m pytest_langfuse.outage.server --help` lists the faults and says what each "
+    "option does."
 )
 
 

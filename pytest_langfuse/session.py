@@ -292,7 +292,7 @@ class CaptureSession:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Generator[None, object, object]:
-        """Fail a test whose outage was never reached."""
+        """Fail a test whose outage was never reached, or that waited for Langfuse too long."""
         test = self.test
         if test is None:
             return (yield)

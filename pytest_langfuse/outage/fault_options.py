@@ -24,6 +24,7 @@ class FaultOptions:
         retry_after: Seconds, sent as `Retry-After` with an HTTP status.
         paths: The endpoints that it is limited to (`"otlp"`, `"scores"`, …), or patterns of paths.
         required: Whether a test fails if the fault struck nothing.
+        max_block: Seconds that a test may wait for Langfuse meanwhile; `None` for any time.
 
     Raises:
         TypeError: a value of the wrong type.
@@ -38,6 +39,7 @@ class FaultOptions:
     retry_after: int | None = None
     paths: str | Sequence[str] | None = None
     required: bool = True
+    max_block: float | None = None
 
     @classmethod
     def of(cls, owner: str, options: Mapping[str, Any]) -> FaultOptions:
@@ -66,6 +68,7 @@ class FaultOptions:
         _number("rate", self.rate, least=0)
         _number("seed", self.seed, whole=True)
         _number("retry_after", self.retry_after, whole=True, least=0, optional=True)
+        _number("max_block", self.max_block, least=0, optional=True)
         if not 0 < self.rate <= 1:
             raise ValueError(f"rate: expected a number above 0 and at most 1, got {self.rate!r}")
         if not isinstance(self.required, bool):

@@ -77,6 +77,13 @@ class Outage:
         return any(scheduled.options.required for scheduled in self._state.faults)
 
     @property
+    def max_block(self) -> float | None:
+        """Seconds that a test may wait for Langfuse while the outage is active; `None` for any time."""
+        return min(
+            (given for fault in self._state.faults if (given := fault.options.max_block) is not None), default=None
+        )
+
+    @property
     def active(self) -> bool:
         """True while the outage is active."""
         return self._state.active

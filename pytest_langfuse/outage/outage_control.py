@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Any
 
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.outage import FailingServer, Outage
+from pytest_langfuse.recording.blocking_sampler import BlockingSampler, Mark
 
 
 @exported_by("pytest_langfuse")
@@ -17,10 +19,13 @@ class OutageControl:
     `with langfuse_outage("hang"): ...` in the middle of a test; with the marker, the outage is already active.
     """
 
-    def __init__(self, server: FailingServer) -> None:
+    def __init__(self, server: FailingServer, sampler: BlockingSampler) -> None:
         self._server = server
+        self._sampler = sampler
         self._stack = ExitStack()
         self._outages: list[Outage] = []
+        #: Those of `begin`, which last until the test ends.
+        self._begun: list[tuple[Outage, Mark]] = []
 
     def __call__(self, *names: str, **options: Any) -> AbstractContextManager[Outage]:
         """Activate the faults `names` inside the block.
@@ -28,16 +33,18 @@ class OutageControl:
         Raises:
             ValueError: an unknown fault, with a suggestion, or a value out of range.
             TypeError: an unknown option, with a suggestion, or a value of the wrong type.
-            AssertionError: at the end of the block, if no request met a fault, unless `required=False`.
+            AssertionError: at the end of the block, if no request met a fault, unless `required=False`, or if the test
+                waited for Langfuse longer than `max_block` in it.
         """
         __tracebackhide__ = True
         outage = Outage.of(*names, **options)
         self._outages.append(outage)
-        return _OutageBlock(outage, self._server)
+        return _OutageBlock(outage, self._server, self._sampler)
 
     def begin(self, outage: Outage) -> None:
         """Activate `outage` until the test ends, or `recover`."""
         self._outages.append(outage)
+        self._begun.append((outage, self._sampler.mark()))
         self._stack.enter_context(outage.apply(self._server))
 
     @property
@@ -57,7 +64,11 @@ class OutageControl:
 
     def why_not_reached(self) -> str | None:
         """Return a sentence about the first outage that was required and struck no request, if there is one."""
-        return next((why for outage in self._outages if (why := _why_not_reached(outage)) is not None), None)
+        return _first(_why_not_reached(outage) for outage in self._outages)
+
+    def why_blocked(self) -> str | None:
+        """Return a sentence about the first outage of `begin` whose `max_block` the test has exceeded, if any."""
+        return _first(_why_blocked(outage, self._sampler, mark) for outage, mark in self._begun)
 
     def close(self) -> None:
         """End the outages of `begin`."""
@@ -67,11 +78,14 @@ class OutageControl:
 class _OutageBlock:
     """The `with` block of an outage; a class, since a generator would add frames of contextlib to the traceback."""
 
-    def __init__(self, outage: Outage, server: FailingServer) -> None:
+    def __init__(self, outage: Outage, server: FailingServer, sampler: BlockingSampler) -> None:
         self._outage = outage
         self._applied = outage.apply(server)
+        self._sampler = sampler
+        self._mark: Mark = {}
 
     def __enter__(self) -> Outage:
+        self._mark = self._sampler.mark()
         return self._applied.__enter__()
 
     def __exit__(
@@ -79,8 +93,23 @@ class _OutageBlock:
     ) -> None:
         __tracebackhide__ = True
         self._applied.__exit__(kind, error, traceback)
-        if error is None and (why := _why_not_reached(self._outage)) is not None:
+        why = _first((_why_not_reached(self._outage), _why_blocked(self._outage, self._sampler, self._mark)))
+        if error is None and why is not None:
             raise AssertionError(why)
+
+
+def _first(reasons: Iterable[str | None]) -> str | None:
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _why_blocked(outage: Outage, sampler: BlockingSampler, mark: Mark) -> str | None:
+    allowed, wait = outage.max_block, sampler.wait(mark)
+    if allowed is None or wait is None or wait.seconds <= allowed:
+        return None
+    return (
+        f"the test waited {wait.seconds:.1f} s for Langfuse during the outage {outage.name!r}, max_block allows "
+        f"{allowed:g} s: {wait}"
+    )
 
 
 def _why_not_reached(outage: Outage) -> str | None:

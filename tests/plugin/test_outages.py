@@ -196,6 +196,7 @@ def test_an_outage_that_is_never_reached_fails_the_test(app: pytest.Pytester) ->
         ('"hangs"', "*unknown fault 'hangs', did you mean 'hang'*"),
         ('"hang", afer=1', "*unknown option 'afer', did you mean 'after'*"),
         ('"hang", rate=2', "*rate: expected a number above 0 and at most 1, got 2"),
+        ('"hang", max_block=-1', "*max_block: expected a number of at least 0, got -1"),
         ("3", "*the name of a fault*"),
         ("", '*needs the name of a fault, such as langfuse_outage("hang")'),
     ],
@@ -252,6 +253,48 @@ def test_stacked_and_scheduled(app: pytest.Pytester) -> None:
             assert langfuse_outage.refused == 1
     """)
     app.runpytest().assert_outcomes(passed=1)
+
+
+def test_a_wait_that_is_too_long_fails_the_test(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        import pytest
+        from app import langfuse
+
+        def fetch():
+            langfuse.get_prompt("greeting", fallback="hello", max_retries=0)
+
+        @pytest.mark.langfuse_outage("hang", max_block=0.4)
+        def test_marker():
+            fetch()
+
+        @pytest.mark.langfuse_outage("hang", max_block=60)
+        def test_allowed(): fetch()
+
+        def test_block(langfuse_outage):
+            with langfuse_outage("hang"):
+                fetch()
+            with langfuse_outage("hang", max_block=60):
+                fetch()
+            with langfuse_outage("hang", max_block=0.4):
+                fetch()
+
+        def test_an_error_is_not_replaced(langfuse_outage):
+            with langfuse_outage("hang", max_block=0.4):
+                fetch()
+                raise ValueError("the application's own")
+    """
+    )
+    result = app.runpytest("-p", "no:randomly")
+    result.assert_outcomes(passed=1, failed=3)
+    sentence = "the test waited ?.? s for Langfuse during the outage 'hang', max_block allows 0.4 s: blocked ?.? s at "
+    result.stdout.fnmatch_lines(
+        [
+            f"{sentence}test_it.py:5 in fetch, calling Langfuse.get_prompt",
+            f"E*AssertionError: {sentence}test_it.py:5 in fetch, calling Langfuse.get_prompt",
+            "E*ValueError: the application's own",
+        ]
+    )
 
 
 def test_the_breaker_and_the_clock(app: pytest.Pytester) -> None:
