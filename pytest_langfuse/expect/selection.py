@@ -73,8 +73,8 @@ def _line(selector: str, values: Mapping[str, Any]) -> ExpectedLine:
     if len(root.children) != 1 or root.gaps or root.stars or root.names_scores:
         raise LiteralError(f"a selector is one line, TYPE NAME and conditions, not {selector!r}")
     line = root.children[0]
-    if line.children or line.gaps or line.count_text:
-        raise LiteralError(f"a selector has no count and no lines below it: {selector!r}")
+    if line.children or line.gaps or line.count_text or line.deep:
+        raise LiteralError(f"a selector has no count, no >> and no lines below it: {selector!r}")
     return line
 
 

@@ -39,6 +39,9 @@ class ExpectedLine:
     #: The conditions of `*` lines and the places where they stand among the children, for showing the literal again.
     stars: tuple[tuple[int, str], ...] = ()
     count_text: str = ""
+    #: Whether it may be at any depth (`>>`), and those of the children that may.
+    deep: bool = False
+    descendants: Sequence[ExpectedLine] = ()
     #: Scores of the observation, and those of its trace.
     scores: Sequence[ExpectedScore] = ()
     trace_scores: Sequence[ExpectedScore] = ()
@@ -82,13 +85,17 @@ class ExpectedLine:
     def text(self, width: int | None = WIDTH) -> str:
         """The line as written, values longer than `width` cut."""
         words = [condition.expected_text(None, width) for condition in self.own]
-        return " ".join([*([self.count_text] if self.count_text else []), self.type, self.name.written, *words])
+        count = [self.count_text] if self.count_text else []
+        return " ".join([*self._depth(), *count, self.type, self.name.written, *words])
 
     def expected_line(self, observation: Observation, width: int | None) -> str:
         """The line as written, with the inherited conditions that `observation` does not meet."""
         conditions = [*self.own, *(condition for condition in self.inherited if not condition.holds(observation))]
         words = [condition.expected_text(observation, width) for condition in conditions]
-        return " ".join([self.type, self.name.written, *words])
+        return " ".join([*self._depth(), self.type, self.name.written, *words])
+
+    def _depth(self) -> list[str]:
+        return [">>"] if self.deep else []
 
     def captured_line(self, observation: Observation, captured_name: str, width: int | None) -> str:
         """`observation` in the words of the line: where it meets a condition, the condition, else its value."""

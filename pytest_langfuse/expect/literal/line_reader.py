@@ -22,7 +22,7 @@ _SIMPLE_ESCAPES: Final = {
     "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\", '"': '"', "'": "'"
 }  # fmt: skip
 #: What a line of a literal can start with; the rest of a value that had a line break in it does not.
-_START: Final = re.compile(rf"\s*(?:$|[#*…]|\.\.\.|\d+(?:\+|-\d+)?x\b|(?:any|score|{'|'.join(TYPES)})\b)")
+_START: Final = re.compile(rf"\s*(?:$|[#*…]|>>|\.\.\.|\d+(?:\+|-\d+)?x\b|(?:any|score|{'|'.join(TYPES)})\b)")
 # strict=False: a literal that is not a raw string holds a real tab where the value was rendered as `\t`.
 _JSON: Final = json.JSONDecoder(strict=False)
 

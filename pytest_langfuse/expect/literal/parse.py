@@ -6,6 +6,7 @@
       2x tool "look up"                 a count: 2x, 1-3x, 1+x (one or more), 0+x; names with spaces are quoted
       any GET*                          any type; globs in names
       generation llm model=gpt-4o usage.total<=200 output~"doc" input? !metadata.debug "raw.attribute"=1 tags=$tags
+        >> tool t                       a descendant at any depth; what is between is not compared
         score grounded value>=0.5       a score of the observation above it; at the first level, of its trace
       ...                               here may be further siblings
 
@@ -37,6 +38,7 @@ _ALMOST_COUNT: Final = re.compile(r"x?\d+[+x.,-]*\d*x?|-\d+x|\+x", re.ASCII)
 _INDENT: Final = re.compile(r"[ \t]*")
 _GAP: Final = re.compile(r"(?:\.\.\.|…)(?=[ \t]|$)")
 _SCORE: Final = re.compile(r"score(?=[ \t]|$)")
+_DEEP: Final = re.compile(r">>(?=[ \t]|$)")
 _STAR: Final = re.compile(r"\*(?=[ \t]|$)")
 _KEY_AND_SIGN: Final = re.compile(r"!?[^\W\d][\w.-]*(?:[=!<>~:]|$)")
 #: Parsed literals that are kept, and the length in characters up to which one is: a file of 100,000 lines is not.
@@ -118,6 +120,8 @@ class _Parser:
         else:
             block.last = expected = self._observation(line, block)
             expected.place = len(block.children)
+            if expected.deep:
+                block.children_of.descendants = (*block.children_of.descendants, expected)
             block.children.append(expected)
 
     def _block(self, line: LineReader, indent: str) -> _IndentedBlock:
@@ -165,12 +169,16 @@ class _Parser:
         low = 1
         high: int | None = 1
         count_text = ""
+        deep = self._deep(line)
         if count := line.take(_COUNT):
             low, high, count_text = self._count(line, count)
+            deep = deep or self._deep(line)
             if line.at_end():
                 line.fail(f"missing type and name after {count_text!r}")
         kind = line.word()
         if kind == "score":
+            if deep:
+                line.fail("unexpected '>>'", ", a score line stands below its observation")
             line.fail(f"unexpected count {count_text!r}", ", a score line takes none")
         if kind != ANY_TYPE and kind not in TYPES:
             self._unknown_type(line, kind)
@@ -178,8 +186,25 @@ class _Parser:
         own = self._conditions.read(line)
         inherited = _inherited(block, own)
         return ExpectedLine(
-            kind, name, own, inherited, low, high, line.number, parent=block.children_of, count_text=count_text
+            kind,
+            name,
+            own,
+            inherited,
+            low,
+            high,
+            line.number,
+            parent=block.children_of,
+            count_text=count_text,
+            deep=deep,
         )
+
+    @staticmethod
+    def _deep(line: LineReader) -> bool:
+        line.skip()
+        deep = line.take(_DEEP) is not None
+        if deep and line.at_end():
+            line.fail("missing type and name after '>>'", ", such as >> generation llm")
+        return deep
 
     @staticmethod
     def _count(line: LineReader, count: re.Match[str]) -> tuple[int, int | None, str]:
@@ -193,6 +218,8 @@ class _Parser:
     def _unknown_type(line: LineReader, kind: str) -> NoReturn:
         if _ALMOST_COUNT.fullmatch(kind):
             line.fail(f"unknown count {kind!r}", ", counts are 2x, 1-3x, 1+x and 0+x")
+        if kind.startswith(">"):
+            line.fail(f"unexpected {kind!r}", ", a descendant at any depth is >> TYPE NAME")
         words = (ANY_TYPE, *TYPES, *(("score",) if closest(kind, ("score",)) else ()))
         hint = did_you_mean(kind, words, what="types")
         line.fail(f"unknown type {kind!r}", hint)

@@ -8,8 +8,10 @@ from itertools import islice
 from typing import Final
 
 from pytest_langfuse.expect.literal.expected_line import ExpectedLine
+from pytest_langfuse.expect.matching.descendant_lines import DescendantLines
 from pytest_langfuse.expect.matching.level import (
     CountedLine,
+    DescendantLine,
     ExtraObservation,
     Level,
     LevelPairing,
@@ -68,11 +70,14 @@ class Alignment:
                 work += _matches(match.level)
 
     def _level(self, parent: ExpectedLine, captured: Sequence[Observation], under: MatchedLine | None) -> Level:
-        pairing = LevelPairing(gone={id(observation) for observation in captured if id(observation) in self.match_of})
+        above = under.captured if under is not None else None
+        deep = DescendantLines(parent, above, under, self.likeness)
+        gone = {id(observation) for observation in captured if id(observation) in self.match_of}
+        pairing = LevelPairing(descendants=deep.entries, gone=gone)
         # What was found to belong elsewhere is not up for another line.
         free = [observation for observation in captured if id(observation) not in pairing.gone]
         siblings = align_siblings(
-            parent, free, self.likeness, ordered=self.matcher.ordered, open_=self.matcher.contained
+            parent, free, self.likeness, deep.leads, ordered=self.matcher.ordered, open_=self.matcher.contained
         )
         for pairs, place, kind in (
             (siblings.pairs, Placement.IN_PLACE, pairing.in_place),
@@ -240,3 +245,5 @@ def _matches(level: Level) -> Iterable[MatchedLine]:
             yield entry
         elif isinstance(entry, CountedLine):
             yield from entry.in_place
+        elif isinstance(entry, DescendantLine):
+            yield from entry.matches

@@ -64,6 +64,17 @@ class Assignment:
                 return False
         return True
 
+    def settle(self, needs_line: Callable[[Observation], bool]) -> Questions:
+        """Assign as `complete` does, but go on where a partner is missing; the answer is always true."""
+        yield from self._assign_in_order()
+        for index in range(len(self.lines)):
+            if self.found[index] == _FREE:
+                yield from self._find_sibling(index)
+        for place, observation in enumerate(self.captured):
+            if self.owner[place] == _FREE and needs_line(observation):
+                yield from self._find_line(place, needs_line)
+        return True
+
     def most(self) -> Questions:
         """Assign as many as possible; the answer is always true."""
         yield from self._assign_in_order()

@@ -58,6 +58,17 @@ class CountedLine:
 
 
 @dataclass(slots=True, eq=False)
+class DescendantLine:
+    """A `>>` line: how many it has `found`, those that differ, those that are `missing`, and those above its count."""
+
+    expected: ExpectedLine
+    found: int = 0
+    matches: list[MatchedLine] = field(default_factory=list)
+    missing: list[MissingLine] = field(default_factory=list)
+    surplus: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class ExtraObservation:
     """An observation without a line in its place; `allowed` by a `...` line or by `assert_contains`.
 
@@ -83,7 +94,7 @@ class TraceScores:
     match: MatchedLine
 
 
-LevelEntry = MatchedLine | TraceScores | CountedLine | MissingLine | ExtraObservation | VerbatimLine
+LevelEntry = MatchedLine | DescendantLine | TraceScores | CountedLine | MissingLine | ExtraObservation | VerbatimLine
 Level = list[LevelEntry]
 
 
@@ -107,6 +118,8 @@ class LevelPairing:
     missing: dict[int, list[MissingLine]] = field(default_factory=dict)
     #: Captured siblings without a line, and whether that is allowed.
     extra: dict[int, bool] = field(default_factory=dict)
+    #: The `>>` lines of the level.
+    descendants: dict[int, DescendantLine] = field(default_factory=dict)
     #: Captured siblings that were given to a line of another level before.
     gone: set[int] = field(default_factory=set)
 
@@ -116,6 +129,9 @@ def arrange(parent: ExpectedLine, captured: Sequence[Observation], pairing: Leve
     builder = _LevelBuilder(parent, captured, pairing)
     for index, line in enumerate(parent.children):
         builder.write(parent, index)
+        if line.deep:
+            builder.level.append(pairing.descendants[id(line)])
+            continue
         here = pairing.in_place.get(id(line), [])
         if ordered and here:
             builder.extras_before(here[0].captured)
@@ -137,7 +153,7 @@ def _surplus(
 ) -> dict[int, list[Observation]]:
     """Return the observations above the count of a line, by the id of each line that has an exact count."""
     surplus: dict[int, list[Observation]] = {}
-    lines = [line for line in parent.children if line.count_text and line.high is not None]
+    lines = [line for line in parent.children if line.count_text and line.high is not None and not line.deep]
     for observation in captured if lines else ():
         if pairing.extra.get(id(observation)) is False:
             line = next((line for line in lines if line.fits(observation)), None)

@@ -31,7 +31,7 @@ class Likeness:
     """
 
     def __init__(self, matcher: Matcher, lines: Iterable[ExpectedLine], captured: Iterable[Observation]) -> None:
-        self._matcher = matcher
+        self.matcher: Final = matcher
         self._expected_names = {line.name.exact for line in lines}
         self._captured_names = {observation.name for observation in captured}
         self._names: dict[int, Counter[str | None]] = {}
@@ -40,7 +40,7 @@ class Likeness:
 
     def whole(self, line: ExpectedLine, captured: Observation) -> bool:
         """Return whether `captured` and all below it match the line."""
-        return id(captured) not in self.broken and self._matcher.whole(line, captured)
+        return id(captured) not in self.broken and self.matcher.whole(line, captured)
 
     def cost(self, line: ExpectedLine, captured: Observation) -> float:
         """Return how unlike the two are: less than the cost of pairing neither, if they may be the same observation."""
@@ -83,4 +83,4 @@ class Likeness:
         captured: Sequence[Observation],
     ) -> Assignment:
         """Return the assignment with the most whole matches, in any order."""
-        return self._matcher.assignment(lines, optional, captured)
+        return self.matcher.assignment(lines, optional, captured)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.matching.assignment import Assignment, Questions
+from pytest_langfuse.expect.matching.descendants import Descendants, number_within, within
 from pytest_langfuse.expect.matching.score_index import ScoreIndex, pair
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.trace import roots
 
 #: `start`: siblings in the order in which they started; `any`: in any order.
 Order = Literal["start", "any"]
@@ -25,6 +27,8 @@ class SiblingSlot:
     expected: ExpectedLine | None
     kind: Literal["one", "many"]
     most: int | None = None
+    #: A `>>` line takes the siblings that lead to what it fits.
+    through: ExpectedLine | None = None
 
 
 def slots_of(parent: ExpectedLine) -> list[SiblingSlot]:
@@ -33,6 +37,9 @@ def slots_of(parent: ExpectedLine) -> list[SiblingSlot]:
     for index, child in enumerate(parent.children):
         if index in parent.gaps:
             slots.append(SiblingSlot(None, "many"))
+        if child.deep:
+            slots.append(SiblingSlot(None, "many", through=child))
+            continue
         slots.extend([SiblingSlot(child, "one")] * child.low)
         if child.high is None:
             slots.append(SiblingSlot(child, "many"))
@@ -43,19 +50,31 @@ def slots_of(parent: ExpectedLine) -> list[SiblingSlot]:
     return slots
 
 
-def required(parent: ExpectedLine) -> list[ExpectedLine]:
-    """The lines below `parent`, each as often as it must appear."""
-    return [line for line in parent.children for _ in range(line.low)]
+def direct(parent: ExpectedLine) -> Sequence[ExpectedLine]:
+    """The lines below `parent` that are children, at no other depth."""
+    return [line for line in parent.children if not line.deep] if parent.descendants else parent.children
 
 
-def optional(parent: ExpectedLine) -> list[ExpectedLine]:
-    """The lines below `parent` that may appear more often than they must."""
-    return [line for line in parent.children if line.high is None or line.high > line.low]
+def required(lines: Sequence[ExpectedLine]) -> list[ExpectedLine]:
+    """The lines, each as often as it must appear."""
+    return [line for line in lines for _ in range(line.low)]
+
+
+def optional(lines: Sequence[ExpectedLine]) -> list[ExpectedLine]:
+    """The lines that may appear more often than they must."""
+    return [line for line in lines if line.high is None or line.high > line.low]
 
 
 def counted(parent: ExpectedLine) -> list[ExpectedLine]:
     """The lines below `parent` that say how many there are at most (`2x`, `1-3x`), so that `...` takes none of them."""
-    return [line for line in parent.children if line.count_text and line.high is not None]
+    return [line for line in direct(parent) if line.count_text and line.high is not None]
+
+
+def anywhere(root: ExpectedLine) -> ExpectedLine:
+    """The root of a literal whose lines may be anywhere in a forest: at any depth, all of them."""
+    if not root.descendants:
+        return root
+    return replace(root, children=[replace(line, deep=False) for line in root.children], descendants=())
 
 
 class Matcher:
@@ -69,13 +88,17 @@ class Matcher:
         self.ordered: Final = order == "start" and not contained
         self.contained: Final = contained
         self.scores: Final = scores if scores is not None else ScoreIndex()
+        self._captured: Sequence[Observation] = ()
+        self._descendants: Descendants | None = None
+        self._whole_places: dict[int, list[int]] = {}
         self._answers: dict[tuple[int, int], bool] = {}
 
     def forest(self, root: ExpectedLine, captured: Sequence[Observation]) -> bool:
         """Return whether `captured`, which have no parent, match the lines below the root of a literal."""
+        self._captured, self._descendants = captured, None
         if None in pair(root.trace_scores, self.scores.of_traces):
             return False
-        return self._answer(self._siblings(root, captured))
+        return self._answer(self._siblings(root, captured, None))
 
     def whole(self, expected: ExpectedLine, captured: Observation) -> bool:
         """Return whether `captured` and all below it match a line and all below it."""
@@ -94,10 +117,71 @@ class Matcher:
 
     def _needs_line(self, parent: ExpectedLine) -> Callable[[Observation], bool]:
         """Return the test for children that need a line: all, or with `...` those that match a counted line."""
-        if not (self.contained or parent.gaps):
+        if not (self.contained or parent.gaps or parent.descendants):
             return lambda _observation: True
         lines = counted(parent)
+        if self.contained or parent.gaps:
+            return lambda observation: any(line.fits(observation) for line in lines)
+        return lambda observation: (
+            any(line.fits(observation) for line in lines)
+            or not any(self.descendants.leads(line, observation) for line in parent.descendants)
+        )
+
+    # -- at any depth --------------------------------------------------------------------------------------------
+
+    @property
+    def descendants(self) -> Descendants:
+        """The forest that was matched last."""
+        if self._descendants is None:
+            self._descendants = Descendants(roots(self._captured))
+        return self._descendants
+
+    def needs_deep_line(self, parent: ExpectedLine) -> Callable[[Observation], bool]:
+        """Return the test for observations that need one of the `>>` lines, of those that any of them fits."""
+        if not (self.contained or parent.gaps):
+            return lambda observation: any(line.fits(observation) for line in parent.descendants)
+        lines = [line for line in parent.descendants if line.count_text and line.high is not None]
         return lambda observation: any(line.fits(observation) for line in lines)
+
+    def deep_assignment(self, parent: ExpectedLine, above: Observation | None) -> Assignment:
+        """Return the best assignment of the observations below `above` to the `>>` lines below `parent`."""
+        assignment = self._deep_assignment(parent, self.descendants.below(above))
+        self._answer(assignment.settle(self.needs_deep_line(parent)))
+        return assignment
+
+    def _deep_assignment(self, parent: ExpectedLine, below: range) -> Assignment:
+        index, lines = self.descendants, parent.descendants
+        places = sorted({place for line in lines for place in within(index.fitting(line), below)})
+        return Assignment(required(lines), optional(lines), [index.order[place] for place in places])
+
+    def _anywhere_below(self, parent: ExpectedLine, above: Observation | None) -> Questions:
+        """Answer whether each `>>` line below `parent` has the observations below `above` that it needs."""
+        index, lines = self.descendants, parent.descendants
+        below = index.below(above)
+        if any(number_within(index.fitting(line), below) < line.low for line in lines):
+            return False
+        if index.overlap(lines):
+            return (yield from self._deep_assignment(parent, below).complete(self.needs_deep_line(parent)))
+        # Lines that fit different observations need no assignment: counting takes no time, however deep they are.
+        for line in lines:
+            yield from self._find_whole(line)
+        return all(self._are_enough(line, below, open_=self.contained or bool(parent.gaps)) for line in lines)
+
+    def _find_whole(self, line: ExpectedLine) -> Questions:
+        if id(line) not in self._whole_places:
+            whole: list[int] = []
+            for place in self.descendants.fitting(line):
+                if (yield line, self.descendants.order[place]):
+                    whole += [place]
+            self._whole_places[id(line)] = whole
+        return True
+
+    def _are_enough(self, line: ExpectedLine, below: range, *, open_: bool) -> bool:
+        found = number_within(self._whole_places[id(line)], below)
+        if open_ and not (line.count_text and line.high is not None):
+            return found >= line.low
+        most = found if line.high is None else line.high
+        return line.low <= found <= most and found == number_within(self.descendants.fitting(line), below)
 
     def _answer(self, first: Questions) -> bool:
         """Run `first`, and a generator for each question that it or another one asks."""
@@ -122,30 +206,34 @@ class Matcher:
                 if not (expected.fits(captured) and self.scores.hold(expected, captured)):
                     reply = answers[key] = False
                 else:
-                    stack.append((self._siblings(expected, captured.children), key))
+                    stack.append((self._siblings(expected, captured.children, captured), key))
 
-    def _siblings(self, parent: ExpectedLine, captured: Sequence[Observation]) -> Questions:
-        lines = parent.children
+    def _siblings(self, parent: ExpectedLine, captured: Sequence[Observation], above: Observation | None) -> Questions:
+        if parent.descendants and not (yield from self._anywhere_below(parent, above)):
+            return False
+        lines = direct(parent)
         if not self.ordered:
-            assignment = Assignment(required(parent), optional(parent), captured)
+            assignment = Assignment(required(lines), optional(lines), captured)
             if len(assignment.lines) > len(captured):
                 return False
             return (yield from assignment.complete(self._needs_line(parent)))
-        if not parent.gaps and all(line.once for line in lines):
-            if len(lines) != len(captured):
-                return False
-            for pair in zip(lines, captured, strict=True):
-                if not (yield pair):
-                    return False
-            return True
-        return (yield from _in_order(parent, captured))
+        if not (parent.gaps or parent.descendants) and all(line.once for line in lines):
+            return len(lines) == len(captured) and (yield from _one_by_one(lines, captured))
+        return (yield from _in_order(parent, captured, self.descendants if parent.descendants else None))
 
 
 def _ask(expected: ExpectedLine, captured: Observation) -> Questions:
     return (yield expected, captured)
 
 
-def _in_order(parent: ExpectedLine, captured: Sequence[Observation]) -> Questions:
+def _one_by_one(lines: Sequence[ExpectedLine], captured: Sequence[Observation]) -> Questions:
+    for question in zip(lines, captured, strict=True):
+        if not (yield question):
+            return False
+    return True
+
+
+def _in_order(parent: ExpectedLine, captured: Sequence[Observation], index: Descendants | None) -> Questions:
     """Walk `captured` with all places where an attempt to fill the slots in order may stand.
 
     Of attempts at one place, the one that has taken the fewest observations there can do all that the others can.
@@ -162,7 +250,8 @@ def _in_order(parent: ExpectedLine, captured: Sequence[Observation]) -> Question
             if slot.most is not None and used == slot.most:
                 continue
             if slot.expected is None:
-                taken = not any(line.fits(observation) for line in exact)
+                leads = slot.through is None or index is None or index.leads(slot.through, observation)
+                taken = leads and not any(line.fits(observation) for line in exact)
             else:
                 taken = yield slot.expected, observation
             if taken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,10 +41,19 @@ class SiblingAlignment:
 
 
 def align_siblings(
-    parent: ExpectedLine, captured: Sequence[Observation], likeness: Likeness, *, ordered: bool, open_: bool
+    parent: ExpectedLine,
+    captured: Sequence[Observation],
+    likeness: Likeness,
+    leads: Callable[[ExpectedLine, Observation], bool],
+    *,
+    ordered: bool,
+    open_: bool,
 ) -> SiblingAlignment:
-    """Align `captured` with the lines below `parent`. `open_` allows further siblings everywhere."""
-    level = _SiblingAligner(parent, captured, likeness)
+    """Align `captured` with the lines below `parent`. `open_` allows further siblings everywhere.
+
+    `leads` tells whether a `>>` line takes a sibling, for what is below it.
+    """
+    level = _SiblingAligner(parent, captured, likeness, leads)
     if ordered:
         level.align_in_order()
     else:
@@ -55,7 +64,15 @@ def align_siblings(
 class _SiblingAligner:
     """The work on one level."""
 
-    def __init__(self, parent: ExpectedLine, captured: Sequence[Observation], likeness: Likeness) -> None:
+    def __init__(
+        self,
+        parent: ExpectedLine,
+        captured: Sequence[Observation],
+        likeness: Likeness,
+        leads: Callable[[ExpectedLine, Observation], bool],
+    ) -> None:
+        self._leads = leads
+        self._descendants = parent.descendants
         self._slots = _single(slots_of(parent), len(captured))
         self._captured = captured
         self._likeness = likeness
@@ -99,7 +116,8 @@ class _SiblingAligner:
         pairs += self._repeated(left, pairs, limited=open_)
         self._settle(sorted(pairs), ())
         for place in self.result.extra:
-            self.result.extra[place] = open_ and not self._is_counted(place)
+            allowed = open_ or any(self._leads(line, self._captured[place]) for line in self._descendants)
+            self.result.extra[place] = allowed and not self._is_counted(place)
 
     def _in_order(self, in_place: Iterable[Pair], others: Iterable[Pair]) -> tuple[list[Pair], list[Pair]]:
         """Add to `in_place` those of `others` that keep the order of the lines; returns both, and what is left over."""
@@ -139,9 +157,12 @@ class _SiblingAligner:
                 before = by_place[index][1]
                 index += 1
             after = by_place[index][1] if index < len(by_place) else len(self._slots)
-            gap = bisect_left(gaps, before + 1)
-            between = gap < len(gaps) and gaps[gap] < after
-            self.result.extra[place] = between and not self._is_counted(place)
+            between = range(bisect_left(gaps, before + 1), bisect_left(gaps, after))
+            allowed = any(self._opens(self._slots[gaps[gap]], place) for gap in between)
+            self.result.extra[place] = allowed and not self._is_counted(place)
+
+    def _opens(self, slot: SiblingSlot, place: int) -> bool:
+        return slot.through is None or self._leads(slot.through, self._captured[place])
 
     def _is_counted(self, place: int) -> bool:
         return any(line.fits(self._captured[place]) for line in self._exact)
@@ -181,7 +202,7 @@ class _SiblingAligner:
     def _take(self, slot: SiblingSlot, place: int) -> float:
         if slot.expected is not None:
             return self._likeness.cost(slot.expected, self._captured[place])
-        return NEVER if self._is_counted(place) else 0.0
+        return NEVER if self._is_counted(place) or not self._opens(slot, place) else 0.0
 
     def _traced(self, how: list[list[str]], first: int, width: int) -> list[Pair]:
         pairs: list[Pair] = []
@@ -289,7 +310,7 @@ def _single(slots: Sequence[SiblingSlot], siblings: int) -> list[SiblingSlot]:
     single: list[SiblingSlot] = []
     for slot in slots:
         if slot.most is None or slot.most >= siblings:
-            single.append(SiblingSlot(slot.expected, slot.kind))
+            single.append(SiblingSlot(slot.expected, slot.kind, through=slot.through))
         else:
             single += [SiblingSlot(slot.expected, slot.kind, _MAYBE)] * slot.most
     return single

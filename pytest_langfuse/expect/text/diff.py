@@ -13,6 +13,7 @@ from pytest_langfuse.expect.literal.name_pattern import name_in_sentence, name_t
 from pytest_langfuse.expect.matching.alignment import Alignment
 from pytest_langfuse.expect.matching.level import (
     CountedLine,
+    DescendantLine,
     ExtraObservation,
     Level,
     LevelEntry,
@@ -84,7 +85,7 @@ class Diff:
                 if isinstance(entry, MatchedLine):
                     self._obstacles.look(below)
                 # What a line with a count stands for is on the level of that line.
-                depth += not isinstance(entry, CountedLine)
+                depth += not isinstance(entry, CountedLine | DescendantLine)
                 stack.append((iter(below), depth, in_place(below)))
 
     def _show(self, entry: LevelEntry, depth: int, siblings: list[MatchedLine]) -> Level:
@@ -100,6 +101,8 @@ class Diff:
                 return self._show_repeated(entry, depth)
             case MatchedLine():
                 return self._show_match(entry, depth, siblings)
+            case DescendantLine():
+                return self._show_descendants(entry, depth)
             case TraceScores():
                 line, trace_id = entry.match.expected, entry.match.captured.trace_id
                 scores = self._alignment.matcher.scores.of_trace(trace_id)
@@ -116,7 +119,8 @@ class Diff:
     def _show_missing(self, missing: MissingLine, depth: int) -> Level:
         self._row("-", depth, missing.expected.text)
         if missing.match is None:
-            self._sentences.line(f"{missing.expected.label} is missing")
+            anywhere = " at any depth" if missing.expected.deep else ""
+            self._sentences.line(f"{missing.expected.label} is missing{anywhere}")
             self.missing.append(missing.expected)
             for score in missing.expected.scores:
                 self._row("-", depth + 1, score.text)
@@ -193,6 +197,22 @@ class Diff:
             *(ExtraObservation(observation, allowed=not lacks) for observation in repeated.surplus),
             *(VerbatimLine(score.text(None)) for score in line.trace_scores if enough and not apart),
         ]
+
+    def _show_descendants(self, entry: DescendantLine, depth: int) -> Level:
+        line = entry.expected
+        total = entry.found + len(entry.matches) + entry.surplus
+        if entry.surplus or (entry.missing and line.count_text):
+            self._row("-", depth, line.text)
+            if total:
+                self._row("+", depth, partial(_as_is, f">> {total}x {line.label}"))
+            told = _count_sentence(line, total)
+            self._sentences.line(told if told.endswith("missing") else f"{told} (at any depth)")
+            return [*entry.matches]
+        if entry.found or not (entry.matches or entry.missing):
+            self._row(" ", depth, line.text)
+            if not entry.matches:
+                self._show_as_written(line, depth + 1)
+        return [*entry.matches, *entry.missing]
 
     def _show_scores(
         self, lines: Sequence[ExpectedScore], scores: Sequence[Score], depth: int, of: Observation | str

@@ -121,6 +121,31 @@ def test_fewer_alike_siblings_than_lines(comparisons):
     assert work[1] <= 2 * LARGE**2
 
 
+@pytest.mark.parametrize("order", ["start", "any"])
+@pytest.mark.parametrize(
+    "literal", ["span s0\n  >> 1+x span s1\n  >> 1+x span s2", "span s0\n  >> span s3 model=x\n  ..."]
+)
+def test_descendants(comparisons, literal, order):
+    work = []
+    for count in (SMALL, LARGE):
+        comparisons.update(fits=0, failing=0)
+        compare(parse(literal), of(chain(count))[:], Style(), order=order)
+        work.append(sum(comparisons.values()))
+    assert work[1] <= 12 * work[0] + 50, work
+
+
+def test_descendants_of_every_level_of_a_deep_tree(comparisons):
+    """Each of many nested observations has all of those below it as descendants: they are counted, not walked."""
+    work = []
+    for count in (SMALL, LARGE):
+        comparisons.update(fits=0, failing=0)
+        assert compare(
+            parse("span s0\n  >> span s1\n    >> span s2"), of(chain(count))[:], Style(), order="any", contained=True
+        ) is None  # fmt: skip
+        work.append(sum(comparisons.values()))
+    assert work[1] <= 12 * work[0] + 50, work
+
+
 def chain(count: int) -> list[Observation]:
     made: list[Observation] = []
     for index in range(count):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.literal.parse import parse
-from pytest_langfuse.expect.matching.matcher import Matcher
+from pytest_langfuse.expect.matching.matcher import Matcher, anywhere, direct
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording import link
 from tests.helpers.forest import observation
@@ -35,7 +35,8 @@ captured_trees = st.recursive(
     max_leaves=5,
 )
 lines = st.builds(
-    lambda count, name, condition: f"{count}any {name}{condition}",
+    lambda depth, count, name, condition: f"{depth}{count}any {name}{condition}",
+    st.sampled_from(("", "", "", ">> ")),
     st.sampled_from(COUNTS),
     st.sampled_from(PATTERNS),
     st.sampled_from(CONDITIONS),
@@ -56,7 +57,16 @@ def likely_levels(draw, trees):
         count = draw(st.sampled_from(COUNTS))
         pattern = draw(st.sampled_from((name, name, name, "*")))
         condition = draw(st.sampled_from(("", "", f" model={model}" if model else " !model")))
-        line = draw(st.sampled_from(("...", f"{count}any {pattern}{condition}", f"any {pattern}{condition}")))
+        line = draw(
+            st.sampled_from(
+                (
+                    "...",
+                    f"{count}any {pattern}{condition}",
+                    f"any {pattern}{condition}",
+                    f">> any {pattern}{condition}",
+                )
+            )
+        )
         level.append((line, draw(likely_levels(below)) if line != "..." else ()))
     return draw(st.permutations(level)) if draw(st.booleans()) else level
 
@@ -91,6 +101,8 @@ class Slow:
         self.contained = contained
 
     def forest(self, parent, children):
+        if parent.descendants and not self._anywhere_below(parent, 0, everything_below(children)):
+            return False
         return self._in_order(parent, 0, children) if self.ordered else self._any_order(parent, 0, children)
 
     def _in_order(self, parent, index, children):
@@ -101,6 +113,13 @@ class Slow:
         if index == len(parent.children):
             return any(start == len(children) for start in starts)
         line = parent.children[index]
+        if line.deep:
+            return any(
+                all(leads(line, child) and not exactly(parent, child) for child in children[start:end])
+                and self._in_order(parent, index + 1, children[end:])
+                for start in starts
+                for end in range(start, len(children) + 1)
+            )
         return any(
             self._all_fit(line, children[start:end]) and self._in_order(parent, index + 1, children[end:])
             for start in starts
@@ -110,10 +129,32 @@ class Slow:
 
     def _any_order(self, parent, index, rest):
         if index == len(parent.children):
-            return not rest or ((self.contained or bool(parent.gaps)) and not any(exactly(parent, one) for one in rest))
+            return all(
+                (self.contained or parent.gaps or any(leads(line, one) for line in parent.descendants))
+                and not exactly(parent, one)
+                for one in rest
+            )
         line = parent.children[index]
+        if line.deep:
+            return self._any_order(parent, index + 1, rest)
         return any(
             self._all_fit(line, chosen) and self._any_order(parent, index + 1, without(rest, chosen))
+            for taken in range(len(rest) + 1)
+            if enough(line, taken)
+            for chosen in combinations(rest, taken)
+        )
+
+    def _anywhere_below(self, parent, index, rest):
+        """Whether the `>>` lines, each, have different observations of those below, and none is left that needs one."""
+        if index == len(parent.descendants):
+            return not any(
+                line.fits(one) and (not (self.contained or parent.gaps) or (line.count_text and line.high is not None))
+                for line in parent.descendants
+                for one in rest
+            )
+        line = parent.descendants[index]
+        return any(
+            self._all_fit(line, chosen) and self._anywhere_below(parent, index + 1, without(rest, chosen))
             for taken in range(len(rest) + 1)
             if enough(line, taken)
             for chosen in combinations(rest, taken)
@@ -129,7 +170,16 @@ def enough(line, number):
 
 def exactly(parent, child):
     """Whether a line says exactly how many there are of a child, so that `...` takes none."""
-    return any(line.count_text and line.high is not None and line.fits(child) for line in parent.children)
+    return any(line.count_text and line.high is not None and line.fits(child) for line in direct(parent))
+
+
+def everything_below(children):
+    return [one for child in children for one in (child, *everything_below(child.children))]
+
+
+def leads(line, child):
+    """Whether a `>>` line fits a child or anything below it."""
+    return any(line.fits(one) for one in everything_below([child]))
 
 
 def without(rest, chosen):
@@ -145,6 +195,8 @@ def test_same_answer_as_trying_everything(pair, mode):
     root, captured = parse(literal), link(observations(trees))
     contained, order = mode == "contained", "start" if mode == "start" else "any"
     roots = [one for one in captured if one.parent is None]
+    if contained:
+        root = anywhere(root)
     expected = Slow(order, contained=contained).forest(root, captured if contained else roots)
     diff = compare(root, captured, Style(), order=order, contained=contained)
     assert (diff is None) == expected, literal

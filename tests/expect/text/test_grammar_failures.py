@@ -170,3 +170,99 @@ def test_a_selector_has_no_scores():
     for selector in ("score overall", "span answer\nscore overall", "span answer\n  score overall"):
         with pytest.raises(LiteralError, match="a selector is one line"):
             scored(OVERALL).one(selector)
+
+
+NESTED = """
+    span answer
+      retriever search
+      chain step
+        tool t
+        generation llm model=x
+        generation llm model=y
+    span other
+"""
+
+
+@pytest.mark.parametrize("order", ["start", "any"])
+@pytest.mark.parametrize(
+    "literal",
+    [
+        "span answer\n  retriever search\n  >> 2x generation llm\nspan other",
+        "span answer\n  retriever search\n  2x >> generation llm\nspan other",
+        "span answer\n  retriever search\n  >> generation llm model=y\nspan other",
+        "span answer\n  retriever search\n  >> tool t\n  >> generation llm model=x\nspan other",
+        "span answer\n  ...\n  >> tool t\nspan other",
+        "span answer\n  ...\n  >> generation llm\n  >> 0x embedding *\nspan other",
+        ">> tool t\n...",
+        "span answer\n  >> retriever search\n  >> chain step\n    >> tool t\n    1+x >> generation *\nspan other",
+    ],
+)
+def test_descendants_at_any_depth(literal, order):
+    captured(NESTED).assert_tree(literal, order=order)
+    captured(NESTED).assert_contains(literal.removesuffix("\n..."))
+
+
+def test_descendants_that_are_missing_or_too_many():
+    literal = "span answer\n  ...\n  >> tool u\n    span v\n  >> 1-2x any t\n  >> 0x generation *\nspan other"
+    for order in ("start", "any"):
+        check(
+            failure(captured(NESTED), literal, order=order),
+            """
+            3 differences (- expected, + captured):
+
+              span answer
+                ...
+            -   >> tool u
+            -     span v
+                >> 1-2x any t
+            -   >> 0x generation *
+            +   >> 2x generation *
+              span other
+
+            Differences:
+              tool u is missing at any depth
+              span v is missing
+              *: appears 2 times, expected 0 (at any depth)
+            """,
+        )
+
+
+def test_a_descendant_that_differs_is_compared():
+    check(
+        failure(captured(NESTED), "span answer\n  retriever search\n  >> tool t model=z\n    span v\nspan other"),
+        """
+        2 differences (- expected, + captured):
+
+          span answer
+            retriever search
+        -   >> tool t model=z
+        +   tool t
+        -     span v
+          span other
+
+        Differences:
+          t: model is not set, expected 'z'
+          span v is missing
+        """,
+    )
+
+
+@pytest.mark.parametrize("order", ["start", "any"])
+def test_children_that_lead_nowhere_are_unexpected(order):
+    text = failure(captured(NESTED), "span answer\n  >> tool t\nspan other", order=order)
+    assert text.endswith("Differences:\n  retriever search is unexpected")
+
+
+def test_one_more_than_the_line_says_is_no_silent_pass():
+    text = failure(captured(NESTED), "span answer\n  retriever search\n  >> generation llm\nspan other")
+    assert text.endswith("Differences:\n  llm: appears 2 times, expected 1 (at any depth)")
+
+
+def test_a_descendant_elsewhere_does_not_count():
+    text = failure(captured(NESTED), "span answer\n  retriever search\n  ...\nspan other\n  >> tool t")
+    assert "tool t is missing at any depth" in text
+
+
+def test_a_selector_has_no_depth():
+    with pytest.raises(LiteralError, match="a selector has no count, no >> and no lines below it"):
+        captured(NESTED).one(">> tool t")
