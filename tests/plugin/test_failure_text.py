@@ -166,6 +166,31 @@ def test_the_section_with_the_traces_of_a_test(app: pytest.Pytester, monkeypatch
         ]
 
 
+def test_a_request_whose_response_nobody_read(app: pytest.Pytester) -> None:
+    app.makepyfile('''
+        from app import answer, langfuse
+
+        def test_unread(langfuse_spans):
+            request = langfuse.start_observation(name="GET")
+            answer("why?")
+            try:
+                langfuse_spans.assert_tree("""
+                    span "GET /items/{i}"
+                    span answer
+                      ...
+                """)
+            finally:
+                request.end()
+    ''')
+    app.runpytest("--color=no").stdout.fnmatch_lines(
+        [
+            "E           Not exported:",
+            "E             `GET` was recorded but not exported: it never ended; a request ends when its response was*",
+        ],
+        consecutive=True,
+    )
+
+
 def test_equality_is_explained(app: pytest.Pytester) -> None:
     app.makepyfile('''
         from app import answer

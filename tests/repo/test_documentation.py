@@ -40,9 +40,11 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
-#: Pages whose files pytest runs in one folder. The examples of assertions.md use tools that a user may have installed
-#: in addition; `tests/expect` runs them.
-RUN = [page for page in PAGES if page.name != "assertions.md" and any(name.startswith("test_") for name in files(page))]
+#: The examples of these pages use tools that a user may have installed in addition; `tests/expect` and `tests/plugin`
+#: run them.
+NEED_TOOLS = {"assertions.md", "test-frameworks.md"}
+#: Pages whose files pytest runs in one folder.
+RUN = [page for page in PAGES if page.name not in NEED_TOOLS and any(name.startswith("test_") for name in files(page))]
 
 
 def write(folder: Path, page: Path) -> None:

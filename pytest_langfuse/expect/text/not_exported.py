@@ -28,9 +28,12 @@ def nothing(_observation: Observation) -> bool:
 
 
 def any_of(names: Iterable[NamePattern]) -> Bearing:
-    """Return what bears on a difference if it has one of `names`."""
+    """Return what bears on a difference if it has one of `names`, or the first word of one.
+
+    A request is called `GET` until its route is known: `GET /items/{i}`.
+    """
     names = list(names)
-    exact = {name.exact for name in names if name.exact is not None}
+    exact = {part for name in names if name.exact is not None for part in (name.exact, name.exact.partition(" ")[0])}
     globs = {name.text: name for name in names if name.exact is None}
 
     def bears(observation: Observation) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.origin import Origin
@@ -19,6 +20,13 @@ from pytest_langfuse.recording.trace import link
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
+
+
+#: The name of an observation of a request: `GET /items/{i}`, and `GET` while the route is not known.
+_REQUEST: Final = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)(?: |$)")
+_REQUEST_HINT: Final = (
+    "; a request ends when its response was read or closed, which Flask's test client leaves to the test"
+)
 
 
 class Counts(NamedTuple):
@@ -223,7 +231,7 @@ def _why_not(recorded: RecordedSpan) -> tuple[Reason, str]:
     if not recorded.is_recording:
         return "sampled_out", "sampled out"
     if recorded.end_ns is None:
-        return "unended", "it never ended"
+        return "unended", f"it never ended{_REQUEST_HINT if _REQUEST.match(recorded.name) else ''}"
     if not recorded.queued and recorded.rejection is not None:
         return recorded.rejection.reason, recorded.rejection.detail
     context = recorded.span.get_span_context()
