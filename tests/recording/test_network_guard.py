@@ -243,11 +243,11 @@ def test_a_tls_socket_is_a_socket(known, real):
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     ],
 )
-def test_variables_name_endpoints_also_after_they_are_gone(run, real, monkeypatch, variable):
+def test_variables_name_endpoints_also_after_they_have_changed(run, real, monkeypatch, variable):
     monkeypatch.setenv(variable, f"{real.url}/path")
     with pytest.raises(CapturedConnectionError, match=variable):
         raw(real.url)
-    monkeypatch.delenv(variable)
+    monkeypatch.setenv(variable, "http://elsewhere.example")
     with pytest.raises(CapturedConnectionError, match=variable):
         raw(real.url)
     assert real.requests == []
@@ -304,6 +304,20 @@ def test_a_thread_of_a_library_is_named(known, real):
     assert [r.caller for r in known.refusals] == ["somelibrary (thread sender-1)"]
 
 
+def test_an_address_that_another_task_has_resolved_is_the_name_s(run, real):
+    """Aiohttp keeps addresses, and resolves in a task of its own."""
+    port = port_of(real)
+    run.addresses.append((f"http://localhost:{port}", "a Langfuse client's base URL"))
+    run.captive = False
+    thread = threading.Thread(target=socket.getaddrinfo, args=("localhost", port))
+    thread.start()
+    thread.join()
+    run.captive = True
+    with pytest.raises(CapturedConnectionError, match=f"localhost:{port}"):
+        raw(f"http://127.0.0.1:{port}")
+    assert real.requests == []
+
+
 def test_other_sockets_pass(run, tmp_path):
     with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
         server.bind(str(tmp_path / "s"))
@@ -338,9 +352,10 @@ def test_a_wrap_below_another_one_lets_all_pass_once_it_is_removed(known, real, 
 def test_a_plugin_that_restores_the_original_does_not_open_the_way(known, real):
     """pytest-socket puts the method that it has found at its import back after each test."""
     socket.socket.connect = known.before["connect"]
-    # A name is resolved before each connection, also that of an address.
-    with pytest.raises(requests.ConnectionError):
-        requests.get(real.url, timeout=5)
+    # Something is resolved before nearly every connection.
+    socket.getaddrinfo("127.0.0.1", None)
+    with pytest.raises(CapturedConnectionError):
+        raw(real.url)
     socket.socket.connect = known.before["connect"]
     known.guard.restore()
     with pytest.raises(CapturedConnectionError):
