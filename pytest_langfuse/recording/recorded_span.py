@@ -38,6 +38,7 @@ class RecordedSpan:
         "other_exports",
         "queued",
         "rejection",
+        "repeats_id",
         "span",
         "thread",
     )
@@ -54,6 +55,8 @@ class RecordedSpan:
         else:
             self.is_recording = True
         self.key = key
+        #: Whether an earlier span of the test has the same id. Langfuse keeps one of both.
+        self.repeats_id = False
         self.queued = 0
         #: The name of the thread in which it started.
         self.thread = current_thread().name

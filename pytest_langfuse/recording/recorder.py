@@ -176,6 +176,8 @@ class Recorder:
         recorded = RecordedSpan(name, span, origin=source.origin)
         mark(span.get_span_context(), recorded)
         if recorded.is_recording:
+            earlier = self._spans.get(recorded.key)
+            recorded.repeats_id = earlier is not None and earlier.origin is source.origin
             self._spans[recorded.key] = recorded
         source.spans.append(recorded)
 

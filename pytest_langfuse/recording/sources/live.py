@@ -156,6 +156,8 @@ class LiveSource:
 
     def _made(self, recorded: RecordedSpan) -> bool:
         """Return whether the span was exported, or waits for it while exports really leave the process."""
+        if recorded.repeats_id:
+            return False
         return bool(recorded.exports) or (self._owner.accepted is not None and recorded.queued > 0)
 
     def _loss(self, recorded: RecordedSpan) -> str | None:
@@ -195,7 +197,7 @@ class LiveSource:
 
     def counts(self) -> Counts:
         """Count exported and unended spans without building observations."""
-        exported = sum(1 for recorded in self.spans if recorded.exports)
+        exported = sum(1 for recorded in self.spans if recorded.exports and not recorded.repeats_id)
         unended = sum(1 for recorded in self.spans if recorded.is_running)
         return Counts(exported + len(self._remote), unended, len(self._orphan_scores()))
 
@@ -227,6 +229,10 @@ class LiveSource:
         return observe(_sampled_out(recorded.name, trace_id, span_id))
 
 
+_SAME_ID = "another observation has the same id: the application seeds `random`"
+_LOST = "lost between span processor and exporter (mask_otel_spans raised, or the client was shut down)"
+
+
 def _why_not(recorded: RecordedSpan) -> tuple[Reason, str]:
     if not recorded.is_recording:
         return "sampled_out", "sampled out"
@@ -239,7 +245,7 @@ def _why_not(recorded: RecordedSpan) -> tuple[Reason, str]:
         return "sampled_out", "sampled out"
     if not recorded.queued:
         return "filtered", "its tracer provider has no Langfuse span processor"
-    return "dropped", "lost between span processor and exporter (mask_otel_spans raised, or the client was shut down)"
+    return "dropped", _SAME_ID if recorded.repeats_id else _LOST
 
 
 def _not_accepted(recorded: RecordedSpan, refusals: Sequence[str]) -> str:
