@@ -217,6 +217,7 @@ class TestInputAndOutput:
             ({f"{'0' * 5000}1.content": "b"}, [None, {"content": "b"}]),
             ({"0.__proto__.x": "1", "0.role": "user"}, [{"role": "user"}]),
             ({"0": "whole"}, {"0": "whole"}),
+            ({"a.toString.b": "lost", "a.k": "v", "toString.b": "kept"}, {"a": {"k": "v"}, "toString": {"b": "kept"}}),
             ({"0": "whole", "0.a": "part"}, [{"undefined": "whole", "a": "part"}]),
         ],
     )
