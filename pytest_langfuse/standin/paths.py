@@ -15,6 +15,10 @@ ENDPOINTS: dict[str, re.Pattern[str]] = {
     "prompts": re.compile(r"/api/public/(?:v2/)?prompts\b"),
     "media": re.compile(r"/api/public/media\b|/stand-in-store/"),
     "datasets": re.compile(r"/api/public/(?:v2/)?(?:datasets|dataset-items|dataset-run-items)\b"),
+    "observations": re.compile(r"/api/public/(?:v2/)?observations\b"),
+    "traces": re.compile(r"/api/public/traces\b"),
+    "sessions": re.compile(r"/api/public/sessions\b"),
+    "experiments": re.compile(r"/api/public/(?:experiments|experiment-items)\b"),
     "projects": re.compile(r"/api/public/projects\b"),
     "health": re.compile(r"/api/public/(?:health|ready)\b"),
 }

@@ -101,7 +101,7 @@ def test_items(api: httpx.Client) -> None:
 @pytest.mark.parametrize(("path", "count"), [("/experiments", 2), ("/experiment-items", 5)])
 def test_pages_by_cursor(api: httpx.Client, path: str, count: int) -> None:
     seen, query = [], {**PAST, "limit": "1"}
-    while query:
+    while query and len(seen) < 9:
         body = api.get(path, params=query).json()
         seen += [row["id"] for row in body["data"]]
         cursor = body["meta"].get("cursor")

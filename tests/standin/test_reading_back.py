@@ -199,6 +199,7 @@ def condition(type: str, column: str, operator: str, value: object = "", **more:
         (condition("stringOptions", "level", "any of", ["ERROR"]), ["search"]),
         (condition("stringOptions", "level", "none of", ["ERROR"]), ["answering"]),
         (condition("arrayOptions", "tags", "all of", ["a", "b"]), ["answering"]),
+        (condition("arrayOptions", "tags", "all of", ["b"]), ["answering"]),
         (condition("arrayOptions", "tags", "none of", ["a"]), ["search"]),
         (condition("datetime", "timestamp", ">=", "2026-05-05T12:00:01.000Z"), ["search"]),
         (condition("number", "latency", ">", 0.3), ["answering"]),
@@ -318,10 +319,13 @@ def test_parameters_of_the_newer_endpoint(http: httpx.Client, query: dict[str, s
 
 
 def test_a_cursor_goes_through_all_of_one_millisecond(http: httpx.Client) -> None:
-    send(http, *(span(ANSWER, number, f"{number}", at=number // 4) for number in range(10)))
+    spans = [span(ANSWER, 20 - number, f"{number}", at=0) for number in range(10)]
+    for number, sent in enumerate(spans):
+        sent["startTimeUnixNano"] = str(NOON * 1_000_000 + number)
+    send(http, *spans)
 
     seen, cursor, pages = [], None, 0
-    while pages == 0 or cursor:
+    while pages < 9 and (pages == 0 or cursor):
         query = {"limit": 3} | ({"cursor": cursor} if cursor else {})
         body = http.get("/v2/observations", params=query).json()
         seen += [row["name"] for row in body["data"]]
@@ -421,6 +425,17 @@ def test_json_that_was_to_be_parsed_by_the_server(http: httpx.Client) -> None:
 )
 def test_a_bad_deletion(http: httpx.Client, body: dict[str, Any], message: str) -> None:
     assert refusal(http.request("DELETE", "/traces", json=body)) == (400, (["traceIds"], message))
+
+
+def test_texts_are_shown_as_they_are_stored(http: httpx.Client) -> None:
+    texts = {"plain": "why?", "number": "12", "text of digits": '"12"', "list": "[1, null]"}
+    send(
+        http, *(span(ANSWER, n, name, at=n, observation__input=text) for n, (name, text) in enumerate(texts.items(), 1))
+    )
+
+    rows = http.get("/v2/observations", params={"fields": "basic,io"}).json()["data"]
+    shown = {row["name"]: row["input"] for row in rows}
+    assert shown == {"plain": "why?", "number": "12", "text of digits": '"12"', "list": "[1,null]"}
 
 
 # -- what spans bring along ------------------------------------------------------------------------------------------
