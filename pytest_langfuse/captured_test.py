@@ -28,7 +28,7 @@ class CapturedTest:
 
     `source` holds what the test has made for Langfuse, also in other processes. `close` ends everything that the test
     began, and then what `stack` holds. `outage_timeout` caps, in seconds, how long an outage lets the test wait for
-    Langfuse; 0 is no cap.
+    Langfuse; 0 means no cap.
     """
 
     def __init__(

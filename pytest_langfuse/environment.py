@@ -1,4 +1,4 @@
-"""What the application's environment lacks and a captured test needs."""
+"""Settings that a captured test needs and the application's environment lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of refused connections: the test that tried one fails, or the session if no test was to blame."""
+"""Report refused connections: the test that tried one fails, or the session if no test was to blame."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from pytest_langfuse.process.sealed_environment import CHILD, SealedEnvironment,
 
 #: The position of `env` among the parameters of `subprocess.Popen`, after `self`.
 _POPEN_ENV = 10
-#: Starts xdist's workers, which are no children of the application.
+#: Starts xdist's workers, which are not children of the application.
 _XDIST = "execnet"
 
 

@@ -1,4 +1,4 @@
-"""How long a test waits for Langfuse, and where, from samples of what its thread does."""
+"""Measure how long a test waits for Langfuse, and where, by samples of its thread's stack."""
 
 from __future__ import annotations
 

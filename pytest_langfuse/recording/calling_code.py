@@ -1,4 +1,4 @@
-"""Who is calling: a line of the application, else a library."""
+"""Name the caller: a line of the application, else a library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which line of the application is in a call of Langfuse, read from the frames of a thread or of an asyncio task."""
+"""Find the line of the application that is in a call of Langfuse, from the frames of a thread or of an asyncio task."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ HARNESS = CallSite("", 0, "", "")
 def call_site(frames: Iterable[FrameType]) -> CallSite | None:
     """Return the application's line that called into Langfuse; `None` if the innermost frames are not Langfuse's.
 
-    `frames` begin with the innermost. An import is no call. The line of a library counts only where no line of the
+    `frames` begin with the innermost. An import is not a call. The line of a library counts only where no line of the
     application is found, since the application itself may be installed as one.
     """
     call: str | None = None
@@ -94,7 +94,7 @@ def module_of(frame: FrameType) -> str:
 
 
 def is_application(frame: FrameType) -> bool:
-    """Return whether a frame runs a file that is no part of Python or of this package, and is not installed."""
+    """Return whether a frame runs a file that is not part of Python or of this package, and is not installed."""
     outside = not frame.f_code.co_filename.startswith((*_STANDARD, *_INSTALLED, "<"))
     return outside and not module_of(frame).startswith("pytest_langfuse.")
 

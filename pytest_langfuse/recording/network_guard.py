@@ -41,7 +41,7 @@ class RefusedConnection(NamedTuple):
 
 
 class CapturedConnectionError(ConnectionRefusedError):
-    """What a captured test gets when it connects to a Langfuse or to an exporter's endpoint."""
+    """Raised when a captured test connects to a Langfuse or to an exporter's endpoint."""
 
     def __init__(self, refusal: RefusedConnection) -> None:
         super().__init__(errno.ECONNREFUSED, str(refusal))

@@ -1,9 +1,8 @@
-"""Where something was made: in a captured test, or in code that no capture covers.
+"""The origin of what is sent: a captured test, or code that no capture covers.
 
 What a captured test makes may be sent much later, by other threads, from queues or at exit. So its origin is noted
-where it is made, and stays with it: spans carry theirs in their context object, which all copies of a span share; a
-queue
-keeps it beside each item; threads and what is handed to a pool have it in a variable of the thread.
+where it is made, and stays with it: spans carry theirs in their context object, which all copies of a span share; a queue keeps it beside each item; threads and
+what is handed to a pool have it in a variable of the thread.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ MARK: Final = "_pytest_langfuse_origin"
 class Origin:
     """A test, for as long as something of it may still be sent.
 
-    What a `captured` one makes never leaves. A test that is not captured may become so, by a fixture that it asks for
-    at
+    What a `captured` one makes never leaves. A test that is not captured may become so, by a fixture that it asks for at
     run time. `unended` says that the origin stands for one span of the test, which has not ended.
     """
 
@@ -45,7 +43,7 @@ UNKNOWN: Final = Unknown()
 
 
 class Here(threading.local):
-    """What is known of the origin of what this thread does."""
+    """The origin of what this thread does, as far as it is known."""
 
     #: Of the item that a thread of the SDK took from its queue. It decides alone.
     item: Origin | Unknown | None = UNKNOWN
@@ -53,6 +51,8 @@ class Here(threading.local):
     call: Origin | Unknown | None = UNKNOWN
     #: The origin of the batch that a thread of the SDK collects, once it has an item; `None` outside of a batch.
     batch: list[Origin | None] | None = None
+    #: A queue looked empty to this thread, since its next item has another origin than the one before.
+    paused: bool = False
 
 
 here = Here()

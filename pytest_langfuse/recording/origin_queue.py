@@ -6,7 +6,7 @@ from collections.abc import Callable
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
-from pytest_langfuse.recording.origin import Origin, here
+from pytest_langfuse.recording.origin import Origin, Unknown, here
 
 
 class _Item(NamedTuple):
@@ -36,6 +36,12 @@ class OriginQueue(Queue[Any]):
         batch = here.batch
         if batch and batch[0] is not origin:
             raise Empty
+        if batch is None and not here.paused and not isinstance(here.item, Unknown) and here.item is not origin:
+            # A call that began before the SDK was hooked may be collecting a batch: it ends here. Any other thread
+            # asks again.
+            here.paused = True
+            raise Empty
+        here.paused = False
         if batch is not None and not batch:
             batch.append(origin)
         here.item = origin

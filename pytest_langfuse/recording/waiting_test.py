@@ -1,4 +1,4 @@
-"""Where the thread of a test waits for Langfuse: by itself, or through a thread or a task that it waits for.
+"""Find where a test's thread waits for Langfuse: by itself, or through a thread or task that it waits for.
 
 Read from `sys._current_frames()`, so nothing of the application is hooked or slowed down.
 """
@@ -19,7 +19,7 @@ Frames = Mapping[int, FrameType]
 
 
 class _AnyThread:
-    """What a thread waits for can't be seen: an event, a queue, an answer of a server in this process."""
+    """A wait whose cause can't be seen: an event, a queue, an answer of a server in this process."""
 
 
 class _Tasks:

@@ -12,7 +12,7 @@ _WORSE = ("passed", "skipped", "failed")
 
 
 class HealthyRun(NamedTuple):
-    """How a test went while Langfuse was up; `duration` in seconds."""
+    """The result of a test while Langfuse was up; `duration` in seconds."""
 
     outcome: str
     duration: float

@@ -34,7 +34,7 @@ def source_with(tmp_path: Path) -> Callable[[ReceivedExports, Callable[[], objec
 
 def test_what_is_on_its_way_is_not_lost(source_with):
     received = ReceivedExports(lambda: None)
-    source = source_with(received, lambda: received.add(ReceivedExport("/process-1", BODY)))
+    source = source_with(received, lambda: received.add(ReceivedExport("/process-1", BODY, is_json=True)))
 
     assert source.undelivered() == []
     assert [observation.name for observation in source.observations()] == ["s"]
@@ -43,7 +43,7 @@ def test_what_is_on_its_way_is_not_lost(source_with):
 def test_what_another_process_sent_is_not_shown(source_with):
     received = ReceivedExports(lambda: None)
     source = source_with(received, lambda: None)
-    received.add(ReceivedExport("/process-2", BODY))
+    received.add(ReceivedExport("/process-2", BODY, is_json=True))
 
     assert source.observations() == []
 
@@ -57,8 +57,8 @@ def test_what_never_arrives_is_lost(source_with):
 def test_each_export_is_announced():
     counts = []
     received = ReceivedExports(lambda: counts.append(len(received)))
-    received.add(ReceivedExport("/process-1", BODY))
-    received.add(ReceivedExport("/process-1", BODY))
+    received.add(ReceivedExport("/process-1", BODY, is_json=True))
+    received.add(ReceivedExport("/process-1", BODY, is_json=True))
 
     assert counts == [1, 2]
     assert received.span_keys() == {IDS}

@@ -26,7 +26,7 @@ class InvalidField(NamedTuple):
 
     @property
     def expected(self) -> str:
-        """What the field should be."""
+        """The type that the field should have."""
         return _EXPECTED[self.reason]
 
 

@@ -90,7 +90,7 @@ def _of(attributes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     for key, value in attributes.items():
         if key.startswith(dotted) and key not in _NOT_METADATA:
             name = key[next(len(start) for start in dotted if key.startswith(start)) :]
-            # Assigning to `__proto__` sets the object's prototype, which is no metadata.
+            # Assigning to `__proto__` sets the object's prototype, which is not metadata.
             if name and name != "__proto__":
                 metadata[name] = value
     return metadata

@@ -1,4 +1,4 @@
-"""What a prompt may be called and labelled (`features/prompts/validation.ts` of the server)."""
+"""The rules for names and labels of prompts (`features/prompts/validation.ts` of the server)."""
 
 from __future__ import annotations
 
