@@ -1,8 +1,8 @@
 """The origin of what is sent: a captured test, or code that no capture covers.
 
 What a captured test makes may be sent much later, by other threads, from queues or at exit. So its origin is noted
-where it is made, and stays with it: spans carry theirs in their context object, which all copies of a span share; a queue keeps it beside each item; threads and
-what is handed to a pool have it in a variable of the thread.
+where it is made, and stays with it. Spans carry theirs in their context object, which all copies of a span share; a
+queue keeps it beside each item; a thread, and what is handed to a pool, has it in a variable of the thread.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ MARK: Final = "_pytest_langfuse_origin"
 class Origin:
     """A test, for as long as something of it may still be sent.
 
-    What a `captured` one makes never leaves. A test that is not captured may become so, by a fixture that it asks for at
-    run time. `unended` says that the origin stands for one span of the test, which has not ended.
+    What a `captured` one makes never leaves. A test that is not captured may become so, by a fixture that it requests
+    at run time. `unended` says that the origin stands for one span of the test, which has not ended.
     """
 
     __slots__ = ("captured", "test", "unended")

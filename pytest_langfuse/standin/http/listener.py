@@ -151,7 +151,14 @@ def readable(connection: socket.socket) -> bool:
 
 
 def _hold(host: str, port: int) -> socket.socket:
-    """Return a socket bound to `port`, or for 0 to a port that this process has never used."""
+    """Return a socket bound to `port`, or for 0 to a port that this process has never used.
+
+    Raises:
+        OSError: something listens on the port, another stand-in included.
+    """
+    if port:
+        # Two stand-ins would share a port, each with a part of the requests: the option lets them.
+        _bind(host, port, shared=False).close()
     rejected: list[socket.socket] = []
     try:
         while True:
@@ -168,14 +175,14 @@ def _hold(host: str, port: int) -> socket.socket:
             candidate.close()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, *, shared: bool = True) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # For `Listener`: two sockets on one port. A port that the system picks is not shared even so.
         # (Windows has no such option; there, SO_REUSEADDR means the same.)
-        if hasattr(socket, "SO_REUSEPORT"):
+        if shared and hasattr(socket, "SO_REUSEPORT"):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((host, port))
     except BaseException:

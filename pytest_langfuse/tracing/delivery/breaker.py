@@ -30,6 +30,10 @@ class CircuitOpen(Exception):  # noqa: N818 - the name under which this is known
         super().__init__(f"The circuit to Langfuse is open; the next attempt is in {retry_after:.0f} s.")
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[type[CircuitOpen], tuple[float]]:
+        """Pickle by what it is made from: a worker of a process pool hands it to its caller so."""
+        return type(self), (self.retry_after,)
+
 
 class Permit:
     """The right to make one call. Its result counts once, and only in the state that it was given in."""

@@ -32,6 +32,9 @@ class MiddlewareOptions(TypedDict, total=False):
     send_request_id: bool
 
 
+_SWITCHES = frozenset({"trusted", "capture_query", "send_request_id"})
+
+
 class MiddlewareSettings:
     """The options of a middleware, checked and with their defaults."""
 
@@ -48,6 +51,11 @@ class MiddlewareSettings:
                 raise TypeError(
                     f"{name}={value!r} is not a function. Fix: {name}=lambda scope: ... (it gets the scope or environ)"
                 )
+        for name in _SWITCHES.intersection(options):
+            value = options.get(name)
+            # The text "false" of a variable would switch trust on.
+            if not isinstance(value, bool) and not (name == "trusted" and value is None):
+                raise TypeError(f"{name}={value!r} is not a bool. Fix: {name}=True or {name}=False")
         self._trusted = options.get("trusted")
         self.capture_query = options.get("capture_query", False)
         self.send_request_id = options.get("send_request_id", False)

@@ -356,6 +356,11 @@ def test_start_and_stop_again() -> None:
     server.stop()
 
 
+def test_the_port_of_another_stand_in_is_taken() -> None:
+    with LangfuseServer() as first, pytest.raises(OSError, match="in use"):
+        LangfuseServer(port=first.port).start()
+
+
 def test_a_port_of_ones_own_choice_and_one_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         LangfuseServer(port=taken.getsockname()[1]).start()

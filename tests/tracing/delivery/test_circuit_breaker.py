@@ -1,6 +1,7 @@
 """The breaker, against a model, in time, and under threads."""
 
 import asyncio
+import pickle
 import threading
 import time
 
@@ -385,3 +386,9 @@ def test_the_clock_of_the_machine_is_the_default():
     fail(breaker, 1)
     time.sleep(0.002)
     assert breaker.state == "half_open"
+
+
+def test_an_open_circuit_can_be_pickled():
+    """A worker of a process pool hands it to its caller so."""
+    copied = pickle.loads(pickle.dumps(CircuitOpen(3.0)))
+    assert (type(copied), copied.retry_after, str(copied)) == (CircuitOpen, 3.0, str(CircuitOpen(3.0)))

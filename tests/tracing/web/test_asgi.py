@@ -18,6 +18,7 @@ from starlette.routing import Host, Mount, Route, Router
 
 from pytest_langfuse.tracing import (
     LangfuseASGIMiddleware,
+    LangfuseWSGIMiddleware,
     RequestContext,
     get_langfuse_client,
     get_request_context,
@@ -404,6 +405,19 @@ async def test_a_hook_that_raises_does_not_reach_the_application(langfuse_spans,
     assert sent[0]["status"] == 200
     assert langfuse_spans.one("span GET").output == {"status_code": 200}
     assert f"{hook}= of the middleware" in caplog.text
+
+
+@pytest.mark.parametrize("middleware", [LangfuseASGIMiddleware, LangfuseWSGIMiddleware, langfuse_aiohttp_middleware])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("trusted", "false"), ("trusted", 0), ("capture_query", "no"), ("send_request_id", None)],
+)
+def test_a_switch_that_is_not_a_bool_is_an_error(middleware, option, value):
+    """The text of a variable, `trusted="false"`, would switch trust on."""
+    arguments = () if middleware is langfuse_aiohttp_middleware else (answer,)
+    with pytest.raises(TypeError) as raised:
+        middleware(*arguments, **{option: value})
+    assert str(raised.value) == f"{option}={value!r} is not a bool. Fix: {option}=True or {option}=False"
 
 
 def test_a_hook_that_is_no_function_is_an_error():
