@@ -215,8 +215,15 @@ def test_every_way_with_the_option(folder, real):
     folder.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=len(names_of_ways()) + 1)
 
 
-@pytest.mark.parametrize("arguments", [["--langfuse-capture"], []], ids=["by option", "by fixture"])
-@pytest.mark.parametrize("where", ["environment", "code"])
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        pytest.param(["--langfuse-capture"], "environment", id="by option-environment"),
+        pytest.param([], "code", id="by fixture-code"),
+        pytest.param(["--langfuse-capture"], "code", id="by option-code", marks=pytest.mark.exhaustive),
+        pytest.param([], "environment", id="by fixture-environment", marks=pytest.mark.exhaustive),
+    ],
+)
 @pytest.mark.slow
 def test_what_children_send_leaves_for_nowhere(folder, real, arguments, where):
     url = [real.url] if where == "code" else []

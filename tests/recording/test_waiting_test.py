@@ -69,7 +69,8 @@ def released() -> Iterator[Released]:
 def observed(test: Callable[[], object], released: Released, *, waiting: int = 1) -> CallSite | None:
     """Run `test` in a thread until `waiting` calls block, and return where it waits."""
     thread = threading.Thread(target=test, daemon=True)
-    before = set(sys._current_frames())
+    # Not their identifiers: a new thread gets that of one which has just ended.
+    before = {*threading.enumerate(), thread}
     thread.start()
     for _ in range(waiting):
         assert released.waiting.acquire(timeout=10)
@@ -78,7 +79,8 @@ def observed(test: Callable[[], object], released: Released, *, waiting: int = 1
     while len(looks) < 300 and (len(looks) < 100 or looks[-1] != looks[-5]):
         frames = dict(sys._current_frames())
         assert thread.ident
-        looks.append(waits_at(thread.ident, frames, frames.keys() - before - {thread.ident}))
+        others = {other.ident for other in threading.enumerate() if other not in before}
+        looks.append(waits_at(thread.ident, frames, frames.keys() & others))
         time.sleep(0.001)
     return looks[-1]
 

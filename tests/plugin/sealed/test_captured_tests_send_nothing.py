@@ -10,8 +10,15 @@ MODES = {"by fixture": [], "by option": ["--langfuse-capture"]}
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "mode"),
+    [
+        # Each case in one of the modes, in turn; the rest in `make soak` and `make matrix`.
+        pytest.param(case, mode, marks=[] if (index + number) % len(MODES) == 0 else pytest.mark.exhaustive)
+        for index, case in enumerate(CASES)
+        for number, mode in enumerate(MODES)
+    ],
+)
 def test_nothing_reaches_langfuse(
     app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: RealLangfuse, case: str, mode: str
 ) -> None:
