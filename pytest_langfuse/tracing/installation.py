@@ -39,9 +39,8 @@ class DisabledInstallation:
         self.config = config
         self.client_arguments = dict(client_arguments)
         variables = " and ".join(f"LANGFUSE_{name.upper()}" for name in missing)
-        logger.warning(
-            "Tracing is off: set %s (or pass %s) to send traces to Langfuse.", variables, " and ".join(missing)
-        )
+        self._reason = f"set {variables} (or pass {' and '.join(missing)}) to send traces to Langfuse"
+        logger.warning("Tracing is off: %s.", self._reason)
         self._silenced = langfuse_internals.MissingKeysSilenced()
         logging.getLogger("langfuse").addFilter(self._silenced)
         self.client: Langfuse = GuardedLangfuse(
@@ -57,7 +56,7 @@ class DisabledInstallation:
 
     def health(self) -> TracingHealth:
         """See `Installation`."""
-        return TracingHealth()
+        return TracingHealth(reason=self._reason)
 
     def shut_down(self, timeout: float) -> ShutdownReport:  # noqa: ARG002
         """See `Installation`."""

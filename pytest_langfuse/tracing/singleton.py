@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.tracing import installation
@@ -40,7 +41,7 @@ class Singleton:
         self._under_way: threading.Event | None = None
         self.installation: Installation | DisabledInstallation | None = None
         self.last_report = ShutdownReport()
-        self.last_health = TracingHealth()
+        self.last_health = TracingHealth(reason="init_tracing() was not called")
         #: Whether the application shut tracing down: from then on only an explicit call sets it up again.
         self.shut_down_by_app = False
 
@@ -106,7 +107,9 @@ class Singleton:
         try:
             with signals.uninstalled_after() if signals is not None else nullcontext():
                 self.last_report = installed.shut_down(timeout)
-                self.last_health = installed.health()
+                self.last_health = replace(
+                    installed.health(), enabled=False, healthy=False, reason="tracing was shut down"
+                )
         finally:
             under_way.set()
         return self.last_report

@@ -86,13 +86,20 @@ class Pipeline:
         """Return the current state."""
         state = self.breaker.state
         balance = self.ledger.balance()
+        settlement = self.sender.settlement
         return TracingHealth(
+            enabled=True,
             breaker=state,
             ended=balance.ended,
             exported=balance.exported,
             buffered=balance.buffered,
             dropped=balance.dropped,
-            healthy=state == "closed" and self.breaker.failures == 0,
+            sampled=balance.sampled,
+            reparented=balance.reparented,
+            last_error=settlement.last_error,
+            last_success=None if settlement.last_success is None else now() - settlement.last_success,
+            breakers={self._config.export: state},
+            healthy=state == "closed" and self.breaker.failures == 0 and not settlement.refusing,
         )
 
     def start_flushing(self) -> None:
@@ -171,7 +178,7 @@ class Pipeline:
         config = self._config
         if isinstance(processor, BatchSpanProcessor):
             self._queue = langfuse_internals.watch_queue(
-                processor, self.ledger.ended, lambda: self.ledger.dropped("queue_full")
+                processor, self.ledger.sampled, lambda: self.ledger.dropped("queue_full")
             )
             langfuse_internals.watch_transformations(
                 processor, lambda inner: _Transformations(inner, self.exporter, self.ledger)

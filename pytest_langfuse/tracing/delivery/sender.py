@@ -50,7 +50,7 @@ class Sender:
 
     def __init__(self, *, buffer: Buffer, sink: Sink, breaker: CircuitBreaker, ledger: SpanLedger) -> None:
         self._buffer, self._sink, self._breaker, self._ledger = buffer, sink, breaker, ledger
-        self._settlement = Settlement(buffer=buffer, ledger=ledger)
+        self.settlement = Settlement(buffer=buffer, ledger=ledger)
         self._not_before = self._retry_at = 0.0
         self._failed = 0
         self._prepare()
@@ -135,6 +135,7 @@ class Sender:
     def after_fork(self) -> None:
         """Start a thread in a forked child; the buffer is empty, and what is in flight is the parent's."""
         self._not_before, self._retry_at, self._failed = 0.0, 0.0, 0
+        self.settlement.after_fork()
         self._prepare()
         self.start()
 
@@ -202,7 +203,7 @@ class Sender:
         with self._changed:
             self._work = False
         try:
-            batches = self._buffer.take(MOST_SPANS, self._settlement.largest)
+            batches = self._buffer.take(MOST_SPANS, self.settlement.largest)
         except BaseException:
             self._breaker.release(permit)
             raise
@@ -246,9 +247,9 @@ class Sender:
                     self._retry_at = max(self._retry_at, now() + outcome.retry_after)
                     self._not_before = max(self._not_before, self._retry_at)
             if outcome is not None and outcome.verdict is Verdict.FAILED and sent.discarded:
-                self._settlement.drop(sent.batches, "discarded")
+                self.settlement.drop(sent.batches, "discarded")
             elif outcome is not None:
-                self._settlement.settle(sent.batches, outcome)
+                self.settlement.settle(sent.batches, outcome)
         finally:
             with self._changed:
                 self._in_flight.discard(sent)
@@ -262,7 +263,7 @@ class Sender:
             for sent in self._in_flight:
                 sent.discarded = True
         while batches := self._buffer.take(MOST_SPANS, LARGEST_BODY):
-            self._settlement.drop(batches, "discarded")
+            self.settlement.drop(batches, "discarded")
 
     def _pause(self, outcome: Outcome | None) -> None:
         self._failed += 1

@@ -24,6 +24,11 @@ class Settlement:
         self._buffer, self._ledger = buffer, ledger
         #: Bytes that one body may have: fewer after an answer that it was too large.
         self.largest = LARGEST_BODY
+        #: The last failure, and when spans were last accepted.
+        self.last_error: str | None = None
+        self.last_success: float | None = None
+        #: The last answer cost spans.
+        self.refusing = False
         self._accepted = 0
         self._logged: dict[str, float] = {}
 
@@ -31,17 +36,22 @@ class Settlement:
         """Apply the outcome of a body that `batches` were joined to."""
         spans = _spans(batches)
         if outcome.verdict is Verdict.FAILED:
+            self.last_error = _said(outcome.reason, outcome.detail)
             self._keep(batches, outcome)
-            self._log("failed", f"Langfuse can't be reached ({outcome.reason}); spans are kept. {outcome.detail}")
+            self._log("failed", _said(f"Langfuse can't be reached ({outcome.reason}), spans are kept", outcome.detail))
         elif outcome.verdict is Verdict.ACCEPTED:
             self._accepted += 1
+            self.last_success = now()
             rejected = min(max(outcome.rejected, 0), spans)
             # First out of the buffer: a crash in between must not make the ledger promise what is sent again.
             self._buffer.remove(batches)
             self._ledger.exported(spans - rejected)
             self._ledger.dropped("rejected", rejected)
+            self.refusing = rejected > 0
+            if rejected:
+                self.last_error = _said("rejected", outcome.detail)
             if rejected or outcome.detail:
-                self._log("rejected", f"Langfuse took {spans - rejected} of {spans} spans and said: {outcome.detail}")
+                self._log("rejected", _said(f"Langfuse took {spans - rejected} of {counted(spans)}", outcome.detail))
         elif len(batches) > 1:
             # Joined by the sender: each batch is tried separately before any is given up.
             for batch in batches:
@@ -52,12 +62,19 @@ class Settlement:
             self._buffer.replace(batches[0], halves(batches[0].body))
         else:
             self.drop(batches, outcome.reason)
-            self._log(outcome.reason, f"Langfuse refused {spans} spans ({outcome.reason}): {outcome.detail}")
+            self.refusing = True
+            self.last_error = _said(outcome.reason, outcome.detail)
+            self._log(outcome.reason, _said(f"Langfuse refused {counted(spans)} ({outcome.reason})", outcome.detail))
 
     def drop(self, batches: Sequence[Batch], reason: str) -> None:
         """Remove batches from the buffer, counted as dropped for `reason`."""
         self._buffer.remove(batches)
         self._ledger.dropped(reason, _spans(batches))
+
+    def after_fork(self) -> None:
+        """In a forked child: what happened to the parent's spans is not its own."""
+        self.last_error = self.last_success = None
+        self.refusing = False
 
     def _keep(self, batches: Sequence[Batch], outcome: Outcome) -> None:
         """Give failed batches back, and give up one that only the server can't digest: it must not stop all others."""
@@ -76,7 +93,16 @@ class Settlement:
         """Log once a minute per kind: an outage is one event."""
         if now() - self._logged.get(kind, -_QUIET) >= _QUIET:
             self._logged[kind] = now()
-            logger.warning("%s", message.rstrip())
+            logger.warning("%s", message)
+
+
+def counted(spans: int) -> str:
+    """Return so many spans in words."""
+    return f"{spans} span" if spans == 1 else f"{spans} spans"
+
+
+def _said(reason: str, detail: str) -> str:
+    return f"{reason}: {detail}" if detail else reason
 
 
 def _spans(batches: Sequence[Batch]) -> int:

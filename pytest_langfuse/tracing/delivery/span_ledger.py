@@ -1,4 +1,4 @@
-"""The account of all spans: `ended == exported + buffered + sum(dropped.values())`, at every instant."""
+"""The account of all spans: `ended == exported + buffered + sum(dropped.values()) + unaccounted`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ class Balance(NamedTuple):
     exported: int
     buffered: int
     dropped: dict[str, int]
+    sampled: int = 0
+    reparented: int = 0
 
 
 class SpanLedger:
@@ -23,7 +25,7 @@ class SpanLedger:
 
     def _clear(self) -> None:
         self._lock = threading.Lock()
-        self._ended = self._exported = 0
+        self._ended = self._exported = self._sampled = self._reparented = 0
         self._dropped: dict[str, int] = {}
         self._closed = False
 
@@ -32,6 +34,19 @@ class SpanLedger:
         with self._lock:
             if not self._closed:
                 self._ended += spans
+
+    def sampled(self, spans: int = 1) -> None:
+        """Count spans that ended, are for Langfuse and were kept by sampling."""
+        with self._lock:
+            if not self._closed:
+                self._ended += spans
+                self._sampled += spans
+
+    def reparented(self, spans: int = 1) -> None:
+        """Count spans that are sent with another parent than they were made with."""
+        with self._lock:
+            if not self._closed:
+                self._reparented += spans
 
     def exported(self, spans: int) -> None:
         """Count spans that Langfuse accepted."""
@@ -70,4 +85,4 @@ class SpanLedger:
     def _balance(self) -> Balance:
         dropped = dict(self._dropped)
         buffered = self._ended - self._exported - sum(dropped.values())
-        return Balance(self._ended, self._exported, buffered, dropped)
+        return Balance(self._ended, self._exported, buffered, dropped, self._sampled, self._reparented)
