@@ -1,8 +1,8 @@
 """Compare the start-up of pytest alone, with the unused plugin, and with plugins that import the SDK.
 
-Each environment is a folder of its own with pytest and what pytest needs, copied from this environment and compiled
-to bytecode; the plugin is found through its entry point, as after `pip install`. Nothing else of this environment is
-visible, so a plugin that imports anything but pytest and the standard library fails here rather than being slow.
+Each environment is a folder with the distributions that an instrumented application has anyway, pytest and langfuse,
+copied from this environment and compiled to bytecode. The plugin is added as an installer does it: with all that it
+requires, its entry point and its list of files, which pytest reads to rewrite assertions.
 A run is a whole process: `python -m pytest` on one empty test. Runs are interleaved.
 """
 
@@ -95,11 +95,15 @@ def install(folder: Path, *names: str) -> None:
 
 
 def install_plugin(folder: Path, name: str, module: str) -> None:
-    """Register `module` as a pytest plugin in `folder`."""
+    """Register `module`, whose files are in `folder`, as a pytest plugin there."""
+    package = folder / module.partition(".")[0]
+    files = sorted(package.rglob("*.py")) if package.is_dir() else [package.with_suffix(".py")]
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
     info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
     info.joinpath("entry_points.txt").write_text(f"[pytest11]\n{name} = {module}\n", encoding="utf-8")
+    record = "".join(f"{file.relative_to(folder).as_posix()},,\n" for file in files)
+    info.joinpath("RECORD").write_text(record, encoding="utf-8")
 
 
 def build(root: Path) -> list[Environment]:
@@ -113,13 +117,16 @@ def build(root: Path) -> list[Environment]:
     environments = [Environment(label, root / str(index)) for index, label in enumerate(labels)]
     environments[2].plugin = environments[3].plugin = "plugin_of_the_day"
     bare, ours, imports, builds = (environment.folder for environment in environments)
-    install(bare, "pytest")
-    shutil.copytree(bare, ours)
+    install(bare, "pytest", "langfuse")
+    for folder in (ours, imports, builds):
+        shutil.copytree(bare, folder)
+    install(
+        ours,
+        *(Requirement(text).name for text in distribution("pytest-langfuse").requires or () if "extra" not in text),
+    )
     package = Path(pytest_langfuse.__file__).parent
     shutil.copytree(package, ours / "pytest_langfuse", ignore=shutil.ignore_patterns("__pycache__"))
     install_plugin(ours, "langfuse", "pytest_langfuse.plugin")
-    install(imports, "pytest", "langfuse")
-    shutil.copytree(imports, builds)
     for folder, text in ((imports, _IMPORTS), (builds, _BUILDS)):
         folder.joinpath("plugin_of_the_day.py").write_text(text, encoding="utf-8")
         install_plugin(folder, "of_the_day", "plugin_of_the_day")

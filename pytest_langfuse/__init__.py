@@ -6,10 +6,7 @@ neither `langfuse` nor `opentelemetry` nor `httpx`.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
-
-from pytest_langfuse.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from pytest_langfuse.expect.errors import LiteralError, TreeMismatch
@@ -29,51 +26,59 @@ if TYPE_CHECKING:
 
     LangfuseServer = langfuse_server.LangfuseServer[Observations]
 
-__all__ = [
-    "App",
-    "Clock",
-    "LangfuseRouter",
-    "LangfuseServer",
-    "LedgerMissing",
-    "LiteralError",
-    "Observation",
-    "Observations",
-    "Outage",
-    "OutageControl",
-    "ProcessFailed",
-    "ProcessTimeout",
-    "Processes",
-    "Score",
-    "Trace",
-    "TreeMismatch",
-    "Unexported",
-]
+    __all__ = [
+        "App",
+        "Clock",
+        "LangfuseRouter",
+        "LangfuseServer",
+        "LedgerMissing",
+        "LiteralError",
+        "Observation",
+        "Observations",
+        "Outage",
+        "OutageControl",
+        "ProcessFailed",
+        "ProcessTimeout",
+        "Processes",
+        "Score",
+        "Trace",
+        "TreeMismatch",
+        "Unexported",
+    ]
 
 # Type checkers read the imports above, and so report a name that is not exported.
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = lazy_exports(
-        __name__,
-        {
-            "App": "pytest_langfuse.process.app",
-            "Clock": "pytest_langfuse.outage.clock",
-            "LangfuseRouter": "pytest_langfuse.standin.langfuse_router",
-            "LangfuseServer": "pytest_langfuse.outage.server.langfuse_server",
-            "LedgerMissing": "pytest_langfuse.process.exceptions",
-            "LiteralError": "pytest_langfuse.expect.errors",
-            "Observation": "pytest_langfuse.recording.observation",
-            "Observations": "pytest_langfuse.expect.observations",
-            "Outage": "pytest_langfuse.outage.outage",
-            "OutageControl": "pytest_langfuse.outage.outage_control",
-            "ProcessFailed": "pytest_langfuse.process.exceptions",
-            "ProcessTimeout": "pytest_langfuse.process.exceptions",
-            "Processes": "pytest_langfuse.process.processes",
-            "Score": "pytest_langfuse.recording.sources.score",
-            "Trace": "pytest_langfuse.recording.trace",
-            "TreeMismatch": "pytest_langfuse.expect.errors",
-            "Unexported": "pytest_langfuse.recording.sources.source",
-        },
-        extras={"LangfuseRouter": "respx"},
-    )
-    if find_spec("respx") is None:
-        # `from pytest_langfuse import *` works without the extra.
-        __all__.remove("LangfuseRouter")  # noqa: PYI056 - hidden from type checkers
+    _HOMES = {
+        "App": "pytest_langfuse.process.app",
+        "Clock": "pytest_langfuse.outage.clock",
+        "LangfuseRouter": "pytest_langfuse.standin.langfuse_router",
+        "LangfuseServer": "pytest_langfuse.outage.server.langfuse_server",
+        "LedgerMissing": "pytest_langfuse.process.exceptions",
+        "LiteralError": "pytest_langfuse.expect.errors",
+        "Observation": "pytest_langfuse.recording.observation",
+        "Observations": "pytest_langfuse.expect.observations",
+        "Outage": "pytest_langfuse.outage.outage",
+        "OutageControl": "pytest_langfuse.outage.outage_control",
+        "ProcessFailed": "pytest_langfuse.process.exceptions",
+        "ProcessTimeout": "pytest_langfuse.process.exceptions",
+        "Processes": "pytest_langfuse.process.processes",
+        "Score": "pytest_langfuse.recording.sources.score",
+        "Trace": "pytest_langfuse.recording.trace",
+        "TreeMismatch": "pytest_langfuse.expect.errors",
+        "Unexported": "pytest_langfuse.recording.sources.source",
+    }
+
+    # Each run of pytest imports this package: what exporting needs is imported with the first name, `__all__` included,
+    # which `from pytest_langfuse import *` asks for.
+    def _exports():  # noqa: ANN202
+        from pytest_langfuse.lazy import lazy_exports
+
+        return lazy_exports(__name__, _HOMES, extras={"LangfuseRouter": "respx"})
+
+    def __getattr__(name):  # noqa: ANN001, ANN202
+        get, _ = _exports()
+        return get(name)
+
+    def __dir__():  # noqa: ANN202
+        _, names = _exports()
+        return names()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_langfuse.session import session_key
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from langfuse import Langfuse
 
     from pytest_langfuse.captured_test import CapturedTest
@@ -20,12 +22,11 @@ if TYPE_CHECKING:
     from pytest_langfuse.process.processes import Processes
     from pytest_langfuse.standin.api_router import LangfuseRouter
 
+    class ClientFactory(Protocol):
+        """Builds a Langfuse client."""
 
-class ClientFactory(Protocol):
-    """Builds a Langfuse client."""
-
-    def __call__(self, **settings: Any) -> Langfuse:
-        """Build a client with these settings."""
+        def __call__(self, **settings: Any) -> Langfuse:
+            """Build a client with these settings."""
 
 
 def _captured_test(request: pytest.FixtureRequest) -> CapturedTest:

@@ -20,10 +20,13 @@ def lazy_exports(
     """Return `__getattr__` and `__dir__` for `package`, which exports each name of `homes` from the module given there.
 
     `extras` maps a name to the optional dependency (and extra of that name) without which it can't be imported.
-    Accessing it raises `ImportError` with the command that installs the extra. `dir()` lists what can be imported.
+    Accessing it raises `ImportError` with the command that installs the extra. `dir()` lists what can be imported, and
+    so does `__all__` where the package has none itself: `from package import *` works without the extras.
     """
 
     def get(name: str) -> object:
+        if name == "__all__":
+            return sorted(present())
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
         try:
@@ -37,9 +40,11 @@ def lazy_exports(
         # Outside the except block, so that the traceback shows this error alone.
         raise ImportError(f"{package}.{name} needs {extra}: pip install 'pytest-langfuse[{extra}]'", name=extra)
 
+    def present() -> list[str]:
+        return [name for name in homes if name not in extras or find_spec(extras[name]) is not None]
+
     def names() -> list[str]:
-        present = (name for name in homes if name not in extras or find_spec(extras[name]) is not None)
-        return sorted({*vars(sys.modules[package]), *present})
+        return sorted({*vars(sys.modules[package]), *present()})
 
     return get, names
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import pytest
 
-from pytest_langfuse.suggest import did_you_mean
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -128,6 +126,9 @@ def one_of(value: str, allowed: Sequence[str], source: str) -> str:
     """
     if value in allowed:
         return value
+    # Imported here, as below: only a message about a mistake needs it.
+    from pytest_langfuse.suggest import did_you_mean
+
     hint = did_you_mean(value, allowed)
     raise pytest.UsageError(f"{source}: {value!r} is not one of {', '.join(allowed)}{hint}")
 
@@ -189,4 +190,6 @@ def _check_ini_names(config: pytest.Config) -> None:
         names = list(getattr(config, "inicfg", ()))
     for name in names:
         if name.startswith("langfuse_") and name not in known:
+            from pytest_langfuse.suggest import did_you_mean
+
             raise pytest.UsageError(f"unknown ini option {name!r}{did_you_mean(name, known, what='known options')}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
     from pytest_langfuse.recording.network_guard import RefusedConnection
 
-#: The key of xdist's `workeroutput` under which a worker hands late attempts to the controller.
-_WORKER_OUTPUT = "pytest_langfuse_refused"
 _HEADING = "Langfuse: refused connections"
 
 
 class RefusedConnections:
-    """Collects the refusals of one run, as a plugin of it. Thread-safe."""
+    """Collects the refusals of one run, as a plugin of it. Thread-safe.
 
-    def __init__(self) -> None:
+    `key` is that of xdist's `workeroutput` under which a worker hands late attempts to the controller.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
         #: Whether a captured test runs, to which the next attempt belongs.
         self.in_test = False
         self._of_test: list[str] = []
@@ -61,24 +63,20 @@ class RefusedConnections:
         else:
             report.sections.append((_HEADING, text))
 
-    # -- hooks ---------------------------------------------------------------------------------------------------
-
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Keep the session, whose exit status may have to change."""
-        self._session = session
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
+    def add_late(self, texts: Iterable[str]) -> None:
         """Take over the late attempts of a worker of xdist."""
-        self._late += getattr(node, "workeroutput", {}).get(_WORKER_OUTPUT, ())
+        self._late += texts
+
+    # -- hooks ---------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
         """Fail the session for attempts that no captured test made, and say so in its last line."""
         self.in_test = False
+        self._session = session
         if (output := getattr(session.config, "workeroutput", None)) is not None:
             # The list itself: xdist sends it once all other hooks of the worker have run.
-            output[_WORKER_OUTPUT] = self._late
+            output[self._key] = self._late
         try:
             yield
         finally:

@@ -1,28 +1,29 @@
-"""The capture of one pytest run: a plugin object that hooks the SDK when needed, and begins and ends tests."""
+"""The capture of one pytest run: a plugin object that starts the capture when a test needs it.
+
+Each run of pytest imports this module, so it imports nothing that an unused run does not need.
+"""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from pytest_langfuse.environment import CapturedEnvironment, placeholder_keys
+from pytest_langfuse.import_watcher import ImportWatcher
 from pytest_langfuse.options import Options
-from pytest_langfuse.recording.early_clients import EarlyClients
-from pytest_langfuse.recording.import_watcher import ImportWatcher
-from pytest_langfuse.refused_connections import RefusedConnections
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from _pytest.terminal import TerminalReporter
 
+    from pytest_langfuse.active_capture import ActiveCapture
     from pytest_langfuse.captured_test import CapturedTest
     from pytest_langfuse.outage.outage import Outage
-    from pytest_langfuse.recording.recorder import Recorder
-    from pytest_langfuse.standin.stand_in import StandIn
+    from pytest_langfuse.recording.early_clients import EarlyClients
+    from pytest_langfuse.refused_connections import RefusedConnections
 
 #: A test that requests one of these fixtures is captured.
 FIXTURES = frozenset(
@@ -42,6 +43,8 @@ OUTAGE_MARKER = "langfuse_outage"
 
 #: The key of xdist's `workeroutput` under which a worker hands its counts to the controller.
 _WORKER_OUTPUT = "pytest_langfuse"
+#: So for the connections that were refused outside of captured tests.
+_WORKER_REFUSED = "pytest_langfuse_refused"
 #: The key of `workerinput` under which a worker finds the width of the terminal.
 _WORKER_INPUT = "pytest_langfuse_columns"
 
@@ -52,13 +55,6 @@ def requests_capture(item: pytest.Item) -> bool:
     return bool(FIXTURES.intersection(names)) or item.get_closest_marker(OUTAGE_MARKER) is not None
 
 
-class _Started(NamedTuple):
-    """The parts that exist once the SDK is hooked."""
-
-    recorder: Recorder
-    stand_in: StandIn
-
-
 class CaptureSession:
     """Captures the tests of one run, registered as a plugin of it. Imports the SDK only when it starts."""
 
@@ -67,16 +63,13 @@ class CaptureSession:
 
     def __init__(self, config: pytest.Config) -> None:
         self.options = Options.of(config)
-        #: The test that runs, if it is captured.
-        self.test: CapturedTest | None = None
         self._config = config
-        self._stack = ExitStack()
-        self._started: _Started | None = None
-        self._early_clients = EarlyClients()
-        self.refused = RefusedConnections()
-        self._imports = ImportWatcher({"freezegun": self._spare, "pytest_langfuse.tracing.config": self._supply})
+        #: The hooked SDK, once a test has asked for it.
+        self._active: ActiveCapture | None = None
+        #: The clients that were built before, for tests that ask later.
+        self._early_clients: EarlyClients | None = None
+        self._imports = ImportWatcher({"langfuse": self._watch_clients})
         self._suite_faults: Sequence[str] = ()
-        self._styled = False
         #: When the test began that runs and is not captured, in nanoseconds since 1970.
         self._began = 0
         #: The counts of each process that captured tests: of this one, or of xdist's workers.
@@ -92,7 +85,6 @@ class CaptureSession:
         session = config.stash.get(session_key, None)
         if session is None:
             session = config.stash[session_key] = cls(config)
-            config.pluginmanager.register(session.refused, "langfuse_refused_connections")
             # Not pytest_unconfigure: that is not called when a conftest is broken.
             config.add_cleanup(session.stop)
             session.open()
@@ -104,130 +96,75 @@ class CaptureSession:
     def open(self) -> None:
         """Capture from now on with `--langfuse-capture`; otherwise remember clients that are built before a capture."""
         self._running.append(self)
-        self._imports.start()
         if self.options.capture:
             self.start()
         else:
-            self._early_clients.start()
+            self._imports.start()
 
-    def start(self) -> _Started:
+    def _watch_clients(self, langfuse: ModuleType) -> None:
+        from pytest_langfuse.recording.early_clients import EarlyClients
+
+        self._early_clients = EarlyClients(langfuse.Langfuse)
+
+    def start(self) -> ActiveCapture:
         """Hook the SDK, if that was not done: for all tests with `--langfuse-capture`, else for those that ask."""
-        if self._started is not None:
-            return self._started
-        # Imported here: a run that captures nothing must not pay for the SDK's import (about 300 ms).
-        from pytest_langfuse.recording.recorder import Recorder
-        from pytest_langfuse.recording.sdk import hooked, hooks
-        from pytest_langfuse.sealing import sealed
-        from pytest_langfuse.standin.stand_in import StandIn
+        if self._active is None:
+            # Imported here: a run that captures nothing must not pay for the SDK's import (about 300 ms).
+            from pytest_langfuse.active_capture import ActiveCapture
 
-        stand_in = StandIn()
-        recorder = Recorder(
-            everything=self.options.capture,
-            flush=hooks.flush,
-            flush_scores=hooks.flush_scores,
-            discard=hooks.discard,
-            score_source=lambda: stand_in.score_log,
-        )
-        if self.options.capture and self.options.env_keys:
-            self._stack.enter_context(placeholder_keys())
-        self._stack.enter_context(
-            sealed(recorder, url_of_test=self._url_of_test, refused=self.refused.add, last=lambda: not self._running)
-        )
-        # Another one for what captured tests send later: no test finds it among what it sent itself.
-        late = StandIn()
-        self._stack.enter_context(hooked(recorder, stand_in, late, last=lambda: not self._running))
-        self._started = _Started(recorder, stand_in)
-        if (freezegun := sys.modules.get("freezegun")) is not None:
-            self._spare(freezegun)
-        return self._started
+            self._active = ActiveCapture(
+                self._config,
+                self.options,
+                refused=self._refused(),
+                is_last=lambda: not self._running,
+                columns=self._columns,
+            )
+        return self._active
 
-    def _url_of_test(self) -> str | None:
-        """The address of the server that the running test uses."""
-        return self.test.url_for_children if self.test is not None else None
+    def _columns(self) -> int:
+        # A worker of xdist has no terminal: the controller told it.
+        workerinput = getattr(self._config, "workerinput", {})
+        return workerinput.get(_WORKER_INPUT) or self._config.get_terminal_writer().fullwidth
+
+    def _refused(self) -> RefusedConnections:
+        from pytest_langfuse.refused_connections import RefusedConnections
+
+        plugins = self._config.pluginmanager
+        refused: RefusedConnections | None = plugins.get_plugin("langfuse_refused_connections")
+        if refused is None:
+            refused = RefusedConnections(_WORKER_REFUSED)
+            plugins.register(refused, "langfuse_refused_connections")
+        return refused
 
     def stop(self) -> None:
         """End the run. What its captured tests have left behind stays sealed until the process exits."""
+        self._imports.stop()
+        if self in self._running:
+            self._running.remove(self)
         try:
-            with self._stack:
-                self._imports.stop()
-                self.end()
-                if self in self._running:
-                    self._running.remove(self)
+            if self._active is not None:
+                self._active.stop()
         finally:
-            self._early_clients.stop()
-
-    def _supply(self, config: Any) -> None:
-        """Let `init_tracing` find keys in a captured test."""
-        before = config.environ
-        config.environ = CapturedEnvironment(lambda: self.options.capture or self.test is not None)
-        self._stack.callback(setattr, config, "environ", before)
-
-    def _spare(self, freezegun: Any) -> None:
-        """Keep frozen clocks out of langfuse: its models, built when first used, can't be built from a fake `datetime`.
-
-        The app may never have imported langfuse; the capture did.
-        """
-        if self._started is not None or self.options.capture:
-            freezegun.configure(extend_ignore_list=["langfuse"])
+            if self._early_clients is not None:
+                self._early_clients.stop()
 
     # -- one test ------------------------------------------------------------------------------------------------
 
+    @property
+    def test(self) -> CapturedTest | None:
+        """The test that runs, if it is captured."""
+        return self._active.test if self._active is not None else None
+
     def begin(self, name: str) -> CapturedTest:
         """Attribute what starts from now on to the test `name`, and what it has made if it runs already."""
-        hooked_before = self._started is not None
-        recorder, stand_in = self.start()
-        from pytest_langfuse.captured_test import CapturedTest
-        from pytest_langfuse.recording.recorder import Uncaptured
-        from pytest_langfuse.recording.sdk import hooks
-
-        self.end()
-        self._style_failures()
-        with ExitStack() as stack:
-            before, hooks.uncaptured = hooks.uncaptured, None
-            if before is not None and before.origin.test != name:
-                before = None
-            if self._began and not hooked_before:
-                before = Uncaptured(name)
-                before.spans.extend(hooks.take_over(self._began))
-            if not self.options.capture:
-                if self.options.env_keys:
-                    stack.enter_context(placeholder_keys())
-                stack.callback(hooks.disable)
-            timeout = self.options.outage_timeout
-            self.test = test = CapturedTest(
-                name, recorder, stand_in, stack.pop_all(), before=before, outage_timeout=timeout
-            )
-        self.refused.in_test = True
-        if not self.options.capture:
-            hooks.enable(self._early_clients.arguments)
-        hooks.revive()
-        return test
-
-    def end(self) -> None:
-        """End the test that runs, if it is captured."""
-        test, self.test = self.test, None
-        if test is not None:
-            test.close()
-            self.refused.in_test = False
+        # Until the SDK was hooked, nobody noted what this test makes.
+        since = self._began if self._active is None else 0
+        early_clients = self._early_clients.arguments if self._early_clients is not None else {}
+        return self.start().begin(name, since=since, early_clients=early_clients)
 
     def captured(self, name: str) -> CapturedTest:
         """Return the test that runs; it is captured from here on if it was not."""
         return self.test or self.begin(name)
-
-    def _style_failures(self) -> None:
-        """Show failures in colour on a terminal, and whole with -vv; as before once this run is over."""
-        if self._styled:
-            return
-        self._styled = True
-        from pytest_langfuse.expect.text import style
-
-        config = self._config
-        # A worker of xdist has no terminal; its texts are printed by the controller.
-        terminal = config.pluginmanager.has_plugin("terminalreporter")
-        color = config.get_terminal_writer().hasmarkup if terminal else config.getoption("color", "auto") == "yes"
-        workerinput = getattr(config, "workerinput", {})
-        columns = workerinput.get(_WORKER_INPUT) or config.get_terminal_writer().fullwidth
-        self._stack.callback(style.configure(color=color, verbose=config.get_verbosity(), columns=columns))
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 
@@ -262,21 +199,14 @@ class CaptureSession:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin a test; also each rerun of one, which must not see what the attempt before it left."""
         self._began = 0
-        if not self.options.capture and not requests_capture(item):
-            self._began = time.time_ns()
-            self._begin_uncaptured(item.nodeid)
-        else:
+        if self.options.capture or requests_capture(item):
             test = self.begin(item.nodeid)
             for outage in self._outages_of(item):
                 test.outages.begin(outage)
-
-    def _begin_uncaptured(self, name: str) -> None:
-        """Follow what a test makes that is not captured: it may ask for a fixture at run time."""
-        if self._started is not None:
-            from pytest_langfuse.recording.recorder import Uncaptured
-            from pytest_langfuse.recording.sdk import hooks
-
-            hooks.uncaptured = Uncaptured(name)
+            return
+        self._began = time.time_ns()
+        if self._active is not None:
+            self._active.begin_uncaptured(item.nodeid)
 
     def _outages_of(self, item: pytest.Item) -> Sequence[Outage]:
         """The outages of a test's markers, else the one under which the whole suite runs."""
@@ -304,42 +234,14 @@ class CaptureSession:
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Add what the test made to its report; after the teardown, end the test."""
         report = yield
-        if self.test is not None:
-            try:
-                self._describe(report, item, self.test)
-            finally:
-                if report.when == "teardown":
-                    self.end()
-            self.refused.fail(report)
-        elif report.when == "teardown" and self._started is not None:
-            from pytest_langfuse.recording.sdk import hooks
-
-            hooks.uncaptured = None
+        if self._active is not None:
+            self._active.complete(report, item, in_suite_outage=bool(self._suite_faults))
         return report
-
-    def _describe(self, report: pytest.TestReport, item: pytest.Item, test: CapturedTest) -> None:
-        if not (report.failed or self.options.show == "all" or self._suite_faults):
-            return
-        from pytest_langfuse.report.trace_section import add_trace_section
-
-        verbose = self._config.get_verbosity()
-        add_trace_section(report, test.source, self.options.show)
-        if test.apps and report.failed:
-            from pytest_langfuse.report.process_sections import add_process_sections
-
-            add_process_sections(report, test.apps, whole=verbose > 1)
-        if self._suite_faults:
-            from pytest_langfuse.outage.suite import FAULT
-            from pytest_langfuse.report.degradation import add_degradation
-
-            lost = test.lost if report.when == "call" else None
-            add_degradation(report, item.stash.get(FAULT, None), lost=lost, wait=test.sampler.wait())
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Count what was captured; a worker of xdist hands the counts to the controller."""
-        if self._started is not None:
-            self.end()
-            counts = self._started.recorder.totals()
+        if self._active is not None:
+            counts = self._active.totals()
             self._counts.append(counts)
             if (output := getattr(session.config, "workeroutput", None)) is not None:
                 output[_WORKER_OUTPUT] = counts
@@ -351,9 +253,12 @@ class CaptureSession:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take the counts of a worker of xdist."""
-        if counts := getattr(node, "workeroutput", {}).get(_WORKER_OUTPUT):
+        """Take the counts of a worker of xdist, and the connections that were refused in it."""
+        output = getattr(node, "workeroutput", {})
+        if counts := output.get(_WORKER_OUTPUT):
             self._counts.append(counts)
+        if texts := output.get(_WORKER_REFUSED):
+            self._refused().add_late(texts)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:

@@ -1,0 +1,179 @@
+"""The capture of a run from the moment in which the SDK is hooked: begins and ends captured tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from pytest_langfuse.captured_test import CapturedTest
+from pytest_langfuse.environment import CapturedEnvironment, placeholder_keys
+from pytest_langfuse.import_watcher import ImportWatcher
+from pytest_langfuse.options import Options
+from pytest_langfuse.recording.recorder import Recorder, Uncaptured
+from pytest_langfuse.recording.sdk import hooked, hooks
+from pytest_langfuse.refused_connections import RefusedConnections
+from pytest_langfuse.sealing import sealed
+from pytest_langfuse.standin.stand_in import StandIn
+
+
+class ActiveCapture:
+    """Hooks the SDK for one run, until `stop`. If `is_last()` is true then, what captured tests left stays sealed.
+
+    `refused` is told of connections to the real Langfuse that something tried past the SDK; `columns()` is the width of
+    the terminal that failures are shown on.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        options: Options,
+        *,
+        refused: RefusedConnections,
+        is_last: Callable[[], bool],
+        columns: Callable[[], int],
+    ) -> None:
+        #: The test that runs, if it is captured.
+        self.test: CapturedTest | None = None
+        self._config = config
+        self._options = options
+        self._refused = refused
+        self._columns = columns
+        self._styled = False
+        self._stand_in = stand_in = StandIn()
+        self._recorder = recorder = Recorder(
+            everything=options.capture,
+            flush=hooks.flush,
+            flush_scores=hooks.flush_scores,
+            discard=hooks.discard,
+            score_source=lambda: stand_in.score_log,
+        )
+        with ExitStack() as stack:
+            if options.capture and options.env_keys:
+                stack.enter_context(placeholder_keys())
+            stack.enter_context(sealed(recorder, url_of_test=self._url_of_test, refused=refused.add, last=is_last))
+            # Another one for what captured tests send later: no test finds it among what it sent itself.
+            late = StandIn()
+            stack.enter_context(hooked(recorder, stand_in, late, last=is_last))
+            imports = ImportWatcher({"freezegun": _spare_langfuse, "pytest_langfuse.tracing.config": self._supply})
+            stack.callback(imports.stop)
+            self._stack = stack.pop_all()
+        imports.start()
+
+    def _url_of_test(self) -> str | None:
+        """The address of the server that the running test uses."""
+        return self.test.url_for_children if self.test is not None else None
+
+    def _supply(self, config: Any) -> None:
+        """Let `init_tracing` find keys in a captured test."""
+        before = config.environ
+        config.environ = CapturedEnvironment(lambda: self._options.capture or self.test is not None)
+        self._stack.callback(setattr, config, "environ", before)
+
+    def stop(self) -> None:
+        """End the run."""
+        with self._stack:
+            self.end()
+
+    # -- one test ------------------------------------------------------------------------------------------------
+
+    def begin(self, name: str, *, since: int, early_clients: Mapping[Any, Mapping[str, Any]]) -> CapturedTest:
+        """Attribute what starts from now on to the test `name`, and what it has made if it runs already.
+
+        It runs already if `since`, in nanoseconds since 1970, is not 0: nobody has noted yet what it made.
+        """
+        self.end()
+        self._style_failures()
+        with ExitStack() as stack:
+            before, hooks.uncaptured = hooks.uncaptured, None
+            if before is not None and before.origin.test != name:
+                before = None
+            if since:
+                before = Uncaptured(name)
+                before.spans.extend(hooks.take_over(since))
+            if not self._options.capture:
+                if self._options.env_keys:
+                    stack.enter_context(placeholder_keys())
+                stack.callback(hooks.disable)
+            timeout = self._options.outage_timeout
+            self.test = test = CapturedTest(
+                name, self._recorder, self._stand_in, stack.pop_all(), before=before, outage_timeout=timeout
+            )
+        self._refused.in_test = True
+        if not self._options.capture:
+            hooks.enable(early_clients)
+        hooks.revive()
+        return test
+
+    def begin_uncaptured(self, name: str) -> None:
+        """Follow what a test makes that is not captured: it may ask for a fixture at run time."""
+        hooks.uncaptured = Uncaptured(name)
+
+    def end(self) -> None:
+        """End the test that runs, if it is captured."""
+        test, self.test = self.test, None
+        if test is not None:
+            test.close()
+            self._refused.in_test = False
+
+    def _style_failures(self) -> None:
+        """Show failures in colour on a terminal, and whole with -vv; as before once this run is over."""
+        if self._styled:
+            return
+        self._styled = True
+        from pytest_langfuse.expect.text import style
+
+        config = self._config
+        # A worker of xdist has no terminal; its texts are printed by the controller.
+        terminal = config.pluginmanager.has_plugin("terminalreporter")
+        color = config.get_terminal_writer().hasmarkup if terminal else config.getoption("color", "auto") == "yes"
+        self._stack.callback(style.configure(color=color, verbose=config.get_verbosity(), columns=self._columns()))
+
+    # -- reports -------------------------------------------------------------------------------------------------
+
+    def complete(self, report: pytest.TestReport, item: pytest.Item, *, in_suite_outage: bool) -> None:
+        """Add what the test made to the report of one of its phases; after the teardown, end the test."""
+        if self.test is not None:
+            try:
+                self._describe(report, item, self.test, in_suite_outage=in_suite_outage)
+            finally:
+                if report.when == "teardown":
+                    self.end()
+            self._refused.fail(report)
+        elif report.when == "teardown":
+            hooks.uncaptured = None
+
+    def _describe(
+        self, report: pytest.TestReport, item: pytest.Item, test: CapturedTest, *, in_suite_outage: bool
+    ) -> None:
+        if not (report.failed or self._options.show == "all" or in_suite_outage):
+            return
+        from pytest_langfuse.report.trace_section import add_trace_section
+
+        verbose = self._config.get_verbosity()
+        add_trace_section(report, test.source, self._options.show)
+        if test.apps and report.failed:
+            from pytest_langfuse.report.process_sections import add_process_sections
+
+            add_process_sections(report, test.apps, whole=verbose > 1)
+        if in_suite_outage:
+            from pytest_langfuse.outage.suite import FAULT
+            from pytest_langfuse.report.degradation import add_degradation
+
+            lost = test.lost if report.when == "call" else None
+            add_degradation(report, item.stash.get(FAULT, None), lost=lost, wait=test.sampler.wait())
+
+    def totals(self) -> Mapping[str, int]:
+        """End the last test, and return the counts of the run."""
+        self.end()
+        return self._recorder.totals()
+
+
+def _spare_langfuse(freezegun: Any) -> None:
+    """Keep frozen clocks out of langfuse: its models, built when first used, can't be built from a fake `datetime`.
+
+    The app may never have imported langfuse; the capture did.
+    """
+    freezegun.configure(extend_ignore_list=["langfuse"])
