@@ -8,25 +8,28 @@ variables are Langfuse's own where it has one; an empty variable counts as unset
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
+from pytest_langfuse.tracing import otel_variables as otel
 from pytest_langfuse.tracing import setting_parsers as parsing
+from pytest_langfuse.tracing.lazy import exported_by
+from pytest_langfuse.tracing.otel_variables import OtelReader
 from pytest_langfuse.tracing.setting_parsers import Invalid, Parser
+from pytest_langfuse.tracing.shown import shown
 from pytest_langfuse.tracing.suggest import did_you_mean
 
 DEFAULT_BASE_URL = "https://cloud.langfuse.com"
 
 
-class ConfigError(ValueError):
-    """A setting that can't be used. The message names each bad setting, its value, what is allowed and the fix."""
+@exported_by("pytest_langfuse.tracing")
+class ConfigError(ValueError, TypeError):
+    """A setting that can't be used. The message names each bad setting, its value, what is allowed and the fix.
 
-
-class UnknownSettingError(ConfigError, TypeError):
-    """An unknown keyword; also a `TypeError`, as for any wrong keyword argument."""
+    It is a `TypeError`, too, as for any wrong keyword argument.
+    """
 
 
 class Preset(NamedTuple):
@@ -43,13 +46,11 @@ PRESETS = {
     "production": Preset(flush_interval=10.0, flush_at=100, sample_rate=0.1),
 }
 
-#: A secret key, and what stands before the host in an address.
-_SECRET = re.compile(r"\bsk-[\w-]+|(?<=://)[^/\s]*(?=@)")
-
 # The type says what a reader of a finished config gets; `None` stands for "not given" until `__post_init__`.
 _PRESET: Any = None
 
 
+@exported_by("pytest_langfuse.tracing")
 @dataclass(frozen=True)
 class TracingConfig:
     """The settings of tracing. Times are seconds, sizes are bytes.
@@ -108,13 +109,11 @@ class TracingConfig:
     def __post_init__(self) -> None:
         """Check every field, and fill the preset's."""
         unset = frozenset(name for name in _WITHOUT_DEFAULT if getattr(self, name) is None)
-        errors, values = [], {}
+        errors: list[str] = []
+        values: dict[str, Any] = {}
         for name, setting in SETTINGS.items():
             if (value := getattr(self, name)) is not None:
-                try:
-                    values[name] = setting.parse(value)
-                except Invalid as invalid:
-                    errors.append(_sentence(f"{name}={setting.show(value)}", invalid, f"pass {name}={invalid.example}"))
+                _add_parsed(values, errors, name, setting, value)
             elif name not in _OPTIONAL:
                 errors.append(_sentence(f"{name}=None", Invalid("is missing", "a value", ""), f"leave {name} out"))
         errors += _cross_checks(values)
@@ -139,13 +138,22 @@ class Setting(NamedTuple):
     parse: Parser
     #: Langfuse's or our own variables.
     langfuse: tuple[str, ...]
-    #: OpenTelemetry's, each with what makes our value of its text (`None`: the variable says nothing about this).
-    otel: tuple[tuple[str, parsing.FromText], ...] = ()
+    #: OpenTelemetry's, each with what reads it.
+    otel: tuple[tuple[str, OtelReader], ...] = ()
     secret: bool = False
 
     def show(self, value: object) -> str:
         """Return the value for a message; a secret that was put in the wrong place is masked too."""
-        return "***" if self.secret and value is not None else _SECRET.sub("***", repr(value))
+        return "***" if self.secret and value is not None else shown(value)
+
+    @property
+    def example(self) -> str:
+        """A value that would do."""
+        try:
+            self.parse(object())
+        except Invalid as invalid:
+            return invalid.example
+        raise AssertionError
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -156,35 +164,35 @@ SETTINGS: Mapping[str, Setting] = {
         parsing.environment,
         ("LANGFUSE_TRACING_ENVIRONMENT",),
         (
-            ("OTEL_RESOURCE_ATTRIBUTES", parsing.resource_attribute("deployment.environment.name")),
-            ("OTEL_RESOURCE_ATTRIBUTES", parsing.resource_attribute("deployment.environment")),
+            ("OTEL_RESOURCE_ATTRIBUTES", otel.resource_attribute("deployment.environment.name")),
+            ("OTEL_RESOURCE_ATTRIBUTES", otel.resource_attribute("deployment.environment")),
         ),
     ),
     "release": Setting(
         parsing.text,
         ("LANGFUSE_RELEASE",),
-        (("OTEL_RESOURCE_ATTRIBUTES", parsing.resource_attribute("service.version")),),
+        (("OTEL_RESOURCE_ATTRIBUTES", otel.resource_attribute("service.version")),),
     ),
     "sample_rate": Setting(
         parsing.number(0.0, 1.0, example="0.1"),
         ("LANGFUSE_SAMPLE_RATE",),
-        (("OTEL_TRACES_SAMPLER", parsing.constant_sampler), ("OTEL_TRACES_SAMPLER_ARG", parsing.sampler_argument)),
+        (("OTEL_TRACES_SAMPLER", otel.constant_sampler), ("OTEL_TRACES_SAMPLER_ARG", otel.sampler_argument)),
     ),
     "flush_interval": Setting(
         parsing.number(0.001, 3600.0, example="5.0"),
         ("LANGFUSE_FLUSH_INTERVAL",),
-        (("OTEL_BSP_SCHEDULE_DELAY", parsing.milliseconds),),
+        (("OTEL_BSP_SCHEDULE_DELAY", otel.milliseconds(0.001, 3600.0, example="5000")),),
     ),
     "flush_at": Setting(
         parsing.integer(1, example="100"),
         ("LANGFUSE_FLUSH_AT",),
-        (("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", parsing.as_text),),
+        (("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", otel.plain),),
     ),
     "timeout": Setting(
         parsing.number(0.001, 3600.0, example="5.0"),
         ("LANGFUSE_TIMEOUT",),
         # Seconds, as OpenTelemetry's Python SDK reads them (its specification says milliseconds).
-        (("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", parsing.as_text), ("OTEL_EXPORTER_OTLP_TIMEOUT", parsing.as_text)),
+        (("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", otel.plain), ("OTEL_EXPORTER_OTLP_TIMEOUT", otel.plain)),
     ),
     "shutdown_timeout": Setting(parsing.number(0.0, 3600.0, example="5.0"), ("LANGFUSE_SHUTDOWN_TIMEOUT",)),
     "max_buffer_spans": Setting(parsing.integer(1, example="100000"), ("LANGFUSE_MAX_BUFFER_SPANS",)),
@@ -200,6 +208,14 @@ SETTINGS: Mapping[str, Setting] = {
     "keep_slower_than": Setting(parsing.number(0.001, 86400.0, example="2.0"), ("LANGFUSE_KEEP_SLOWER_THAN",)),
     "trusted_request_headers": Setting(parsing.boolean, ("LANGFUSE_TRUSTED_REQUEST_HEADERS",)),
     "propagate_to": Setting(parsing.hosts, ("LANGFUSE_PROPAGATE_TO",)),
+}
+
+#: Arguments of `Langfuse` that `init_tracing` passes on.
+CLIENT_SETTINGS: Mapping[str, Setting] = {
+    "additional_headers": Setting(parsing.headers, ()),
+    "mask": Setting(parsing.function, ()),
+    "mask_otel_spans": Setting(parsing.function, ()),
+    "should_export_span": Setting(parsing.function, ()),
 }
 
 _WITHOUT_DEFAULT = frozenset(
@@ -223,68 +239,129 @@ def get_tracing_config(**overrides: Any) -> TracingConfig:
     Raises:
         ConfigError: Arguments or environment variables can't be used; the message names all of them.
     """
-    check_names(overrides)
-    values: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
-    errors = []
-    for name, setting in SETTINGS.items():
-        if name in values:
+    _check_names(overrides, SETTINGS)
+    return resolved(RequestedSettings({name: value for name, value in overrides.items() if value is not None}, {}, []))
+
+
+class RequestedSettings(NamedTuple):
+    """The decisions of who called `init_tracing`, and what is wrong with those about the client."""
+
+    settings: dict[str, Any]
+    client_arguments: dict[str, Any]
+    errors: list[str]
+
+
+def given_settings(config: TracingConfig | None, overrides: Mapping[str, Any]) -> RequestedSettings:
+    """Return what the caller of `init_tracing(config, **overrides)` decided; the rest has to be looked up.
+
+    Raises:
+        ConfigError: `config` is something else, or a keyword is unknown.
+    """
+    if config is not None and not isinstance(config, TracingConfig):
+        raise ConfigError(
+            f"config={shown(config)} is not a TracingConfig. Allowed: a TracingConfig, or settings as keywords. "
+            f"Fix: init_tracing(TracingConfig(timeout=5.0)) or init_tracing(timeout=5.0)."
+        )
+    _check_names(overrides, {**SETTINGS, **CLIENT_SETTINGS})
+    given = RequestedSettings({}, {}, [])
+    if config is not None:
+        given.settings.update({name: getattr(config, name) for name in SETTINGS if name not in config.unset})
+    for name, value in overrides.items():
+        if value is None:
             continue
-        for variable, raw in _candidates(setting):
+        if name in CLIENT_SETTINGS:
+            _add_parsed(given.client_arguments, given.errors, name, CLIENT_SETTINGS[name], value)
+        else:
+            given.settings[name] = value
+    return given
+
+
+def resolved(given: RequestedSettings) -> TracingConfig:
+    """Return the given settings, completed from the environment's variables.
+
+    Raises:
+        ConfigError: Something can't be used; the message names all of it.
+    """
+    values, errors = dict(given.settings), list(given.errors)
+    for name, setting in SETTINGS.items():
+        if name not in values and (found := _winner(setting)) is not None:
             try:
-                values[name] = setting.parse(raw)
+                values[name] = found.parse.of_text(found.text)
             except Invalid as invalid:
-                first = setting.langfuse[0]
-                fix = f"set {first}={invalid.example}" + ("" if variable == first else f", which wins over {variable}")
-                errors.append(_sentence(f"{variable}={setting.show(raw)}", invalid, fix))
-            break
+                what = f"{found.place}={setting.show(found.text)}"
+                errors.append(_sentence(what, invalid, found.fix(setting, invalid)))
     errors += _sdk_variables()
     values.setdefault("base_url", DEFAULT_BASE_URL)
+    config = None
     try:
         config = TracingConfig(**values)
     except ConfigError as error:
-        raise ConfigError("\n".join([*errors, str(error)])) from None
-    if errors:
+        errors.append(str(error))
+    if errors or config is None:
         raise ConfigError("\n".join(errors))
     return config
 
 
-def given_settings(config: TracingConfig | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the caller of `init_tracing(config, **overrides)` decided; the rest has to be looked up."""
-    check_names(overrides)
-    given: dict[str, Any] = {}
-    if config is not None:
-        given = {name: getattr(config, name) for name in SETTINGS if name not in config.unset}
-    return {**given, **{name: value for name, value in overrides.items() if value is not None}}
+def _add_parsed(values: dict[str, Any], errors: list[str], name: str, setting: Setting, value: object) -> None:
+    """Check an argument: add it to the values, or a sentence to the errors."""
+    try:
+        values[name] = setting.parse(value)
+    except Invalid as invalid:
+        errors.append(_sentence(f"{name}={setting.show(value)}", invalid, f"pass {name}={invalid.example}"))
 
 
-def check_names(overrides: Mapping[str, Any]) -> None:
-    """Raise `UnknownSettingError` for an unknown keyword, with a suggestion."""
-    unknown = [name for name in overrides if name not in SETTINGS]
+def _check_names(overrides: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
+    """Raise `ConfigError` for an unknown keyword, with a suggestion."""
+    unknown = [name for name in overrides if name not in known]
     if unknown:
-        raise UnknownSettingError("\n".join(_unknown(name) for name in unknown))
+        raise ConfigError("\n".join(_unknown(name, known) for name in unknown))
 
 
-def _unknown(name: str) -> str:
-    return f"unknown setting {name!r}{did_you_mean(name, SETTINGS, what='settings')}"
+def _unknown(name: str, known: Mapping[str, Setting]) -> str:
+    return f"unknown setting {shown(name)}{did_you_mean(name, known, what='settings')}"
 
 
 def _sdk_variables() -> list[str]:
     """Check what the SDK reads itself; it would raise a bare `ValueError` (langfuse 5.0.4, resource_manager.py)."""
     name = "LANGFUSE_MEDIA_UPLOAD_THREAD_COUNT"
     try:
-        parsing.integer(0, example="1")(os.environ.get(name, "1"))
+        parsing.integer(0, example="1").of_text(os.environ.get(name, "1"))
     except Invalid as invalid:
-        return [_sentence(f"{name}={os.environ[name]!r}", invalid, f"set {name}={invalid.example}, or unset it")]
+        return [_sentence(f"{name}={shown(os.environ[name])}", invalid, f"set {name}={invalid.example}, or unset it")]
     return []
 
 
-def _candidates(setting: Setting) -> list[tuple[str, str]]:
-    """Environment variables that are set for this field, the winner first, with the text that they give it."""
-    found = [(name, environ[name].strip()) for name in setting.langfuse if environ.get(name, "").strip()]
-    for name, convert in setting.otel:
-        if (text := os.environ.get(name, "").strip()) and (value := convert(text)) is not None:
-            found.append((name, value))
-    return found
+class _Variable(NamedTuple):
+    """An environment variable that is set for a field: its text, and how it is read."""
+
+    name: str
+    text: str
+    parse: Parser
+    part: str = ""
+
+    @property
+    def place(self) -> str:
+        """The variable, or the part of it that is meant."""
+        return f"{self.name}: {self.part}" if self.part else self.name
+
+    def fix(self, setting: Setting, invalid: Invalid) -> str:
+        """Return how to mend it."""
+        first = setting.langfuse[0]
+        if self.name == first:
+            return f"set {first}={invalid.example}"
+        ours = f"set {first}={setting.example}, which wins over {self.name}"
+        return ours if self.parse is setting.parse else f"{ours}, or set {self.name}={invalid.example}"
+
+
+def _winner(setting: Setting) -> _Variable | None:
+    """Return the environment variable that decides about this field, if one does."""
+    for name in setting.langfuse:
+        if text := environ.get(name, "").strip():
+            return _Variable(name, text, setting.parse)
+    for name, read in setting.otel:
+        if (text := os.environ.get(name, "").strip()) and (reading := read(text, setting.parse)) is not None:
+            return _Variable(name, *reading)
+    return None
 
 
 def _cross_checks(values: Mapping[str, Any]) -> list[str]:

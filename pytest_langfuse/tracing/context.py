@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
@@ -17,9 +17,14 @@ from typing import Any, TypeVar
 from langfuse import propagate_attributes
 from opentelemetry import context as otel_context
 
+from pytest_langfuse.tracing import setting_parsers as parsing
+from pytest_langfuse.tracing.arguments import checked
 from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
 from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
+from pytest_langfuse.tracing.lazy import exported_by
+from pytest_langfuse.tracing.setting_parsers import Invalid
+from pytest_langfuse.tracing.shown import shown
 from pytest_langfuse.tracing.suggest import did_you_mean
 
 Result = TypeVar("Result")
@@ -30,15 +35,21 @@ LONGEST = 200
 _KEY = "pytest_langfuse.request_context"
 _ENTRY = "pytest_langfuse.request_context.entry"
 _DIGEST = 16
+_IDENTIFIERS = ("user_id", "session_id", "request_id")
 
 
+@exported_by("pytest_langfuse.tracing")
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
     """User, session, request id, tags and metadata of the request that is being served.
 
     `user_id`, `session_id` and `request_id` become text. Langfuse drops a value over 200 characters; here a longer
     id is cut and ends in a digest of the whole, so that it stays one id, and a longer tag or metadata text is cut.
-    Both are logged once. An empty id counts as missing.
+    Both are logged once. An empty id counts as missing; `None` among tags and metadata is left out.
+
+    Raises:
+        TypeError: An id has no text of its own (a list, bytes, an object without `__str__`), `tags` is not a list or
+            `metadata` not a dict.
     """
 
     user_id: str | None = None
@@ -50,17 +61,18 @@ class RequestContext:
 
     def __post_init__(self) -> None:
         """Bring every value into the form in which it is sent."""
-        for name in ("user_id", "session_id", "request_id"):
-            object.__setattr__(self, name, _identifier(name, getattr(self, name)))
-        given: str | Iterable[object] = self.tags
-        tags = (given,) if isinstance(given, str) else given
+        for name in _IDENTIFIERS:
+            given = checked("request_context()", name, getattr(self, name), _identifiable)
+            object.__setattr__(self, name, _identifier(name, given))
+        tags = checked("request_context()", "tags", self.tags, _tags)
         object.__setattr__(self, "tags", tuple(dict.fromkeys(_cut("tag", str(tag)) for tag in tags)))
-        metadata = {str(key): value for key, value in self.metadata.items() if value is not None}
+        given = checked("request_context()", "metadata", self.metadata, parsing.mapping)
+        metadata = {str(key): value for key, value in given.items() if value is not None}
         object.__setattr__(self, "metadata", MappingProxyType(metadata))
 
     def over(self, outer: RequestContext) -> RequestContext:
         """This context inside `outer`: ids win, tags and metadata add up, as Langfuse does with nested values."""
-        ids = {name: getattr(self, name) or getattr(outer, name) for name in ("user_id", "session_id", "request_id")}
+        ids = {name: getattr(self, name) or getattr(outer, name) for name in _IDENTIFIERS}
         return replace(self, **ids, tags=(*outer.tags, *self.tags), metadata={**outer.metadata, **self.metadata})
 
     def __hash__(self) -> int:
@@ -77,11 +89,15 @@ def get_request_context() -> RequestContext:
     return found if isinstance(found, RequestContext) else RequestContext()
 
 
+@exported_by("pytest_langfuse.tracing")
 class request_context:  # noqa: N801 - read as a statement: `with request_context(user_id=...)`
     """Run a block for a user, a session, a request: `with` and `async with` both work.
 
     Takes a `RequestContext`, or its fields as keywords, or both (keywords win). Nested contexts add up and are undone
     in turn. An instance may be entered again, also by several tasks or threads at once.
+
+    Raises:
+        TypeError: An unknown keyword, with a suggestion, or a value that `RequestContext` does not take.
     """
 
     def __init__(self, context: RequestContext | Mapping[str, Any] | None = None, /, **values: Any) -> None:
@@ -127,7 +143,11 @@ def run_with_context(
     """Call `function(*args, **kwargs)` within the context, and return what it returns.
 
     A coroutine, generator or async generator that it returns runs within the context too, whoever drives it.
+
+    Raises:
+        TypeError: `context` is neither a `RequestContext` nor a dict of its fields, or `function` is not a function.
     """
+    checked("run_with_context()", "function", function, parsing.function)
     entering = request_context(context)
     with entering:
         result: Any = function(*args, **kwargs)
@@ -147,10 +167,15 @@ async def _await_within(entering: request_context, coroutine: Any) -> Any:
 
 
 def _request_context(context: RequestContext | Mapping[str, Any] | None, values: dict[str, Any]) -> RequestContext:
+    if context is not None and not isinstance(context, RequestContext | Mapping):
+        raise TypeError(
+            f"request_context() got {shown(context)}. Allowed: a RequestContext, or a dict of its fields. "
+            f"Fix: request_context(user_id=...)."
+        )
     unknown = [name for name in (*values, *(context if isinstance(context, Mapping) else ())) if name not in _NAMES]
     if unknown:
-        hint = did_you_mean(unknown[0], _NAMES, what="keywords (others go in metadata={})")
-        message = f"request_context() got an unknown keyword {unknown[0]!r}{hint}"
+        hint = did_you_mean(str(unknown[0]), _NAMES, what="keywords (others go in metadata={})")
+        message = f"request_context() got an unknown keyword {shown(unknown[0])}{hint}"
         raise TypeError(message)
     if isinstance(context, RequestContext):
         return replace(context, **values) if values else context
@@ -203,6 +228,21 @@ def _metadata_value(key: str, value: Any) -> Any:
         encoded = json.dumps(value, default=str, ensure_ascii=False)
         return value if len(encoded) <= LONGEST else _cut(f"metadata.{key}", encoded, LONGEST // 2)
     return _cut(f"metadata.{key}", json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _identifiable(value: Any) -> Any:
+    """A value whose text identifies something."""
+    kind: Any = type(value)
+    bare = (kind.__str__, kind.__repr__) == (object.__str__, object.__repr__)
+    if bare or isinstance(value, bool | bytes | bytearray | list | tuple | set | frozenset | Mapping):
+        raise Invalid("is not an id", "a text, or something whose text is one", "'u-1'", wrong_type=True)
+    return value
+
+
+def _tags(value: Any) -> tuple[Any, ...]:
+    allowed = "a text, or a list of them"
+    items = (value,) if isinstance(value, str) else parsing.elements(value, "tags", allowed, "['beta']")
+    return tuple(item for item in items if item is not None)
 
 
 def _identifier(name: str, value: object) -> str | None:

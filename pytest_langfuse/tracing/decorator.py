@@ -6,14 +6,17 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, get_args, overload
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 
+from pytest_langfuse.tracing import setting_parsers as parsing
 from pytest_langfuse.tracing import singleton
+from pytest_langfuse.tracing.arguments import checked
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
+from pytest_langfuse.tracing.shown import shown
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 ObservationType = Literal[
@@ -50,14 +53,25 @@ def safe_trace(
     output of a generator is its items, joined if all are text.
 
     `@safe_trace`, `@safe_trace()` and `@safe_trace("name", as_type="tool")` all work.
+
+    Raises:
+        TypeError: An argument is of the wrong type, or what it decorates is not a function: a class, a property.
+        ValueError: `as_type` is unknown, with a suggestion, or `name` is empty.
     """
-    if callable(name):
-        return _traced(name, _Settings(_name_of(name), "span", capture_input=True, capture_output=True))
+    call = "safe_trace()"
+    checked(call, "as_type", as_type, _TYPE)
+    checked(call, "capture_input", capture_input, parsing.boolean)
+    checked(call, "capture_output", capture_output, parsing.boolean)
     if name is not None and not isinstance(name, str):
-        message = f"safe_trace() takes an optional name, not {name!r}. Fix: @safe_trace('answer')"
-        raise TypeError(message)
+        _check_function(name)
+        return _traced(
+            name, _Settings(_name_of(name), as_type, capture_input=capture_input, capture_output=capture_output)
+        )
+    if name is not None:
+        checked(call, "name", name, parsing.text)
 
     def decorate(function: Function) -> Function:
+        _check_function(function)
         settings = _Settings(
             name or _name_of(function), as_type, capture_input=capture_input, capture_output=capture_output
         )
@@ -65,6 +79,21 @@ def safe_trace(
         return traced
 
     return decorate
+
+
+_TYPE = parsing.choice(*get_args(ObservationType))
+_DESCRIPTORS = (property, staticmethod, classmethod, functools.cached_property)
+
+
+def _check_function(function: object) -> None:
+    """Raise `TypeError` for what can't be observed by calls."""
+    if isinstance(function, _DESCRIPTORS):
+        kind = type(function).__name__
+        raise TypeError(f"safe_trace() can't observe a {kind}. Fix: put @safe_trace below @{kind}")
+    if isinstance(function, type):
+        raise TypeError(f"safe_trace() can't observe the class {function.__name__}. Fix: decorate its methods")
+    if not callable(function):
+        raise TypeError(f"safe_trace() takes a function, or a name, not {shown(function)}. Fix: @safe_trace('answer')")
 
 
 #: Items of a generator that are kept for its output; it may be endless.

@@ -26,9 +26,6 @@ from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.second_clients import SecondClients
 from pytest_langfuse.tracing.shutdown.prestarted_thread import PrestartedThread
 
-#: Arguments of `Langfuse` that are passed on unchanged.
-CLIENT_ARGUMENTS = ("additional_headers", "mask", "mask_otel_spans", "should_export_span")
-
 
 class DisabledInstallation:
     """Tracing without keys: the client does nothing, and there is nothing to send or to count."""
@@ -48,6 +45,9 @@ class DisabledInstallation:
             tracing_enabled=False,
             public_key=config.public_key,
             secret_key=config.secret_key,
+            # The SDK would read them from the environment, where it takes less than we do.
+            timeout=config.timeout,
+            sample_rate=config.sample_rate,
         )
 
     def owns(self, client: object) -> bool:  # noqa: ARG002

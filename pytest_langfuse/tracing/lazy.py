@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from inspect import get_annotations
+from typing import Any, TypeVar
+
+_Class = TypeVar("_Class", bound=type)
 
 
 def lazy_exports(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
@@ -23,3 +26,16 @@ def lazy_exports(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callab
         return value
 
     return __getattr__
+
+
+def exported_by(package: str) -> Callable[[_Class], _Class]:
+    """Decorate a class that users import from `package`, so that tracebacks, `repr` and pickles name it that way."""
+
+    def rename(cls: _Class) -> _Class:
+        # Evaluated now: `typing.get_type_hints` would look the names up in `package`, not in the file of the class.
+        if annotations := get_annotations(cls, locals={cls.__name__: cls}, eval_str=True):
+            cls.__annotations__ = annotations
+        cls.__module__ = package
+        return cls
+
+    return rename

@@ -1,172 +1,278 @@
-"""Checks of single settings: each takes an argument or the text of an environment variable, or raises `Invalid`."""
+"""Checks of single values, of settings and arguments: each returns the value to use, or raises `Invalid`."""
 
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-Parser = Callable[[Any], Any]
-FromText = Callable[[str], str | None]
+from pytest_langfuse.tracing.shown import shown
+from pytest_langfuse.tracing.suggest import closest
 
 # langfuse/_client/propagation.py (4.5.1, 5.0.4) and the server's schema; 40 characters is the server's limit.
 _ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]+")
 _ENVIRONMENT_LENGTH = 40
 _HOST = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[\w*-]+(\.[\w*-]+)*\.?)(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
+_SECRET_KEY = "sk-lf-"  # noqa: S105 - how secret keys begin
 _HIGHEST_PORT = 65535
+_LONGEST_LABEL = 63
+_LONGEST_HOST = 253
+#: What SQLite and C can count to.
+_LARGEST = 2**63 - 1
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 
 
 class Invalid(Exception):  # noqa: N818 - never leaves this package
-    """A value that can't be used: what is wrong, what is allowed, an example that would do."""
+    """A value that can't be used: what is wrong, what is allowed, an example that would do.
 
-    def __init__(self, problem: str, allowed: str, example: str) -> None:
+    `wrong_type` says that no value of this type is allowed.
+    """
+
+    def __init__(self, problem: str, allowed: str, example: str, *, wrong_type: bool = False) -> None:
         super().__init__(problem)
-        self.problem, self.allowed, self.example = problem, allowed, example
+        self.problem, self.allowed, self.example, self.wrong_type = problem, allowed, example, wrong_type
 
 
-def text(value: Any) -> str:
-    """Any text with something in it."""
-    if not isinstance(value, str) or not value.strip():
-        raise Invalid("is not a text" if not isinstance(value, str) else "is empty", "a text", "'1.4.2'")
+class Parser:
+    """Checks a value that the application passed; `of_text` checks the text of an environment variable.
+
+    `read` makes a value of a text; where it raises `ValueError`, `check` says what is wrong with the text.
+    """
+
+    def __init__(self, check: Callable[[Any], Any], read: Callable[[str], Any] = str) -> None:
+        self._check, self._read = check, read
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value to use, or raise `Invalid`."""
+        return self._check(value)
+
+    def of_text(self, text: str) -> Any:
+        """Return the value that the text of a variable stands for, or raise `Invalid`."""
+        try:
+            value = self._read(text)
+        except ValueError:
+            value = text
+        return self._check(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Invalid("is not a text", "a text", "'1.4.2'", wrong_type=True)
+    if not value.strip():
+        raise Invalid("is empty", "a text", "'1.4.2'")
+    if not value.strip().isprintable():
+        raise Invalid("has control characters", "a text of one line", "'1.4.2'")
+    if value.strip().startswith(_SECRET_KEY):
+        raise Invalid("looks like a secret key", "a text that others may see", "'1.4.2'")
     return value.strip()
 
 
-def public_key(value: Any) -> str:
-    """A public key of a Langfuse project."""
-    if not isinstance(value, str) or not value.strip() or value.startswith("sk-lf-"):
-        problem = "looks like a secret key" if isinstance(value, str) and value.startswith("sk-") else "is not a key"
-        raise Invalid(problem, "the public key of a project", "'pk-lf-...'")
-    return value.strip()
+#: Any text of one line with something in it.
+text = Parser(_text)
 
 
-def secret_key(value: Any) -> str:
-    """A secret key of a Langfuse project."""
-    if not isinstance(value, str) or not value.strip() or value.startswith("pk-lf-"):
-        problem = "looks like a public key" if isinstance(value, str) and value.startswith("pk-") else "is not a key"
-        raise Invalid(problem, "the secret key of a project", "'sk-lf-...'")
-    return value.strip()
+def _key(kind: str, other: str, prefix: str, *, forbidden: str = "") -> Parser:
+    """Return a parser of keys, which go into HTTP headers; `forbidden` characters would end them there."""
+    allowed, example = f"the {kind} key of a project", f"'{prefix}-lf-...'"
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            raise Invalid("is not a key", allowed, example, wrong_type=True)
+        key = value.strip()
+        if key.startswith(other):
+            raise Invalid(f"looks like a {'secret' if kind == 'public' else 'public'} key", allowed, example)
+        if not key:
+            raise Invalid("is not a key", allowed, example)
+        if not key.isascii() or not key.isprintable() or " " in key or any(char in key for char in forbidden):
+            raise Invalid("has characters that no key has", allowed, example)
+        return key
+
+    return Parser(check)
 
 
-def base_url(value: Any) -> str:
+public_key = _key("public", _SECRET_KEY, "pk", forbidden=":")
+secret_key = _key("secret", "pk-lf-", "sk")
+
+
+def _base_url(value: Any) -> str:
     """An http(s) address, without a slash at its end."""
     example = "'https://langfuse.example.com'"
     allowed = "http://HOST or https://HOST, with a port and a path if needed"
     if not isinstance(value, str):
-        raise Invalid("is not an address", allowed, example)
+        raise Invalid("is not an address", allowed, example, wrong_type=True)
     address = value.strip()
     try:
         parts = urlsplit(address)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in {"http", "https"} and _resolvable(parts.hostname or "") and parts.port != 0
     except ValueError:
         raise Invalid("is not an address", allowed, example) from None
-    if not usable or any(character.isspace() for character in address):
+    if not usable or not address.isprintable() or " " in address:
         raise Invalid("is not an address", allowed, example)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise Invalid("has more than host, port and path", allowed, example)
     return address.rstrip("/")
 
 
-def environment(value: Any) -> str:
-    """A name of a Langfuse environment."""
-    if isinstance(value, str) and len(value) <= _ENVIRONMENT_LENGTH and _ENVIRONMENT.fullmatch(value):
-        return value
+base_url = Parser(_base_url)
+
+
+def _resolvable(host: str) -> bool:
+    """Return whether a host name can be looked up: no empty label, none over 63 bytes (RFC 1035, 2.3.4)."""
+    if ":" in host:
+        return True
+    # As HTTP clients encode it; raises a `ValueError` for what has no such form.
+    encoded = host if host.isascii() else host.encode("idna").decode("ascii")
+    labels = encoded.removesuffix(".").split(".")
+    return all(0 < len(label) <= _LONGEST_LABEL for label in labels) and len(encoded) <= _LONGEST_HOST
+
+
+def _environment(value: Any) -> str:
+    usable = isinstance(value, str) and len(value) <= _ENVIRONMENT_LENGTH and _ENVIRONMENT.fullmatch(value)
+    if usable and not value.startswith(_SECRET_KEY):
+        return str(value)
     raise Invalid(
         "is not the name of an environment",
         "lower case letters, digits, '-' and '_', at most 40, not starting with 'langfuse'",
         "'production'",
+        wrong_type=not isinstance(value, str),
     )
 
 
+#: A name of a Langfuse environment.
+environment = Parser(_environment)
+
+
 def number(lowest: float, highest: float, *, example: str) -> Parser:
-    """A number within bounds, both included."""
+    """Return a parser of numbers within bounds, both included."""
 
-    def parse(value: Any) -> float:
-        allowed = f"a number from {lowest:g} to {highest:g}"
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise Invalid("is not a number", allowed, example)
-        try:
-            parsed = float(value)
-        except ValueError:
-            raise Invalid("is not a number", allowed, example) from None
-        if not math.isfinite(parsed) or not lowest <= parsed <= highest:
+    def check(value: Any) -> float:
+        allowed = f"a number from {lowest:.10g} to {highest:.10g}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Invalid("is not a number", allowed, example, wrong_type=True)
+        # Refuses NaN, too; and an integer that is too large for a float is compared as it is.
+        if not lowest <= value <= highest:
             raise Invalid("is out of range", allowed, example)
-        return parsed
+        return float(value)
 
-    return parse
+    return Parser(check, float)
 
 
 def integer(lowest: int, *, example: str) -> Parser:
     """Return a parser of whole numbers from `lowest` on."""
 
-    def parse(value: Any) -> int:
+    def check(value: Any) -> int:
         allowed = f"a whole number, {lowest} or more"
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise Invalid("is not a whole number", allowed, example)
-        try:
-            parsed = int(value)
-        except ValueError:
-            raise Invalid("is not a whole number", allowed, example) from None
-        if parsed < lowest:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Invalid("is not a whole number", allowed, example, wrong_type=True)
+        if not lowest <= value <= _LARGEST:
             raise Invalid("is out of range", allowed, example)
-        return parsed
+        return int(value)
 
-    return parse
+    return Parser(check, int)
 
 
-def boolean(value: Any) -> bool:
-    """True or false; in a variable also 1/0, yes/no, on/off."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
-        return value.strip().lower() in _TRUE
-    raise Invalid("is neither true nor false", "true or false", "true")
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Invalid("is neither true nor false", "true or false", "True", wrong_type=True)
+    return value
+
+
+def _truth(value: str) -> bool:
+    word = value.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(word)
+    return word in _TRUE
+
+
+#: True or false; in a variable also 1/0, yes/no, on/off.
+boolean = Parser(_boolean, _truth)
 
 
 def choice(*allowed: str) -> Parser:
-    """One of a few words."""
+    """Return a parser of one of a few words."""
 
-    def parse(value: Any) -> str:
-        if value not in allowed:
-            raise Invalid("is not known", ", ".join(map(repr, allowed)), repr(allowed[0]))
-        return str(value)
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            close = closest(value, allowed) if isinstance(value, str) else None
+            raise Invalid(
+                "is not known" + (f", did you mean {close!r}?" if close else ""),
+                ", ".join(map(repr, allowed)),
+                repr(close or allowed[0]),
+                wrong_type=not isinstance(value, str),
+            )
+        return value
 
-    return parse
+    return Parser(check)
 
 
-def file_path(value: Any) -> Path:
+def _file_path(value: Any) -> Path:
     """A file in a directory that exists."""
     example = "'/var/lib/app/langfuse-spool.sqlite'"
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise Invalid("is not a path", "the path of a file", example, wrong_type=True)
+    given = os.fspath(value)
+    if not given.strip() or "\0" in given:
         raise Invalid("is not a path", "the path of a file", example)
-    path = Path(value).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(given).expanduser()
+        directory, parent = path.is_dir(), path.parent.is_dir()
+    except (OSError, RuntimeError, ValueError):
+        # A name that is too long, `~` of an unknown user.
+        raise Invalid("is not a path", "the path of a file", example) from None
+    if directory:
         raise Invalid("is a directory", "the path of a file", example)
-    if not path.parent.is_dir():
+    if not parent:
         raise Invalid("is in a directory that does not exist", "a file in an existing directory", example)
     return path
 
 
-def hosts(value: Any) -> tuple[str, ...]:
-    """Host names or globs (see `AllowList`); in a variable separated by commas."""
+file_path = Parser(_file_path)
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
     allowed = "host names ('*' allowed), IPv4 addresses or [IPv6] ones, each with a port if needed"
     example = "('*.internal.example.com',)"
     if isinstance(value, str):
         example = "'*.internal.example.com,orders'"
         value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, Iterable) or isinstance(value, bytes | dict):
-        raise Invalid("is not a list of hosts", allowed, example)
-    names = tuple(value)
-    for name in names:
+    names = []
+    for name in elements(value, "hosts", allowed, example):
         if not isinstance(name, str) or not _is_host(name):
-            raise Invalid(f"has {name!r}, which is not a host", allowed, example)
-    return tuple(name.lower() for name in names)
+            raise Invalid(f"has {shown(name)}, which is not a host", allowed, example)
+        names.append(name.lower())
+    return tuple(names)
+
+
+#: Host names or globs (see `AllowList`); in a text separated by commas.
+hosts = Parser(_hosts)
+
+
+def texts(kind: str, *, example: str) -> Parser:
+    """Return a parser of a list of texts; one text stands for a list of one."""
+
+    def check(value: Any) -> tuple[str, ...]:
+        allowed = f"a list of {kind}, all of them texts"
+        items = (value,) if isinstance(value, str) else tuple(elements(value, kind, allowed, example))
+        for item in items:
+            if not isinstance(item, str):
+                raise Invalid(f"has {shown(item)}, which is not a text", allowed, example, wrong_type=True)
+        return items
+
+    return Parser(check)
+
+
+def elements(value: Any, kind: str, allowed: str, example: str) -> Iterable[Any]:
+    """Return `value` if it is a list or another iterable of single things, or raise `Invalid`."""
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | bytearray | Mapping):
+        raise Invalid(f"is not a list of {kind}", allowed, example, wrong_type=True)
+    return value
 
 
 def _is_host(name: str) -> bool:
@@ -181,43 +287,54 @@ def _is_host(name: str) -> bool:
     return True
 
 
-def as_text(value: str) -> str:
-    """The variable's text as it is."""
+def functions(*, allowed: str, example: str) -> Parser:
+    """Return a parser of what can be called."""
+
+    def check(value: Any) -> Any:
+        if not callable(value):
+            raise Invalid("is not a function", allowed, example, wrong_type=True)
+        return value
+
+    return Parser(check)
+
+
+function = functions(allowed="a function", example="a function, without calling it")
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise Invalid("is not a dict", "a dict", "{'tenant': 'acme'}", wrong_type=True)
     return value
 
 
-def milliseconds(value: str) -> str:
-    """Return seconds from milliseconds; anything but a number is passed on, to be refused with its name."""
-    try:
-        return repr(float(value) / 1000)
-    except ValueError:
+#: A dict, or another mapping.
+mapping = Parser(_mapping)
+
+
+def instance(kind: type, *, allowed: str, example: str) -> Parser:
+    """Return a parser of objects of one class."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise Invalid(f"is not a {kind.__name__}", allowed, example, wrong_type=True)
         return value
 
-
-def resource_attribute(key: str) -> FromText:
-    """One attribute of `OTEL_RESOURCE_ATTRIBUTES` (`key=value,key=value`, percent-encoded)."""
-
-    def convert(value: str) -> str | None:
-        for item in value.split(","):
-            name, separator, encoded = item.partition("=")
-            if separator and name.strip() == key and encoded.strip():
-                return unquote(encoded.strip())
-        return None
-
-    return convert
+    return Parser(check)
 
 
-def constant_sampler(value: str) -> str | None:
-    """The rate of `OTEL_TRACES_SAMPLER` if it is a sampler that takes no argument."""
-    return {
-        "always_on": "1.0",
-        "always_off": "0.0",
-        "parentbased_always_on": "1.0",
-        "parentbased_always_off": "0.0",
-    }.get(value.lower())
+def _headers(value: Any) -> dict[str, str]:
+    allowed = "a dict of header names and values, both texts that HTTP can carry"
+    example = "{'x-tenant': 'acme'}"
+    if not isinstance(value, Mapping):
+        raise Invalid("is not a dict", allowed, example, wrong_type=True)
+    for name, text_of_header in value.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise Invalid(f"has {shown(name)}, which is not the name of a header", allowed, example)
+        if not isinstance(text_of_header, str) or not _HEADER_VALUE.fullmatch(text_of_header):
+            # Its value may be a secret.
+            raise Invalid(f"has a value for {shown(name)} that no header can have", allowed, example)
+    return dict(value)
 
 
-def sampler_argument(value: str) -> str | None:
-    """`OTEL_TRACES_SAMPLER_ARG`; it is a rate only for the ratio samplers."""
-    sampler = os.environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
-    return value if sampler in {"traceidratio", "parentbased_traceidratio"} else None
+#: Names and values of HTTP headers (RFC 9110, 5.1 and 5.5; HTTP clients send ASCII only).
+headers = Parser(_headers)

@@ -11,12 +11,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.tracing import installation
-from pytest_langfuse.tracing.config import TracingConfig, differences, get_tracing_config, given_settings
+from pytest_langfuse.tracing.arguments import checked
+from pytest_langfuse.tracing.config import (
+    SETTINGS,
+    ConfigError,
+    RequestedSettings,
+    TracingConfig,
+    differences,
+    given_settings,
+    resolved,
+)
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.metrics import register
 from pytest_langfuse.tracing.delivery.provider import processors_after_fork
 from pytest_langfuse.tracing.failures import failures, logger
-from pytest_langfuse.tracing.installation import CLIENT_ARGUMENTS, DisabledInstallation, Installation
+from pytest_langfuse.tracing.installation import DisabledInstallation, Installation
 from pytest_langfuse.tracing.shutdown.children import ChildExit
 from pytest_langfuse.tracing.shutdown.signals import Signals
 
@@ -47,14 +56,12 @@ class Singleton:
 
     def init(self, config: TracingConfig | None, overrides: dict[str, Any]) -> Langfuse:
         """See `init_tracing`."""
-        client_arguments = {name: overrides.pop(name) for name in CLIENT_ARGUMENTS if name in overrides}
-        client_arguments = {name: value for name, value in client_arguments.items() if value is not None}
         given = given_settings(config, overrides)
         with self._lock:
             if (installed := self.installation) is not None:
-                self._compare(installed, given, client_arguments)
+                self._compare(installed, given)
                 return installed.client
-            installed = installation.install(get_tracing_config(**given), client_arguments)
+            installed = installation.install(resolved(given), given.client_arguments)
             self._install(installed)
             return installed.client
 
@@ -71,17 +78,18 @@ class Singleton:
             )
             self._signals.install()
 
-    def _compare(
-        self,
-        installed: Installation | DisabledInstallation,
-        given: dict[str, Any],
-        client_arguments: dict[str, Any],
-    ) -> None:
-        phrases = differences(installed.config, given)
+    def _compare(self, installed: Installation | DisabledInstallation, given: RequestedSettings) -> None:
+        phrases, errors = [], list(given.errors)
+        try:
+            phrases = differences(installed.config, given.settings)
+        except ConfigError as error:
+            errors.append(str(error))
+        if errors:
+            raise ConfigError("\n".join(errors))
         phrases += [
             f"{name} stays as it was"
-            for name, value in client_arguments.items()
-            if installed.client_arguments.get(name) is not value
+            for name, value in given.client_arguments.items()
+            if installed.client_arguments.get(name) != value
         ]
         if phrases and (said := tuple(phrases)) not in self._warned:
             self._warned.add(said)
@@ -173,7 +181,11 @@ def init_tracing(config: TracingConfig | None = None, **overrides: Any) -> Langf
 
 
 def get_langfuse_client() -> Langfuse:
-    """Return the client of this process, set up from environment variables if `init_tracing` was not called."""
+    """Return the client of this process, set up from environment variables if `init_tracing` was not called.
+
+    Raises:
+        ConfigError: Environment variables can't be used; the message names all of them.
+    """
     installed = singleton.installation
     return installed.client if installed is not None else singleton.init(None, {})
 
@@ -191,8 +203,12 @@ def shutdown_tracing(timeout: float = 5.0) -> ShutdownReport:
     Returns within the deadline even when Langfuse does not answer. It blocks the calling thread: from asyncio use
     `await asyncio.to_thread(shutdown_tracing)`. A second call, and one without `init_tracing`, returns at once with
     the report of the last shutdown. `init_tracing` works again afterwards. Called automatically at interpreter exit.
+
+    Raises:
+        TypeError: `timeout` is not a number. Nothing is shut down.
+        ValueError: `timeout` is out of range. Nothing is shut down.
     """
-    return singleton.shut_down(timeout)
+    return singleton.shut_down(checked("shutdown_tracing()", "timeout", timeout, SETTINGS["shutdown_timeout"].parse))
 
 
 def tracing_health() -> TracingHealth:

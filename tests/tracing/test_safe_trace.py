@@ -62,7 +62,7 @@ def test_a_type_and_nothing_captured(spans):
 
 
 def test_a_name_that_is_none():
-    with pytest.raises(TypeError, match=r"takes an optional name, not 3. Fix: @safe_trace\('answer'\)"):
+    with pytest.raises(TypeError, match=r"takes a function, or a name, not 3. Fix: @safe_trace\('answer'\)"):
         safe_trace(3)
 
 

@@ -74,7 +74,9 @@ LAYERS = [
     {"context"},
     {"langfuse_internals"},
     {"generator_context", "config", "time_limit"},
-    {"failures", "lazy", "monotonic", "setting_parsers", "suggest"},
+    {"arguments", "otel_variables"},
+    {"setting_parsers"},
+    {"failures", "lazy", "monotonic", "shown", "suggest"},
 ]
 
 

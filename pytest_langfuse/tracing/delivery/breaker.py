@@ -13,7 +13,10 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Final, Literal, Self
 
+from pytest_langfuse.tracing import setting_parsers as parsing
+from pytest_langfuse.tracing.arguments import checked
 from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.lazy import exported_by
 
 State = Literal["closed", "open", "half_open"]
 Listener = Callable[[State, State], None]
@@ -23,6 +26,7 @@ Listener = Callable[[State, State], None]
 _REAL_CLOCK: Final = (time.monotonic,)
 
 
+@exported_by("pytest_langfuse.tracing")
 class CircuitOpen(Exception):  # noqa: N818 - the name under which this is known in the field
     """Raised instead of a call, after too many have failed. `retry_after` is in seconds."""
 
@@ -46,6 +50,14 @@ class Permit:
         self.used = False
 
 
+_THRESHOLD = parsing.integer(1, example="10")
+_SECONDS = parsing.number(1e-9, 1e9, example="300.0")
+_PERMIT = parsing.instance(
+    Permit, allowed="what try_acquire() returned, unless that was None", example="the permit, and make no call without"
+)
+
+
+@exported_by("pytest_langfuse.tracing")
 class CircuitBreaker:
     """Closed, open after `failure_threshold` failures in a row, half-open after `recovery_timeout` seconds.
 
@@ -58,6 +70,10 @@ class CircuitBreaker:
     Use `try_acquire()` with `success(permit)`, `failure(permit)` or `release(permit)`; or `with breaker:`, which
     raises `CircuitOpen`, counts an `Exception` as failure, and anything else that is raised (a cancelled task, Ctrl-C)
     as neither.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: `failure_threshold` is below 1, or `recovery_timeout` not above 0.
     """
 
     def __init__(
@@ -67,15 +83,10 @@ class CircuitBreaker:
         recovery_timeout: float = 300.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if failure_threshold < 1:
-            message = f"failure_threshold={failure_threshold} is out of range. Allowed: 1 or more."
-            raise ValueError(message)
-        if not recovery_timeout > 0:
-            message = f"recovery_timeout={recovery_timeout} is out of range. Allowed: more than 0 seconds."
-            raise ValueError(message)
-        self.failure_threshold = failure_threshold
-        self.recovery_timeout = recovery_timeout
-        self._clock = None if clock in _REAL_CLOCK else clock
+        call = "CircuitBreaker()"
+        self.failure_threshold: int = checked(call, "failure_threshold", failure_threshold, _THRESHOLD)
+        self.recovery_timeout: float = checked(call, "recovery_timeout", recovery_timeout, _SECONDS)
+        self._clock = None if clock in _REAL_CLOCK else checked(call, "clock", clock, parsing.function)
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._failures = 0
@@ -103,8 +114,12 @@ class CircuitBreaker:
             return self._retry_after(self._now())
 
     def add_listener(self, listener: Listener) -> None:
-        """Call `listener(old, new)` after each change of state, outside of any lock. What it raises is logged."""
-        self._listeners.append(listener)
+        """Call `listener(old, new)` after each change of state, outside of any lock. What it raises is logged.
+
+        Raises:
+            TypeError: `listener` is not a function.
+        """
+        self._listeners.append(checked("add_listener()", "listener", listener, parsing.function))
 
     def try_acquire(self) -> Permit | None:
         """Return a permit for one call, or `None` if no call may be made now."""
@@ -121,7 +136,12 @@ class CircuitBreaker:
         return permit
 
     def success(self, permit: Permit) -> None:
-        """Record that the call succeeded."""
+        """Record that the call succeeded.
+
+        Raises:
+            TypeError: `permit` does not come from `try_acquire`.
+        """
+        checked("success()", "permit", permit, _PERMIT)
         with self._lock:
             now = self._now()
             if not self._valid(permit, now):
@@ -135,7 +155,12 @@ class CircuitBreaker:
         self._tell(change)
 
     def failure(self, permit: Permit) -> None:
-        """Record that the call failed."""
+        """Record that the call failed.
+
+        Raises:
+            TypeError: `permit` does not come from `try_acquire`.
+        """
+        checked("failure()", "permit", permit, _PERMIT)
         with self._lock:
             now = self._now()
             if not self._valid(permit, now):
@@ -149,7 +174,12 @@ class CircuitBreaker:
         self._tell(change)
 
     def release(self, permit: Permit) -> None:
-        """Return the permit of a call that was given up and says nothing about the other side."""
+        """Return the permit of a call that was given up and says nothing about the other side.
+
+        Raises:
+            TypeError: `permit` does not come from `try_acquire`.
+        """
+        checked("release()", "permit", permit, _PERMIT)
         with self._lock:
             if self._valid(permit, self._now()) and permit is self._trial:
                 self._trial = None

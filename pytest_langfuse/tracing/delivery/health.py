@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pytest_langfuse.tracing.lazy import exported_by
 
+
+@exported_by("pytest_langfuse.tracing")
 @dataclass(frozen=True)
 class TracingHealth:
     """The pipeline at one instant: `ended == exported + buffered + sum(dropped.values()) + unaccounted`, always.
@@ -44,6 +47,7 @@ class TracingHealth:
     healthy: bool = False
 
 
+@exported_by("pytest_langfuse.tracing")
 @dataclass(frozen=True)
 class ShutdownReport:
     """The result of a shutdown: counts of spans since the start of tracing, and seconds."""

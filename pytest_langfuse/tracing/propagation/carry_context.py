@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Self, TypeVar, cast, overload
 from opentelemetry import context as otel_context
 
 from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
+from pytest_langfuse.tracing.shown import shown
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,16 +40,13 @@ def carry_context(function: Any = None, /) -> Any:
 
     `queue.put((carry_context(), item))` hands the context to another thread, which enters it: `with context: ...`.
     To another process go headers: `inject_headers({})`, and `extract_context(headers)` there.
+
+    Raises:
+        TypeError: `function` is not a function.
     """
     carried = CarriedContext(otel_context.get_current())
     if function is None:
         return carried
-    if not callable(function):
-        message = (
-            f"carry_context() takes a function or nothing, not {function!r}. "
-            "Fix: carry_context(work), and pass arguments where it is called"
-        )
-        raise TypeError(message)
     return carried(function)
 
 
@@ -59,7 +57,16 @@ class CarriedContext:
         self._context = context
 
     def __call__(self, function: Function, /) -> Function:
-        """The function, run in this context whenever it is called."""
+        """The function, run in this context whenever it is called.
+
+        Raises:
+            TypeError: `function` is not a function.
+        """
+        if not callable(function):
+            raise TypeError(
+                f"carry_context() takes a function or nothing, not {shown(function)}. "
+                "Fix: carry_context(work), and pass arguments where it is called"
+            )
         return cast("Function", self._wrapped(function))
 
     def _wrapped(self, function: Any) -> Any:

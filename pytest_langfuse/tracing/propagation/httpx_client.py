@@ -26,6 +26,9 @@ def instrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -> 
     For one client, or for all, those that exist and those to come. Redirects are looked at one by one: what was added
     for one address does not go on to another that is not on the list. Call it as often as you like, before or after
     `init_tracing`; while no tracing is set up it adds nothing. What it returns can undo it.
+
+    Raises:
+        TypeError: `client` is not a client of httpx.
     """
     return _instrumented.add(client)
 

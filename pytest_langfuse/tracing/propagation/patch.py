@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from pytest_langfuse.tracing.shown import shown
+
 
 class Patch:
     """One method of a class, and what is put around it."""
@@ -50,11 +52,16 @@ class Instrumented:
         return self._all > 0 or target in self._some
 
     def add(self, target: object | None) -> Instrumentation:
-        """Instrument an object, or, with `None`, all; as often as you like. `TypeError` for another kind of object."""
+        """Instrument an object, or, with `None`, all; as often as you like.
+
+        Raises:
+            TypeError: `target` is something else.
+        """
         if target is not None and not isinstance(target, self._kinds):
             kinds = " or ".join(f"{kind.__module__}.{kind.__name__}" for kind in self._kinds)
-            message = f"{self._name}() takes a {kinds}, or nothing for all of them, not {target!r}. Fix: {self._name}()"
-            raise TypeError(message)
+            raise TypeError(
+                f"{self._name}() takes a {kinds}, or nothing for all of them, not {shown(target)}. Fix: {self._name}()"
+            )
         self._count(target, 1)
         reference = None if target is None else weakref.ref(target)
 

@@ -21,6 +21,10 @@ def instrument_requests(session: requests.Session | None = None) -> Instrumentat
     For one session, or for all, those that exist and those to come, `requests.get` included. Redirects are looked at
     one by one: what was added for one address does not go on to another that is not on the list. Call it as often as
     you like, before or after `init_tracing`; while no tracing is set up it adds nothing. What it returns can undo it.
+
+    Raises:
+        TypeError: `session` is not a session of requests.
+        ModuleNotFoundError: requests is not installed.
     """
     return _instrumented().add(session)
 

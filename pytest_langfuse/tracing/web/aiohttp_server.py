@@ -26,6 +26,9 @@ def langfuse_aiohttp_middleware(**options: Unpack[MiddlewareOptions]) -> Callabl
     Takes the keyword arguments of `LangfuseASGIMiddleware`; `user_id`, `session_id` and `route` are called with the
     `aiohttp.web.Request`. The observation ends when the handler returns its response, or has streamed it. WebSocket
     handshakes pass untouched.
+
+    Raises:
+        TypeError: An option is unknown, with a suggestion, or of the wrong type.
     """
     settings = MiddlewareSettings(options)
 

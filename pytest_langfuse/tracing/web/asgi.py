@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 
 from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.lazy import exported_by
 from pytest_langfuse.tracing.web import request_headers, routes
 from pytest_langfuse.tracing.web.middleware import Middleware
 from pytest_langfuse.tracing.web.served_request import GUARD, RequestLine, ServedRequest, serve, with_request_id
@@ -19,6 +20,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+@exported_by("pytest_langfuse.tracing")
 class LangfuseASGIMiddleware(Middleware[Application]):
     """Observe each HTTP request of `app`, and give it a request context.
 
@@ -41,6 +43,9 @@ class LangfuseASGIMiddleware(Middleware[Application]):
         session_id: Returns the session for a scope; wins over the header.
         route: Returns the template of the route for a scope, for frameworks that are not known here.
         send_request_id: Send the request's id back as `x-request-id`, unless the application does.
+
+    Raises:
+        TypeError: An option is unknown, with a suggestion, or of the wrong type.
     """
 
     #: Whether FastAPI's own spans were warned of.

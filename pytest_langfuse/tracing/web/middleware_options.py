@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, TypedDict
 
+from pytest_langfuse.tracing import setting_parsers as parsing
+from pytest_langfuse.tracing.arguments import checked
 from pytest_langfuse.tracing.context import RequestContext
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.suggest import did_you_mean
@@ -32,7 +34,18 @@ class MiddlewareOptions(TypedDict, total=False):
     send_request_id: bool
 
 
-_SWITCHES = frozenset({"trusted", "capture_query", "send_request_id"})
+_RESOLVER = parsing.functions(allowed="a function that gets the scope, environ or request", example="lambda scope: ...")
+_PARSERS = {
+    "trusted": parsing.boolean,
+    "capture_query": parsing.boolean,
+    "exclude": parsing.texts("paths", example="('/healthz',)"),
+    "user_id": _RESOLVER,
+    "session_id": _RESOLVER,
+    "route": _RESOLVER,
+    "send_request_id": parsing.boolean,
+}
+#: `None` is their default.
+_OPTIONAL = frozenset({"trusted", "user_id", "session_id", "route"})
 
 
 class MiddlewareSettings:
@@ -45,22 +58,13 @@ class MiddlewareSettings:
             raise TypeError(f"unexpected keyword argument {unknown[0]!r} for the middleware{hint}")
         self._user_id, self._session_id = options.get("user_id"), options.get("session_id")
         self._route = options.get("route")
-        hooks: dict[str, Any] = {"user_id": self._user_id, "session_id": self._session_id, "route": self._route}
-        for name, value in hooks.items():
-            if value is not None and not callable(value):
-                raise TypeError(
-                    f"{name}={value!r} is not a function. Fix: {name}=lambda scope: ... (it gets the scope or environ)"
-                )
-        for name in _SWITCHES.intersection(options):
-            value = options.get(name)
-            # The text "false" of a variable would switch trust on.
-            if not isinstance(value, bool) and not (name == "trusted" and value is None):
-                raise TypeError(f"{name}={value!r} is not a bool. Fix: {name}=True or {name}=False")
+        for name, value in options.items():
+            if value is not None or name not in _OPTIONAL:
+                checked("the middleware", name, value, _PARSERS[name])
         self._trusted = options.get("trusted")
         self.capture_query = options.get("capture_query", False)
         self.send_request_id = options.get("send_request_id", False)
-        exclude = options.get("exclude", ())
-        patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        patterns = _PARSERS["exclude"](options.get("exclude", ()))
         self._excluded = re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
 
     def excludes(self, path: str) -> bool:

@@ -9,6 +9,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.lazy import exported_by
 from pytest_langfuse.tracing.web import request_headers, routes
 from pytest_langfuse.tracing.web.middleware import Middleware
 from pytest_langfuse.tracing.web.served_request import (
@@ -25,12 +26,16 @@ StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
+@exported_by("pytest_langfuse.tracing")
 class LangfuseWSGIMiddleware(Middleware[Application]):
     """Observe each request of `app`, and give it a request context.
 
     Takes the keyword arguments of `LangfuseASGIMiddleware`; `user_id`, `session_id` and `route` are called with the
     environ. The observation ends with the last part of the body, or when the server closes it. The context holds while
     the body is produced, and not between its parts.
+
+    Raises:
+        TypeError: An option is unknown, with a suggestion, or of the wrong type.
     """
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -417,11 +417,12 @@ def test_a_switch_that_is_not_a_bool_is_an_error(middleware, option, value):
     arguments = () if middleware is langfuse_aiohttp_middleware else (answer,)
     with pytest.raises(TypeError) as raised:
         middleware(*arguments, **{option: value})
-    assert str(raised.value) == f"{option}={value!r} is not a bool. Fix: {option}=True or {option}=False"
+    said = f"{option}={value!r} is neither true nor false. Allowed: true or false. Fix: pass {option}=True."
+    assert str(raised.value) == f"the middleware: {said}"
 
 
 def test_a_hook_that_is_no_function_is_an_error():
-    with pytest.raises(TypeError, match=r"user_id='u-1' is not a function. Fix: user_id=lambda scope"):
+    with pytest.raises(TypeError, match=r"user_id='u-1' is not a function.* Fix: pass user_id=lambda scope"):
         LangfuseASGIMiddleware(answer, user_id="u-1")
 
 
