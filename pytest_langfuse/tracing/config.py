@@ -90,6 +90,8 @@ class TracingConfig:
     #: The breaker opens after so many failures in a row, and tries again after the recovery timeout.
     breaker_failure_threshold: int = 10
     breaker_recovery_timeout: float = 300.0
+    #: An answer that took longer counts as a failure, unless this is `None`.
+    breaker_slow_call: float | None = None
     #: Where finished spans go.
     export: Literal["http", "kafka", "sqs"] = "http"
     #: Shut tracing down on SIGTERM and SIGINT, before the previous handler runs.
@@ -202,6 +204,7 @@ SETTINGS: Mapping[str, Setting] = {
     "breaker_recovery_timeout": Setting(
         parsing.number(0.001, 86400.0, example="300.0"), ("LANGFUSE_BREAKER_RECOVERY_TIMEOUT",)
     ),
+    "breaker_slow_call": Setting(parsing.number(0.001, 3600.0, example="2.0"), ("LANGFUSE_BREAKER_SLOW_CALL",)),
     "export": Setting(parsing.choice("http", "kafka", "sqs"), ("LANGFUSE_EXPORT",)),
     "handle_signals": Setting(parsing.boolean, ("LANGFUSE_HANDLE_SIGNALS",)),
     "keep_errors": Setting(parsing.boolean, ("LANGFUSE_KEEP_ERRORS",)),
@@ -221,7 +224,7 @@ CLIENT_SETTINGS: Mapping[str, Setting] = {
 _WITHOUT_DEFAULT = frozenset(
     {"public_key", "secret_key", "base_url", "release", "sample_rate", "flush_interval", "flush_at"}
 )
-_OPTIONAL = _WITHOUT_DEFAULT | {"spool_path", "keep_slower_than"}
+_OPTIONAL = _WITHOUT_DEFAULT | {"spool_path", "keep_slower_than", "breaker_slow_call"}
 
 
 #: Where settings are looked up. For test harnesses, which supply what the environment lacks without changing it.

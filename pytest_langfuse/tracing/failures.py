@@ -6,9 +6,12 @@ import logging
 import threading
 import time
 
+from pytest_langfuse.tracing.log_text import readable
+
 logger = logging.getLogger("pytest_langfuse.tracing")
 
 _QUIET_SECONDS = 60.0
+_LONGEST_ERROR = 1_000
 
 
 class Failures:
@@ -50,7 +53,7 @@ class Failures:
 
 def _shown(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {readable(str(error), _LONGEST_ERROR)}"
     except Exception:  # noqa: BLE001 - the error may be one of the application, whose text may raise
         return type(error).__name__
 

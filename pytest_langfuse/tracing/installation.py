@@ -18,10 +18,13 @@ from pytest_langfuse.tracing.config import ConfigError, TracingConfig, differenc
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
 from pytest_langfuse.tracing.delivery.client import GuardedLangfuse
 from pytest_langfuse.tracing.delivery.exported_ancestor import exported_ancestors
+from pytest_langfuse.tracing.delivery.exporter import langfuse_headers
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.pipeline import Pipeline
-from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport
+from pytest_langfuse.tracing.delivery.proxies import all_usable
+from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
 from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.log_text import ReadableRecords, mask_in_logs
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.second_clients import SecondClients
 from pytest_langfuse.tracing.shutdown.prestarted_thread import PrestartedThread
@@ -82,6 +85,7 @@ class Installation:
     def __init__(self, config: TracingConfig, client_arguments: Mapping[str, Any]) -> None:
         self.config = config
         self.client_arguments = dict(client_arguments)
+        self._readable_records = self._guard_logs()
         self.pipeline = self._pipeline()
         try:
             self.client = self._client(self.pipeline)
@@ -90,14 +94,23 @@ class Installation:
             raise
         self._resources = langfuse_internals.resources_of(self.client)
         exported_ancestors.use(self.client_arguments.get("should_export_span"))
-        self._guard_async()
+        self._guard_client()
         self.pipeline.start(self._resources.httpx_client)
         self._shutdown_thread = PrestartedThread("langfuse-tracing-shutdown")
         self._second_clients = SecondClients(self._report_second_client)
         if hasattr(os, "register_at_fork"):
-            # After the client was built: the SDK makes its asynchronous client anew in a child, and this comes later.
-            guard = weakref.WeakMethod(self._guard_async)
+            # After the client was built: the SDK makes its HTTP clients anew in a child, and this comes later.
+            guard = weakref.WeakMethod(self._guard_client)
             os.register_at_fork(after_in_child=lambda: (method := guard()) and method())
+
+    def _guard_logs(self) -> ReadableRecords:
+        """Keep secrets and control characters of answers out of our logs and of the SDK's."""
+        headers = self.client_arguments.get("additional_headers") or {}
+        authorization = langfuse_headers(str(self.config.public_key), str(self.config.secret_key))["Authorization"]
+        mask_in_logs(self.config.secret_key, authorization.partition(" ")[2], *headers.values())
+        guard = ReadableRecords()
+        logging.getLogger("langfuse").addFilter(guard)
+        return guard
 
     def _pipeline(self) -> Pipeline:
         unknown = [name for name in self.client_arguments if name not in inspect.signature(Langfuse).parameters]
@@ -116,7 +129,7 @@ class Installation:
     def _client(self, pipeline: Pipeline) -> Langfuse:
         config = self.config
         self._report_earlier_client()
-        with langfuse_internals.processor_settings(config):
+        with langfuse_internals.client_settings(config, proxies=all_usable()):
             return GuardedLangfuse(
                 breaker=pipeline.breaker,
                 public_key=config.public_key,
@@ -165,13 +178,18 @@ class Installation:
                 "; ".join(phrases),
             )
 
-    def _guard_async(self) -> None:
+    def _guard_client(self) -> None:
+        """Put our limits on what the SDK makes itself."""
+        langfuse_internals.limit_tries(self._resources)
         pipeline = self.pipeline
 
         def guard(transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
             if isinstance(transport, AsyncBoundedTransport):
                 return transport
-            return AsyncBoundedTransport(transport, host=pipeline.host, breaker=pipeline.breaker)
+            # A test harness's own transport stays.
+            plain = type(transport) is httpx.AsyncHTTPTransport
+            inner = AsyncTransportPool(pipeline.transports.unusable) if plain else transport
+            return AsyncBoundedTransport(inner, host=pipeline.host, breaker=pipeline.breaker)
 
         langfuse_internals.guard_async(self._resources, guard)
 
@@ -187,6 +205,7 @@ class Installation:
         """Send what is left for at most `timeout` seconds, then release everything."""
         started = now()
         self._second_clients.stop()
+        logging.getLogger("langfuse").removeFilter(self._readable_records)
         langfuse_internals.release_exit_handlers(self._resources)
         langfuse_internals.forget(self._resources)
         finished = self._shutdown_thread.run(lambda: self._close(started + timeout), timeout)

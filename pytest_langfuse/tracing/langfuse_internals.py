@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
+from httpx._utils import URLPattern, get_environment_proxies
 from langfuse._client.attributes import LangfuseOtelSpanAttributes
 from langfuse._client.propagation import (
     LANGFUSE_BAGGAGE_PREFIX,
@@ -31,7 +32,8 @@ from opentelemetry.sdk.trace import export
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from pytest_langfuse.tracing.config import TracingConfig
-from pytest_langfuse.tracing.time_limit import LimitedBackend
+from pytest_langfuse.tracing.name_resolution import NameResolution
+from pytest_langfuse.tracing.time_limit import LimitedBackend, ResolvingAsyncBackend
 
 if TYPE_CHECKING:
     from langfuse import Langfuse
@@ -184,22 +186,52 @@ def watch_transformations(processor: BatchSpanProcessor, watch: Callable[[SpanEx
 def guard_async(
     resources: LangfuseResourceManager, guard: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
 ) -> None:
-    """Put `guard` around each transport of the asynchronous REST client, which the SDK makes itself."""
+    """Put `guard` around the transport of the asynchronous REST client, which the SDK makes itself.
+
+    Its transports for proxies go: what `guard` makes looks for them itself.
+    """
     client = resources.async_api._client_wrapper.httpx_client.httpx_client
     client._transport = guard(client._transport)
-    client._mounts = {
-        pattern: None if transport is None else guard(transport) for pattern, transport in client._mounts.items()
-    }
+    client._mounts = {}
+
+
+_tries = threading.local()
 
 
 @contextmanager
-def processor_settings(config: TracingConfig) -> Iterator[None]:
-    """Variables for the span processor that is built inside.
+def single_tries() -> Iterator[None]:
+    """Let the REST client of this thread try once: it sleeps as long as an answer asks for, up to a minute."""
+    before = getattr(_tries, "single", False)
+    _tries.single = True
+    try:
+        yield
+    finally:
+        _tries.single = before
+
+
+def limit_tries(resources: LangfuseResourceManager) -> None:
+    """Make `single_tries` hold for the synchronous REST client."""
+    client = resources.api._client_wrapper.httpx_client
+    request = client.request
+
+    def limited(*args: Any, request_options: Any = None, **kwargs: Any) -> httpx.Response:
+        if getattr(_tries, "single", False):
+            request_options = {**(request_options or {}), "max_retries": 0}
+        return request(*args, request_options=request_options, **kwargs)
+
+    client.request = limited  # type: ignore[method-assign]
+
+
+@contextmanager
+def client_settings(config: TracingConfig, *, proxies: bool) -> Iterator[None]:
+    """Variables for the client that is built inside.
 
     The size of its queue has no other setting, and version 4.5 takes its own two arguments only if the variables of
-    the same meaning are set.
+    the same meaning are set. Without `proxies` it sees none: its asynchronous HTTP client, which gets another transport
+    afterwards, could not be built otherwise.
     """
     values = {
+        **({} if proxies else {"no_proxy": "*", "NO_PROXY": "*"}),
         "OTEL_BSP_MAX_QUEUE_SIZE": str(config.max_buffer_spans),
         "LANGFUSE_FLUSH_AT": str(config.flush_at),
         "LANGFUSE_FLUSH_INTERVAL": str(config.flush_interval),
@@ -228,7 +260,30 @@ class MissingKeysSilenced(logging.Filter):
 HTTPX_HOP = "_send_single_request"
 
 
-def limit_reads(transport: httpx.HTTPTransport) -> None:
+def limit_waits(transport: httpx.HTTPTransport, resolution: NameResolution) -> None:
     """Make `time_limit` hold for a transport. httpcore has the hook (`network_backend=`), httpx does not pass it on."""
     pool = transport._pool
-    pool._network_backend = LimitedBackend(pool._network_backend)
+    pool._network_backend = LimitedBackend(pool._network_backend, resolution)
+
+
+def resolve_names(transport: httpx.AsyncHTTPTransport, resolution: NameResolution) -> None:
+    """Let an asynchronous transport resolve names in threads of ours."""
+    pool = transport._pool
+    pool._network_backend = ResolvingAsyncBackend(pool._network_backend, resolution)
+
+
+def environment_proxies(*, strict: bool = False) -> list[tuple[Callable[[httpx.URL], bool], str | None]]:
+    """Return the environment's proxies by httpx's rules: which addresses each is for, the most specific first.
+
+    `None` stands for no proxy. An entry that httpx can't read is left out, or, if `strict`, is a `ValueError` or
+    `httpx.InvalidURL`, as when httpx builds a client.
+    """
+    found: list[tuple[URLPattern, str | None]] = []
+    for pattern, proxy in get_environment_proxies().items():
+        try:
+            found.append((URLPattern(pattern), proxy))
+        except (ValueError, httpx.InvalidURL):
+            if strict:
+                raise
+    found.sort(key=lambda item: item[0])
+    return [(pattern.matches, proxy) for pattern, proxy in found]

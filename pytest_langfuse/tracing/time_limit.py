@@ -1,7 +1,8 @@
-"""One time limit for all reads and writes of a request; httpcore's timeouts hold for each of them."""
+"""One time limit for all that a request waits for; httpcore's timeouts hold for each read and write of it."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import threading
 from collections.abc import Iterable, Iterator
@@ -11,15 +12,23 @@ from typing import Any
 import httpcore
 
 from pytest_langfuse.tracing.monotonic import now
+from pytest_langfuse.tracing.name_resolution import Addresses, NameResolution
+
+#: So many bytes at most are written before the limit is looked at again: whoever reads slowly takes a bit at a time.
+_PIECE = 16 * 1024
 
 _limits = threading.local()
 
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Limit all that this thread reads and writes inside the block, over connections of a `LimitedBackend`."""
+    """Limit all that this thread waits for inside the block, over connections of a `LimitedBackend`.
+
+    A limit around this one still holds.
+    """
     before = getattr(_limits, "until", None)
-    _limits.until = None if seconds is None else now() + seconds
+    until = None if seconds is None else now() + seconds
+    _limits.until = until if before is None else before if until is None else min(before, until)
     try:
         yield
     finally:
@@ -48,7 +57,8 @@ class LimitedStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write within the limit."""
-        self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+        for start in range(0, len(buffer), _PIECE):
+            self._stream.write(buffer[start : start + _PIECE], _left(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         """Close the connection."""
@@ -67,10 +77,10 @@ class LimitedStream(httpcore.NetworkStream):
 
 
 class LimitedBackend(httpcore.NetworkBackend):
-    """Makes connections for which `time_limit` holds."""
+    """Makes connections for which `time_limit` holds, the resolution of names included."""
 
-    def __init__(self, backend: httpcore.NetworkBackend) -> None:
-        self._backend = backend
+    def __init__(self, backend: httpcore.NetworkBackend, resolution: NameResolution) -> None:
+        self._backend, self._resolution = backend, resolution
 
     def connect_tcp(
         self,
@@ -80,9 +90,20 @@ class LimitedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to a host."""
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return LimitedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+        """Connect to a host: to the first of its addresses that answers."""
+        with time_limit(timeout):
+            with _httpcore_errors(host):
+                addresses = self._resolution.start(host, port).result(_left(None, httpcore.ConnectTimeout))
+            for number, address in enumerate(addresses):
+                left = _share(len(addresses) - number)
+                try:
+                    stream = self._backend.connect_tcp(address, port, left, local_address, socket_options)
+                except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                    if number == len(addresses) - 1:
+                        raise
+                else:
+                    return LimitedStream(stream)
+        raise _no_address(host)
 
     def connect_unix_socket(
         self,
@@ -97,3 +118,74 @@ class LimitedBackend(httpcore.NetworkBackend):
     def sleep(self, seconds: float) -> None:
         """Wait between tries to connect."""
         self._backend.sleep(seconds)
+
+
+class ResolvingAsyncBackend(httpcore.AsyncNetworkBackend):
+    """Resolves names in threads of ours: at its end, `asyncio.run` waits for those of the loop's executor.
+
+    asyncio's own timeouts limit the rest. Without asyncio it changes nothing.
+    """
+
+    def __init__(self, backend: httpcore.AsyncNetworkBackend, resolution: NameResolution) -> None:
+        self._backend, self._resolution = backend, resolution
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to a host: to the first of its addresses that answers."""
+        addresses = await self._resolved(host, port, timeout)
+        for number, address in enumerate(addresses):
+            left = None if timeout is None else timeout / len(addresses)
+            try:
+                return await self._backend.connect_tcp(address, port, left, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if number == len(addresses) - 1:
+                    raise
+        raise _no_address(host)
+
+    async def _resolved(self, host: str, port: int, limit: float | None) -> Addresses:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return [host]
+        with _httpcore_errors(host):
+            return await asyncio.wait_for(asyncio.wrap_future(self._resolution.start(host, port)), limit)
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to a socket of this machine."""
+        return await self._backend.connect_unix_socket(path, timeout, socket_options)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait between tries to connect."""
+        await self._backend.sleep(seconds)
+
+
+@contextmanager
+def _httpcore_errors(host: str) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        message = f"The name {host!r} was not resolved in time."
+        raise httpcore.ConnectTimeout(message) from None
+    except OSError as error:
+        raise httpcore.ConnectError(error) from error
+
+
+def _share(addresses: int) -> float | None:
+    """Return the part of what is left of the time that one of so many addresses may take."""
+    left = _left(None, httpcore.ConnectTimeout)
+    return None if left is None else left / addresses
+
+
+def _no_address(host: str) -> httpcore.ConnectError:
+    return httpcore.ConnectError(f"The name {host!r} has no address.")

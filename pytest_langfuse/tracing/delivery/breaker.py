@@ -42,10 +42,11 @@ class CircuitOpen(Exception):  # noqa: N818 - the name under which this is known
 class Permit:
     """The right to make one call. Its result counts once, and only in the state that it was given in."""
 
-    __slots__ = ("expires", "generation", "used")
+    __slots__ = ("expires", "generation", "given", "used")
 
-    def __init__(self, generation: int, expires: float | None) -> None:
+    def __init__(self, generation: int, given: float, expires: float | None) -> None:
         self.generation = generation
+        self.given = given
         self.expires = expires
         self.used = False
 
@@ -63,7 +64,8 @@ class CircuitBreaker:
 
     Half-open gives one permit. Its success closes the breaker, its failure opens it for another `recovery_timeout`;
     a permit whose result does not come within `recovery_timeout` expires, and the next caller gets the trial.
-    A result that comes late, from before a change of state, counts for nothing.
+    A result that comes late, from before a change of state, counts for nothing. A success that took longer than
+    `slow_call` seconds counts as a failure, unless that is `None`.
 
     Thread-safe; no lock is held while a call is made. `clock` returns seconds that never go back.
 
@@ -73,7 +75,7 @@ class CircuitBreaker:
 
     Raises:
         TypeError: An argument is of the wrong type.
-        ValueError: `failure_threshold` is below 1, or `recovery_timeout` not above 0.
+        ValueError: `failure_threshold` is below 1, or `recovery_timeout` or `slow_call` not above 0.
     """
 
     def __init__(
@@ -81,11 +83,13 @@ class CircuitBreaker:
         *,
         failure_threshold: int = 10,
         recovery_timeout: float = 300.0,
+        slow_call: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         call = "CircuitBreaker()"
         self.failure_threshold: int = checked(call, "failure_threshold", failure_threshold, _THRESHOLD)
         self.recovery_timeout: float = checked(call, "recovery_timeout", recovery_timeout, _SECONDS)
+        self.slow_call: float | None = None if slow_call is None else checked(call, "slow_call", slow_call, _SECONDS)
         self._clock = None if clock in _REAL_CLOCK else checked(call, "clock", clock, parsing.function)
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
@@ -108,6 +112,11 @@ class CircuitBreaker:
         return self._failures
 
     @property
+    def failing(self) -> bool:
+        """True from the first failed call until one succeeds."""
+        return self._failures > 0 or self._opened_at is not None
+
+    @property
     def retry_after(self) -> float:
         """Seconds until a permit is available; 0.0 if one is available now."""
         with self._lock:
@@ -126,11 +135,11 @@ class CircuitBreaker:
         with self._lock:
             now = self._now()
             if self._opened_at is None:
-                return Permit(self._generation, None)
+                return Permit(self._generation, now, None)
             if self._retry_after(now) > 0:
                 return None
             self._generation += 1
-            self._trial = permit = Permit(self._generation, now + self.recovery_timeout)
+            self._trial = permit = Permit(self._generation, now, now + self.recovery_timeout)
             change = self._change(now)
         self._tell(change)
         return permit
@@ -141,18 +150,7 @@ class CircuitBreaker:
         Raises:
             TypeError: `permit` does not come from `try_acquire`.
         """
-        checked("success()", "permit", permit, _PERMIT)
-        with self._lock:
-            now = self._now()
-            if not self._valid(permit, now):
-                return
-            self._failures = 0
-            if self._opened_at is None:
-                return
-            self._opened_at = self._trial = None
-            self._generation += 1
-            change = self._change(now)
-        self._tell(change)
+        self._record("success()", permit, failed=False)
 
     def failure(self, permit: Permit) -> None:
         """Record that the call failed.
@@ -160,15 +158,24 @@ class CircuitBreaker:
         Raises:
             TypeError: `permit` does not come from `try_acquire`.
         """
-        checked("failure()", "permit", permit, _PERMIT)
+        self._record("failure()", permit, failed=True)
+
+    def _record(self, call: str, permit: Permit, *, failed: bool) -> None:
+        checked(call, "permit", permit, _PERMIT)
         with self._lock:
             now = self._now()
             if not self._valid(permit, now):
                 return
-            self._failures += 1
-            if self._opened_at is None and self._failures < self.failure_threshold:
-                return
-            self._opened_at, self._trial = now, None
+            if failed or (self.slow_call is not None and now - permit.given > self.slow_call):
+                self._failures += 1
+                if self._opened_at is None and self._failures < self.failure_threshold:
+                    return
+                self._opened_at, self._trial = now, None
+            else:
+                self._failures = 0
+                if self._opened_at is None:
+                    return
+                self._opened_at = self._trial = None
             self._generation += 1
             change = self._change(now)
         self._tell(change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import time
 import zlib
 from collections.abc import Mapping
@@ -16,11 +17,10 @@ from pytest_langfuse.tracing.delivery.sink import Confirm, Outcome, Verdict
 from pytest_langfuse.tracing.delivery.transport import PERMITTED
 from pytest_langfuse.tracing.failures import logger
 
-#: A longer `Retry-After` is cut to this (seconds).
-LONGEST_RETRY_AFTER = 3600.0
-
 _HTTP_OK = range(200, 300)
 _TOO_LARGE = 413
+#: Bytes of an answer that may be shown, before it is made readable.
+_SHOWN = 4096
 #: The request itself is at fault: sending it again gives the same answer.
 _REFUSED = frozenset({400, 413, 415, 422})
 
@@ -90,7 +90,7 @@ def _accepted_json(answer: Any) -> Outcome:
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
-    """Return the seconds of either form of `Retry-After` (RFC 9110, section 10.2.3)."""
+    """Return the seconds of either form of `Retry-After` (RFC 9110, section 10.2.3): the sender limits them."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None
@@ -101,11 +101,12 @@ def _retry_after(headers: httpx.Headers) -> float | None:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
         except (ValueError, OverflowError):
             return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if seconds == seconds else None  # noqa: PLR0124 - not a number
+    return None if math.isnan(seconds) else max(seconds, 0.0)
 
 
 def _shown(response: httpx.Response) -> str:
-    return response.text[:200]
+    # Not `text`, which decodes all of it by the encoding that the answer names.
+    return response.content[:_SHOWN].decode("utf-8", "replace")
 
 
 def _gzip(data: bytes) -> bytes:

@@ -48,7 +48,9 @@ class Pipeline:
         self._config, self._release = config, release
         self.ledger = SpanLedger()
         self.breaker = CircuitBreaker(
-            failure_threshold=config.breaker_failure_threshold, recovery_timeout=config.breaker_recovery_timeout
+            failure_threshold=config.breaker_failure_threshold,
+            recovery_timeout=config.breaker_recovery_timeout,
+            slow_call=config.breaker_slow_call,
         )
         self.breaker.add_listener(self._log_breaker)
         self.buffer = open_buffer(config)

@@ -244,7 +244,7 @@ class Sender:
                 # Sent before the last failure: the same event, which counts once.
                 self._breaker.release(sent.permit)
                 if outcome.retry_after is not None:
-                    self._retry_at = max(self._retry_at, now() + outcome.retry_after)
+                    self._retry_at = max(self._retry_at, now() + self._obeyed(outcome.retry_after))
                     self._not_before = max(self._not_before, self._retry_at)
             if outcome is not None and outcome.verdict is Verdict.FAILED and sent.discarded:
                 self.settlement.drop(sent.batches, "discarded")
@@ -274,6 +274,10 @@ class Sender:
         else:
             pause = min(_FIRST_PAUSE * 2 ** min(self._failed - 1, 10), _LONGEST_PAUSE) * random.uniform(0.75, 1.0)  # noqa: S311 - to spread, not to hide
         if outcome is not None and outcome.retry_after is not None:
-            pause = outcome.retry_after
+            pause = max(pause, self._obeyed(outcome.retry_after))
             self._retry_at = now() + pause
         self._not_before = now() + pause
+
+    def _obeyed(self, retry_after: float) -> float:
+        """Return the pause that the other side may ask for, in seconds: none is longer than the breaker's."""
+        return min(retry_after, self._breaker.recovery_timeout)

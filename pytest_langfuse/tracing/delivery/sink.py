@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from pytest_langfuse.tracing.log_text import readable
+
 
 class Verdict(Enum):
     """The decision about a body that was sent."""
@@ -19,7 +21,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of sending one body. `reason` names it for the ledger and the log."""
+    """The outcome of sending one body. `reason` names it for the ledger and the log.
+
+    `detail` may be the other side's text: it is kept as one that may be logged (see `readable`).
+    """
 
     verdict: Verdict
     reason: str = ""
@@ -28,6 +33,10 @@ class Outcome:
     detail: str = ""
     #: Seconds, if the other side said when to come back.
     retry_after: float | None = None
+
+    def __post_init__(self) -> None:
+        """Make the text of the other side one that may be logged."""
+        object.__setattr__(self, "detail", readable(self.detail))
 
 
 Confirm = Callable[[Outcome], None]

@@ -1,7 +1,7 @@
 """HTTP to Langfuse within bounds: a breaker that fails fast, and a limit to the whole of a request.
 
 httpx's timeouts are for each read: a server that sends a byte now and then is never too slow for them. Here the whole
-request, its response included, has as long as one read may take.
+request, from the resolution of the name to the end of the response, has as long as one read may take.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import functools
 import os
 import ssl
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from pytest_langfuse.tracing.delivery import bounded_answer
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
-from pytest_langfuse.tracing.langfuse_internals import limit_reads
+from pytest_langfuse.tracing.delivery.proxies import UnusableProxies, proxy_for
+from pytest_langfuse.tracing.langfuse_internals import limit_waits, resolve_names
+from pytest_langfuse.tracing.name_resolution import NameResolution
 from pytest_langfuse.tracing.time_limit import time_limit
 
 #: Request extension of a call that has its permit already.
@@ -45,19 +47,28 @@ class TransportPool(httpx.BaseTransport):
     """
 
     def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         self._lock = threading.Lock()
+        self._resolution = NameResolution()
+        self.unusable = UnusableProxies()
         self._transports: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
 
     def to(self, url: httpx.URL) -> httpx.BaseTransport:
-        """Return the transport for an address."""
+        """Return the transport for an address; `httpx.ProxyError` if its proxy can't be used."""
         key = (proxy_for(url), url.scheme == "https")
         with self._lock:
             transport = self._transports.get(key)
             if transport is None:
-                verify = tls_context() if key[1] else False
-                transport = self._transports[key] = httpx.HTTPTransport(proxy=key[0], verify=verify)
-                limit_reads(transport)
+                transport = self.unusable.made(lambda: self._made(*key), proxy=key[0])
+                self._transports[key] = transport
             return transport
+
+    def _made(self, proxy: str | None, https: bool) -> httpx.HTTPTransport:  # noqa: FBT001 - parts of the key
+        transport = httpx.HTTPTransport(proxy=proxy, verify=tls_context() if https else False)
+        limit_waits(transport, self._resolution)
+        return transport
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
@@ -72,8 +83,39 @@ class TransportPool(httpx.BaseTransport):
 
     def after_fork(self) -> None:
         """In a forked child: the connections are the parent's."""
-        self._lock = threading.Lock()
-        self._transports = {}
+        self._clear()
+
+
+class AsyncTransportPool(httpx.AsyncBaseTransport):
+    """`TransportPool` for an `httpx.AsyncClient`. What it says of proxies, `unusable` has not said before."""
+
+    def __init__(self, unusable: UnusableProxies) -> None:
+        self._resolution = NameResolution()
+        self._unusable = unusable
+        self._transports: dict[tuple[str | None, bool], httpx.AsyncHTTPTransport] = {}
+
+    def to(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        """Return the transport for an address; `httpx.ProxyError` if its proxy can't be used."""
+        key = (proxy_for(url), url.scheme == "https")
+        transport = self._transports.get(key)
+        if transport is None:
+            transport = self._transports[key] = self._unusable.made(lambda: self._made(*key), proxy=key[0])
+        return transport
+
+    def _made(self, proxy: str | None, https: bool) -> httpx.AsyncHTTPTransport:  # noqa: FBT001 - parts of the key
+        transport = httpx.AsyncHTTPTransport(proxy=proxy, verify=tls_context() if https else False)
+        resolve_names(transport, self._resolution)
+        return transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        return await self.to(request.url).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Release all connections."""
+        transports, self._transports = list(self._transports.values()), {}
+        for transport in transports:
+            await transport.aclose()
 
 
 @contextmanager
@@ -122,15 +164,11 @@ class BoundedTransport(httpx.BaseTransport):
             return judged(self.send(request))
 
     def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request that has its permit, and read the response to its end."""
+        """Send a request that has its permit, and read the response to its end or up to a limit."""
+        request.headers["accept-encoding"] = bounded_answer.ENCODINGS
         with time_limit(_limit(request)):
             response = self.inner.handle_request(request)
-            try:
-                response.read()
-            except BaseException:
-                response.close()
-                raise
-            return response
+            return bounded_answer.read(response, bounded_answer.largest_answer(request))
 
     def close(self) -> None:
         """Release all connections."""
@@ -169,25 +207,14 @@ class AsyncBoundedTransport(httpx.AsyncBaseTransport):
 
 
 async def _read(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    request.headers["accept-encoding"] = bounded_answer.ENCODINGS
     response = await transport.handle_async_request(request)
-    try:
-        await response.aread()
-    except BaseException:
-        await response.aclose()
-        raise
-    return response
+    return await bounded_answer.read_async(response, bounded_answer.largest_answer(request))
 
 
 def _limit(request: httpx.Request) -> float | None:
     timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
     return timeouts.get("read")
-
-
-def proxy_for(url: httpx.URL) -> str | None:
-    """Return the proxy that the environment names for an address (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, …)."""
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    return None if proxy is None or urllib.request.proxy_bypass(url.host) else proxy
 
 
 @functools.cache

@@ -15,7 +15,8 @@ from langfuse import Langfuse, get_client
 from pytest_langfuse.tracing import CircuitBreaker, CircuitOpen, get_langfuse_client, init_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery import transport as transport_module
-from pytest_langfuse.tracing.delivery.transport import BoundedTransport, CircuitOpenError, TransportPool, proxy_for
+from pytest_langfuse.tracing.delivery.proxies import proxy_for
+from pytest_langfuse.tracing.delivery.transport import BoundedTransport, CircuitOpenError, TransportPool
 from tests.helpers.loopback_langfuse import TRACES, Reply
 
 pytestmark = pytest.mark.usefixtures("fresh")
