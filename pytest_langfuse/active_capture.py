@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,6 +17,7 @@ from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.refused_connections import RefusedConnections
 from pytest_langfuse.sealing import sealed
 from pytest_langfuse.standin.stand_in import StandIn
+from pytest_langfuse.wider_fixtures import WiderFixtures
 
 
 class ActiveCapture:
@@ -49,6 +50,8 @@ class ActiveCapture:
             flush_scores=hooks.flush_scores,
             discard=hooks.discard,
             score_source=lambda: stand_in.score_log,
+            clients=hooks.clients,
+            explain=hooks,
         )
         with ExitStack() as stack:
             if options.capture and options.env_keys:
@@ -59,8 +62,17 @@ class ActiveCapture:
             stack.enter_context(hooked(recorder, stand_in, late, last=is_last))
             imports = ImportWatcher({"freezegun": _spare_langfuse, "pytest_langfuse.tracing.config": self._supply})
             stack.callback(imports.stop)
+            config.pluginmanager.register(WiderFixtures(recorder, self._made_so_far), "langfuse_wider_fixtures")
             self._stack = stack.pop_all()
         imports.start()
+
+    def _made_so_far(self) -> tuple[str, Sequence[str]]:
+        """The test that runs, captured or not, and the names of the spans that have started in it."""
+        if self.test is not None:
+            return self.test.recording.test, [recorded.name for recorded in list(self.test.recording.spans)]
+        if (uncaptured := hooks.uncaptured) is not None:
+            return uncaptured.origin.test, [name for name, _ in list(uncaptured.spans)]
+        return "", ()
 
     def _url_of_test(self) -> str | None:
         """The address of the server that the running test uses."""

@@ -187,7 +187,7 @@ class Observations(ObservationSequence):
                 unexported=self._source.unexported,
             )
         if diff is not None:
-            text = failure.tree_text(diff, captured, self._source.unexported(), style)
+            text = failure.tree_text(diff, self._source, style)
             raise TreeMismatch(style.body(text), diff.sentences)
 
     def assert_propagated(self, *fields: str, value: Any = None) -> None:
@@ -283,7 +283,8 @@ def explain_equality(left: object, right: object) -> list[str] | None:
     )
     if diff is None:
         return None
-    return failure.differences_first(diff, captured, observations.unexported, style).splitlines()
+    source = observations._source  # noqa: SLF001 - of the class above
+    return failure.differences_first(diff, source, style).splitlines()
 
 
 def _trace_and_roots(trace: Trace, first_thread: str | None) -> str:

@@ -46,9 +46,9 @@ class Selector:
         """The selector as a sentence names it."""
         return self._line.text()
 
-    def names(self, observation: Observation) -> bool:
-        """Return whether an observation has the name that is selected."""
-        return self._line.name.matches(observation.name)
+    def names(self, name: str) -> bool:
+        """Return whether observations of this name are selected, as far as the name decides."""
+        return self._line.name.matches(name)
 
     def __call__(self, observations: Sequence[Observation]) -> list[Observation]:
         """Those of `observations` that are selected."""

@@ -11,7 +11,7 @@ from pytest_langfuse.expect.literal.name_pattern import NamePattern, name_in_sen
 from pytest_langfuse.expect.propagation import trace_label
 from pytest_langfuse.expect.selection import Selector
 from pytest_langfuse.expect.text import failure
-from pytest_langfuse.expect.text.not_exported import Bearing, any_of, everything, not_exported
+from pytest_langfuse.expect.text.not_exported import Bearing, any_of, everything, not_exported, nothing
 from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import Reason
@@ -83,7 +83,7 @@ class ObservationSequence(Sequence[Observation]):
         if len(found) == 1:
             return found[0]
         if not captured:
-            self._need_any()
+            self._need_any(select.names)
         if found:
             return self._fail(f"{len(found)} observations match `{select.text}`, expected one.", [], show=captured)
         closest = select.closest(captured, current().width)
@@ -111,7 +111,7 @@ class ObservationSequence(Sequence[Observation]):
         if len(found) == 1:
             return found[0]
         if not traces:
-            self._need_any()
+            self._need_any(wanted.matches)
         what = f"{len(found)} traces are" if found else "no trace is"
         return self._fail(
             f"{what} named {name!r}{', expected one' if found else ''}; the traces are:",
@@ -220,15 +220,19 @@ class ObservationSequence(Sequence[Observation]):
         captured = self._source.observations()
         what = f"{len(found)} of {count} observations" if count > 1 else "no observation"
         summary = f"timed out after {timeout:g} s: {what} matching `{select.text}` arrived."
+        if not captured:
+            why = failure.nothing_text(self._why_none(everything), self._source, select.names, current())
+            return self._fail(f"{summary}\n\n{why}", [])
         return self._fail(summary, [], show=captured, because=self._why_none(select.names))
 
     # -- failing -------------------------------------------------------------------------------------------------
 
-    def _need_any(self) -> None:
+    def _need_any(self, sought: Bearing = nothing) -> None:
         __tracebackhide__ = True
         if not len(self):
-            reasons = not_exported(self._source.unexported(), everything)
-            self._fail(failure.NOTHING, [], because=reasons)
+            because = self._why_none(everything)
+            why = failure.nothing_text(because, self._source, sought, current())
+            self._fail(f"Nothing was exported.\n\n{why}" if because else why, [])
 
     def _fail(
         self,
@@ -241,11 +245,12 @@ class ObservationSequence(Sequence[Observation]):
         """Fail; `because` are sentences on what was not exported."""
         __tracebackhide__ = True
         style = current()
-        raise TreeMismatch(style.body(failure.plain_text(summary, sentences, show, because, style)), sentences)
+        text = failure.plain_text(summary, sentences, show, because, self._source, style)
+        raise TreeMismatch(style.body(text), sentences)
 
     def _why_none(self, bears: Bearing) -> list[str]:
         """Sentences on what was not exported and is, or was looked for in, what is missing."""
-        return not_exported(self._source.unexported(), bears if len(self) else everything)
+        return not_exported(self._source.unexported(), bears)
 
 
 def _now() -> float:

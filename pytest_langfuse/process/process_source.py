@@ -12,6 +12,7 @@ from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
+from pytest_langfuse.recording.why_not_exported import NO_PROCESSOR
 from pytest_langfuse.standin.received_export import ReceivedExport
 
 
@@ -29,6 +30,10 @@ class TracedProcess(Protocol):
     @property
     def ledger(self) -> LedgerReader:
         """Its ledger and those of its child processes."""
+
+    @property
+    def how_it_ended(self) -> str:
+        """The predicate of a sentence: `exited with status 3`, or `is still running`."""
 
     @property
     def why_lost(self) -> str:
@@ -82,6 +87,10 @@ class ProcessSource:
         """Return the bodies as they arrived."""
         names = {app.base_path: app.label for app in self._apps()}
         return [WireBody(names.get(export.base_path, "OTLP"), export.body) for export in self._exports()]
+
+    def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:  # noqa: ARG002 - a source
+        """The processes that have sent nothing, if they have begun nothing, either."""
+        return [f"No observation has arrived from `{app.label}`, which {app.how_it_ended}." for app in self._apps()]
 
     def undelivered(self) -> Sequence[Unexported]:
         """Return what ended and has not arrived. Raise `LedgerMissing` if the losses of a process are unknown."""
@@ -139,5 +148,5 @@ def _unexported(app: TracedProcess, span: LedgerSpan) -> Unexported:
     if span.outcome == "filtered":
         return Unexported(observation, "filtered", "default span filter, or should_export_span")
     if span.outcome == "ended" and not span.seen_by_exporter:
-        return Unexported(observation, "filtered", "its tracer provider has no Langfuse span processor")
+        return Unexported(observation, "filtered", NO_PROCESSOR)
     return Unexported(observation, "dropped", app.why_lost)

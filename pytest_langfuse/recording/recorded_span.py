@@ -29,6 +29,7 @@ class RecordedSpan:
 
     __slots__ = (
         "delivered",
+        "dropped",
         "ended",
         "exports",
         "is_recording",
@@ -36,6 +37,7 @@ class RecordedSpan:
         "name",
         "origin",
         "other_exports",
+        "processor",
         "queued",
         "rejection",
         "repeats_id",
@@ -58,6 +60,10 @@ class RecordedSpan:
         #: Whether an earlier span of the test has the same id. Langfuse keeps one of both.
         self.repeats_id = False
         self.queued = 0
+        #: The last span processor that took it for an export to Langfuse.
+        self.processor: object = None
+        #: Why it was lost after that, where somebody saw it happen.
+        self.dropped: str | None = None
         #: The name of the thread in which it started.
         self.thread = current_thread().name
         self.delivered = False

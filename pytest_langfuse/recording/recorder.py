@@ -16,6 +16,8 @@ from pytest_langfuse.recording.origin import Origin
 from pytest_langfuse.recording.recorded_span import RecordedSpan, Rejection, SpanKey, mark, marked
 from pytest_langfuse.recording.sources.live import LiveSource
 from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.why_not_exported import Explains, NothingKnown
+from pytest_langfuse.recording.why_nothing import EarlierTest, KnownClient, WiderFixture
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Traces of ended tests that are remembered, for the scores that come later. A session may make any number of them.
 _EARLIER_TRACES: Final = 1_000
+#: Ended tests that are remembered, each with some names of what it made, for failures of later ones.
+_EARLIER_TESTS: Final = 100
 
 
 class Uncaptured:
@@ -51,12 +55,16 @@ class Recorder:
         flush_scores: Callable[[], None],
         discard: Callable[[], None] = lambda: None,
         score_source: Callable[[], Sequence[Score]] = tuple,
+        clients: Callable[[], Sequence[KnownClient]] = tuple,
+        explain: Explains | None = None,
     ) -> None:
         self.everything = everything
         self.flush = flush
         self.flush_scores = flush_scores
         self._discard = discard
         self.score_source = score_source
+        self.clients = clients
+        self.explain = explain or NothingKnown()
         #: While what the app sends is really exported: the spans that the receiver has accepted.
         self.accepted: Callable[[], Collection[SpanKey]] | None = None
         #: Meanwhile: why the receiver has not accepted exports.
@@ -65,6 +73,10 @@ class Recorder:
         self.disowned_traces: set[str] = set()
         #: Ids of the traces of tests that have ended, with no particular value: the last ones, in order.
         self.earlier_traces: dict[str, None] = {}
+        #: The last tests that made anything, in order.
+        self.earlier_tests: deque[EarlierTest] = deque(maxlen=_EARLIER_TESTS)
+        #: Fixtures of a wider scope than one test that are in use, by the object that stands for each.
+        self.fixtures: dict[object, WiderFixture] = {}
         self.outside = LiveSource(self, "outside of tests")
         self.current: LiveSource | None = self.outside if everything else None
         self._lock = threading.Lock()
@@ -107,7 +119,7 @@ class Recorder:
         self._tests += counts.observations > 0
         self._observations += counts.observations
         self._orphan_scores += counts.orphan_scores
-        self._remember_traces(source)
+        self._remember(source)
         with self._lock:
             for recorded in source.spans:
                 self._spans.pop(recorded.key, None)
@@ -122,7 +134,9 @@ class Recorder:
         if self.everything:
             self._forget_outside()
 
-    def _remember_traces(self, source: LiveSource) -> None:
+    def _remember(self, source: LiveSource) -> None:
+        if source.spans:
+            self.earlier_tests.append(EarlierTest(source.test, source.names()))
         earlier = self.earlier_traces
         made = dict.fromkeys(recorded.key[0] for recorded in source.spans)
         earlier.update((f"{trace_id:032x}", None) for trace_id in made)
@@ -181,11 +195,17 @@ class Recorder:
             self._spans[recorded.key] = recorded
         source.spans.append(recorded)
 
-    def queued(self, span: ReadableSpan) -> None:
+    def queued(self, span: ReadableSpan, processor: object) -> None:
         """Take note that a Langfuse span processor took the ended span for export."""
         recorded = self._ended(span)
         if recorded is not None:
             recorded.queued += 1
+            recorded.processor = processor
+
+    def dropped(self, span: ReadableSpan, reason: str) -> None:
+        """Take note of why a span was lost that a processor had taken, unless it is exported all the same."""
+        if (recorded := self._record_of(span)) is not None:
+            recorded.dropped = reason
 
     def rejected(self, span: ReadableSpan, rejection: Rejection) -> None:
         """Take note that a Langfuse span processor did not take the ended span."""

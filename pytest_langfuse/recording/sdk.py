@@ -32,6 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import signature
 from typing import Any, cast
+from unittest.mock import NonCallableMock
 
 import httpx
 import opentelemetry.trace as otel_trace
@@ -46,7 +47,7 @@ from langfuse.logger import langfuse_logger
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import ReadableSpan, Tracer, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
@@ -56,11 +57,15 @@ from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client
 from pytest_langfuse.recording.origin import MARK, CallOf, Origin, Unknown, here, item_of, of_thread
 from pytest_langfuse.recording.origin_queue import OriginQueue
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
-from pytest_langfuse.recording.recorded_span import RecordedSpan, Rejection, mark, marked
+from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, Rejection, mark, marked
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
+from pytest_langfuse.recording.why_not_exported import NO_PROCESSOR
+from pytest_langfuse.recording.why_nothing import KnownClient
 
 _SUPPRESSED = otel_context._SUPPRESS_INSTRUMENTATION_KEY
 _DEFAULT_QUEUE_SIZE = 2048
+#: The attribute of functions that stand in place of the SDK's, or of the app's, and call them.
+_HOOK = "_pytest_langfuse_hook"
 #: The module that decides by its own `datetime.now()` whether a cached prompt has expired. It has no timer.
 PROMPT_CACHE = "langfuse._utils.prompt_cache"
 
@@ -198,6 +203,7 @@ class Hooks:
         def hooked(*args: Any, **kwargs: Any) -> Any:
             return hook(original, *args, **kwargs)
 
+        setattr(hooked, _HOOK, True)
         self._replace(owner, name, hooked)
 
     def _replace(self, owner: Any, name: str, value: Any) -> None:
@@ -245,20 +251,44 @@ class Hooks:
 
     def _watch(self, processor: LangfuseSpanProcessor, exporter: SpanExporter | None) -> None:
         self.processors.add(processor)
-        if exporter is None:
-            return
+        self._watch_callbacks(processor)
+        exporter = exporter or _inner(processor.span_exporter)
         if isinstance(exporter, OTLPSpanExporter):
             self._langfuse_exporters.add(exporter)
-        else:
+        if _replacement(exporter, "export") is not None:
             self._tee(exporter)
+
+    def _watch_callbacks(self, processor: LangfuseSpanProcessor) -> None:
+        """See when a filter or a mask of the app raises, which the SDK logs and nobody else hears of."""
+        if processor._should_export_span is not is_default_export_span:
+            self._see_errors(processor, "_should_export_span", "filter_error")
+        if getattr(processor.span_exporter, "_mask_otel_spans", None) is not None:
+            self._see_errors(processor.span_exporter, "_mask_otel_spans", "mask_error")
+
+    def _see_errors(self, owner: Any, name: str, seen: str) -> None:
+        callback = getattr(owner, name)
+        if getattr(callback, _HOOK, False) is True:
+            return
+
+        @functools.wraps(callback, updated=())
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return callback(*args, **kwargs)
+            except Exception as error:
+                setattr(self._local, seen, f"raised {type(error).__name__}: {error}")
+                raise
+
+        setattr(watched, _HOOK, True)
+        self._replace(owner, name, watched)
 
     def _tee(self, exporter: SpanExporter) -> None:
         """Watch an exporter that the app built: it keeps exporting, and stays the object that the app holds."""
-        if exporter in self._teed:
+        if exporter in self._teed or isinstance(exporter, NonCallableMock):
             return
+        in_class = None if "export" in vars(exporter) else type(exporter)
         original = exporter.export
         # The production pipeline's: its success means that it has taken the spans over.
-        later = getattr(exporter, "delivers_later", False)
+        later = getattr(exporter, "delivers_later", False) is True
         name = "Langfuse" if later else type(exporter).__name__
 
         def export(spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -267,7 +297,8 @@ class Hooks:
             if later:
                 self._holding.add(exporter)
             try:
-                result = original(spans)
+                # Of the class as it is now: a test may have patched it, and have restored it since.
+                result = original(spans) if in_class is None else in_class.export(exporter, spans)
             finally:
                 self._local.teed = False
             if (recorder := self.recorder) is not None:
@@ -276,6 +307,7 @@ class Hooks:
                 recorder.exported(name, spans, delivered=delivered)
             return result
 
+        setattr(export, _HOOK, True)
         exporter.export = export  # type: ignore[method-assign]
         self._teed.add(exporter)
 
@@ -317,14 +349,15 @@ class Hooks:
         self, original: Callable[..., None], processor: LangfuseSpanProcessor, span: ReadableSpan
     ) -> None:
         self._local.queued = False
+        self._local.filter_error = None
         original(processor, span)
         recorder = self.recorder
         if recorder is None:
             return
         if not self._local.queued:
-            recorder.rejected(span, _rejection(processor, span))
+            recorder.rejected(span, _rejection(processor, span, self._local.filter_error))
             return
-        recorder.queued(span)
+        recorder.queued(span, processor)
         self._pending += 1
         # Not from within an export (a mask that makes spans): the SDK's export lock is not reentrant.
         # Not while it is exported for real: then the queue is to behave, and to overflow, as in production.
@@ -334,16 +367,31 @@ class Hooks:
     def _batch_on_end(self, original: Callable[..., None], processor: BatchSpanProcessor, span: ReadableSpan) -> None:
         if isinstance(processor, LangfuseSpanProcessor):
             self._local.queued = bool(span.context and span.context.trace_flags.sampled)
-        elif self._left_to(processor.span_exporter, span):
+            self._see_loss(processor, span)
+        elif self._left_to(processor.span_exporter, span, processor):
             self.processors.add(processor)
             self._pending += 1
+            self._see_loss(processor, span)
         original(processor, span)
+
+    def _see_loss(self, processor: BatchSpanProcessor, span: ReadableSpan) -> None:
+        """Take note of a span that its processor is about to drop: this one, or the oldest of a full queue."""
+        batch = getattr(processor, "_batch_processor", None)
+        if batch is None or (recorder := self.recorder) is None:
+            return
+        if batch._shutdown:
+            recorder.dropped(span, "its span processor had been shut down when it ended")
+        elif len(batch._queue) == batch._max_queue_size:
+            with suppress(IndexError):
+                recorder.dropped(
+                    batch._queue[-1], f"the queue of its span processor was full ({len(batch._queue):,} spans)"
+                )
 
     def _simple_on_end(self, original: Callable[..., None], processor: SimpleSpanProcessor, span: ReadableSpan) -> None:
-        self._left_to(processor.span_exporter, span)
+        self._left_to(processor.span_exporter, span, processor)
         original(processor, span)
 
-    def _left_to(self, exporter: SpanExporter, span: ReadableSpan) -> bool:
+    def _left_to(self, exporter: SpanExporter, span: ReadableSpan, processor: object) -> bool:
         """Take note that an exporter which the app built itself gets a span. Return whether it is a captured one."""
         if type(exporter) not in self._exporter_classes:
             self._watch_class(type(exporter))
@@ -354,7 +402,7 @@ class Hooks:
             if not self._is_for_langfuse(exporter):
                 recorder.left_to(type(exporter).__name__, span)
             elif span.context is not None and span.context.trace_flags.sampled:
-                recorder.queued(span)
+                recorder.queued(span, processor)
         return True
 
     def _watch_class(self, exporter: type[SpanExporter]) -> None:
@@ -374,11 +422,39 @@ class Hooks:
         results = []
         if captured:
             with item_of(_origin_of(captured[-1].context) or self.origin()):
-                results.append(original(exporter, captured))
+                results.append(self._transformed(original, exporter, captured))
         if others:
             with item_of(_origin_of(others[-1].context)):
                 results.append(original(exporter, others))
         return _worst(results)
+
+    def _transformed(
+        self, original: Callable[..., SpanExportResult], exporter: Any, spans: Sequence[ReadableSpan]
+    ) -> SpanExportResult:
+        """Mask and export spans; take note of why some are lost, if they are."""
+        self._local.mask_error = why = None
+        try:
+            result = original(exporter, spans)
+        except Exception as error:
+            why = f"its export raised {type(error).__name__}: {error}"
+            raise
+        else:
+            why = self._why_not_passed_on(exporter)
+            return result
+        finally:
+            if why is not None and (recorder := self.recorder) is not None:
+                for span in spans:
+                    recorder.dropped(span, why)
+
+    def _why_not_passed_on(self, exporter: Any) -> str | None:
+        """Return why what was not exported just now was lost."""
+        if self._local.mask_error is not None:
+            return f"mask_otel_spans {self._local.mask_error}"
+        if (replaced := _replaced_export(_inner(exporter))) is not None:
+            return replaced
+        if exporter._mask_otel_spans is not None:
+            return "Langfuse refused what mask_otel_spans returned for it (the logger `langfuse` says why)"
+        return None
 
     def _otlp_export(
         self, original: Callable[..., SpanExportResult], exporter: Any, spans: Sequence[ReadableSpan]
@@ -518,6 +594,43 @@ class Hooks:
         for exporter in {*self._langfuse_exporters, *self._otlp_arguments}:
             yield getattr(exporter, "_endpoint", ""), "an OTLP exporter's endpoint"
 
+    def clients(self) -> list[KnownClient]:
+        """Return the clients that `get_client()` finds, without the one that it makes where it finds several."""
+        return [
+            KnownClient(key, bool(manager.tracing_enabled))
+            for key, manager in list(LangfuseResourceManager._instances.items())
+            if key != _DISABLED_KEY
+        ]
+
+    # -- for failure messages: `Explains` ------------------------------------------------------------------------
+
+    def why_untold(self, recorded: RecordedSpan) -> tuple[Reason, str] | None:
+        """Return why no Langfuse span processor took an ended span or turned it down, by what its provider has."""
+        active = getattr(recorded.span, "_span_processor", None)
+        if active is None:
+            return None
+        processor, holder = next(_langfuse_processors(active), (None, None))
+        if processor is None:
+            return "filtered", NO_PROCESSOR
+        if holder is not None:
+            # One that samples, or that waits for the rest of the trace.
+            return "dropped", f"`{type(holder).__name__}` has not passed it on to Langfuse's span processor"
+        if (by := _replacement(processor, "on_end")) is not None:
+            return "dropped", f"its Langfuse span processor did not take it: `on_end` is {by}"
+        return None
+
+    def why_lost(self, recorded: RecordedSpan) -> str | None:
+        """Return why a span reached no exporter since a processor took it, by what that processor holds now."""
+        processor = recorded.processor
+        batch = getattr(processor, "_batch_processor", None)
+        if batch is not None and any(waiting is recorded.ended for waiting in list(batch._queue)):
+            if batch._shutdown:
+                return "it was still waiting to be sent when its span processor was shut down"
+            if batch._export_lock.locked():
+                return "it was still waiting to be sent, behind an export that has not ended"
+            return "it was still waiting to be sent: flush() was never called after it ended"
+        return _replaced_export(_inner(getattr(processor, "span_exporter", None)))
+
     # -- for the recorder --------------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -601,6 +714,8 @@ class Hooks:
         self._flush_lock = threading.RLock()
 
 
+#: The key of the client that `get_client()` makes where it does not know which one is meant.
+_DISABLED_KEY = "fake"
 #: Where Langfuse takes OTLP.
 _LANGFUSE_PATH = "/api/public/otel"
 
@@ -636,7 +751,42 @@ def grpc_endpoint(exporter: object) -> str:
     return str(getattr(exporter, "_endpoint", "an unknown host"))
 
 
-def _rejection(processor: LangfuseSpanProcessor, span: ReadableSpan) -> Rejection:
+def _inner(exporter: Any) -> Any:
+    """Return the exporter that sends, below the one that masks (langfuse 5)."""
+    return getattr(exporter, "_exporter", exporter) if type(exporter) is _TransformingExporter else exporter
+
+
+def _replacement(owner: Any, name: str) -> str | None:
+    """Return what a method is that does not tell us of its calls; `None` for one that does."""
+    method = vars(owner).get(name) if hasattr(owner, "__dict__") else None
+    if method is None:
+        method = getattr(type(owner), name, None) or getattr(owner, name, None)
+    if getattr(method, _HOOK, False) is True:
+        return None
+    module, qualified = (getattr(method, part, None) for part in ("__module__", "__qualname__"))
+    if isinstance(method, NonCallableMock) or not (module and qualified):
+        return f"a {type(method).__name__}"
+    return f"`{module}.{qualified}`"
+
+
+def _replaced_export(exporter: Any) -> str | None:
+    """Return where spans went in place of an exporter that tells us what it gets."""
+    by = None if exporter is None else _replacement(exporter, "export")
+    return None if by is None else f"it went to {by} in place of an exporter"
+
+
+def _langfuse_processors(processor: Any, holder: Any = None) -> Iterator[tuple[LangfuseSpanProcessor, Any]]:
+    """Yield Langfuse's span processors in a provider's one, each with the app's processor that holds it, if any."""
+    if isinstance(processor, LangfuseSpanProcessor):
+        yield processor, holder
+        return
+    several = getattr(processor, "_span_processors", None)
+    for held in vars(processor).values() if several is None else several:
+        if isinstance(held, SpanProcessor):
+            yield from _langfuse_processors(held, processor if several is None else holder)
+
+
+def _rejection(processor: LangfuseSpanProcessor, span: ReadableSpan, error: str | None) -> Rejection:
     if span.context is not None and not span.context.trace_flags.sampled:
         return Rejection("sampled_out", "sampled out")
     if is_langfuse_span(span) and not processor._is_langfuse_project_span(span):
@@ -645,7 +795,7 @@ def _rejection(processor: LangfuseSpanProcessor, span: ReadableSpan) -> Rejectio
         return Rejection("other_project", f"it belongs to the project of {project}")
     if processor._should_export_span is is_default_export_span:
         return Rejection("filtered", "default span filter")
-    return Rejection("filtered", "should_export_span returned False or raised")
+    return Rejection("filtered", f"should_export_span {error or 'turned it down'}")
 
 
 @contextmanager

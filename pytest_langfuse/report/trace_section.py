@@ -34,5 +34,5 @@ def _trace_text(source: Source, style: Style) -> str:
     if not style.whole and len(rows) > _LINES:
         rows = [*rows[:_LINES], f"... {len(rows) - _LINES} more lines (-vv shows all)"]
     if missing := by_reason(source.unexported()):
-        rows += ["", "Recorded but not exported:", *(f"  {sentence}" for sentence in missing)]
+        rows += ["", "Recorded but not exported:", *(line for sentence in missing for line in style.wrapped(sentence))]
     return "\n".join(rows)

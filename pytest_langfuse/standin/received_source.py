@@ -69,6 +69,10 @@ class ReceivedSource:
         """The bodies as they arrived."""
         return [WireBody("OTLP", export.body) for export in self._stand_in.exports]
 
+    def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:  # noqa: ARG002 - a source
+        """Nothing is known but that none arrived."""
+        return ["No observation has arrived."]
+
     def undelivered(self) -> Sequence[Unexported]:
         """Spans of exports that Langfuse accepts and then loses."""
         return self.unexported()

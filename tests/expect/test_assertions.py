@@ -30,10 +30,7 @@ Captured:
     generation llm model=gpt-4o usage={"input":100,"total":120} cost={"total":0.25}
     generation llm model=gpt-4o-mini usage={"input":10,"output":2,"total":12} cost={"total":0.5}
 """
-NOTHING = (
-    "Nothing was captured. Was the instrumented code called in this test, is tracing switched on "
-    "(LANGFUSE_TRACING_ENABLED, LANGFUSE_SAMPLE_RATE), and did the observations end?"
-)
+NOTHING = "Nothing was captured:\n  There are no observations in it."
 FILTERED = Unexported(observation("span", "GET /x", id=90), "filtered", "default span filter")
 UNENDED = Unexported(observation("generation", "stream", id=91), "unended", "it never ended")
 SAMPLED_OUT = Unexported(observation("span", "rare", id=92), "sampled_out", "sampled out")

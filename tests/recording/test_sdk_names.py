@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanContext
 from opentelemetry.util._once import Once
 
-from pytest_langfuse.recording.sdk import PROMPT_CACHE
+from pytest_langfuse.recording.sdk import PROMPT_CACHE, _TransformingExporter
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,13 @@ NAMES: dict[str, Callable[[Langfuse], object]] = {
     "LangfuseResourceManager.async_api._client_wrapper.httpx_client.httpx_client": lambda c: (
         _manager(c).async_api._client_wrapper.httpx_client.httpx_client
     ),
+    "BatchSpanProcessor._batch_processor._max_queue_size": lambda c: _processor(c)._batch_processor._max_queue_size,
+    "BatchSpanProcessor._batch_processor._export_lock": lambda c: _processor(c)._batch_processor._export_lock,
+    "LangfuseTransformingSpanExporter._mask_otel_spans and ._exporter": lambda c: (
+        _TransformingExporter is None
+        or (hasattr(exporter := _processor(c).span_exporter, "_mask_otel_spans") and exporter._exporter)
+    ),
+    "Span._span_processor": lambda _c: TracerProvider().get_tracer("x").start_span("x")._span_processor,
     "a score queue of LangfuseResourceManager": lambda c: any(
         hasattr(_manager(c), name) for name in ("_score_queue", "_score_ingestion_queue")
     ),

@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from pytest_langfuse.expect.text.diff import Diff, Row
 from pytest_langfuse.expect.text.fold import folded
-from pytest_langfuse.expect.text.not_exported import any_of, everything, not_exported
+from pytest_langfuse.expect.text.not_exported import Bearing, any_of, everything, not_exported
 from pytest_langfuse.expect.text.overview import overview
-from pytest_langfuse.expect.text.style import MARGIN, Style, indentation
+from pytest_langfuse.expect.text.style import ERROR_MARGIN, MARGIN, Style, indentation
 from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.recording.sources.source import Unexported
+from pytest_langfuse.recording.sources.source import Source
 
 #: Without -vv: rows of the trees, and sentences of one kind.
 _ROWS: Final = 1_000
 _TREE: Final = 100
 _SENTENCES: Final = 500
-
-NOTHING: Final = (
-    "Nothing was captured. Was the instrumented code called in this test, is tracing switched on "
-    "(LANGFUSE_TRACING_ENABLED, LANGFUSE_SAMPLE_RATE), and did the observations end?"
-)
+#: Names that are looked for in sentences.
+_SPACED: Final = 200
 
 
-def tree_text(diff: Diff, captured: Sequence[Observation], unexported: Sequence[Unexported], style: Style) -> str:
+def tree_text(diff: Diff, source: Source, style: Style) -> str:
     """Summary, both trees, the differences, and what of it was recorded but not exported."""
+    captured = source.observations()
     parts = [f"{_summary(diff, captured)} (- expected, + captured):", trees(diff.rows, style)]
-    parts += section("Differences:", diff.sentences, style)
-    return "\n\n".join([*parts, *_what_else(diff, captured, unexported, style)])
+    parts += section("Differences:", diff.sentences, style, _spaced(captured, diff))
+    return "\n\n".join([*parts, *_what_else(diff, source, style)])
 
 
-def differences_first(
-    diff: Diff, captured: Sequence[Observation], unexported: Sequence[Unexported], style: Style
-) -> str:
+def differences_first(diff: Diff, source: Source, style: Style) -> str:
     """Return the same as `tree_text` with the differences first, for when only the first lines are shown."""
-    parts = section(f"{_summary(diff, captured)}:", diff.sentences, style)
+    captured = source.observations()
+    parts = section(f"{_summary(diff, captured)}:", diff.sentences, style, _spaced(captured, diff))
     parts += [f"- expected, + captured:\n{trees(diff.rows, style)}"]
-    return "\n\n".join([*parts, *_what_else(diff, captured, unexported, style)])
+    return "\n\n".join([*parts, *_what_else(diff, source, style)])
 
 
 def plain_text(
@@ -45,16 +42,26 @@ def plain_text(
     sentences: Sequence[str],
     shown: Sequence[Observation] | None,
     not_exported: Sequence[str],
+    source: Source,
     style: Style,
 ) -> str:
     """Summary, sentences, the captured trees if they are to be `shown`, and what of it was `not_exported`."""
-    parts = ["\n".join([summary, *section_lines(sentences, style)])]
+    parts = ["\n".join([summary, *section_lines(sentences, style, _spaced(source.observations()))])]
     if shown:
         parts.append("\n".join(["Captured:", *_tree_lines(shown, style)]))
     parts += section("Not exported:", not_exported, style)
-    if shown is not None and not shown and not not_exported:
-        parts.append(NOTHING)
     return "\n\n".join(parts)
+
+
+def nothing_text(because: Sequence[str], source: Source, bears: Bearing, style: Style) -> str:
+    """Why nothing was captured: `because` of what was not exported, or what the source knows if that is nothing."""
+    return section(*_nothing(because, source, bears), style)[0]
+
+
+def _nothing(because: Sequence[str], source: Source, bears: Bearing) -> tuple[str, Sequence[str]]:
+    if because:
+        return "Not exported:", because
+    return "Nothing was captured:", source.why_empty(bears)
 
 
 def _summary(diff: Diff, captured: Sequence[Observation]) -> str:
@@ -62,12 +69,19 @@ def _summary(diff: Diff, captured: Sequence[Observation]) -> str:
     return f"{count} {'difference' if count == 1 else 'differences'}" if captured else "nothing was captured"
 
 
-def _what_else(
-    diff: Diff, captured: Sequence[Observation], unexported: Sequence[Unexported], style: Style
-) -> list[str]:
-    bears = any_of(line.name for line in diff.missing) if captured else everything
-    reasons = section("Not exported:", not_exported(unexported, bears, diff.unexpected), style)
-    return reasons if captured or reasons else [NOTHING]
+def _what_else(diff: Diff, source: Source, style: Style) -> list[str]:
+    bears = any_of(line.name for line in diff.missing)
+    if source.observations():
+        return section("Not exported:", not_exported(source.unexported(), bears, diff.unexpected), style)
+    return [nothing_text(not_exported(source.unexported(), everything), source, bears, style)]
+
+
+def _spaced(captured: Sequence[Observation], diff: Diff | None = None) -> Collection[str]:
+    """The names that a sentence may hold and that have a space: a line is not broken there."""
+    names = dict.fromkeys(one.name for one in captured if " " in one.name)
+    if diff is not None:
+        names.update(dict.fromkeys(line.name.text for line in diff.missing if " " in line.name.text))
+    return list(names)[:_SPACED]
 
 
 def _tree_lines(observations: Sequence[Observation], style: Style) -> list[str]:
@@ -86,16 +100,16 @@ def trees(rows: Sequence[Row], style: Style) -> str:
     return "\n".join(lines)
 
 
-def section(title: str, sentences: Sequence[str], style: Style) -> list[str]:
+def section(title: str, sentences: Sequence[str], style: Style, names: Collection[str] = ()) -> list[str]:
     """A title and its sentences; nothing if there are none."""
-    return ["\n".join([title, *section_lines(sentences, style)])] if sentences else []
+    return ["\n".join([title, *section_lines(sentences, style, names)])] if sentences else []
 
 
-def section_lines(sentences: Sequence[str], style: Style) -> list[str]:
-    """Sentences, indented."""
+def section_lines(sentences: Sequence[str], style: Style, names: Collection[str] = ()) -> list[str]:
+    """Sentences, indented, in lines that fit the terminal; `names` are not broken."""
     shown = sentences if style.whole else sentences[:_SENTENCES]
     more = [f"  … {len(sentences) - len(shown):,} more (-vv shows all)"] if len(shown) < len(sentences) else []
-    return [*(f"  {sentence}" for sentence in shown), *more]
+    return [*(line for sentence in shown for line in style.wrapped(sentence, ERROR_MARGIN, names)), *more]
 
 
 def _painted(row: Row, style: Style) -> str:

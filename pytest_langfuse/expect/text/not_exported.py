@@ -10,19 +10,19 @@ from pytest_langfuse.expect.literal.name_pattern import NamePattern, name_in_sen
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.source import Unexported
 
-#: Answers whether an observation that was not exported bears on a difference.
-Bearing = Callable[[Observation], bool]
+#: Answers whether an observation of a name bears on a difference.
+Bearing = Callable[[str], bool]
 
 #: Names in the sentence about a group.
 _NAMES: Final = 5
 
 
-def everything(_observation: Observation) -> bool:
+def everything(_name: str) -> bool:
     """Bear on anything: where nothing was captured, all that was not exported may be the reason."""
     return True
 
 
-def nothing(_observation: Observation) -> bool:
+def nothing(_name: str) -> bool:
     """Bear on nothing."""
     return False
 
@@ -36,8 +36,7 @@ def any_of(names: Iterable[NamePattern]) -> Bearing:
     exact = {part for name in names if name.exact is not None for part in (name.exact, name.exact.partition(" ")[0])}
     globs = {name.text: name for name in names if name.exact is None}
 
-    def bears(observation: Observation) -> bool:
-        name = observation.name
+    def bears(name: str) -> bool:
         return name in exact or any(glob.matches(name) for glob in globs.values())
 
     return bears
@@ -48,7 +47,7 @@ def not_exported(unexported: Sequence[Unexported], bears: Bearing, roots: Iterab
 
     Observations that are not exported for the same reason are one sentence, and so are the children of one of them.
     """
-    groups = _by_reason(item for item in unexported if bears(item.observation))
+    groups = _by_reason(item for item in unexported if bears(item.observation.name))
     sentences = [
         f"{listed(names)} {_was(names)} recorded but not exported: {detail}" for detail, names in groups.items()
     ]

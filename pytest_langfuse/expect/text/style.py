@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+import textwrap
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
 from pytest_langfuse.expect.literal.values import WIDTH, cut
 
-#: Columns before a line of a failure: pytest's `E       `, and the mark.
-MARGIN: Final = 10
+#: Columns that pytest puts before a line of an error: `E       `.
+ERROR_MARGIN: Final = 8
+#: Columns before a line of a tree in a failure: those, and the mark.
+MARGIN: Final = ERROR_MARGIN + 2
 _DEEPEST: Final = 60
 #: Lines are never narrower than this.
 _LEAST: Final = 20
 #: Characters of values where lines do not fit the terminal.
 _NARROWER: Final = (30, 15, 8)
+#: A text in quotes or backticks. An apostrophe within a word does not count.
+_QUOTED: Final = r"""`[^`]*`|"[^"]*"|(?<!\w)'[^']*'(?!\w)"""
+#: Stands for a space at which a line is not broken: no character of a text.
+_NO_BREAK: Final = "\ue000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,27 @@ class Style:
                 return line
             line = text(width)
         return line if len(line) <= room else cut(line, room - 1)
+
+    def wrapped(self, sentence: str, used: int = 0, names: Collection[str] = ()) -> list[str]:
+        """The lines of a sentence, indented, in what the columns leave beside `used` ones; further lines hang.
+
+        What is in quotes is not broken, and neither are `names`.
+        """
+        if self.columns is None or len(sentence) + 2 <= (room := max(self.columns - used, _LEAST)):
+            return [f"  {sentence}"]
+        held = [name for name in names if name in sentence]
+        unbroken = re.compile("|".join([*(re.escape(name) for name in held), _QUOTED]))
+        joined = unbroken.sub(lambda found: found[0].replace(" ", _NO_BREAK), sentence)
+        lines = textwrap.wrap(
+            joined,
+            room,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+        )
+        return [line.replace(_NO_BREAK, " ") for line in lines]
 
     def red(self, text: str) -> str:
         """Colour expected text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.score import Score
@@ -58,6 +58,10 @@ class CombinedSource:
     def wire(self) -> Iterable[WireBody]:
         """The bytes of every exporter of every process."""
         return (body for source in (self.own, *self.others) for body in source.wire())
+
+    def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:
+        """Return what is known of each of the processes."""
+        return [text for source in (self.own, *self.others) for text in source.why_empty(sought)]
 
     def undelivered(self) -> Sequence[Unexported]:
         """Return the spans that ended and were not accepted, and those that a process lost."""

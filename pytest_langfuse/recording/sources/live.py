@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.origin import Origin
-from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, SpanKey
+from pytest_langfuse.recording.recorded_span import RecordedSpan, SpanKey
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.server_view.loss import is_suspect, unconvertible
 from pytest_langfuse.recording.sources.score import Score, latest, orphans
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 from pytest_langfuse.recording.span_record import SpanRecord, from_readable_span
 from pytest_langfuse.recording.trace import link
+from pytest_langfuse.recording.why_not_exported import Explains, why_not_accepted, why_not_exported
+from pytest_langfuse.recording.why_nothing import EarlierTest, KnownClient, WiderFixture, listed, why_nothing
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 
-#: The name of an observation of a request: `GET /items/{i}`, and `GET` while the route is not known.
-_REQUEST: Final = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)(?: |$)")
-_REQUEST_HINT: Final = (
-    "; a request ends when its response was read or closed, which Flask's test client leaves to the test"
-)
+#: Names that are kept of what is forgotten.
+_NAMES: Final = 20
 
 
 class Counts(NamedTuple):
@@ -48,6 +47,14 @@ class SourceOwner(Protocol):
     disowned_traces: set[str]
     #: Ids of the traces of tests that have ended, with no particular value.
     earlier_traces: dict[str, None]
+    #: The last tests that made anything.
+    earlier_tests: deque[EarlierTest]
+    #: Fixtures of a wider scope than one test that are in use.
+    fixtures: dict[object, WiderFixture]
+    #: Says what became of spans that were not exported.
+    explain: Explains
+    #: The clients that `get_client()` finds.
+    clients: Callable[[], Sequence[KnownClient]]
     #: Exports what the SDK's span processors hold.
     flush: Callable[[], None]
     #: Waits until the scores that the SDK holds were sent.
@@ -82,6 +89,8 @@ class LiveSource:
         self._first_score = len(owner.score_source())
         self._final_scores: Sequence[Score] | None = None
         self._remote: set[tuple[str, str]] = set()
+        #: Names of some spans that were cleared.
+        self._cleared: list[str] = []
 
     # -- Source ------------------------------------------------------------------------------------------------
 
@@ -103,7 +112,7 @@ class LiveSource:
         missing: list[Unexported] = []
         for recorded in list(self.spans):
             if not self._made(recorded):
-                missing.append(Unexported(self._observe(recorded), *_why_not(recorded)))
+                missing.append(Unexported(self._observe(recorded), *why_not_exported(recorded, self._owner.explain)))
             elif (loss := self._loss(recorded)) is not None:
                 missing.append(Unexported(self._observe(recorded), "dropped", loss))
         return missing
@@ -127,6 +136,26 @@ class LiveSource:
         """Ids of the traces of tests that ended before."""
         return self._owner.earlier_traces
 
+    def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:
+        """Sentences on why no observation started in the test."""
+        if self._cleared:
+            return [f"What was made before clear() is forgotten: {listed(self._cleared)}."]
+        fixtures = [fixture for fixture in self._owner.fixtures.values() if fixture.test != self.test]
+        facts = why_nothing(
+            sought=sought, clients=self._owner.clients(), fixtures=fixtures, earlier=self._owner.earlier_tests
+        )
+        called = [] if facts else ["Was the instrumented code called?"]
+        return [" ".join(["No observation started in this test.", *called]), *facts]
+
+    def names(self) -> list[str]:
+        """The names of the first spans that started, each once."""
+        names: dict[str, None] = {}
+        for recorded in list(self.spans):
+            names[recorded.name] = None
+            if len(names) >= _NAMES:
+                break
+        return list(names)
+
     def wire(self) -> Iterable[WireBody]:
         """Yield what each exporter put on the wire: one body per exporter, masked as that exporter saw it."""
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -145,7 +174,7 @@ class LiveSource:
         accepted = self._owner.accepted() if self._owner.accepted is not None else frozenset()
         refusals = self._owner.refusals()
         refused = [
-            Unexported(self._observe(recorded), "dropped", _not_accepted(recorded, refusals))
+            Unexported(self._observe(recorded), "dropped", why_not_accepted(recorded, refusals, self._owner.explain))
             for recorded in list(self.spans)
             if self._made(recorded)
             and not recorded.delivered
@@ -172,6 +201,7 @@ class LiveSource:
         self._flush()
         self._owner.flush_scores()
         self._first_score = len(self._owner.score_source())
+        self._cleared = self._cleared or self.names()
         self.spans[:] = [recorded for recorded in self.spans if recorded.is_running]
         self.late_spans.clear()
         self._view = None
@@ -227,32 +257,6 @@ class LiveSource:
             return observe(from_readable_span(recorded.ended or recorded.span, recorded.thread))
         trace_id, span_id = recorded.key
         return observe(_sampled_out(recorded.name, trace_id, span_id))
-
-
-_SAME_ID = "another observation has the same id: the application seeds `random`"
-_LOST = "lost between span processor and exporter (mask_otel_spans raised, or the client was shut down)"
-
-
-def _why_not(recorded: RecordedSpan) -> tuple[Reason, str]:
-    if not recorded.is_recording:
-        return "sampled_out", "sampled out"
-    if recorded.end_ns is None:
-        return "unended", f"it never ended{_REQUEST_HINT if _REQUEST.match(recorded.name) else ''}"
-    if not recorded.queued and recorded.rejection is not None:
-        return recorded.rejection.reason, recorded.rejection.detail
-    context = recorded.span.get_span_context()
-    if context is not None and not context.trace_flags.sampled:
-        return "sampled_out", "sampled out"
-    if not recorded.queued:
-        return "filtered", "its tracer provider has no Langfuse span processor"
-    return "dropped", _SAME_ID if recorded.repeats_id else _LOST
-
-
-def _not_accepted(recorded: RecordedSpan, refusals: Sequence[str]) -> str:
-    if not recorded.exports:
-        return "it was still waiting to be sent: flush() was never called after it ended"
-    met = f" ({', '.join(refusals)})" if refusals else ""
-    return f"{recorded.exports[-1][0]} did not accept it{met}"
 
 
 def _sampled_out(name: str, trace_id: int, span_id: int) -> SpanRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
@@ -60,6 +60,10 @@ class PartSource:
         ids.update(item.observation.id for item in self.unexported())
         for body in self._whole.wire():
             yield WireBody(body.exporter, _spans_of(body.body, self._trace_id, ids))
+
+    def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:
+        """Return what holds for the whole."""
+        return self._whole.why_empty(sought)
 
     def undelivered(self) -> Sequence[Unexported]:
         """Ended, sampled, unfiltered observations of the part that no receiver accepted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,9 @@ class Source(Protocol):
 
     def wire(self) -> Iterable[WireBody]:
         """The bytes of every exporter of the process, for `assert_not_exported`."""
+
+    def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:
+        """Sentences on why it has no observation at all; `sought` says which names are looked for."""
 
     def undelivered(self) -> Sequence[Unexported]:
         """Ended, sampled, unfiltered observations that no receiver accepted, and those that a process lost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.score import Score
@@ -54,6 +54,10 @@ class StaticSource:
     def wire(self) -> Iterable[WireBody]:
         """As given."""
         return self._wire
+
+    def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:  # noqa: ARG002 - a source
+        """Say that there are none: nothing else is known."""
+        return ["There are no observations in it."]
 
     def undelivered(self) -> Sequence[Unexported]:
         """As given."""
