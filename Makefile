@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 SOAK_SECONDS ?= 600
 
+# Bytecode that is not cached costs each Python process seconds, and the tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test quick lint format matrix soak bench docs build clean

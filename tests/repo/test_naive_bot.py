@@ -22,13 +22,20 @@ def run(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
 
 
+def under_hang(text: str) -> list[str]:
+    """Return what the report says of the first fault, with the same seconds wherever it was printed."""
+    lines = text[text.index("hang: ") : text.index("http_503: ")].splitlines()
+    return [re.sub(r"\d+\.\d+ s", "0.0 s", line) for line in lines]
+
+
 def test_green_while_langfuse_is_well_and_red_when_it_is_not(tmp_path: Path):
     healthy = run(tmp_path, "--langfuse-capture")
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr
 
     degraded = run(tmp_path, "--langfuse-outage=hang,http_503", "--tb=line")
-    assert degraded.returncode == pytest.ExitCode.TESTS_FAILED, degraded.stdout + degraded.stderr
-    pytest.LineMatcher(degraded.stdout.splitlines()).fnmatch_lines(
+    printed = degraded.stdout
+    assert degraded.returncode == pytest.ExitCode.TESTS_FAILED, printed + degraded.stderr
+    pytest.LineMatcher(printed.splitlines()).fnmatch_lines(
         [
             "hang: 2 of 3 tests degraded, * lost",
             "  tests/test_service.py::test_answers: passed -> failed",
@@ -39,19 +46,10 @@ def test_green_while_langfuse_is_well_and_red_when_it_is_not(tmp_path: Path):
             "  tests/test_service.py::test_answers: passed -> failed",
         ]
     )
-    assert "test_is_up: " not in degraded.stdout
+    assert "test_is_up: " not in printed
 
-
-def under_hang(text: str) -> list[str]:
-    """Return what the report says of the first fault, with the same seconds wherever it was printed."""
-    lines = text[text.index("hang: ") : text.index("http_503: ")].splitlines()
-    return [re.sub(r"\d+\.\d+ s", "0.0 s", line) for line in lines]
-
-
-def test_the_report_on_the_pages_is_a_real_one(tmp_path: Path):
-    """Of `http_503`, whose retries pause for a random time, only the last line is compared."""
-    run(tmp_path, "--langfuse-capture")
-    printed = run(tmp_path, "--langfuse-outage=hang,http_503", "--tb=line").stdout
+    # The report on the pages is a real one. Of http_503, whose retries pause for a random time, only the last line is
+    # compared.
     last = r"langfuse: \d of 6 tests degraded by an outage: hang 2, http_503 \d \(exit status 1\)"
     for page in (FOLDER / "README.md", ROOT / "docs" / "outages.md"):
         block = next(block for block in page.read_text().split("```") if "= Langfuse degradation =" in block)

@@ -1,4 +1,4 @@
-"""Ten thousand requests at once: nobody sees another's user, session or trace."""
+"""Thousands of requests at once: nobody sees another's user, session or trace."""
 
 import asyncio
 import threading
@@ -16,10 +16,11 @@ from pytest_langfuse.tracing import (
 )
 from tests.helpers.web_calls import call
 
-# Slow: sends 10,000 requests.
-pytestmark = pytest.mark.slow
-
-REQUESTS = 10_000
+# Slow: sends thousands of requests.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("requests", [2_000, pytest.param(10_000, marks=pytest.mark.exhaustive)]),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def context_of(number):
     return RequestContext(user_id=f"u-{number}", session_id=f"s-{number}", request_id=f"r-{number}")
 
 
-def check(langfuse_spans, wrong):
+def check(langfuse_spans, requests, wrong):
     """Each request has one trace, and all of it is its own."""
     assert not wrong[:3]
     assert get_request_context() == RequestContext()
@@ -49,20 +50,20 @@ def check(langfuse_spans, wrong):
         number = int(one.user_id.removeprefix("u-"))
         assert (one.session_id, one.metadata["request_id"]) == (f"s-{number}", f"r-{number}")
         assert traces.setdefault(one.trace_id, number) == number
-    assert sorted(traces.values()) == list(range(REQUESTS))
-    assert Counter(one.name for one in langfuse_spans) == {"GET": REQUESTS, "work": REQUESTS}
+    assert sorted(traces.values()) == list(range(requests))
+    assert Counter(one.name for one in langfuse_spans) == {"GET": requests, "work": requests}
     roots = {one.id: one.trace_id for one in langfuse_spans if one.name == "GET"}
     assert all(roots[one.parent_id] == one.trace_id for one in langfuse_spans if one.name == "work")
 
 
-async def test_ten_thousand_requests_at_once_over_asgi(langfuse_spans):
+async def test_requests_at_once_over_asgi(langfuse_spans, requests):
     inside, all_in, wrong = 0, asyncio.Event(), []
 
     async def app(scope, receive, send):
         nonlocal inside
         number = int(scope["path"][1:])
         inside += 1
-        if inside == REQUESTS:
+        if inside == requests:
             all_in.set()
         # Nobody goes on before all are here.
         await all_in.wait()
@@ -79,12 +80,12 @@ async def test_ten_thousand_requests_at_once_over_asgi(langfuse_spans):
             wrong.append((number, "after", get_request_context()))
 
     middleware = LangfuseASGIMiddleware(app, trusted=True)
-    await asyncio.gather(*(call(middleware, f"/{number}", headers=headers_of(number)) for number in range(REQUESTS)))
+    await asyncio.gather(*(call(middleware, f"/{number}", headers=headers_of(number)) for number in range(requests)))
 
-    check(langfuse_spans, wrong)
+    check(langfuse_spans, requests, wrong)
 
 
-def test_ten_thousand_requests_over_wsgi_by_threads_that_serve_several_in_turns(langfuse_spans):
+def test_requests_over_wsgi_by_threads_that_serve_several_in_turns(langfuse_spans, requests):
     """Each thread holds the bodies of many requests half-way, as a server with one thread for many clients would."""
     threads, width = 8, 50
     wrong, together = [], threading.Barrier(threads)
@@ -102,7 +103,7 @@ def test_ten_thousand_requests_over_wsgi_by_threads_that_serve_several_in_turns(
 
     def serve(thread):
         together.wait()
-        mine = range(thread, REQUESTS, threads)
+        mine = range(thread, requests, threads)
         for start in range(0, len(mine), width):
             bodies = [
                 middleware(environ, lambda *_: None)
@@ -119,7 +120,7 @@ def test_ten_thousand_requests_over_wsgi_by_threads_that_serve_several_in_turns(
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(serve, range(threads)))
 
-    check(langfuse_spans, wrong)
+    check(langfuse_spans, requests, wrong)
 
 
 def environ_for(number):
