@@ -4,7 +4,6 @@ import asyncio
 import os
 
 import langfuse  # noqa: F401 - pytester's in-process runs forget modules that they were the first to import: 300 ms each
-
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -15,7 +14,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 @pytest.fixture(scope="session", autouse=True)
 def _without_plugins_of_libraries():
-    """Keep plugins out of runs in a subprocess that come with libraries under test: each takes half a second to import."""
+    """Keep plugins out of runs in a subprocess of libraries under test: each takes half a second to import."""
     names = ("langsmith_plugin", "logfire", "pytest_logfire")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in names))

@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from tests.helpers.for_each import for_each
 from tests.helpers.paths import DOCS, ROOT
 
 PACKAGE = ROOT / "pytest_langfuse"
@@ -40,7 +39,7 @@ CHILD = PACKAGE / "process" / "child"
 SDKS = ("langfuse", "opentelemetry")
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != CHILD)
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+each_file = for_each(FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 
 
 def module_of(path: Path) -> str:

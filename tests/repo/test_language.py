@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from tests.helpers.for_each import for_each
 from tests.helpers.paths import DOCS, ROOT
 
 SOURCES = sorted((ROOT / "pytest_langfuse").rglob("*.py"))
@@ -31,7 +30,7 @@ def mistakes(text: str) -> list[str]:
     return IS_NO.findall(" ".join(text.split()))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@for_each(SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_docstrings_begin_with_a_sentence_or_a_noun(path: Path):
     headless = [
         f"{path.name}:{line}: {text.splitlines()[0]}" for line, text in docstrings(path) if HEADLESS.match(text)
@@ -39,7 +38,7 @@ def test_docstrings_begin_with_a_sentence_or_a_noun(path: Path):
     assert headless == []
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *PAGES], ids=lambda path: path.relative_to(ROOT).as_posix())
+@for_each([*SOURCES, *PAGES], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_is_no_thing(path: Path):
     assert mistakes(path.read_text()) == []
 

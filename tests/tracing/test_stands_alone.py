@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import pytest_langfuse.tracing
+from tests.helpers.for_each import for_each
 
 FOLDER = Path(pytest_langfuse.tracing.__file__).parent
 FORBIDDEN = (
@@ -43,7 +44,7 @@ def imported(path: Path, *, lazily: bool) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
+@for_each(sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
 def test_a_source_file_imports_only_what_production_has(path):
     lazily = imported(path, lazily=True)
     for name in imported(path, lazily=False) | lazily:
@@ -53,7 +54,7 @@ def test_a_source_file_imports_only_what_production_has(path):
     assert not any(name.split(".")[0] in OPTIONAL for name in imported(path, lazily=False))
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
+@for_each(sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
 def test_private_names_of_the_sdk_are_in_one_file(path):
     if path.name == "langfuse_internals.py":
         return
@@ -76,7 +77,8 @@ LAYERS = [
     {"generator_context", "config", "time_limit"},
     {"arguments", "otel_variables"},
     {"setting_parsers"},
-    {"failures", "lazy", "monotonic", "shown", "suggest"},
+    {"failures"},
+    {"lazy", "log_text", "monotonic", "name_resolution", "shown", "suggest"},
 ]
 
 
@@ -98,10 +100,12 @@ IMPORTS = {name: imports_within(path) - {name} for name, path in FILES.items()}
 
 
 def layer(name: str) -> int:
-    return next(number for number, names in enumerate(LAYERS) if name.split("/", maxsplit=1)[0] in names)
+    numbers = [number for number, names in enumerate(LAYERS) if name.split("/", maxsplit=1)[0] in names]
+    assert len(numbers) == 1, f"add it to LAYERS: {name}"
+    return numbers[0]
 
 
-@pytest.mark.parametrize("name", sorted(set(FILES) - {"__init__"}))
+@for_each(sorted(set(FILES) - {"__init__"}))
 def test_arrows_point_down(name):
     upwards = {
         other
@@ -163,6 +167,7 @@ def test_importing_it_imports_neither_langfuse_nor_opentelemetry():
     done = run("""
 import sys
 import pytest_langfuse.tracing
+from tests.helpers.for_each import for_each
 heavy = [m for m in sys.modules if m.split(".")[0] in {"langfuse", "opentelemetry", "httpx", "pydantic", "pytest"}]
 assert not heavy, heavy
 pytest_langfuse.tracing.get_tracing_config()
