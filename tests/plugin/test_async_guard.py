@@ -2,6 +2,9 @@
 
 import pytest
 
+# Slow: waits for the SDK's own retries.
+pytestmark = pytest.mark.slow
+
 
 def test_the_breaker_stops_asynchronous_calls(app: pytest.Pytester) -> None:
     app.makepyfile("""

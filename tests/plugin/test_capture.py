@@ -312,6 +312,7 @@ def test_the_summary_says_what_switched_tracing_off(
     result.stdout.fnmatch_lines([f"langfuse: 0 observations in 0 tests (tracing is switched off by {name}={value})"])
 
 
+@pytest.mark.slow
 def test_a_missing_key_is_left_missing(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-real")
     app.makepyfile("""

@@ -151,6 +151,7 @@ SECTION = """
 """
 
 
+@pytest.mark.slow
 def test_the_section_with_the_traces_of_a_test(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     app.makepyfile(SECTION)

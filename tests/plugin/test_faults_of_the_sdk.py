@@ -7,6 +7,9 @@ from importlib.util import find_spec
 
 import pytest
 
+# Slow: waits for the SDK's own retries.
+pytestmark = pytest.mark.slow
+
 #: Before it shared its retries with the gRPC exporter, OpenTelemetry's exporter tried 500 again, and 429 not.
 as_the_specification_has_it = pytest.mark.skipif(
     find_spec("opentelemetry.exporter.otlp.common") is None, reason="an OpenTelemetry that retries other statuses"

@@ -2,6 +2,9 @@
 
 import pytest
 
+# Slow: runs suites in processes.
+pytestmark = pytest.mark.slow
+
 MODES = pytest.mark.parametrize("mode", [[], ["--langfuse-capture"]], ids=["by fixture", "by option"])
 
 

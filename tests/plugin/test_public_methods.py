@@ -2,6 +2,9 @@
 
 import pytest
 
+# Slow: calls every method of the SDK, on sockets.
+pytestmark = pytest.mark.slow
+
 CALLS = '''
 """Calls each public method of a Langfuse client: what it returns, and what it should return."""
 

@@ -6,6 +6,9 @@ import pytest
 
 from tests.helpers.loopback_langfuse import Collector
 
+# Slow: runs suites that wait for connections.
+pytestmark = pytest.mark.slow
+
 #: An application that speaks to Langfuse without any client of it.
 RAW = """
     import os, urllib.request

@@ -13,6 +13,9 @@ from pytest_langfuse.process.sealed_children import SealedChildren
 from pytest_langfuse.process.sealed_environment import NOWHERE, SealedEnvironment, sealed, without_proxy
 from tests.helpers.loopback_langfuse import Collector
 
+# Slow: starts processes.
+pytestmark = pytest.mark.slow
+
 #: Prints what a child sees of its environment.
 SEES = """
 import json, os, sys
@@ -164,7 +167,6 @@ def folder(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: Col
     return pytester
 
 
-@pytest.mark.slow
 def test_every_way_to_start_a_process(folder, real):
     folder.makepyfile(f"""
         import os
@@ -197,7 +199,6 @@ def test_every_way_to_start_a_process(folder, real):
     assert real.requests == []
 
 
-@pytest.mark.slow
 def test_every_way_with_the_option(folder, real):
     folder.makepyfile(f"""
         import pytest
@@ -224,7 +225,6 @@ def test_every_way_with_the_option(folder, real):
         pytest.param([], "environment", id="by fixture-environment", marks=pytest.mark.exhaustive),
     ],
 )
-@pytest.mark.slow
 def test_what_children_send_leaves_for_nowhere(folder, real, arguments, where):
     url = [real.url] if where == "code" else []
     folder.makepyfile(f"""

@@ -160,6 +160,7 @@ def test_json_that_javascript_does_not_parse_is_refused(stand_in: StandIn, conte
     assert stand_in(request).status_code == 400
 
 
+@pytest.mark.slow
 def test_no_body_stops_a_run(pytester: pytest.Pytester) -> None:
     body = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "ab" * 16, **ROOT, "attributes": [nan("n")]}]}]}]}
     lost = json.loads(json.dumps(body).replace('{"doubleValue": null}', "null"))

@@ -132,6 +132,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_every_module_loads_where_no_test_tool_can_be_imported():
     modules = [f"pytest_langfuse.tracing.{path.stem}" for path in FOLDER.glob("*.py") if path.stem != "__init__"]
     done = run(f"""
