@@ -12,8 +12,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx
 from httpx._utils import URLPattern, get_environment_proxies
@@ -28,7 +28,8 @@ from langfuse._client.span_processor import LangfuseSpanProcessor
 from langfuse._utils.environment import get_common_release_envs
 from langfuse._utils.prompt_cache import PromptCache
 from langfuse._version import __version__ as _langfuse_version
-from opentelemetry.sdk.trace import export
+from langfuse.span_filter import is_default_export_span, is_langfuse_span
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, export
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from pytest_langfuse.tracing.config import TracingConfig
@@ -133,44 +134,81 @@ SETTINGS = (
 _CONSUMERS = ("_score_consumers", "_ingestion_consumers")
 
 
-class SpanQueue(deque[Any]):
-    """The SDK's queue of ended spans, which tells how many came in and how many were pushed out unseen."""
+class QueueWatcher(Protocol):
+    """Told of what happens to the spans in a `SpanQueue`, with its `lock` held."""
 
-    def __init__(self, maxlen: int, ended: Callable[[], None], evicted: Callable[[], None]) -> None:
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """The lock of the queue."""
+
+    def came(self, span: ReadableSpan) -> None:
+        """A span was added."""
+
+    def evicted(self) -> None:
+        """The oldest was pushed out."""
+
+    def left(self, span: ReadableSpan) -> None:
+        """A span was taken for an export."""
+
+
+class SpanQueue(deque[Any]):
+    """The SDK's queue of ended spans, which tells what comes, goes, and is pushed out."""
+
+    def __init__(self, maxlen: int, watcher: QueueWatcher) -> None:
         super().__init__((), maxlen)
-        self._ended, self._evicted = ended, evicted
-        self._lock = threading.Lock()
+        self._watcher = watcher
 
     def appendleft(self, span: Any) -> None:
         """Add a span; a full queue loses its oldest, as the SDK's does, but not silently."""
-        with self._lock:
-            full = len(self) == self.maxlen
-            if full:
+        with self._watcher.lock:
+            if len(self) == self.maxlen:
                 super().pop()
+                self._watcher.evicted()
             super().appendleft(span)
-        if full:
-            self._evicted()
-        self._ended()
+            self._watcher.came(span)
 
     def pop(self) -> Any:  # type: ignore[override] # the SDK takes no other than the last
         """Take the oldest span. The SDK counts on finding as many as it has seen."""
-        with self._lock:
-            return super().pop()
-
-    def renew_lock(self) -> None:
-        """In a forked child: another thread may have held the lock."""
-        self._lock = threading.Lock()
+        with self._watcher.lock:
+            span = super().pop()
+            self._watcher.left(span)
+            return span
 
 
-def watch_queue(processor: BatchSpanProcessor, ended: Callable[[], None], evicted: Callable[[], None]) -> SpanQueue:
-    """Count what goes into the processor's queue. Call it before the processor gets its first span."""
+def watch_queue(processor: BatchSpanProcessor, watcher: QueueWatcher) -> SpanQueue:
+    """Watch the processor's queue. Call it before the processor gets its first span."""
     batch: Any = getattr(processor, "_batch_processor", None)
     if batch is None:  # opentelemetry-sdk 1.33
         old: Any = processor
-        old.queue = queue = SpanQueue(old.max_queue_size, ended, evicted)
+        old.queue = queue = SpanQueue(old.max_queue_size, watcher)
     else:
-        batch._queue = queue = SpanQueue(batch._max_queue_size, ended, evicted)
+        batch._queue = queue = SpanQueue(batch._max_queue_size, watcher)
     return queue
+
+
+SpanFilter = Callable[[ReadableSpan], bool]
+
+
+def watch_filter(processor: SpanProcessor, watch: Callable[[SpanFilter], SpanFilter]) -> None:
+    """Put a filter around the application's `should_export_span`, if it has given one."""
+    if isinstance(processor, LangfuseSpanProcessor) and processor._should_export_span is not is_default_export_span:
+        processor._should_export_span = watch(processor._should_export_span)
+
+
+def wants(processor: SpanProcessor, span: ReadableSpan) -> bool:
+    """Return whether Langfuse's processor would take a span that has ended, by all its rules but the sampled flag."""
+    if not isinstance(processor, LangfuseSpanProcessor):
+        return True
+    if is_langfuse_span(span) and not processor._is_langfuse_project_span(span):
+        return False
+    # Version 4 only.
+    is_blocked = getattr(processor, "_is_blocked_instrumentation_scope", None)
+    if is_blocked is not None and is_blocked(span):
+        return False
+    try:
+        return bool(processor._should_export_span(span))
+    except Exception:  # noqa: BLE001 - the application's filter; the watched one has counted it
+        return False
 
 
 def watch_transformations(processor: BatchSpanProcessor, watch: Callable[[SpanExporter], SpanExporter]) -> None:

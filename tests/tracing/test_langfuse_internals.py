@@ -2,6 +2,7 @@
 
 import atexit
 import inspect
+import threading
 
 import httpx
 import pytest
@@ -18,13 +19,29 @@ from pytest_langfuse.tracing.name_resolution import NameResolution
 pytestmark = pytest.mark.usefixtures("fresh")
 
 
+class Watcher:
+    """Notes what a `SpanQueue` says."""
+
+    def __init__(self):
+        self.lock, self.seen = threading.RLock(), []
+
+    def came(self, span):
+        self.seen.append("came")
+
+    def evicted(self):
+        self.seen.append("evicted")
+
+    def left(self, span):
+        self.seen.append("left")
+
+
 def need(condition, sentence):
     assert condition, f"{sentence} Read the new release and adapt pytest_langfuse/tracing/langfuse_internals.py."
 
 
 @pytest.fixture
 def client(keys):
-    return init_tracing(**keys)
+    return init_tracing(**keys, flush_at=512, flush_interval=60)
 
 
 def test_resource_attributes():
@@ -98,7 +115,7 @@ def test_threads_and_exit_handlers(client, monkeypatch):
 
 
 def test_queue_of_spans(client):
-    processor = singleton_module.singleton.installation.pipeline.sampler.processor
+    processor = singleton_module.singleton.installation.pipeline._intake.processor
     need(isinstance(processor, BatchSpanProcessor), "Langfuse's span processor is no BatchSpanProcessor any more.")
     batch = getattr(processor, "_batch_processor", None)
     queue = processor.queue if batch is None else batch._queue
@@ -107,7 +124,7 @@ def test_queue_of_spans(client):
 
 
 def test_spans_go_through_the_queue_and_the_exporter():
-    counted, exported = [], []
+    exported = []
 
     class Around(InMemorySpanExporter):
         def export(self, spans):
@@ -115,7 +132,8 @@ def test_spans_go_through_the_queue_and_the_exporter():
             return super().export(spans)
 
     processor = BatchSpanProcessor(InMemorySpanExporter())
-    langfuse_internals.watch_queue(processor, lambda: counted.append(1), lambda: None)
+    watcher = Watcher()
+    langfuse_internals.watch_queue(processor, watcher)
     langfuse_internals.watch_transformations(processor, lambda inner: Around())
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -124,17 +142,40 @@ def test_spans_go_through_the_queue_and_the_exporter():
     provider.get_tracer("x").start_span("s").end()
     processor.force_flush()
     provider.shutdown()
-    need(counted == [1], "BatchProcessor.emit does not use _queue.appendleft any more: spans are not counted.")
+    need(watcher.seen[:1] == ["came"], "BatchProcessor.emit does not use _queue.appendleft any more: not counted.")
+    need(watcher.seen == ["came", "left"], "BatchProcessor._export does not use _queue.pop any more: not counted.")
     need(len(exported) == 1, "BatchProcessor does not export through _exporter any more: lost spans are not seen.")
 
 
 def test_the_queue_of_the_sdk_drops_the_oldest():
-    evicted = []
-    queue = langfuse_internals.SpanQueue(2, lambda: None, lambda: evicted.append(1))
+    watcher = Watcher()
+    queue = langfuse_internals.SpanQueue(2, watcher)
     for item in (1, 2, 3):
         queue.appendleft(item)
 
-    assert (list(queue), evicted) == ([3, 2], [1])
+    assert list(queue) == [3, 2]
+    assert watcher.seen == ["came", "came", "evicted", "came"]
+
+
+def test_the_rules_of_the_processor_are_known(client):
+    """`wants` must say what `on_end` does, for each kind of span."""
+    intake = singleton_module.singleton.installation.pipeline._intake
+    provider = singleton_module.singleton.installation.pipeline.provider.provider
+    scopes = {
+        "ours": client._otel_tracer,
+        "another library": provider.get_tracer("fastapi"),
+        "an LLM library": provider.get_tracer("openinference.instrumentation.openai"),
+        "another project": provider.get_tracer("langfuse-sdk", "1", None, {"public_key": "x"}),
+    }
+    for name, tracer in scopes.items():
+        span = tracer.start_span("s")
+        before = len(intake.queued.queue)
+        span.end()
+        taken = len(intake.queued.queue) > before
+        need(
+            intake.wants(span) == taken,
+            f"LangfuseSpanProcessor.on_end {'takes' if taken else 'refuses'} a span of {name}, unlike `wants`.",
+        )
 
 
 def test_what_is_propagated(client):

@@ -59,6 +59,30 @@ def without_oldest(body: ExportBody, spans: int) -> ExportBody:
     return ExportBody(b"".join(kept), len(kept))
 
 
+def spans_in(data: bytes) -> int | None:
+    """Return the number of spans of a body; `None` if it can't be read."""
+    try:
+        request = ExportTraceServiceRequest.FromString(data)
+    except Exception:  # noqa: BLE001 - protobuf's own error class has no types
+        return None
+    return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+
+
+def public_keys_in(data: bytes) -> set[str]:
+    """Return the projects that the SDK's tracers name in a body; none if it can't be read."""
+    try:
+        request = ExportTraceServiceRequest.FromString(data)
+    except Exception:  # noqa: BLE001 - protobuf's own error class has no types
+        return set()
+    return {
+        attribute.value.string_value
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for attribute in scope.scope.attributes
+        if attribute.key == "public_key"
+    }
+
+
 def _single(data: bytes) -> Iterator[bytes]:
     """Yield a body for each span."""
     for resource_spans in ExportTraceServiceRequest.FromString(data).resource_spans:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Mapping, Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from pytest_langfuse.tracing.delivery.buffer import Buffer, BufferFailed
+from pytest_langfuse.tracing.delivery.buffer import MemoryBuffer
 from pytest_langfuse.tracing.delivery.export_body import encode
+from pytest_langfuse.tracing.delivery.intake import QueuedSpans
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
-from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.langfuse_internals import SDK_VERSION
 
 #: langfuse/_client/span_processor.py (4.5.1, 5.0.4).
@@ -42,8 +43,10 @@ class StoreForwardExporter(SpanExporter):
     #: For test harnesses: a success of `export` is not a delivery yet.
     delivers_later = True
 
-    def __init__(self, *, buffer: Buffer, sender: Sender, ledger: SpanLedger) -> None:
+    def __init__(self, *, buffer: MemoryBuffer, sender: Sender, ledger: SpanLedger) -> None:
         self._buffer, self._sender, self._ledger = buffer, sender, ledger
+        #: From where spans come.
+        self.queued: QueuedSpans | None = None
         #: Spans that reached this exporter.
         self.received = 0
         self._shut_down = False
@@ -52,18 +55,23 @@ class StoreForwardExporter(SpanExporter):
         """Accept the spans. Success means that they are accounted for from here on, not that they were sent."""
         self.received += len(spans)
         if self._shut_down:
-            self._ledger.dropped("after_shutdown", len(spans))
+            self._drop("after_shutdown", len(spans))
             return SpanExportResult.FAILURE
         bodies, bad = encode(spans)
-        self._ledger.dropped("encode_failed", bad)
+        self._drop("encode_failed", bad)
         for body in bodies:
-            try:
-                self._ledger.dropped("buffer_full", self._buffer.put(body))
-            except BufferFailed as error:
-                self._ledger.dropped("spool_failed", body.spans)
-                failures.report("writing to the spool", error)
+            self._buffer.put(body, moved=functools.partial(self._handed_over, body.spans))
         self._sender.notify()
         return SpanExportResult.SUCCESS
+
+    def _drop(self, reason: str, spans: int) -> None:
+        with self._ledger.lock:
+            self._ledger.dropped(reason, spans)
+            self._handed_over(spans)
+
+    def _handed_over(self, spans: int) -> None:
+        if self.queued is not None:
+            self.queued.handed_over(spans)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Wait until all accepted spans were sent, unless the breaker is open."""

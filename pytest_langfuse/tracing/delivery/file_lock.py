@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -17,6 +18,29 @@ else:
     def _lock(descriptor: int) -> None:
         # A POSIX record lock: unlike flock's it is not shared with forked children, which may outlive their parent.
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def private(path: Path) -> None:
+    """Make a file that only its owner may read and write, or make an existing one so.
+
+    An existing file is not opened: closing it would release the locks that SQLite has on it in this process.
+
+    Raises:
+        OSError: It can't be made.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        return
+    _restrict(path, mode)
+
+
+def _restrict(path: Path, mode: int) -> None:
+    if sys.platform != "win32" and mode & 0o077:
+        # Another user's file stays as it is: its owner decides.
+        with suppress(PermissionError):
+            path.chmod(0o600)
 
 
 #: Record locks are the process's: within it, a second try for the same file would succeed.
@@ -46,6 +70,7 @@ class FileLock:
         except OSError:
             os.close(descriptor)
             return None
+        _restrict(resolved, os.fstat(descriptor).st_mode)
         _held.add(resolved)
         return cls(resolved, descriptor)
 

@@ -15,19 +15,19 @@ from opentelemetry.sdk.trace.sampling import Sampler
 from pytest_langfuse.tracing import langfuse_internals
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, State
-from pytest_langfuse.tracing.delivery.buffer import BufferFailed
 from pytest_langfuse.tracing.delivery.environment_attributes import EnvironmentAttributes
 from pytest_langfuse.tracing.delivery.exporter import TRACES_PATH, StoreForwardExporter, langfuse_headers
 from pytest_langfuse.tracing.delivery.head_sampler import RateSampler, RecordingSampler
 from pytest_langfuse.tracing.delivery.health import TracingHealth
 from pytest_langfuse.tracing.delivery.http_sink import HttpSink
+from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.open_buffer import open_buffer
 from pytest_langfuse.tracing.delivery.provider import PipelineProvider, install_provider
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.span_ledger import Balance, SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 from pytest_langfuse.tracing.delivery.transport import BoundedTransport, TransportPool
-from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
 
 _FLUSH_STEP = 0.02
@@ -53,7 +53,7 @@ class Pipeline:
             slow_call=config.breaker_slow_call,
         )
         self.breaker.add_listener(self._log_breaker)
-        self.buffer = open_buffer(config)
+        self.buffer = open_buffer(config, self.ledger)
         self.transports = TransportPool()
         public_key, secret_key, base_url = (
             str(value) for value in (config.public_key, config.secret_key, config.base_url)
@@ -72,7 +72,7 @@ class Pipeline:
         self.sender = Sender(buffer=self.buffer, sink=self._sink, breaker=self.breaker, ledger=self.ledger)
         self.exporter = StoreForwardExporter(buffer=self.buffer, sender=self.sender, ledger=self.ledger)
         self.sampler: TailSampler | None = None
-        self._queue: langfuse_internals.SpanQueue | None = None
+        self._intake: Intake | None = None
         self._head: SpanProcessor | None = None
         self._closing = self._flushing = False
         self.provider = PipelineProvider(
@@ -96,6 +96,7 @@ class Pipeline:
             exported=balance.exported,
             buffered=balance.buffered,
             dropped=balance.dropped,
+            unaccounted=balance.unaccounted,
             sampled=balance.sampled,
             reparented=balance.reparented,
             last_error=settlement.last_error,
@@ -133,15 +134,9 @@ class Pipeline:
 
     def finish(self, *, sent: bool) -> Balance:
         """Return the final balance. `sent` tells whether the sender has ended; otherwise it ends with the process."""
-        kept = 0
         if not sent:
             self.sender.abandon()
-        if self.buffer.durable:
-            try:
-                kept = self.buffer.counts()[0]
-            except BufferFailed as error:
-                failures.report("reading the spool", error)
-        balance = self.ledger.close(kept=kept)
+        balance = self.ledger.close(kept=self.buffer.kept())
         if sent:
             self.buffer.close()
             self.transports.close()
@@ -160,8 +155,8 @@ class Pipeline:
         self.ledger.after_fork()
         self.breaker.after_fork()
         self.transports.after_fork()
-        if self._queue is not None:
-            self._queue.renew_lock()
+        if self._intake is not None:
+            self._intake.after_fork()
         if self.sampler is not None:
             self.sampler.after_fork()
         self.buffer.after_fork()
@@ -179,28 +174,26 @@ class Pipeline:
     def _build(self, processor: SpanProcessor) -> SpanProcessor:
         config = self._config
         if isinstance(processor, BatchSpanProcessor):
-            self._queue = langfuse_internals.watch_queue(
-                processor, self.ledger.sampled, lambda: self.ledger.dropped("queue_full")
-            )
             langfuse_internals.watch_transformations(
                 processor, lambda inner: _Transformations(inner, self.exporter, self.ledger)
             )
-        head = processor
+        intake = self._intake = Intake(processor, ledger=self.ledger)
+        self.exporter.queued = intake.queued
+        head: SpanProcessor
+        head = self.sampler = TailSampler(
+            intake,
+            rate=config.sample_rate,
+            keep_errors=config.keep_errors,
+            keep_slower_than=config.keep_slower_than,
+            ledger=self.ledger,
+            max_spans=config.max_buffer_spans,
+        )
         attributes = {
             langfuse_internals.ENVIRONMENT: config.environment,
             **({langfuse_internals.RELEASE: self._release} if self._release else {}),
         }
         if any(key not in self.provider.resource.attributes for key in attributes):
             head = EnvironmentAttributes(head, attributes)
-        if config.sample_rate < 1 or self._decides_late:
-            head = self.sampler = TailSampler(
-                head,
-                rate=config.sample_rate,
-                keep_errors=config.keep_errors,
-                keep_slower_than=config.keep_slower_than,
-                ledger=self.ledger,
-                max_spans=config.max_buffer_spans,
-            )
         self._head = head
         return head
 
@@ -242,11 +235,17 @@ class _Transformations(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         before = self._last.received
+        queued = self._last.queued
+        if queued is not None:
+            queued.export_begins(len(spans))
         try:
             return self._inner.export(spans)
         finally:
-            # The SDK exports one batch at a time.
-            self._ledger.dropped("mask_failed", len(spans) - (self._last.received - before))
+            with self._ledger.lock:
+                # The SDK exports one batch at a time.
+                self._ledger.dropped("mask_failed", max(len(spans) - (self._last.received - before), 0))
+                if queued is not None:
+                    queued.export_ended()
 
     def shutdown(self) -> None:
         self._inner.shutdown()

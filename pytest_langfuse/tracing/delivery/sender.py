@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, Permit
-from pytest_langfuse.tracing.delivery.buffer import Batch, Buffer, BufferFailed
+from pytest_langfuse.tracing.delivery.buffer import Batch, BufferFailed, MemoryBuffer
 from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY
 from pytest_langfuse.tracing.delivery.settlement import Settlement
 from pytest_langfuse.tracing.delivery.sink import Outcome, Sink, Verdict
@@ -23,9 +23,14 @@ MOST_SPANS = 2048
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 #: While the breaker is open: its clock may be moved by a test, so it is looked at again and again.
 _LOOK_AGAIN = 0.2
+#: While files of dead processes hold more than there was room for.
+_RECOVER_AGAIN = 5.0
 #: During a shutdown: so many failures in a row, with so short pauses, and the rest is left.
 _LAST_TRIES = 3
 _LAST_PAUSE = 0.1
+
+#: Of the operating system: the application's own random numbers stay as they would be.
+_spread = random.SystemRandom()
 
 
 @dataclass(slots=True, eq=False)
@@ -48,10 +53,11 @@ class Sender:
     the sender's thread settles them.
     """
 
-    def __init__(self, *, buffer: Buffer, sink: Sink, breaker: CircuitBreaker, ledger: SpanLedger) -> None:
+    def __init__(self, *, buffer: MemoryBuffer, sink: Sink, breaker: CircuitBreaker, ledger: SpanLedger) -> None:
         self._buffer, self._sink, self._breaker, self._ledger = buffer, sink, breaker, ledger
         self.settlement = Settlement(buffer=buffer, ledger=ledger)
-        self._not_before = self._retry_at = 0.0
+        ledger.watch(self._held)
+        self._not_before = self._retry_at = self._recover_at = 0.0
         self._failed = 0
         self._prepare()
 
@@ -64,6 +70,9 @@ class Sender:
         self._confirmed: deque[_InFlight] = deque()
         self._stopping = self._given_up = False
         self._thread = threading.Thread(target=self._run, name="langfuse-tracing-sender", daemon=True)
+
+    def _held(self) -> int:
+        return sum(batch.body.spans for sent in self._in_flight for batch in sent.batches)
 
     def start(self) -> None:
         """Start the thread."""
@@ -149,6 +158,8 @@ class Sender:
                     self._settle_one()
                 elif self._discarding:
                     self._drop_all()
+                elif self._recover_more:
+                    self._recover()
                 else:
                     self._send_some()
             except Exception as error:  # noqa: BLE001 - the thread must live: without it no span is sent
@@ -156,10 +167,21 @@ class Sender:
                 self._pause(None)
                 self._work = True
 
+    @property
+    def _recover_more(self) -> bool:
+        """There is room again for what dead processes left: all that was here has gone."""
+        return (
+            self._buffer.more_to_recover
+            and now() >= self._recover_at
+            and not self._stopping
+            and not self._buffer.counts()[0]
+        )
+
     def _recover(self) -> None:
+        self._recover_at = now() + _RECOVER_AGAIN
         try:
-            for spans in self._buffer.recover():
-                self._ledger.ended(spans)
+            for _ in self._buffer.recover():
+                self.notify()
         except BufferFailed as error:
             failures.report("taking over spools", error)
         self.notify()
@@ -185,9 +207,9 @@ class Sender:
                     if not self._idle:
                         self._idle = True
                         self._changed.notify_all()
-                    if self._stopping:
-                        return False
-                    self._changed.wait()
+                    if self._stopping or self._recover_more:
+                        return not self._stopping
+                    self._changed.wait(_RECOVER_AGAIN if self._buffer.more_to_recover else None)
             return True
 
     def _send_some(self) -> None:
@@ -202,26 +224,30 @@ class Sender:
             return
         with self._changed:
             self._work = False
+        sent = _InFlight([], permit, self._pauses)
         try:
-            batches = self._buffer.take(MOST_SPANS, self.settlement.largest)
+            self._buffer.take(MOST_SPANS, self.settlement.largest, moved=functools.partial(self._fly, sent))
         except BaseException:
             self._breaker.release(permit)
             raise
-        if not batches:
+        if not sent.batches:
             self._breaker.release(permit)
             return
-        sent = _InFlight(batches, permit, self._pauses)
         with self._changed:
             self._begun += 1
-            self._in_flight.add(sent)
             # There may be more.
             self._work = True
         try:
-            data = b"".join(batch.body.data for batch in batches)
+            data = b"".join(batch.body.data for batch in sent.batches)
             self._sink.send(data, functools.partial(self._confirm, sent))
         except Exception as error:  # noqa: BLE001 - a sink that breaks its promise must not lose the batches
             failures.report("sending spans", error)
             self._confirm(sent, Outcome(Verdict.FAILED, type(error).__name__, detail=str(error)))
+
+    def _fly(self, sent: _InFlight, batches: list[Batch]) -> None:
+        if batches:
+            sent.batches = batches
+            self._in_flight.add(sent)
 
     def _confirm(self, sent: _InFlight, outcome: Outcome) -> None:
         with self._changed:
@@ -234,36 +260,44 @@ class Sender:
         sent = self._confirmed.popleft()
         outcome = sent.outcome
         try:
-            if outcome is None or outcome.verdict is not Verdict.FAILED:
-                self._breaker.success(sent.permit)
-                self._failed = 0
-            elif sent.pauses == self._pauses:
-                self._breaker.failure(sent.permit)
-                self._pause(outcome)
-            else:
-                # Sent before the last failure: the same event, which counts once.
-                self._breaker.release(sent.permit)
-                if outcome.retry_after is not None:
-                    self._retry_at = max(self._retry_at, now() + self._obeyed(outcome.retry_after))
-                    self._not_before = max(self._not_before, self._retry_at)
+            # First: when the breaker opens, whoever waits for a flush looks at the health.
             if outcome is not None and outcome.verdict is Verdict.FAILED and sent.discarded:
-                self.settlement.drop(sent.batches, "discarded")
+                self.settlement.discard(sent.batches)
             elif outcome is not None:
                 self.settlement.settle(sent.batches, outcome)
         finally:
-            with self._changed:
+            self._tell_breaker(sent, outcome)
+            with self._ledger.lock:
+                if sent.batches:
+                    # The settlement has failed half-way.
+                    self._buffer.give_back(sent.batches)
                 self._in_flight.discard(sent)
+            with self._changed:
                 self._work = True
                 self._ended += 1
                 self._changed.notify_all()
+
+    def _tell_breaker(self, sent: _InFlight, outcome: Outcome | None) -> None:
+        if outcome is None or outcome.verdict is not Verdict.FAILED:
+            self._breaker.success(sent.permit)
+            self._failed = 0
+        elif sent.pauses == self._pauses:
+            self._breaker.failure(sent.permit)
+            self._pause(outcome)
+        else:
+            # Sent before the last failure: the same event, which counts once.
+            self._breaker.release(sent.permit)
+            if outcome.retry_after is not None:
+                self._retry_at = max(self._retry_at, now() + self._obeyed(outcome.retry_after))
+                self._not_before = max(self._not_before, self._retry_at)
 
     def _drop_all(self) -> None:
         with self._changed:
             self._discarding = self._work = False
             for sent in self._in_flight:
                 sent.discarded = True
-        while batches := self._buffer.take(MOST_SPANS, LARGEST_BODY):
-            self.settlement.drop(batches, "discarded")
+        while batches := self._buffer.take(MOST_SPANS, LARGEST_BODY, moved=self.settlement.discarded):
+            self._buffer.remove(batches)
 
     def _pause(self, outcome: Outcome | None) -> None:
         self._failed += 1
@@ -272,7 +306,7 @@ class Sender:
             self._given_up = self._given_up or self._failed >= _LAST_TRIES
             pause = _LAST_PAUSE * self._failed
         else:
-            pause = min(_FIRST_PAUSE * 2 ** min(self._failed - 1, 10), _LONGEST_PAUSE) * random.uniform(0.75, 1.0)  # noqa: S311 - to spread, not to hide
+            pause = min(_FIRST_PAUSE * 2 ** min(self._failed - 1, 10), _LONGEST_PAUSE) * _spread.uniform(0.75, 1.0)
         if outcome is not None and outcome.retry_after is not None:
             pause = max(pause, self._obeyed(outcome.retry_after))
             self._retry_at = now() + pause

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_langfuse.tracing.delivery.buffer import Batch, Buffer
+from pytest_langfuse.tracing.delivery.buffer import Batch, MemoryBuffer
 from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY, halves
 from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
@@ -20,7 +20,7 @@ _SUSPECT, _HOPELESS = 3, 20
 class Settlement:
     """Moves confirmed batches out of the buffer, or back into it, and keeps the ledger. For one thread."""
 
-    def __init__(self, *, buffer: Buffer, ledger: SpanLedger) -> None:
+    def __init__(self, *, buffer: MemoryBuffer, ledger: SpanLedger) -> None:
         self._buffer, self._ledger = buffer, ledger
         #: Bytes that one body may have: fewer after an answer that it was too large.
         self.largest = LARGEST_BODY
@@ -32,8 +32,8 @@ class Settlement:
         self._accepted = 0
         self._logged: dict[str, float] = {}
 
-    def settle(self, batches: Sequence[Batch], outcome: Outcome) -> None:
-        """Apply the outcome of a body that `batches` were joined to."""
+    def settle(self, batches: list[Batch], outcome: Outcome) -> None:
+        """Apply the outcome of a body that `batches` were joined to. Each batch leaves the list when it is settled."""
         spans = _spans(batches)
         if outcome.verdict is Verdict.FAILED:
             self.last_error = _said(outcome.reason, outcome.detail)
@@ -45,8 +45,10 @@ class Settlement:
             rejected = min(max(outcome.rejected, 0), spans)
             # First out of the buffer: a crash in between must not make the ledger promise what is sent again.
             self._buffer.remove(batches)
-            self._ledger.exported(spans - rejected)
-            self._ledger.dropped("rejected", rejected)
+            with self._ledger.lock:
+                batches.clear()
+                self._ledger.exported(spans - rejected)
+                self._ledger.dropped("rejected", rejected)
             self.refusing = rejected > 0
             if rejected:
                 self.last_error = _said("rejected", outcome.detail)
@@ -56,38 +58,52 @@ class Settlement:
             # Joined by the sender: each batch is tried separately before any is given up.
             for batch in batches:
                 batch.alone = True
-            self._buffer.give_back(batches)
+            self._give_back(batches)
         elif outcome.verdict is Verdict.TOO_LARGE and spans > 1:
             self.largest = max(len(batches[0].body.data) // 2, 1)
-            self._buffer.replace(batches[0], halves(batches[0].body))
+            self._buffer.replace(batches[0], halves(batches[0].body), moved=batches.clear)
         else:
-            self.drop(batches, outcome.reason)
+            self._drop(batches, tuple(batches), outcome.reason)
             self.refusing = True
             self.last_error = _said(outcome.reason, outcome.detail)
             self._log(outcome.reason, _said(f"Langfuse refused {counted(spans)} ({outcome.reason})", outcome.detail))
 
-    def drop(self, batches: Sequence[Batch], reason: str) -> None:
-        """Remove batches from the buffer, counted as dropped for `reason`."""
-        self._buffer.remove(batches)
-        self._ledger.dropped(reason, _spans(batches))
+    def discard(self, batches: list[Batch]) -> None:
+        """Remove batches from the buffer, counted as "discarded"."""
+        self._drop(batches, tuple(batches), "discarded")
+
+    def discarded(self, batches: Sequence[Batch]) -> None:
+        """Count batches as "discarded"."""
+        self._ledger.dropped("discarded", _spans(batches))
+
+    def _drop(self, batches: list[Batch], dropped: Sequence[Batch], reason: str) -> None:
+        self._buffer.remove(dropped)
+        with self._ledger.lock:
+            batches[:] = [batch for batch in batches if batch not in dropped]
+            self._ledger.dropped(reason, _spans(dropped))
+
+    def _give_back(self, batches: list[Batch], *, last: bool = False) -> None:
+        with self._ledger.lock:
+            self._buffer.give_back(batches, last=last)
+            batches.clear()
 
     def after_fork(self) -> None:
         """In a forked child: what happened to the parent's spans is not its own."""
         self.last_error = self.last_success = None
         self.refusing = False
 
-    def _keep(self, batches: Sequence[Batch], outcome: Outcome) -> None:
+    def _keep(self, batches: list[Batch], outcome: Outcome) -> None:
         """Give failed batches back, and give up one that only the server can't digest: it must not stop all others."""
         if not outcome.reason.startswith("http_5"):
-            self._buffer.give_back(batches)
+            self._give_back(batches)
             return
         for batch in batches:
             batch.since = batch.since if batch.tries else self._accepted
             batch.tries += 1
             batch.alone = batch.alone or batch.tries >= _SUSPECT
         hopeless = [batch for batch in batches if batch.tries >= _HOPELESS and batch.since < self._accepted]
-        self._buffer.give_back([batch for batch in batches if batch not in hopeless], last=True)
-        self.drop(hopeless, outcome.reason)
+        self._drop(batches, hopeless, outcome.reason)
+        self._give_back(batches, last=True)
 
     def _log(self, kind: str, message: str) -> None:
         """Log once a minute per kind: an outage is one event."""

@@ -2,8 +2,12 @@
 
 A file belongs to one process at a time; who holds the lock of `FILE.lock` owns `FILE`. A second process with the same
 `spool_path` uses `FILE.1`, a third `FILE.2`. The lock goes with its process, however that ends, and the next process
-that starts takes over what the dead ones left. After a crash between Langfuse's confirmation and the removal from the
-file, a batch is sent a second time: delivery is at least once.
+that starts takes over what the dead ones left. Each row names its project and address: another project's are left
+alone. After a crash between Langfuse's confirmation and the removal from the file, a batch is sent a second time:
+delivery is at least once.
+
+While the disk is full or fails, batches stay in memory, within the same limits, and are written as soon as that works
+again. A damaged file is moved aside, and another one is used.
 
 SQLite's write-ahead log with `synchronous=NORMAL` keeps all of it over a crash or SIGKILL of the process; a power
 failure may cost the last moments.
@@ -11,65 +15,341 @@ failure may cost the last moments.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from pytest_langfuse.tracing.delivery.buffer import Batch, BufferFailed
-from pytest_langfuse.tracing.delivery.export_body import ExportBody, without_oldest
+from pytest_langfuse.tracing.delivery.buffer import Batch, BufferFailed, MemoryBuffer
+from pytest_langfuse.tracing.delivery.export_body import ExportBody, spans_in
 from pytest_langfuse.tracing.delivery.file_lock import FileLock
-from pytest_langfuse.tracing.delivery.spool_files import connect, files_of, first_free, lock_of
-from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
+from pytest_langfuse.tracing.delivery.spool_files import (
+    Destination,
+    SpoolFile,
+    files_of,
+    first_free,
+    identity,
+    is_damage,
+    is_setting,
+    lock_of,
+    move_aside,
+)
+from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.monotonic import now
+
+#: After a failure of the disk, nothing is written for so long (seconds).
+RETRY_AFTER = 1.0
+
+_FAULTS = (sqlite3.Error, OSError)
+_T = TypeVar("_T")
 
 
-@contextmanager
-def _storage() -> Iterator[None]:
-    """Raise `BufferFailed` for errors of SQLite and of the file system."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise BufferFailed(str(error)) from error
+class Spool(MemoryBuffer):
+    """A buffer in a SQLite file.
 
-
-class Spool:
-    """A `Buffer` in a SQLite file."""
+    Raises:
+        BufferFailed: The path can't be used: a setting that has to be changed. A disk that is full or fails is not an
+            error; then the buffer is in memory.
+    """
 
     durable = True
 
-    @_storage()
-    def __init__(self, path: Path, *, max_spans: int, max_bytes: int) -> None:
-        self._base = path
-        self._max_spans, self._max_bytes = max_spans, max_bytes
-        self._lock = threading.Lock()
-        self._claim()
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_spans: int,
+        max_bytes: int,
+        ledger: SpanLedger | None = None,
+        destination: Destination = Destination(),  # noqa: B008 - immutable
+    ) -> None:
+        self._base, self._destination = path, destination
+        super().__init__(max_spans=max_spans, max_bytes=max_bytes, ledger=ledger)
+        try:
+            self._claim()
+        except _FAULTS as error:
+            if is_setting(error):
+                raise BufferFailed(str(error)) from error
+            self._failed(error)
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._file: SpoolFile | None = None
+        self._path: Path | None = None
+        self._owned: FileLock | None = None
+        #: Keys of rows that are to be removed as soon as that is possible.
+        self._doomed: set[int] = set()
+        #: What a process before this one left in the file, until `recover`.
+        self._found: list[Batch] = []
+        #: Spans that are in the file.
+        self._stored = 0
+        #: There may be batches that could not be written.
+        self._behind = False
+        #: Rows of the file have keys from here on; those below were in a file that is gone.
+        self._first_key = self._next_key = 1
+        self._retry_at = 0.0
+        #: Files of dead processes hold more than there is room for.
+        self.more_to_recover = False
+
+    # -- the file ---------------------------------------------------------------------------------------------------
 
     def _claim(self) -> None:
-        self._path, self._owned = first_free(self._base)
-        self._taken: set[int] = set()
-        #: Batches with a history, by key; their bodies are in the file only.
-        self._known: dict[int, Batch] = {}
-        self._open()
-        #: Spans that a process before this one left in the file.
-        self._found: int = self._spans
+        """Lock a file and open it; what is in it is left to `recover`."""
+        path, lock = first_free(self._base, self._destination)
+        try:
+            self._file, self._found = self._opened(path)
+            self._next_key = max(self._next_key, self._file.last_key() + 1)
+        except BaseException:
+            lock.release()
+            raise
+        self._path, self._owned = path, lock
+        self.more_to_recover = True
+
+    def _opened(self, path: Path) -> tuple[SpoolFile, list[Batch]]:
+        """Open a file and list what is in it. A damaged one is moved aside; what can be read of it goes on."""
+        try:
+            file = SpoolFile(path, self._destination)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            move_aside(path, error, rescued=0)
+            file = SpoolFile(path, self._destination)
+        try:
+            return file, [
+                Batch(ExportBody(b"", row.spans), key=row.key, size=row.size, unchecked=True) for row in file.rows()
+            ]
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                file.close()
+                raise
+            bodies = [ExportBody(data, spans) for spans, data in file.rescued() if spans_in(data) == spans]
+            file.close()
+            move_aside(path, error, rescued=sum(body.spans for body in bodies))
+        return SpoolFile(path, self._destination), [Batch(body) for body in bodies]
+
+    def _ready(self) -> SpoolFile | None:
+        """Return the file, opened again if it is closed; `None` while the disk fails."""
+        if now() < self._retry_at:
+            return None
+        try:
+            if self._file is not None and self._file.is_gone():
+                message = f"{self._path} was deleted"
+                self._leave(FileNotFoundError(message))
+            if self._file is None:
+                self._open()
+        except _FAULTS as error:
+            self._failed(error)
+        return self._file
 
     def _open(self) -> None:
-        self._db = connect(self._path)
-        self._count()
+        if self._owned is None or self._path is None:
+            self._claim()
+            return
+        try:
+            self._file = SpoolFile(self._path, self._destination)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            self._leave(error)
+            self._file = SpoolFile(self._path, self._destination)
 
-    def _count(self) -> None:
-        totals = self._db.execute("SELECT TOTAL(spans), TOTAL(bytes) FROM batches").fetchone()
-        self._spans, self._bytes = map(int, totals)
+    def _failed(self, error: BaseException) -> None:
+        failures.report(f"using the spool {self._path or self._base}; spans are kept in memory meanwhile", error)
+        self._retry_at = now() + RETRY_AFTER
+        if is_damage(error):
+            self._leave(error)
+
+    def _leave(self, error: BaseException) -> None:
+        """Move what can be read of a damaged file to memory, and the file out of the way."""
+        file, self._file = self._file, None
+        with self._ledger.lock:
+            stored = [batch for batch in self._waiting if batch.key]
+        rescued = 0
+        for batch in [*stored, *self._found]:
+            data = None if file is None else _or_none(file.body, batch.key)
+            if data is not None and spans_in(data) == batch.body.spans:
+                batch.body, batch.key, batch.unchecked = ExportBody(data, batch.body.spans), 0, False
+                rescued += batch.body.spans
+        # Keys of rows that are gone mean nothing any more: `_load` counts those batches as lost.
+        self._first_key = self._next_key
+        self._doomed.clear()
+        self._stored = 0
+        self._behind = True
+        if file is not None:
+            _or_none(file.close)
+        if self._path is not None and identity(self._path) is not None:
+            _or_none(functools.partial(move_aside, self._path, error, rescued=rescued))
+        else:
+            logger.warning("The spool %s is gone. %d of its spans could be read.", self._path, rescued)
+
+    # -- see `MemoryBuffer` -------------------------------------------------------------------------------------------
+
+    def _write(self, batches: Sequence[Batch], *, rest: Batch | None = None, instead_of: Sequence[Batch] = ()) -> None:
+        with self._writing:
+            self._doom(instead_of)
+            placed: dict[int, Batch] = {}
+            if rest is not None:
+                # What is left of the oldest keeps its place in the file.
+                placed[instead_of[-1].key or self._new_key()] = rest
+            if self._behind:
+                with self._ledger.lock:
+                    batches = [*(batch for batch in self._waiting if not batch.key), *batches]
+            placed |= {self._new_key(): batch for batch in batches}
+            self._behind = not self._store(placed)
+
+    def _new_key(self) -> int:
+        """Return a key that no row of this process has had, whatever became of its file."""
+        self._next_key += 1
+        return self._next_key - 1
+
+    def _store(self, batches: Mapping[int, Batch]) -> bool:
+        """Write batches, and remove what is to be removed. Return whether that worked."""
+        doomed = set(self._doomed)
+        if not batches and not doomed:
+            return True
+        if (file := self._ready()) is None:
+            return False
+        try:
+            file.write({key: batch.body for key, batch in batches.items()}, without=doomed)
+        except _FAULTS as error:
+            if self._stored or batches or self._found or is_damage(error) or not self._start_over(file):
+                self._failed(error)
+            return False
+        self._doomed -= doomed
+        for key, batch in batches.items():
+            batch.key, batch.body = key, ExportBody(b"", batch.body.spans)
+            self._stored += batch.body.spans
+        return True
+
+    def _start_over(self, file: SpoolFile) -> bool:
+        """Delete a file that has no more spans of use: a full disk has no room for the removal of rows."""
+        if _or_none(file.foreign) != 0:
+            return False
+        self._file = None
+        self._first_key = self._next_key
+        self._doomed.clear()
+        _or_none(file.remove)
+        return True
+
+    def _load(self, batches: Sequence[Batch]) -> list[Batch]:
+        lost = []
+        with self._writing:
+            for batch in batches:
+                if not batch.key:
+                    continue
+                data = self._read(batch)
+                if data is None or (batch.unchecked and spans_in(data) != batch.body.spans):
+                    lost.append(batch)
+                else:
+                    batch.body, batch.unchecked = ExportBody(data, batch.body.spans), False
+            self._doom(lost)
+        return lost
+
+    def _read(self, batch: Batch) -> bytes | None:
+        if batch.key < self._first_key or self._path is None:
+            return None
+        try:
+            if self._file is None:
+                if identity(self._path) is None:
+                    return None
+                self._file = SpoolFile(self._path, self._destination)
+            return self._file.body(batch.key)
+        except _FAULTS as error:
+            if is_damage(error):
+                failures.report(f"reading the spool {self._path}", error)
+                return None
+            raise BufferFailed(str(error)) from error
+
+    def _unload(self, batch: Batch) -> None:
+        if batch.key >= self._first_key:
+            batch.body = ExportBody(b"", batch.body.spans)
+        elif batch.key:
+            # Its file is gone; what is in memory is all that there is.
+            batch.key, self._behind = 0, True
+
+    def _delete(self, batches: Sequence[Batch]) -> None:
+        with self._writing:
+            self._doom(batches)
+            self._store({})
+
+    def _doom(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            if batch.key >= self._first_key and batch.key not in self._doomed:
+                self._doomed.add(batch.key)
+                self._stored -= batch.body.spans
+
+    def kept(self) -> int:
+        """Write what is not written yet, and return how many spans outlive the process."""
+        with self._writing:
+            self._retry_at = 0.0
+            self._write([])
+            return self._stored
+
+    def close(self) -> None:
+        """See `MemoryBuffer`. The file is left to the next process."""
+        with self._writing:
+            self._retry_at = 0.0
+            self._delete([])
+            file, self._file = self._file, None
+            if file is not None:
+                _or_none(file.close)
+            if self._owned is not None:
+                self._owned.release()
+                self._owned = None
+
+    def before_fork(self) -> None:
+        """See `MemoryBuffer`. SQLite's file locks do not belong to a child; it is opened again when it is needed."""
+        self._writing.acquire()
+        file, self._file = self._file, None
+        if file is not None:
+            _or_none(file.close)
+
+    def after_fork_in_parent(self) -> None:
+        """See `MemoryBuffer`."""
+        self._writing.release()
+
+    def after_fork(self) -> None:
+        """See `MemoryBuffer`. The child gets another file, when it needs one."""
+        if self._owned is not None:
+            self._owned.forget()
+        self._clear()
+
+    # -- what earlier processes left ----------------------------------------------------------------------------------
 
     def recover(self) -> Iterator[int]:
-        """See `Buffer`. The first part is this file's own; the others are files of processes that are gone."""
-        found, self._found = self._found, 0
-        yield found
+        """Take over what earlier processes left, and yield the number of spans of each part, which have ended now.
+
+        The first part is this file's own; the others are files of processes that are gone. What there is no room for
+        is left in their files: `more_to_recover` is true then.
+        """
+        self.more_to_recover = False
+        yield self._adopt()
         for path in files_of(self._base):
-            if path != self._path:
+            if path != self._path and not self.more_to_recover:
                 yield self._move_from(path)
+
+    def _adopt(self) -> int:
+        """Let what was found in the own file wait; the limits may be lower than those of the process that left it."""
+        with self._writing:
+            self._ready()
+            self.more_to_recover = False
+            found, self._found = self._found, []
+            ended = spans = sum(batch.body.spans for batch in found)
+            size = sum(batch.size for batch in found)
+            with self._ledger.lock:
+                excess = 0
+                while excess < len(found) and not self._fits(spans, size):
+                    spans, size = spans - found[excess].body.spans, size - found[excess].size
+                    excess += 1
+                self._ledger.ended(ended)
+                self._ledger.dropped("buffer_full", ended - spans)
+                self._stored += sum(batch.body.spans for batch in found if batch.key)
+                self._behind = self._behind or any(not batch.key for batch in found)
+                self._waiting.put_back(found[excess:])
+            self._delete(found[:excess])
+            return ended
 
     def _move_from(self, path: Path) -> int:
         """Move what is in a file that nobody owns; return how many spans that were, also if some can't be moved."""
@@ -82,163 +362,52 @@ class Spool:
                     spans += moved
             finally:
                 lock.release()
-        except (sqlite3.Error, OSError) as error:
+        except _FAULTS as error:
             failures.report(f"reading {path}", error)
         return spans
 
     def _moved(self, path: Path) -> Iterator[int]:
-        other = connect(path)
+        other, found = self._opened(path)
         try:
-            for key, count, size, body in other.execute("SELECT id, spans, bytes, body FROM batches").fetchall():
-                with self._lock:
-                    self._insert(ExportBody(body, count), size)
-                yield count
-                other.execute("DELETE FROM batches WHERE id = ?", (key,))
+            for batch in found:
+                data = other.body(batch.key) if batch.key else batch.body.data
+                good = data is not None and spans_in(data) == batch.body.spans
+                if good and not self._take_in(ExportBody(data or b"", batch.body.spans)) and batch.key:
+                    self.more_to_recover = True
+                    return
+                if not good:
+                    self._lose(batch.body.spans)
+                yield batch.body.spans
+                if batch.key:
+                    other.write({}, without=[batch.key])
+            if other.is_empty():
+                other.remove()
         finally:
             other.close()
-        path.unlink()
 
-    @_storage()
-    def put(self, body: ExportBody) -> int:
-        """See `Buffer`."""
-        with self._lock, self._transaction():
-            dropped = self._make_room(body)
-            if self._spans + body.spans > self._max_spans or self._bytes + len(body.data) > self._max_bytes:
-                return dropped + body.spans
-            self._insert(body, len(body.data))
-            return dropped
+    def _lose(self, spans: int) -> None:
+        with self._ledger.lock:
+            self._ledger.ended(spans)
+            self._ledger.dropped("spool_damaged", spans)
 
-    @_storage()
-    def take(self, spans: int, size: int) -> list[Batch]:
-        """See `Buffer`."""
-        with self._lock:
-            taken: list[Batch] = []
-            for key, count, length in self._db.execute("SELECT id, spans, bytes FROM batches ORDER BY id"):
-                if key in self._taken:
-                    continue
-                spans -= count
-                size -= length
-                alone = key in self._known and self._known[key].alone
-                if taken and (alone or spans < 0 or size < 0):
-                    break
-                taken.append(self._load(key, count))
-                if alone:
-                    break
-            self._taken.update(batch.key for batch in taken)
-            return taken
+    def _take_in(self, body: ExportBody) -> bool:
+        """Add a body of another file, if there is room for it in the buffer and on the disk."""
+        with self._writing:
+            with self._ledger.lock:
+                if not self._fits(body.spans, len(body.data)):
+                    return False
+            batch = Batch(body)
+            if not self._store({self._new_key(): batch}):
+                return False
+            with self._ledger.lock:
+                self._ledger.ended(body.spans)
+                self._waiting.add([batch])
+            return True
 
-    @_storage()
-    def remove(self, batches: Sequence[Batch]) -> None:
-        """See `Buffer`."""
-        with self._lock, self._transaction():
-            self._delete(batches)
 
-    @_storage()
-    def give_back(self, batches: Sequence[Batch], *, last: bool = False) -> None:
-        """See `Buffer`."""
-        with self._lock:
-            for batch in batches:
-                self._taken.discard(batch.key)
-                if last:
-                    (batch.key,) = self._db.execute(
-                        "UPDATE batches SET id = (SELECT MAX(id) + 1 FROM batches) WHERE id = ? RETURNING id",
-                        (batch.key,),
-                    ).fetchone()
-                if batch.alone or batch.tries:
-                    self._known[batch.key] = dataclasses.replace(batch, body=ExportBody(b"", batch.body.spans))
-
-    @_storage()
-    def replace(self, batch: Batch, bodies: Sequence[ExportBody]) -> None:
-        """See `Buffer`. The parts go to the end: the first batch keeps the lowest key."""
-        with self._lock, self._transaction():
-            for body in bodies:
-                self._insert(body, len(body.data))
-            self._delete([batch])
-
-    def counts(self) -> tuple[int, int]:
-        """See `Buffer`."""
-        with self._lock:
-            return self._spans, self._bytes
-
-    @_storage()
-    def close(self) -> None:
-        """See `Buffer`. The file is left to the next process."""
-        with self._lock:
-            self._db.close()
-            self._owned.release()
-
-    @_storage()
-    def before_fork(self) -> None:
-        """See `Buffer`. SQLite's file locks do not belong to a child."""
-        self._lock.acquire()
-        self._db.close()
-
-    @_storage()
-    def after_fork_in_parent(self) -> None:
-        """See `Buffer`."""
-        try:
-            self._open()
-        finally:
-            self._lock.release()
-
-    @_storage()
-    def after_fork(self) -> None:
-        """See `Buffer`. The child gets another file."""
-        self._lock = threading.Lock()
-        self._owned.forget()
-        self._claim()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing, in the file and in the counts."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            self._count()
-            raise
-
-    def _make_room(self, body: ExportBody) -> int:
-        dropped = 0
-        while self._spans + body.spans > self._max_spans or self._bytes + len(body.data) > self._max_bytes:
-            oldest = self._oldest()
-            if oldest is None:
-                break
-            excess = self._spans + body.spans - self._max_spans
-            self._delete([oldest])
-            if 0 < excess < oldest.body.spans and self._bytes + len(body.data) <= self._max_bytes:
-                rest = without_oldest(oldest.body, excess)
-                if self._bytes + len(rest.data) + len(body.data) <= self._max_bytes:
-                    self._insert(rest, len(rest.data), key=oldest.key)
-                    return dropped + excess
-            dropped += oldest.body.spans
-        return dropped
-
-    def _oldest(self) -> Batch | None:
-        for key, count in self._db.execute("SELECT id, spans FROM batches ORDER BY id"):
-            if key not in self._taken:
-                return self._load(key, count)
+def _or_none(call: Callable[..., _T], *arguments: object) -> _T | None:
+    try:
+        return call(*arguments)
+    except _FAULTS as error:
+        failures.report("using a damaged spool", error)
         return None
-
-    def _load(self, key: int, spans: int) -> Batch:
-        (data,) = self._db.execute("SELECT body FROM batches WHERE id = ?", (key,)).fetchone()
-        known = self._known.pop(key, Batch(ExportBody(b"", 0), key))
-        return dataclasses.replace(known, body=ExportBody(data, spans))
-
-    def _insert(self, body: ExportBody, size: int, *, key: int | None = None) -> None:
-        self._db.execute(
-            "INSERT INTO batches (id, spans, bytes, body) VALUES (?, ?, ?, ?)", (key, body.spans, size, body.data)
-        )
-        self._spans += body.spans
-        self._bytes += size
-
-    def _delete(self, batches: Sequence[Batch]) -> None:
-        self._db.executemany("DELETE FROM batches WHERE id = ?", [(batch.key,) for batch in batches])
-        for batch in batches:
-            self._taken.discard(batch.key)
-            self._known.pop(batch.key, None)
-            self._spans -= batch.body.spans
-            self._bytes -= len(batch.body.data)

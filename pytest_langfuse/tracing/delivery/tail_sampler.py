@@ -10,13 +10,13 @@ Spans whose sampled flag is off wait like those outside of the rate: the caller 
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
+from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ class TailSampler(SpanProcessor):
 
     The rate is applied as `TraceIdRatioBased` does (the lower 64 bits of the trace id), so services that sample by
     that rule at the same rate keep the same traces. At most `max_spans` wait for a decision: then the oldest trace is
-    decided by the rate alone. The processor is shown the end of a dropped span too, with the sampled flag off.
+    decided by the rate alone. A span that Langfuse is not going to get anyway (of another library) may decide about
+    its trace, but does not wait with it, and is not counted.
     """
 
     def __init__(
         self,
-        processor: SpanProcessor,
+        intake: Intake,
         *,
         rate: float,
         keep_errors: bool,
@@ -56,28 +57,28 @@ class TailSampler(SpanProcessor):
         ledger: SpanLedger,
         max_spans: int,
     ) -> None:
-        self.processor = processor
+        self._intake = intake
         self._bound = round(rate * (1 << 64))
         self._keep_errors = keep_errors
         self._slow = None if keep_slower_than is None else round(keep_slower_than * _NANOSECONDS)
         self._ledger = ledger
+        ledger.watch(lambda: self._waiting)
         self._max_spans = max_spans
         self._clear()
 
     def _clear(self) -> None:
-        self._lock = threading.Lock()
         self._traces: OrderedDict[int, _UndecidedTrace] = OrderedDict()
         self._kept: OrderedDict[int, None] = OrderedDict()
         self._waiting = 0
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Pass it on, and count the trace's open spans."""
-        self.processor.on_start(span, parent_context)
+        self._intake.on_start(span, parent_context)
         context = span.get_span_context()
         if self._passes(context):
             return
         trace_id = context.trace_id
-        with self._lock:
+        with self._ledger.lock:
             if trace_id in self._kept:
                 return
             trace = self._traces.get(trace_id)
@@ -85,51 +86,57 @@ class TailSampler(SpanProcessor):
                 trace = self._traces[trace_id] = _UndecidedTrace()
             trace.open += 1
             victims = self._evict()
-        self._drop(victims)
+        self._tell(victims)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass it on, drop it, or let it wait for the rest of its trace."""
         context = span.get_span_context()
         if context is None or self._passes(context):
-            self.processor.on_end(span)
+            self._intake.on_end(span)
             return
+        # The application's filter is asked outside of the lock.
+        wanted = self._intake.wants(span)
         kept: list[ReadableSpan] = []
         dropped: list[ReadableSpan] = []
-        with self._lock:
+        with self._ledger.lock:
+            if wanted:
+                self._ledger.ended()
             trace = self._traces.get(context.trace_id)
             if context.trace_id in self._kept:
-                kept = [span]
+                kept = self._hand_on([span] if wanted else [])
             elif self._matters(span):
-                kept = [*(trace.spans if trace else ()), span]
                 self._remember(context.trace_id)
+                kept = self._hand_on([*self._take(context.trace_id), *([span] if wanted else [])])
             elif trace is None:
                 # Evicted, or dropped as complete before this one started.
-                dropped = [span]
+                dropped = self._drop([span] if wanted else [])
             else:
-                trace.spans.append(span)
+                if wanted:
+                    trace.spans.append(span)
+                    self._waiting += 1
                 trace.open -= 1
-                self._waiting += 1
-                dropped = self._take(context.trace_id) if trace.open <= 0 else self._evict()
+                dropped = self._drop(self._take(context.trace_id)) if trace.open <= 0 else self._evict()
         for one in kept:
-            self.processor.on_end(_flagged(one, sampled=True))
-        self._drop(dropped)
+            self._intake.end(one, wanted=True)
+            self._intake.handed_over(one)
+        self._tell(dropped)
+        if not wanted:
+            self._intake.end(_flagged(span, sampled=False), wanted=False)
 
     def decide(self) -> None:
         """Decide by the rate alone about all that wait."""
-        with self._lock:
-            waiting = [span for trace in self._traces.values() for span in trace.spans]
-            self._traces.clear()
-            self._waiting = 0
-        self._drop(waiting)
+        with self._ledger.lock:
+            dropped = self._drop([span for trace_id in list(self._traces) for span in self._take(trace_id)])
+        self._tell(dropped)
 
     def shutdown(self) -> None:
         """Decide, and shut the processor down."""
         self.decide()
-        self.processor.shutdown()
+        self._intake.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the processor; traces that are under way stay undecided."""
-        return self.processor.force_flush(timeout_millis)
+        return self._intake.force_flush(timeout_millis)
 
     @property
     def waiting(self) -> int:
@@ -152,7 +159,6 @@ class TailSampler(SpanProcessor):
         return span.end_time - span.start_time >= self._slow
 
     def _remember(self, trace_id: int) -> None:
-        self._take(trace_id)
         self._kept[trace_id] = None
         if len(self._kept) > MOST_TRACES:
             self._kept.popitem(last=False)
@@ -168,15 +174,21 @@ class TailSampler(SpanProcessor):
         victims: list[ReadableSpan] = []
         while self._traces and (self._waiting > self._max_spans or len(self._traces) > MOST_TRACES):
             victims += self._take(next(iter(self._traces)))
-        return victims
+        return self._drop(victims)
 
-    def _drop(self, spans: list[ReadableSpan]) -> None:
-        for span in spans:
-            # Langfuse's processor keeps a note of each span from its start to its end.
-            self.processor.on_end(_flagged(span, sampled=False))
-        if spans:
-            self._ledger.ended(len(spans))
-            self._ledger.dropped("sampled_out", len(spans))
+    def _hand_on(self, spans: list[ReadableSpan]) -> list[ReadableSpan]:
+        """Take spans in hand that are kept; they are on their way to the queue."""
+        marked = [_flagged(span, sampled=True) for span in spans]
+        self._ledger.in_hand.update((id(span), span) for span in marked)
+        return marked
+
+    def _drop(self, spans: list[ReadableSpan]) -> list[ReadableSpan]:
+        self._ledger.dropped("sampled_out", len(spans))
+        return spans
+
+    def _tell(self, dropped: list[ReadableSpan]) -> None:
+        for span in dropped:
+            self._intake.end(_flagged(span, sampled=False), wanted=True)
 
 
 def _flagged(span: ReadableSpan, *, sampled: bool) -> ReadableSpan:

@@ -1,5 +1,6 @@
 """A sink that takes several bodies and confirms them later, in any order: the sender and the ledger stay exact."""
 
+import functools
 import threading
 import time
 
@@ -11,7 +12,6 @@ from pytest_langfuse.tracing.delivery import sender as sender_module
 from pytest_langfuse.tracing.delivery.buffer import MemoryBuffer
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
-from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from tests.tracing.delivery.test_buffer import body, names, spool
 
 ACCEPTED = Outcome(Verdict.ACCEPTED)
@@ -41,14 +41,13 @@ def until(condition, seconds=10):
 
 class Delivery:
     def __init__(self, buffer, **breaker):
-        self.sink, self.buffer, self.ledger = LateSink(), buffer, SpanLedger()
+        self.sink, self.buffer, self.ledger = LateSink(), buffer, buffer._ledger
         self.breaker = CircuitBreaker(**breaker)
         self.sender = Sender(buffer=buffer, sink=self.sink, breaker=self.breaker, ledger=self.ledger)
 
     def put(self, *bodies):
         for one in bodies:
-            self.ledger.ended(one.spans)
-            self.buffer.put(one)
+            self.buffer.put(one, moved=functools.partial(self.ledger.ended, one.spans))
         self.sender.notify()
 
     def sent(self, count):
@@ -66,6 +65,7 @@ class Delivery:
     def counts(self):
         balance = self.ledger.balance()
         assert balance.buffered >= 0
+        assert balance.unaccounted == 0
         return {"exported": balance.exported, "buffered": balance.buffered, "dropped": balance.dropped}
 
 

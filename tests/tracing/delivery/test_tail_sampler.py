@@ -16,6 +16,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, Trace
 
 from pytest_langfuse.tracing import shutdown_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
+from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 
@@ -43,8 +44,8 @@ class Sampled:
         self.exporter = InMemorySpanExporter()
         self.ledger = SpanLedger()
         self.sampler = TailSampler(
-            SimpleSpanProcessor(self.exporter), rate=rate, keep_errors=keep_errors, keep_slower_than=keep_slower_than,
-            ledger=self.ledger, max_spans=max_spans,
+            Intake(SimpleSpanProcessor(self.exporter), ledger=self.ledger), rate=rate, keep_errors=keep_errors,
+            keep_slower_than=keep_slower_than, ledger=self.ledger, max_spans=max_spans,
         )  # fmt: skip
         self.ids = Ids(seed)
         self.provider = TracerProvider(id_generator=self.ids, shutdown_on_exit=False)
@@ -218,8 +219,8 @@ def test_at_the_end_what_waits_is_decided_by_the_rate():
 @settings(max_examples=300, deadline=None)
 def test_the_rule_is_that_of_opentelemetrys_own_sampler(trace_id, rate):
     sampler = TailSampler(
-        SimpleSpanProcessor(InMemorySpanExporter()), rate=rate, keep_errors=True, keep_slower_than=None,
-        ledger=SpanLedger(), max_spans=1,
+        Intake(SimpleSpanProcessor(InMemorySpanExporter()), ledger=SpanLedger()), rate=rate, keep_errors=True,
+        keep_slower_than=None, ledger=SpanLedger(), max_spans=1,
     )  # fmt: skip
     theirs = TraceIdRatioBased(rate).should_sample(None, trace_id, "x").decision.is_sampled()
 
@@ -329,7 +330,7 @@ class TestInThePipeline:
         for _ in range(50):
             client.start_observation(name="x").end()
         sampler = singleton_module.singleton.installation.pipeline.sampler
-        expectations = getattr(sampler.processor, "_span_export_expectation_by_id", {})
+        expectations = getattr(sampler._intake.processor, "_span_export_expectation_by_id", {})
 
         assert expectations == {}
 

@@ -11,6 +11,7 @@ from pytest_langfuse.tracing import installation, singleton
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
 from pytest_langfuse.tracing.delivery.client import GuardedLangfuse
 from pytest_langfuse.tracing.delivery.exporter import StoreForwardExporter
+from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.transport import BoundedTransport
 from pytest_langfuse.tracing.shutdown import signals
 from pytest_langfuse.tracing.shutdown.prestarted_thread import PrestartedThread
@@ -49,7 +50,9 @@ def test_code_of_ours_may_hold_a_lock():
     breaker = CircuitBreaker(failure_threshold=1)
     breaker.add_listener(look)
     breaker.failure(breaker.try_acquire())
-    exporter = StoreForwardExporter(buffer=None, sender=None, ledger=type("Ledger", (), {"dropped": look}))
+    ledger = SpanLedger()
+    ledger.dropped = look
+    exporter = StoreForwardExporter(buffer=None, sender=None, ledger=ledger)
     exporter.shutdown()
     exporter.export([])
     PrestartedThread("test").run(look, 5)
