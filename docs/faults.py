@@ -200,7 +200,7 @@ def run_cell(cell: Cell, bound: float, answer: Connection) -> None:
     with LangfuseServer() as server:
         server.stand_in.prompt("greeting", PROMPT)
         by_client = isinstance(fault, ClientFault)
-        with Outage.of(cell.fault, required=False).apply(server):
+        with Outage.of(cell.fault, required=False).activate(server):
             url = fault.base_url(server) if isinstance(fault, ClientFault) else server.url
             if cell.fault == "flapping":
                 httpx.get(f"{server.url}/api/public/health", timeout=20)

@@ -45,11 +45,16 @@ class Options(NamedTuple):
         _check_ini_names(config)
         option = bool(_command_line(config, "langfuse_capture"))
         show, outage, json = (_given(config, name) for name in ("show", "outage", "json"))
+        if not outage.value.strip() and outage.source.startswith("--") and not _ini_outage(config):
+            raise pytest.UsageError(
+                f"{outage.source}: expected the name of a fault, or all; an empty value only switches the ini option "
+                "langfuse_outage off, which is not set"
+            )
         return cls(
             # A suite in an outage is captured: it must not send anything to the real Langfuse.
-            capture=option or _ini_bool(config, "langfuse_capture") or bool(outage.value),
+            capture=option or _ini_bool(config, "langfuse_capture") or bool(outage.value.strip()),
             show=cast("Show", one_of(show.value, _SHOW, show.source)),
-            outage=outage if outage.value else None,
+            outage=outage if outage.value.strip() else None,
             max_block=_ini_seconds(config, "langfuse_max_block"),
             max_slowdown=_ini_seconds(config, "langfuse_max_slowdown"),
             outage_timeout=_ini_seconds(config, "langfuse_outage_timeout"),
@@ -88,10 +93,11 @@ def add_options(parser: pytest.Parser) -> None:
         "--langfuse-json",
         metavar="FILE",
         default=None,
-        help="append one JSON line to FILE for each test and each fault of --langfuse-outage. (ini: langfuse_json)",
+        help="write one JSON line to FILE for each test and each fault of --langfuse-outage; FILE holds one run. "
+        "(ini: langfuse_json)",
     )
     parser.addini("langfuse_outage", "faults to run the suite under, as with --langfuse-outage", default="")
-    parser.addini("langfuse_json", "file to append JSON lines to, as with --langfuse-json", default="")
+    parser.addini("langfuse_json", "file to write JSON lines to, as with --langfuse-json", default="")
     parser.addini(
         "langfuse_max_block",
         "how many seconds a test may wait for Langfuse under --langfuse-outage",
@@ -137,6 +143,18 @@ def _command_line(config: pytest.Config, name: str) -> Any:
     # Before conftest files are loaded there is only the first; a plugin that a conftest loads is only in the second.
     early = getattr(config.known_args_namespace, name, None)
     return early if early is not None else getattr(config.option, name, None)
+
+
+def _ini_outage(config: pytest.Config) -> str:
+    return str(config.getini("langfuse_outage")).strip()
+
+
+def outage_switched_off(config: pytest.Config) -> str | None:
+    """Return a sentence for the header of a run whose ini option asks for an outage, and the command line for none."""
+    given, ini = _command_line(config, "langfuse_outage"), _ini_outage(config)
+    if given is None or str(given).strip() or not ini:
+        return None
+    return f"langfuse: no outage: --langfuse-outage is empty, in place of langfuse_outage = {ini} in the ini file"
 
 
 def _ini_bool(config: pytest.Config, name: str) -> bool:

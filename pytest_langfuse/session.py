@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from pytest_langfuse.import_watcher import ImportWatcher
-from pytest_langfuse.options import Options
+from pytest_langfuse.options import Options, outage_switched_off
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -184,6 +184,10 @@ class CaptureSession:
                 from pytest_langfuse.report.progress import Progress
 
                 config.pluginmanager.register(Progress(config, self._suite_faults), "langfuse_progress")
+
+    def pytest_report_header(self, config: pytest.Config) -> str | None:
+        """Say that the command line switches the outage of the ini file off."""
+        return outage_switched_off(config)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol, Self
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Final, Protocol, Self
 
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.active_faults import ActiveFaults, OutageState, ScheduledFault
 from pytest_langfuse.outage.fault_options import FaultOptions
-from pytest_langfuse.outage.faults import Fault, find_fault
-from pytest_langfuse.outage.faults.connection import UNKNOWN_HOST, dns_error, refused
+from pytest_langfuse.outage.faults import ClientFault, Fault, find_fault
+from pytest_langfuse.outage.faults.connection import UNKNOWN_HOST, dns_error, refused, tls_error
+
+_IN_TEST: Final = "use the fixture langfuse_outage"
+#: Why a client of the server's own address does not meet a fault that strikes before it has a connection.
+_MET_BEFORE: Final[Mapping[Fault, str]] = {
+    refused: f"(the port is open or closed for all): {_IN_TEST}",
+    tls_error: f"(the server speaks plain HTTP there): give it `server.tls_url`, or {_IN_TEST}",
+    dns_error: f"(the address is known): give it http://{UNKNOWN_HOST}, or {_IN_TEST}",
+}
 
 
 class FailingServer(Protocol):
@@ -103,9 +111,30 @@ class Outage:
         """Attempts that Langfuse did not accept, or only in part: all that were struck, except by `slow` and `drip`."""
         return self._state.refused
 
+    def apply(self, server: FailingServer) -> AbstractContextManager[Self]:
+        """Activate the faults on `server`, for the block or until `recover`: every client of `server.url` meets them.
+
+        Raises:
+            ValueError: such a client can't meet a fault (the error names what can), or `max_block` was given.
+            RuntimeError: the outage is already active.
+        """
+        for scheduled in self._state.faults:
+            fault = scheduled.fault
+            if isinstance(fault, ClientFault) and not (fault is refused and scheduled.unconditional):
+                what = "with a schedule or for some paths only " if fault is refused else ""
+                raise ValueError(
+                    f"Outage.apply(): a client of `server.url` can't meet {fault.name} {what}{_MET_BEFORE[fault]}"
+                )
+        if self.max_block is not None:
+            raise ValueError(
+                f"Outage.apply(): max_block={self.max_block:g} is about the wait of a test, which it does not know; "
+                "use the marker langfuse_outage or the fixture of that name"
+            )
+        return self.activate(server)
+
     @contextmanager
-    def apply(self, server: FailingServer) -> Iterator[Self]:
-        """Activate the faults on `server`, for the block or until `recover`.
+    def activate(self, server: FailingServer) -> Iterator[Self]:
+        """Do what `apply` does for clients that ask `server.base_url_for(path)` before each request.
 
         Raises:
             RuntimeError: the outage is already active.

@@ -45,7 +45,7 @@ class OutageControl:
         """Activate `outage` until the test ends, or `recover`."""
         self._outages.append(outage)
         self._begun.append((outage, self._sampler.mark()))
-        self._stack.enter_context(outage.apply(self._server))
+        self._stack.enter_context(outage.activate(self._server))
 
     @property
     def attempts(self) -> int:
@@ -80,7 +80,7 @@ class _OutageBlock:
 
     def __init__(self, outage: Outage, server: FailingServer, sampler: BlockingSampler) -> None:
         self._outage = outage
-        self._applied = outage.apply(server)
+        self._applied = outage.activate(server)
         self._sampler = sampler
         self._mark: Mark = {}
 

@@ -25,6 +25,8 @@ class LedgerSpan:
     trace_id: str
     span_id: str
     name: str = ""
+    #: Whether the ledger has its start.
+    started: bool = False
     parent_id: str | None = None
     start_ns: int = 0
     end_ns: int | None = None
@@ -65,6 +67,8 @@ class LedgerReader:
         self.folder = folder
         #: By trace id and span id.
         self.spans: dict[tuple[str, str], LedgerSpan] = {}
+        #: Those of which a later one has the ids, by those ids, in the order in which they started.
+        self.same_id: dict[tuple[str, str], list[LedgerSpan]] = {}
         self._offsets: dict[Path, int] = {}
         #: Processes that keep a ledger, and those that became another program, which has not begun one.
         self._kept: set[int] = set()
@@ -128,6 +132,24 @@ class LedgerReader:
     def _span(self, trace_id: str, span_id: str) -> LedgerSpan:
         return self.spans.setdefault((trace_id, span_id), LedgerSpan(trace_id, span_id))
 
+    def _ended(self, trace_id: str, span_id: str, name: str, outcome: Outcome) -> LedgerSpan:
+        """Return the span that an outcome is about: of those with the same ids the first of the name that lacks one."""
+        last = self._span(trace_id, span_id)
+        for span in self.same_id.get((trace_id, span_id), ()):
+            if span.name == name and outcome not in {known for known, _ in span.outcomes}:
+                return span
+        return last
+
+    def lost_by_id(self) -> list[LedgerSpan]:
+        """Return the spans that ended before another one did that has the same ids: Langfuse shows one of them."""
+        lost = []
+        for key, earlier in self.same_id.items():
+            ended = [
+                span for span in (*earlier, self.spans[key]) if span.recording and span.outcome in {"ended", "taken"}
+            ]
+            lost += ended[:-1]
+        return lost
+
     def _start(
         self,
         process: int,
@@ -140,6 +162,10 @@ class LedgerReader:
         name: str,
     ) -> None:
         span = self._span(trace_id, span_id)
+        if span.started:
+            self.same_id.setdefault((trace_id, span_id), []).append(span)
+            span = self.spans[trace_id, span_id] = LedgerSpan(trace_id, span_id)
+        span.started = True
         span.process, span.parent_id, span.start_ns = process, parent, start
         span.recording, span.seen_by_exporter = bool(recording), bool(seen_by_exporter)
         span.name = span.name or name
@@ -154,7 +180,7 @@ class LedgerReader:
         name: str,
         attributes: dict[str, Any],
     ) -> None:
-        span = self._span(trace_id, span_id)
+        span = self._ended(trace_id, span_id, name, outcome)
         span.name, span.end_ns = name, end
         span.attributes.update(attributes)
         span.outcomes.add((outcome, process))

@@ -12,7 +12,7 @@ from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
-from pytest_langfuse.recording.why_not_exported import NO_PROCESSOR
+from pytest_langfuse.recording.why_not_exported import NO_PROCESSOR, SAME_ID
 from pytest_langfuse.standin.received_export import ReceivedExport
 
 
@@ -134,6 +134,12 @@ class ProcessSource:
             for app in self._apps()
             for key, span in app.ledger.spans.items()
             if key not in known
+        ]
+        missing += [
+            (span.start_ns, Unexported(span.observation(), "dropped", SAME_ID))
+            for app in self._apps()
+            for span in app.ledger.lost_by_id()
+            if (span.trace_id, span.span_id) not in self._cleared
         ]
         lost = [item for export in self._exports() for item in export.missing()]
         return [*(item for _, item in sorted(missing, key=lambda pair: pair[0])), *lost]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,6 +60,8 @@ class Degradation:
         #: Why the JSON lines that were asked for are missing.
         self._not_written: str | None = None
         self._stopped: str | None = None
+        #: Whether the first test was about to run.
+        self._begun = False
 
     # -- the tests -----------------------------------------------------------------------------------------------
 
@@ -95,6 +96,13 @@ class Degradation:
         if run.outcome == "passed":
             add_failure(self._config, report, f"{message}\n{run.blocked}" if run.blocked else message)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Empty the file of the JSON lines when the first test is about to run: it holds one run."""
+        if self._faults and not session.config.option.collectonly:
+            self._begun = True
+            self._write_json([])
+
     # -- the end of the run --------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -107,11 +115,8 @@ class Degradation:
             return
         for run in self._runs.values():
             run.compare_with(self._healthy.get(run.test))
-        if (path := self._options.json) is not None:
-            try:
-                self._write_json(path)
-            except OSError as error:
-                self._not_written = f"{path} could not be written: {error.strerror or error}"
+        if self._begun:
+            self._write_json(run for run in self._runs.values() if run.fault is not None)
         why = self._why_red()
         if why is not None and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -133,12 +138,17 @@ class Degradation:
             reasons.append(self._not_written)
         return "; ".join(reasons) or None
 
-    def _write_json(self, path: Path) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            for run in self._runs.values():
-                if run.fault is not None:
+    def _write_json(self, runs: Iterable[TestRun]) -> None:
+        """Write the lines that `--langfuse-json` asks for, in place of what the file holds."""
+        if (path := self._options.json) is None:
+            return
+        try:
+            with path.open("w", encoding="utf-8") as file:
+                for run in runs:
                     line = {"kind": "outage", **asdict(run), "degraded": run.why_degraded(self._options)}
                     file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            self._not_written = f"{path} could not be written: {error.strerror or error}"
 
     # -- the report ----------------------------------------------------------------------------------------------
 

@@ -27,8 +27,8 @@ class AddsPrompts:
         """Add a prompt: a text, or a list of chat messages. A version that exists is replaced.
 
         Raises:
-            TypeError: `prompt` is neither.
-            ValueError: `type` and `prompt` do not fit.
+            TypeError: `prompt` is neither, or another argument is of the wrong type.
+            ValueError: `type` and `prompt` do not fit, or `version` is below 1.
         """
         __tracebackhide__ = True
         if not _is_prompt(prompt):
@@ -36,6 +36,14 @@ class AddsPrompts:
         kind: Literal["text", "chat"] = "text" if isinstance(prompt, str) else "chat"
         if type not in {None, kind}:
             raise ValueError(f"prompt {name!r}: type={type!r} needs {_NEEDED.get(str(type), 'to be text or chat')}")
+        for argument, value in (("labels", labels), ("tags", tags)):
+            if not _is_texts(value):
+                hint = f"; write {argument}=[{value!r}]" if isinstance(value, str) else ""
+                raise TypeError(f"prompt {name!r}: {argument} must be a list of texts, got {value!r}{hint}")
+        if not _is_number(version):
+            raise TypeError(f"prompt {name!r}: version must be an integer, got {version!r}")
+        if version < 1:
+            raise ValueError(f"prompt {name!r}: version must be at least 1, got {version}")
         content = prompt if isinstance(prompt, str) else [_message(message) for message in prompt]
         stored = StoredPrompt(
             name=name,
@@ -51,6 +59,14 @@ class AddsPrompts:
     def add_prompt(self, prompt: StoredPrompt) -> StoredPrompt:
         """Keep a prompt, and return it as it is kept."""
         raise NotImplementedError
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
 
 
 def _is_prompt(value: object) -> bool:

@@ -138,7 +138,7 @@ SEEN: dict[str, int | type[BaseException]] = {
 @pytest.mark.parametrize("name", NAMES)
 def test_http_client(server: LangfuseServer, waits: list[float], name: str) -> None:
     expected = SEEN[name]
-    with Outage.of(name).apply(server) as outage:
+    with Outage.of(name).activate(server) as outage:
         url = server.base_url_for(HEALTH)
         timeout = PATIENCE if name == "hang" else 20
         if isinstance(expected, int):
@@ -161,7 +161,7 @@ def test_http_client(server: LangfuseServer, waits: list[float], name: str) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_that_is_refused_is_kept(server: LangfuseServer, waits: list[float], name: str) -> None:
     body = json.dumps([{"name": "s", "value": 1, "traceId": "t"}])
-    with Outage.of(name).apply(server):
+    with Outage.of(name).activate(server):
         url = server.base_url_for("/api/public/scores")
         timeout = PATIENCE if name == "hang" else 20
         try:
@@ -184,7 +184,7 @@ RETRIED = {"refused", "reset", "http_429", "http_502", "http_503", "http_504", "
 
 @pytest.mark.parametrize("name", NAMES)
 def test_opentelemetrys_exporter(server: LangfuseServer, waits: list[float], name: str) -> None:
-    with Outage.of(name).apply(server) as outage:
+    with Outage.of(name).activate(server) as outage:
         url = server.base_url_for(TRACES)
         once = name in RETRIED | {"hang", "dns_error"} or (name == "http_500" and OTEL < (1, 40))
         result = export(url, "span", timeout=ONE_TRY if once else 20)
@@ -284,7 +284,7 @@ def test_a_status_comes_with_retry_after(server: LangfuseServer, waits: list[flo
 def test_errors_are_langfuses_own_or_a_load_balancers(server: LangfuseServer) -> None:
     for name in NAMES:
         if name.startswith("http_"):
-            with Outage.of(name).apply(server):
+            with Outage.of(name).activate(server):
                 response = httpx.get(f"{server.url}{HEALTH}")
             if response.headers["content-type"] == "application/json":
                 assert response.json()["message"]

@@ -1,6 +1,7 @@
 """When a fault strikes, what is counted, and what wrong options say."""
 
 import random
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -119,7 +120,7 @@ def test_several_faults_in_one_outage(server: LangfuseServer, client: httpx.Clie
 def test_faults_that_the_client_meets(server: LangfuseServer) -> None:
     with (
         Outage.of("http_503", after=2).apply(server) as status,
-        Outage.of("refused", after=1, times=1).apply(server) as refused,
+        Outage.of("refused", after=1, times=1).activate(server) as refused,
     ):
         seen: list[object] = []
         for _ in range(4):
@@ -144,7 +145,7 @@ def test_only_some_endpoints(server: LangfuseServer, client: httpx.Client) -> No
 
 
 def test_refused_for_some_endpoints_only(server: LangfuseServer) -> None:
-    with Outage.of("refused", paths="prompts").apply(server):
+    with Outage.of("refused", paths="prompts").activate(server):
         assert server.base_url_for(PROMPT) == server.refusing_url
         assert server.base_url_for(PROJECTS) == server.url
         assert httpx.get(f"{server.url}{PROJECTS}").status_code == 200
@@ -276,3 +277,44 @@ def test_what_wrong_options_say(
     with pytest.raises(error) as raised:
         Outage.of(*names, **options)
     assert message in str(raised.value)
+
+
+USE = "use the fixture langfuse_outage"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (
+            ["tls_error"],
+            {},
+            f"can't meet tls_error (the server speaks plain HTTP there): give it `server.tls_url`, or {USE}",
+        ),
+        (
+            ["http_503", "dns_error"],
+            {"after": 1},
+            f"can't meet dns_error (the address is known): give it http://langfuse.invalid, or {USE}",
+        ),
+        (
+            ["refused"],
+            {"times": 1},
+            f"can't meet refused with a schedule or for some paths only (the port is open or closed for all): {USE}",
+        ),
+    ],
+)
+def test_faults_that_a_client_of_the_address_never_meets(
+    server: LangfuseServer, names: list[str], options: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"Outage.apply(): a client of `server.url` {message}")):
+        Outage.of(*names, **options).apply(server)
+    assert httpx.get(f"{server.url}/api/public/health").status_code == 200
+
+
+def test_max_block_is_for_tests(server: LangfuseServer) -> None:
+    outage = Outage.of("hang", max_block=2)
+    message = "Outage.apply(): max_block=2 is about the wait of a test, which it does not know; use the marker"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        outage.apply(server)
+    assert not outage.active
+    with Outage.of("refused").apply(server), pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}/api/public/health")

@@ -29,6 +29,14 @@ CALLS = [
         "FileNotFoundError: *program 'nosuch' not found or not executable",
     ),
     ("langfuse_api", ".prompt('a', 3)", "TypeError: prompt 'a': expected a text or a list of chat messages, got 3"),
+    (
+        "langfuse_api",
+        ".prompt('a', 'b', labels='prod')",
+        "TypeError: prompt 'a': labels must be a list of texts, got 'prod'; write labels=*",
+    ),
+    ("langfuse_api", ".prompt('a', 'b', tags=3)", "TypeError: prompt 'a': tags must be a list of texts, got 3"),
+    ("langfuse_api", ".prompt('a', 'b', version='x')", "TypeError: prompt 'a': version must be an integer, got 'x'"),
+    ("langfuse_api", ".prompt('a', 'b', version=0)", "ValueError: prompt 'a': version must be at least 1, got 0"),
     ("langfuse_api", ".prompt('a', 'x', type='chat')", "ValueError: prompt 'a': type='chat' needs a list of messages"),
     (
         "langfuse_spans",

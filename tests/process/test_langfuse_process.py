@@ -362,6 +362,35 @@ def test_a_full_queue_is_a_loss(langfuse_process, script):
     assert len(app.lost) >= 30 - 10 - 5
 
 
+def test_observations_of_one_id_are_a_loss(langfuse_process, langfuse_spans, script):
+    """OpenTelemetry draws ids from `random`; Langfuse shows one of those that have the same."""
+    app = langfuse_process.start(
+        script("""
+            import random
+            client = Langfuse()
+
+            def seeded(seed, name):
+                random.seed(seed)
+                return client.start_observation(name=name)
+
+            for name in ("first", "second", "second"):
+                seeded(10, name).end()
+            seeded(20, "alone").end()
+            seeded(30, "ends").end()
+            seeded(30, "runs on")
+            client.flush()
+        """)
+    )
+    assert app.wait() == 0
+    assert sorted(o.name for o in app.spans) == ["alone", "ends", "second"]
+    assert [o.name for o in app.lost] == ["first", "second"]
+    with pytest.raises(AssertionError) as error:
+        langfuse_spans.assert_flushed()
+    assert list(error.value.differences) == [
+        "`first`, `second`: another observation has the same id: the application seeds `random`"
+    ]
+
+
 # -- unknown losses --------------------------------------------------------------------------------------------
 
 POST = """

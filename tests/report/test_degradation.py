@@ -323,3 +323,62 @@ def test_without_a_cache_it_says_so(app: pytest.Pytester) -> None:
     app.makepyfile("from app import answer\n\ndef test_robust():\n    answer('why?')\n")
     result = app.runpytest("--langfuse-outage=http_400", "-p", "no:cacheprovider")
     result.stdout.fnmatch_lines(["no healthy run to compare with: pytest's cache is switched off"])
+
+
+def test_a_json_file_holds_one_run(app: pytest.Pytester) -> None:
+    file = app.path / "lines.jsonl"
+    options = ("--langfuse-outage=http_400,redirect", f"--langfuse-json={file}", "-p", "no:randomly")
+
+    def tests() -> list[str]:
+        return [json.loads(line)["test"].rpartition("::")[2] for line in file.read_text().splitlines()]
+
+    app.makepyfile(test_it="def test_one():\n    pass\n\ndef test_two():\n    pass\n")
+    app.runpytest(*options).assert_outcomes(passed=4)
+    assert tests() == ["test_one", "test_two"] * 2
+    # A run that ends before its first test has nothing to say.
+    for ends in ("nowhere.py", "--langfuse-show=some", "--collect-only"):
+        app.runpytest(*options, ends)
+        assert tests() == ["test_one", "test_two"] * 2
+    app.runpytest(*options, "-k", "one").assert_outcomes(passed=2, deselected=1)
+    assert tests() == ["test_one"] * 2
+    app.makepyfile(
+        test_it=f"""
+        def test_stops():
+            with open({str(file)!r}) as lines:
+                assert lines.read() == ""
+            raise KeyboardInterrupt
+        """
+    )
+    app.runpytest(*options, no_reraise_ctrlc=True)
+    assert tests() == ["test_stops"]
+
+
+@pytest.mark.slow
+def test_workers_of_xdist_write_one_file(app: pytest.Pytester) -> None:
+    app.makepyfile(test_it="import pytest\n\n@pytest.mark.parametrize('n', range(4))\ndef test_one(n):\n    pass\n")
+    (app.path / "lines.jsonl").write_text("of an earlier run\n")
+    app.runpytest("--langfuse-outage=http_400", "--langfuse-json=lines.jsonl", "-n2").assert_outcomes(passed=4)
+    lines = (app.path / "lines.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["test"][-3:] for line in lines) == ["[0]", "[1]", "[2]", "[3]"]
+
+
+def test_an_empty_value_switches_an_ini_option_off(app: pytest.Pytester) -> None:
+    app.makepyfile(test_it="def test_one():\n    pass\n")
+    for value in ("", " "):
+        result = app.runpytest(f"--langfuse-outage={value}")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        text = (
+            "--langfuse-outage: expected the name of a fault, or all; an empty value only switches the ini option "
+            "langfuse_outage off, which is not set"
+        )
+        result.stderr.fnmatch_lines([f"*{text}"])
+    app.makeini("[pytest]\nlangfuse_outage = http_400\n")
+    result = app.runpytest()
+    result.stdout.fnmatch_lines(["http_400: none of 1 test degraded*"])
+    result.stdout.no_fnmatch_line("langfuse: no outage*")
+    result = app.runpytest("--langfuse-outage=")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["langfuse: no outage: --langfuse-outage is empty, in place of langfuse_outage = http_400 in the ini file"]
+    )
+    result.stdout.no_fnmatch_line("*degraded*")

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,7 +27,7 @@ _OPTIONS = ("after", "times", "delay", "rate", "seed", "retry_after", "paths")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until interrupted. Returns the exit status: 0, or 2 for invalid arguments."""
+    """Run until interrupted. Returns the exit status: 0, 1 if the output can't be written, 2 for invalid arguments."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if (options.public_key is None) != (options.secret_key is None):
@@ -46,10 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _interrupted() as stop, contextlib.ExitStack() as stack:
         stack.callback(server.stop)
         if outage is not None:
-            stack.enter_context(outage.apply(server))
+            stack.enter_context(outage.activate(server))
+        console.on_silence = stop.set
         console.listening(server, outage)
         stop.wait()
     console.summary(outage)
+    if console.why_silent is not None:
+        parser.exit(1, f"{parser.prog}: error: cannot write to the standard output: {console.why_silent}\n")
     return 0
 
 
@@ -117,6 +120,9 @@ class Console:
         self._json = as_json
         self._lock = threading.Lock()
         self._requests = self._struck = self._exports = self._observations = 0
+        #: Why nothing can be printed any more, and what is called when that happens.
+        self.why_silent: str | None = None
+        self.on_silence: Callable[[], object] = lambda: None
 
     def listening(self, server: LangfuseServer, outage: Outage | None) -> None:
         """Print the first line: the address."""
@@ -166,13 +172,23 @@ class Console:
         line = json.dumps(record) if self._json else text
         # `print` writes the line and its end separately, which would mix up the lines of several threads.
         with self._lock:
+            if sys.stdout is None:  # closed by the shell
+                self._fall_silent("it is closed")
+                return
             try:
                 sys.stdout.write(f"{line}\n")
                 sys.stdout.flush()
-            except BrokenPipeError:
+            except OSError as error:
                 # The bytes still in the buffer would fail again at exit, with status 120 (library reference of Python,
                 # module signal, "Note on SIGPIPE").
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                # Who reads a pipe may have had enough; the server is still in use.
+                if not isinstance(error, BrokenPipeError):
+                    self._fall_silent(error.strerror or str(error))
+
+    def _fall_silent(self, why: str) -> None:
+        self.why_silent = self.why_silent or why
+        self.on_silence()
 
 
 def _counted(number: int, noun: str) -> str:

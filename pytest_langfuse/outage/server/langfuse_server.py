@@ -75,6 +75,13 @@ class LangfuseServer(HttpServer, Generic[SpansT]):
                 self._closed_port.close()
                 self._closed_port = None
 
+    def __repr__(self) -> str:
+        if self._connections is None:
+            return f"<{type(self).__name__}, not running>"
+        return (
+            f"<{type(self).__name__} {self.url}: {len(self.arrivals)} requests, {len(self.stand_in.exports)} exports>"
+        )
+
     # -- addresses ---------------------------------------------------------------------------------------------
 
     @property

@@ -145,6 +145,8 @@ def _write_start(ledger: LedgerWriter, span: Any, args: tuple[Any, ...], kwargs:
     context = span.get_span_context()
     if context is None or not context.is_valid:
         return
+    # An application that seeds `random` makes a span with the id of the one before.
+    _thread.decided = 0
     name, parent = getattr(span, "name", None), getattr(span, "parent", None)
     recording = name is not None
     if not recording:

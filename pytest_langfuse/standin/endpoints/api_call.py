@@ -121,7 +121,9 @@ class ApiCall:
         """Return the body, parsed as JSON."""
         try:
             return json.loads(self.body)
-        except (ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise Refusal(400, "The stand-in Langfuse can't read JSON that is nested so deeply") from error
+        except ValueError as error:
             raise Refusal(400, "Invalid JSON") from error
 
     def fields(self) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from http import HTTPStatus
 from typing import Final
 
 import h11
@@ -15,6 +17,9 @@ _MAX_HEAD: Final = 64 * 1024
 _MAX_HEADERS: Final = 100
 _RECEIVED: Final = 64 * 1024
 _TLS_HANDSHAKE: Final = b"\x16"
+#: Bytes in a message of the parser, and the characters of them that an answer shows.
+_SENT: Final = re.compile(r"bytearray\(b(['\"].*['\"])\)", re.DOTALL)
+_SHOWN: Final = 80
 
 
 class BadRequest(Exception):  # noqa: N818 - an answer of the server, not a defect
@@ -27,7 +32,8 @@ class BadRequest(Exception):  # noqa: N818 - an answer of the server, not a defe
     def answer(self) -> bytes:
         """Return the response, after which the connection is closed."""
         text = str(self).encode("ascii", "replace")
-        head = f"HTTP/1.1 {self.status} \r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        status_line = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
+        head = f"{status_line}Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
         return head.encode("ascii") + text
 
 
@@ -69,7 +75,7 @@ class RequestReader:
         except h11.RemoteProtocolError as error:
             if len(parser.trailing_data[0]) > _MAX_HEAD and b"\n" not in parser.trailing_data[0]:
                 raise BadRequest("the request line does not end") from None
-            raise BadRequest(str(error), error.error_status_hint) from None
+            raise BadRequest(_readable(str(error)), error.error_status_hint) from None
 
     def _first_bytes(self) -> bytes | None:
         """Return the beginning of the next request, or `None` at the end of the connection."""
@@ -120,6 +126,11 @@ class RequestReader:
                 raise ConnectionResetError("the client closed the connection before it had sent the whole body")
             parser.receive_data(data)
         return event
+
+
+def _readable(message: str) -> str:
+    """Return the parser's message without the names of its types, and with little of what was sent."""
+    return _SENT.sub(lambda found: found[1] if len(found[1]) <= _SHOWN else f"{found[1][:_SHOWN]}...'", message)
 
 
 def _keeps_alive(version: str, headers: httpx.Headers) -> bool:

@@ -100,6 +100,10 @@ class CircuitBreaker:
         #: What the listeners were last told.
         self._told: State = "closed"
 
+    def __repr__(self) -> str:
+        counts = f"{self.failures} of {self.failure_threshold} failures"
+        return f"<{type(self).__name__} {self.state}: {counts}, recovery_timeout={self.recovery_timeout:g}>"
+
     @property
     def state(self) -> State:
         """`"closed"`, `"open"`, or `"half_open"` from the moment in which a trial is due."""

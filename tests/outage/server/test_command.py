@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -145,3 +146,13 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit):
         main(["--port", str(taken.getsockname()[1])])
     assert "Address already in use" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full, a disk that is full")
+@pytest.mark.parametrize(("output", "why"), [(">/dev/full", "No space left on device"), (">&-", "it is closed")])
+def test_an_output_that_can_not_be_written(output: str, why: str) -> None:
+    command = ["sh", "-c", f'"$0" -m pytest_langfuse.outage.server {output}', sys.executable]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    prefix = "python -m pytest_langfuse.outage.server: error: cannot write to the standard output"
+    assert ended.stderr == f"{prefix}: {why}\n"

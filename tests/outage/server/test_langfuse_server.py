@@ -15,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
@@ -512,3 +513,56 @@ def test_refusals_name_faults_and_statuses_of_exports() -> None:
         with Outage.of("refused").apply(server):
             server.base_url_for("/api/public/otel/v1/traces")
         assert server.refusals() == ["fault refused", "status 401", "fault http_503"]
+
+
+def test_its_repr_says_where_it_listens_and_what_came() -> None:
+    server = LangfuseServer()
+    assert repr(server) == "<LangfuseServer, not running>"
+    with server:
+        httpx.get(f"{server.url}/api/public/health")
+        assert repr(server) == f"<LangfuseServer {server.url}: 1 requests, 0 exports>"
+    assert repr(server) == "<LangfuseServer, not running>"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "text"),
+    [
+        (b"GET\r\n\r\n", "400 Bad Request", "illegal request line: 'GET'"),
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a" * 50_000 + b"\r\n\r\n",
+            "400 Bad Request",
+            f"illegal header line: '{'a' * 79}...'",
+        ),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505 HTTP Version Not Supported", "unsupported version: HTTP/2.0"),
+    ],
+)
+def test_what_is_not_http_is_told_why(server: LangfuseServer, sent: bytes, status: str, text: str) -> None:
+    answer = raw(server, sent).decode()
+    assert answer.startswith(f"HTTP/1.1 {status}\r\n")
+    assert answer.partition("\r\n\r\n")[2] == text
+
+
+@pytest.mark.parametrize("depth", [300, 950, 100_000])
+def test_json_that_is_nested_deeply(server: LangfuseServer, depth: int) -> None:
+    nested = '{"a":' * depth + "1" + "}" * depth
+    value = '{"arrayValue":{"values":[' * depth + '{"intValue":1}' + "]}}" * depth
+    ids = '"traceId":"11111111111111111111111111111111","spanId":"2222222222222222"'
+    span = f'{ids},"name":"deep","startTimeUnixNano":"1","endTimeUnixNano":"2"'
+    attributes = f'"attributes":[{{"key":"input.value","value":{value}}}]'
+    bodies = {
+        "otel/v1/traces": f'{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{{span},{attributes}}}]}}]}}]}}',
+        "scores": f'{{"name":"s","value":1,"traceId":"t","metadata":{nested}}}',
+        "v2/prompts": f'{{"name":"p","prompt":"x","labels":["production"],"config":{nested}}}',
+        "v2/datasets": f'{{"name":"d","metadata":{nested}}}',
+    }
+    with httpx.Client(base_url=f"{server.url}/api/public/", auth=("pk", "sk"), timeout=60) as client:
+        for path, body in bodies.items():
+            answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code in {200, 201, 400}, path
+            if answer.status_code == 400 and path != "otel/v1/traces":
+                assert answer.json()["message"] == "The stand-in Langfuse can't read JSON that is nested so deeply"
+        # What was taken can be read back.
+        for path in ("observations", "v2/scores", "v2/prompts/p", "v2/datasets"):
+            assert client.get(path).status_code == (404 if depth > 1000 and path == "v2/prompts/p" else 200), path
+    assert len(server.spans) == (1 if depth == 300 else 0)
+    str(server.spans)

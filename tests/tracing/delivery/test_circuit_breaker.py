@@ -392,3 +392,13 @@ def test_an_open_circuit_can_be_pickled():
     """A worker of a process pool hands it to its caller so."""
     copied = pickle.loads(pickle.dumps(CircuitOpen(3.0)))
     assert (type(copied), copied.retry_after, str(copied)) == (CircuitOpen, 3.0, str(CircuitOpen(3.0)))
+
+
+def test_its_repr_says_how_it_is() -> None:
+    breaker = CircuitBreaker(failure_threshold=2, recovery_timeout=60)
+    assert repr(breaker) == "<CircuitBreaker closed: 0 of 2 failures, recovery_timeout=60>"
+    for _ in range(2):
+        permit = breaker.try_acquire()
+        assert permit is not None
+        breaker.failure(permit)
+    assert repr(breaker) == "<CircuitBreaker open: 2 of 2 failures, recovery_timeout=60>"
