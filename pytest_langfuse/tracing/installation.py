@@ -181,6 +181,8 @@ class Installation:
     def _guard_client(self) -> None:
         """Put our limits on what the SDK makes itself."""
         langfuse_internals.limit_tries(self._resources)
+        langfuse_internals.limit_flush(self._resources, self._flush)
+        langfuse_internals.hook_scores(self._resources, self.pipeline.scores)
         pipeline = self.pipeline
 
         def guard(transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
@@ -192,6 +194,20 @@ class Installation:
             return AsyncBoundedTransport(inner, host=pipeline.host, breaker=pipeline.breaker)
 
         langfuse_internals.guard_async(self._resources, guard)
+
+    def _flush(self) -> None:
+        """Send all that waits: for at most `timeout` seconds, and as long as Langfuse is not known to fail."""
+        deadline = now() + self.config.timeout
+        pipeline = self.pipeline
+
+        def left() -> float:
+            pipeline.scores.hand_on()
+            return 0.0 if pipeline.breaker.failing else deadline - now()
+
+        pipeline.provider.force_flush(round(self.config.timeout * 1000))
+        pipeline.scores.hand_on()
+        langfuse_internals.wake_scores(self._resources)
+        langfuse_internals.wait_for_queues(self._resources, left)
 
     def owns(self, client: object) -> bool:
         """Return whether this HTTP client serves the SDK: Langfuse's REST API, exports, uploads."""
@@ -223,6 +239,7 @@ class Installation:
 
     def _close(self, deadline: float) -> None:
         self.pipeline.close(deadline - now())
+        self.pipeline.scores.close()
         try:
             # Scores, media and prompts, while the sender is at work; the SDK has no limit of time for these.
             langfuse_internals.stop_threads(self._resources)

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -104,12 +104,98 @@ def release_exit_handlers(resources: LangfuseResourceManager) -> None:
 
 def stop_threads(resources: LangfuseResourceManager) -> None:
     """Send what waits in the SDK's queues, then end its threads. Has no time limit."""
-    if any(consumer.is_alive() for name in _CONSUMERS for consumer in getattr(resources, name, ())):
+    vars(resources).pop("flush", None)
+    if any(consumer.is_alive() for consumer in _consumers(resources)):
         resources.shutdown()
     elif resources.tracer_provider is not None:
         # The SDK would wait for ever on a queue that no thread empties (a child that version 4 left without threads).
         resources.tracer_provider.force_flush()
     resources.prompt_cache._task_manager.shutdown()
+
+
+def limit_flush(resources: LangfuseResourceManager, flush: Callable[[], None]) -> None:
+    """Let `flush` do what `client.flush()` does, for all clients of the key: the SDK's own has no time limit."""
+    resources.flush = flush  # type: ignore[method-assign]
+
+
+def wait_for_queues(resources: LangfuseResourceManager, until: Callable[[], float]) -> None:
+    """Wait until scores and media were sent, as long as `until()`, the seconds that are left, is above 0."""
+    for queue in _queues(resources):
+        # `until` may put into the queue, so its lock is not held.
+        while queue.unfinished_tasks and (left := until()) > 0:
+            with queue.all_tasks_done:
+                if queue.unfinished_tasks:
+                    queue.all_tasks_done.wait(min(left, _LOOK_AGAIN))
+
+
+def wake_scores(resources: LangfuseResourceManager) -> None:
+    """Let the scores that wait be sent now. Version 4 waits for its interval."""
+    for consumer in _consumers(resources):
+        if consumer.is_alive() and hasattr(consumer, "wake"):
+            consumer.wake()
+
+
+class ScoreHooks(Protocol):
+    """Gets the scores before the SDK's queue does."""
+
+    send: Callable[[Any], None]
+    backlog: Callable[[], int]
+
+    def add(self, content: Any, trace_id: int | None) -> None:
+        """Take a score."""
+
+    def uploaded(self) -> None:
+        """A batch was sent."""
+
+    def failed(self, batch: Sequence[Any], error: Exception) -> bool:
+        """Return whether the batch was taken back."""
+
+
+def hook_scores(resources: LangfuseResourceManager, hooks: ScoreHooks) -> None:
+    """Let scores pass through `hooks` on their way to the SDK's queue, and batches that can't be sent go back there."""
+    # In a forked child they are hooked again.
+    vars(resources).pop("add_score_task", None)
+    original = resources.add_score_task
+    hooks.send = lambda score: original(score, force_sample=True)
+    hooks.backlog = lambda: _queues(resources)[0].unfinished_tasks
+
+    def add(score: Any, *, force_sample: bool = False) -> None:
+        hooks.add(score, None if force_sample else _trace_of(score))
+
+    resources.add_score_task = add  # type: ignore[method-assign]
+    for consumer in _consumers(resources):
+        _hook_upload(consumer, hooks)
+
+
+def _hook_upload(consumer: Any, hooks: ScoreHooks) -> None:
+    original = consumer._upload_batch
+
+    def upload(batch: list[Any]) -> None:
+        try:
+            original(batch)
+        except Exception as error:
+            if hooks.failed(batch, error):
+                return
+            raise
+        hooks.uploaded()
+
+    consumer._upload_batch = upload
+
+
+def _trace_of(score: Any) -> int | None:
+    """Return the trace of a score; version 4 wraps it in an event."""
+    body = score.get("body", score)
+    trace_id = body.get("traceId") if isinstance(body, dict) else getattr(body, "trace_id", None)
+    return int(trace_id, 16) if trace_id else None
+
+
+def _queues(resources: LangfuseResourceManager) -> list[Any]:
+    """Return the queues of scores and of media, in this order."""
+    return [queue for name in _QUEUES if (queue := getattr(resources, name, None)) is not None]
+
+
+def _consumers(resources: LangfuseResourceManager) -> list[Any]:
+    return [consumer for name in _CONSUMERS for consumer in getattr(resources, name, ())]
 
 
 def settings(resources: LangfuseResourceManager) -> dict[str, Any]:
@@ -132,6 +218,9 @@ SETTINGS = (
 
 # Version 5 and version 4 name the same threads differently.
 _CONSUMERS = ("_score_consumers", "_ingestion_consumers")
+_QUEUES = ("_score_queue", "_score_ingestion_queue", "_media_upload_queue")
+#: Nobody says when it is in vain to wait on (seconds).
+_LOOK_AGAIN = 0.05
 
 
 class QueueWatcher(Protocol):

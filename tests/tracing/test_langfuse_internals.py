@@ -239,3 +239,22 @@ def test_arguments_of_the_client():
         "timeout", "httpx_client", "tracer_provider", "span_exporter", "tracing_enabled",
     }  # fmt: skip
     need(used <= known, f"Langfuse() no longer takes {sorted(used - known)}.")
+
+
+def test_waiting_for_scores_and_media(client):
+    resources = langfuse_internals.resources_of(client)
+    queues = langfuse_internals._queues(resources)
+    need(len(queues) == 2, f"Of the queues {langfuse_internals._QUEUES} not two are there: flush() waits for nothing.")
+    need(hasattr(type(resources), "flush"), "LangfuseResourceManager.flush is gone: flush() has no limit.")
+    need(hasattr(type(resources), "add_score_task"), "LangfuseResourceManager.add_score_task is gone.")
+    consumers = langfuse_internals._consumers(resources)
+    need(
+        consumers and all(hasattr(type(consumer), "_upload_batch") for consumer in consumers),
+        "The threads that send scores have no _upload_batch: what they can't send is lost.",
+    )
+
+
+def test_tries_of_the_rest_client(client):
+    http = getattr(getattr(client.api, "_client_wrapper", None), "httpx_client", None)
+    parameters = inspect.signature(type(http).request).parameters
+    need("request_options" in parameters, "The REST client takes no request_options: prompts wait for its retries.")

@@ -23,6 +23,7 @@ from pytest_langfuse.tracing.delivery.http_sink import HttpSink
 from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.open_buffer import open_buffer
 from pytest_langfuse.tracing.delivery.provider import PipelineProvider, install_provider
+from pytest_langfuse.tracing.delivery.score_buffer import ScoreBuffer
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.span_ledger import Balance, SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
@@ -53,6 +54,9 @@ class Pipeline:
             slow_call=config.breaker_slow_call,
         )
         self.breaker.add_listener(self._log_breaker)
+        self.scores = ScoreBuffer(
+            max_scores=config.max_buffer_spans, max_bytes=config.max_buffer_bytes, breaker=self.breaker
+        )
         self.buffer = open_buffer(config, self.ledger)
         self.transports = TransportPool()
         public_key, secret_key, base_url = (
@@ -155,6 +159,7 @@ class Pipeline:
         self.ledger.after_fork()
         self.breaker.after_fork()
         self.transports.after_fork()
+        self.scores.after_fork()
         if self._intake is not None:
             self._intake.after_fork()
         if self.sampler is not None:

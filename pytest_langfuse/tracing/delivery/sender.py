@@ -90,10 +90,10 @@ class Sender:
             self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until the buffer is empty, for `timeout` seconds or until the breaker opens. Return whether it is."""
+        """Wait until the buffer is empty, for `timeout` seconds, unless Langfuse fails. Return whether it is."""
         deadline = now() + timeout
         with self._changed:
-            while not self._idle and self._breaker.state != "open":
+            while not self._idle and not self._breaker.failing:
                 left = deadline - now()
                 if left <= 0:
                     break

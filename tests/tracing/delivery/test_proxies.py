@@ -1,15 +1,14 @@
 """Proxies of the environment: httpx's rules, networks in NO_PROXY, and proxies that can't be used."""
 
 import importlib.util
-import logging
 import os
 
 import httpx
 import pytest
 
-from pytest_langfuse.tracing import init_tracing, shutdown_tracing, tracing_health
-from pytest_langfuse.tracing.delivery.proxies import all_usable, proxy_for
-from tests.helpers.loopback_langfuse import Reply
+from pytest_langfuse.tracing import CircuitBreaker, init_tracing, shutdown_tracing, tracing_health
+from pytest_langfuse.tracing.delivery.proxies import UnusableProxies, all_usable, proxy_for
+from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -115,12 +114,11 @@ def test_langfuse_is_reached_past_an_unusable_proxy(monkeypatch, collector, keys
     assert lines() == []
 
 
-async def test_both_clients_use_the_proxy(monkeypatch, collector, keys, caplog):
-    caplog.set_level(logging.CRITICAL)
+async def test_the_asynchronous_client_uses_the_proxy(monkeypatch, collector):
     monkeypatch.setenv("HTTP_PROXY", collector.url)
-    collector.reply = Reply(200, b'{"data": []}', "application/json", headers={"connection": "close"})
-    client = init_tracing(**{**keys, "base_url": "http://langfuse.invalid"})
-    client.api.projects.get()
-    await client.async_api.projects.get()
+    pool = AsyncTransportPool(UnusableProxies())
+    transport = AsyncBoundedTransport(pool, host="langfuse.invalid", breaker=CircuitBreaker())
+    async with httpx.AsyncClient(transport=transport) as client:
+        await client.get("http://langfuse.invalid/y")
 
-    assert [seen.path for seen in collector.requests] == ["http://langfuse.invalid/api/public/projects"] * 2
+    assert [seen.path for seen in collector.requests] == ["http://langfuse.invalid/y"]

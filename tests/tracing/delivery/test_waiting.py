@@ -6,10 +6,13 @@ import threading
 
 import httpx
 import pytest
+from langfuse import get_client
 
 from pytest_langfuse.tracing import CircuitBreaker, init_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
+from pytest_langfuse.tracing.delivery.proxies import UnusableProxies
+from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
 from pytest_langfuse.tracing.name_resolution import NameResolution
 from tests.helpers.hostile_server import HostileServer
 from tests.helpers.loopback_langfuse import TRACES, Reply
@@ -23,6 +26,12 @@ def pipeline():
 
 def rest(collector):
     return [seen for seen in collector.requests if seen.path != TRACES]
+
+
+def asynchronous_client(host):
+    """The HTTP client of the asynchronous API, as it is where no test harness has put its own in its place."""
+    transport = AsyncBoundedTransport(AsyncTransportPool(UnusableProxies()), host=host, breaker=CircuitBreaker())
+    return httpx.AsyncClient(transport=transport)
 
 
 @pytest.fixture
@@ -87,11 +96,11 @@ def test_all_who_wait_for_a_name_wait_for_one_thread(resolver, elsewhere, caplog
     assert [thread.name for thread in threading.enumerate()].count("langfuse-tracing-dns") == 1
 
 
-async def test_the_asynchronous_api_does_not_leave_a_thread_to_its_loop(resolver, elsewhere):
-    client = init_tracing(**elsewhere)
+async def test_the_asynchronous_api_does_not_leave_a_thread_to_its_loop(resolver):
     before = set(threading.enumerate())
-    with pytest.raises(httpx.TimeoutException):
-        await client.async_api.projects.get()
+    async with asynchronous_client("langfuse.invalid") as client:
+        with pytest.raises(httpx.TimeoutException):
+            await client.get("http://langfuse.invalid/x", timeout=0.2)
 
     assert {thread.name for thread in set(threading.enumerate()) - before} == {"langfuse-tracing-dns"}
 
@@ -114,7 +123,8 @@ async def test_the_first_address_that_answers_is_used(resolver, collector, keys,
     client = init_tracing(**{**keys, "base_url": f"http://langfuse.invalid:{port}"})
 
     assert client.api.projects.get().data == []
-    assert (await client.async_api.projects.get()).data == []
+    async with asynchronous_client("langfuse.invalid") as asynchronous:
+        assert (await asynchronous.get(f"http://langfuse.invalid:{port}/x")).json() == {"data": []}
     assert {seen.headers["host"] for seen in collector.requests} == {f"langfuse.invalid:{port}"}
 
 
@@ -295,3 +305,66 @@ def test_slow_answers_open_the_breaker_of_the_pipeline(collector, keys, caplog):
 
     assert tracing_health().breaker == "open"
     assert tracing_health().exported == 2
+
+
+# -- flush -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The longest time that each `flush()` was ready to wait, by the sender and by the queues."""
+    asked = []
+    original = sender_module.Sender.flush
+
+    def flush(self, timeout):
+        asked.append(timeout)
+        return original(self, timeout)
+
+    monkeypatch.setattr(sender_module.Sender, "flush", flush)
+    return asked
+
+
+def test_a_flush_waits_once_for_a_langfuse_that_hangs_and_not_again(collector, keys, waits, caplog):
+    caplog.set_level(logging.CRITICAL)
+    collector.reply = Reply(hang=True)
+    client = init_tracing(**keys, timeout=0.5, flush_interval=0.01)
+    for number in range(1000):
+        client.create_score(name="s", value=number, trace_id="a" * 32)
+    client.start_observation(name="x").end()
+    client.flush()
+    collector.wait_for(lambda: pipeline().breaker.failures)
+    seen = len(collector.requests)
+    threads = [threading.Thread(target=client.flush) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert max(waits) <= 0.5
+    # Far fewer than one a flush.
+    assert len(collector.requests) - seen < 10
+
+
+def test_a_flush_sends_spans_and_all_scores_of_a_healthy_langfuse(collector, keys):
+    collector.reply = lambda seen: Reply() if seen.path == TRACES else Reply(200, b"{}", "application/json")
+    client = init_tracing(**keys, flush_interval=30.0, flush_at=100, timeout=20)
+    for number in range(1000):
+        client.create_score(name="s", value=number, trace_id="a" * 32)
+    client.start_observation(name="x").end()
+    client.flush()
+
+    assert collector.accepted == ["x"]
+    assert b"".join(seen.body for seen in rest(collector)).count(b'"value"') == 1000
+    assert pipeline().scores.waiting == (0, 0)
+
+
+def test_a_flush_of_any_client_is_limited(collector, keys, waits, caplog):
+    caplog.set_level(logging.CRITICAL)
+    collector.reply = Reply(hang=True)
+    init_tracing(**keys, timeout=0.2)
+    get_client().start_observation(name="x").end()
+    get_client().flush()
+
+    assert waits
+    assert max(waits) <= 0.2
