@@ -117,6 +117,7 @@ def langfuse_fresh_client(request: pytest.FixtureRequest) -> Iterator[ClientFact
     _captured_test(request)
 
     def build(**settings: Any) -> Langfuse:
+        __tracebackhide__ = True
         return Langfuse(**settings)
 
     with fresh_globals():

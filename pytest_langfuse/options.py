@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Show = Literal["failed", "all", "none"]
 _SHOW = ("failed", "all", "none")
+#: As in `arguments`, which is imported for a mistake only.
+LONGEST_WAIT = 1_000_000
 
 
 class Given(NamedTuple):
@@ -136,7 +138,14 @@ def one_of(value: str, allowed: Sequence[str], source: str) -> str:
     from pytest_langfuse.suggest import did_you_mean
 
     hint = did_you_mean(value, allowed)
-    raise pytest.UsageError(f"{source}: {value!r} is not one of {', '.join(allowed)}{hint}")
+    raise pytest.UsageError(f"{source}: {_shown(value)} is not one of {', '.join(allowed)}{hint}")
+
+
+def _shown(value: object) -> str:
+    # Imported here, as above.
+    from pytest_langfuse.arguments import shown
+
+    return shown(value)
 
 
 def _command_line(config: pytest.Config, name: str) -> Any:
@@ -159,19 +168,23 @@ def outage_switched_off(config: pytest.Config) -> str | None:
 
 def _ini_bool(config: pytest.Config, name: str) -> bool:
     # Not addini's type "bool", which answers a bad value with a bare ValueError and a traceback.
-    value = str(config.getini(name)).strip().lower()
+    text = str(config.getini(name))
+    value = text.strip().lower()
     if value in {"1", "true", "yes", "on"}:
         return True
     if value in {"0", "false", "no", "off", ""}:
         return False
-    raise pytest.UsageError(f"ini option {name}: {value!r} is not one of true, false")
+    raise pytest.UsageError(f"ini option {name}: {_shown(text)} is not one of true, false")
 
 
 def _given(config: pytest.Config, name: str) -> Given:
     value = _command_line(config, f"langfuse_{name}")
-    if value is not None:
-        return Given(value, f"--langfuse-{name}")
-    return Given(str(config.getini(f"langfuse_{name}")), f"ini option langfuse_{name}")
+    if value is None:
+        return Given(str(config.getini(f"langfuse_{name}")), f"ini option langfuse_{name}")
+    if not value.strip():
+        # `--langfuse-outage=$FAULT` with nothing in the variable would test without an outage.
+        raise pytest.UsageError(f"--langfuse-{name} needs a value; leave it out for the default")
+    return Given(value, f"--langfuse-{name}")
 
 
 def _output_file(given: Given) -> Path:
@@ -179,13 +192,22 @@ def _output_file(given: Given) -> Path:
     value, source = given
     # Absolute, since a test may change the working directory.
     path = Path(value).absolute()
-    if path.is_dir():
-        raise pytest.UsageError(f"{source}: {value!r} is a directory; name a file in it")
-    if not path.parent.is_dir():
-        raise pytest.UsageError(f"{source}: {value!r} is in a directory that does not exist")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise pytest.UsageError(f"{source}: {value!r} is not writable")
+    try:
+        # Some functions of `Path` say that such a file is not there.
+        problem = "is not the path of a file" if "\0" in value else _why_not_writable(path)
+    except (OSError, ValueError):
+        problem = "is not the path of a file"
+    if problem:
+        raise pytest.UsageError(f"{source}: {_shown(value)} {problem}")
     return path
+
+
+def _why_not_writable(path: Path) -> str:
+    if path.is_dir():
+        return "is a directory; name a file in it"
+    if not path.parent.is_dir():
+        return "is in a directory that does not exist"
+    return "" if os.access(path if path.exists() else path.parent, os.W_OK) else "is not writable"
 
 
 def _ini_seconds(config: pytest.Config, name: str) -> float:
@@ -194,8 +216,10 @@ def _ini_seconds(config: pytest.Config, name: str) -> float:
         seconds = float(value)
     except ValueError:
         seconds = -1.0
-    if not seconds >= 0:
-        raise pytest.UsageError(f"ini option {name}: {value!r} is not a number of seconds, such as 1.0")
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise pytest.UsageError(
+            f"ini option {name}: {_shown(value)} is not a number of seconds, such as 1.0, up to {LONGEST_WAIT}"
+        )
     return seconds
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+_LONGEST = 200
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -13,6 +14,9 @@ def closest(word: str, words: Iterable[str]) -> str | None:
     # Imported here: it takes several milliseconds, and only a message about a mistake needs it.
     from difflib import get_close_matches
 
+    # A long text is not a slip of the pen, and comparing it takes long.
+    if len(word) > _LONGEST:
+        return None
     by_folded = {known.casefold(): known for known in words}
     close = get_close_matches(word.casefold(), by_folded, n=1)
     return by_folded[close[0]] if close else None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_langfuse import arguments
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.errors import LiteralError, TreeMismatch
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
@@ -54,7 +54,9 @@ class Observations(ObservationSequence):
 
         Raises:
             DecodeError: `body` is not an export body (`pytest_langfuse.recording.DecodeError`, a `ValueError`).
+            TypeError: `body` is not bytes, or `encoding` not a text.
         """
+        __tracebackhide__ = True
         return cls(source_of_body(body, encoding))
 
     @classmethod
@@ -67,8 +69,11 @@ class Observations(ObservationSequence):
             DecodeError: the file holds anything else (`pytest_langfuse.recording.DecodeError`, a `ValueError` that
                 names the file).
             OSError: the file cannot be read.
+            TypeError: `path` is not a path.
+            ValueError: `path` is not one that a file can have.
         """
-        return cls(source_of_file(Path(path)))
+        __tracebackhide__ = True
+        return cls(source_of_file(arguments.path("Observations.from_file", "path", path)))
 
     @classmethod
     def from_api(cls, client: Langfuse, trace_id: str) -> Self:
@@ -76,7 +81,14 @@ class Observations(ObservationSequence):
 
         Raises:
             LookupError: Langfuse does not have the trace, or not yet.
+            TypeError: `client` is not a Langfuse client, or `trace_id` not a text.
+            ValueError: `trace_id` is empty.
         """
+        __tracebackhide__ = True
+        call = "Observations.from_api"
+        if not hasattr(client, "api"):
+            arguments.refuse(call, "client", client, "a Langfuse client")
+        arguments.text(call, "trace_id", trace_id, filled=True)
         observations = fetch_trace(client, trace_id)
         rows = json.dumps([observation.span for observation in observations], default=str)
         return cls(StaticSource(observations, wire=[WireBody("API", rows.encode("utf-8", "surrogatepass"))]))
@@ -104,8 +116,10 @@ class Observations(ObservationSequence):
 
         Raises:
             TreeMismatch: there is none, or more than one.
+            TypeError: `name` is not a text.
         """
         __tracebackhide__ = True
+        arguments.text("in_trace", "name", name)
         return type(self)(PartSource(self._source, self.trace(name).id))
 
     # -- as a literal ---------------------------------------------------------------------------------------------
@@ -151,7 +165,7 @@ class Observations(ObservationSequence):
         """
         __tracebackhide__ = True
         if order not in ("start", "any"):
-            raise ValueError(f"order must be 'start' or 'any', not {order!r}")
+            raise ValueError(f"order must be 'start' or 'any', not {arguments.shown(order)}")
         self._compare(literal, values, order=order, contained=False)
 
     def assert_contains(self, literal: str, /, **values: Any) -> None:
@@ -173,7 +187,10 @@ class Observations(ObservationSequence):
     def _compare(self, literal: str, values: dict[str, Any], *, order: Order, contained: bool) -> None:
         __tracebackhide__ = True
         captured, style = self._source.observations(), current()
-        with undisturbed(max(len(captured), len(str(literal)) // SIZE)):
+        length = 0
+        if isinstance(literal, str):
+            length = len(literal)
+        with undisturbed(max(len(captured), length // SIZE)):
             root = parse(literal, values)
             if contained and not root.children and not root.trace_scores:
                 raise LiteralError("the literal has no observation to look for")
@@ -198,7 +215,7 @@ class Observations(ObservationSequence):
         Raises:
             TreeMismatch: a field is missing or differs on an observation, or nothing was captured.
             LiteralError: observations have no such field.
-            TypeError: no field is given.
+            TypeError: no field is given, or one is not a text.
         """
         __tracebackhide__ = True
         if not fields:
@@ -248,8 +265,13 @@ class Observations(ObservationSequence):
         Raises:
             TreeMismatch: a text was found, or nothing was captured.
             ValueError: no text is given, or one is empty.
+            TypeError: one is not a text.
         """
         __tracebackhide__ = True
+        for secret in secrets:
+            if not isinstance(secret, str):
+                # Not shown: it is a secret, in another form.
+                raise TypeError(f"assert_not_exported() searches for texts, not for {type(secret).__name__}")
         if not secrets or not all(secrets):
             raise ValueError("assert_not_exported() needs at least one text, and none may be empty")
         bodies = list(self._source.wire())

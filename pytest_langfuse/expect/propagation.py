@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pytest_langfuse import arguments
 from pytest_langfuse.expect.errors import LiteralError
 from pytest_langfuse.expect.literal.condition_key import ConditionKey, unknown_field
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
@@ -21,10 +22,12 @@ def propagated_key(field: str) -> ConditionKey:
 
     Raises:
         LiteralError: observations have no such field.
+        TypeError: `field` is not a text.
     """
+    arguments.text("assert_propagated", "field", field, expected="the name of a field, such as 'user_id'")
     path = tuple(field.split("."))
     if problem := unknown_field(path):
-        raise LiteralError(f"unknown key {field!r}{problem}")
+        raise LiteralError(f"unknown key {arguments.shown(field)}{problem}")
     return ConditionKey(field, path)
 
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from pytest_langfuse.arguments import shown
 from pytest_langfuse.expect.errors import LiteralError
 from pytest_langfuse.expect.literal.condition import Condition
 from pytest_langfuse.expect.literal.condition_key import ConditionKey, unknown_field
 from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.literal.parse import parse
-from pytest_langfuse.expect.literal.values import literal_text
+from pytest_langfuse.expect.literal.values import literal_text, sentence_text
 from pytest_langfuse.recording.observation import TYPES, Observation
 
 #: pytest shows no frame of this module: a bad literal is the test's, not ours.
@@ -68,22 +69,23 @@ class Selector:
 def _line(selector: str, values: Mapping[str, Any]) -> ExpectedLine:
     words = selector.split()
     if len(words) == 1 and words[0] not in TYPES:
-        raise LiteralError(f"a selector is TYPE NAME, such as 'any {words[0]}', not {selector!r}")
+        raise LiteralError(f"a selector is TYPE NAME, such as {shown('any ' + words[0])}, not {shown(selector)}")
     root = parse(selector, values)
     if len(root.children) != 1 or root.gaps or root.stars or root.names_scores:
-        raise LiteralError(f"a selector is one line, TYPE NAME and conditions, not {selector!r}")
+        raise LiteralError(f"a selector is one line, TYPE NAME and conditions, not {shown(selector)}")
     line = root.children[0]
     if line.children or line.gaps or line.count_text or line.deep:
-        raise LiteralError(f"a selector has no count, no >> and no lines below it: {selector!r}")
+        raise LiteralError(f"a selector has no count, no >> and no lines below it: {shown(selector)}")
     return line
 
 
 def _equality(name: str, value: Any) -> Condition:
     path = tuple(name.split("."))
     if problem := unknown_field(path):
-        raise LiteralError(f"unknown key {name!r}{problem}")
-    shown = literal_text(value) if isinstance(value, str | int | float | list | dict | None) else repr(value)
-    return Condition(ConditionKey(name, path), "=", value, f"{name}={shown}", placeholder=True)
+        raise LiteralError(f"unknown key {shown(name)}{problem}")
+    json = isinstance(value, str | int | float | list | dict | None)
+    text = literal_text(value) if json else sentence_text(value)
+    return Condition(ConditionKey(name, path), "=", value, f"{name}={text}", placeholder=True)
 
 
 def _unmet(line: ExpectedLine, observation: Observation, width: int | None) -> list[str]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
 
+from pytest_langfuse import arguments
 from pytest_langfuse.expect.errors import TreeMismatch
 from pytest_langfuse.expect.literal.name_pattern import NamePattern, name_in_sentence
 from pytest_langfuse.expect.propagation import trace_label
@@ -104,8 +105,10 @@ class ObservationSequence(Sequence[Observation]):
 
         Raises:
             TreeMismatch: there is none, or more than one.
+            TypeError: `name` is not a text.
         """
         __tracebackhide__ = True
+        arguments.text("trace", "name", name)
         traces, wanted = self.traces, NamePattern(name)
         found = [trace for trace in traces if wanted.matches(trace.name or "")]
         if len(found) == 1:
@@ -202,12 +205,12 @@ class ObservationSequence(Sequence[Observation]):
         Raises:
             TreeMismatch: fewer arrived in time; the message shows which.
             LiteralError: `selector` is not a line of a literal, or observations have no such field.
-            ValueError: `count` is not an integer of at least 1.
-            TypeError: `selector` is not a string.
+            ValueError: `count` is below 1, or `timeout` not a number of seconds.
+            TypeError: `selector` is not a string, or `count` or `timeout` not a number.
         """
         __tracebackhide__ = True
-        if not _is_count(count):
-            raise ValueError(f"wait_for(count={count!r}): count must be an integer of at least 1")
+        arguments.count("wait_for", "count", count)
+        arguments.number("wait_for", "timeout", timeout)
         select, end = Selector(selector, fields), _now() + timeout
         while True:
             found = select(self._source.observations())
@@ -265,7 +268,3 @@ def _summed(details: Iterable[Mapping[str, Any]]) -> dict[str, float]:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 total[key] = total.get(key, 0) + value
     return total
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -15,6 +15,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
+from pytest_langfuse import arguments
 from pytest_langfuse.lazy import exported_by
 
 if TYPE_CHECKING:
@@ -108,14 +109,15 @@ class Clock:
         """Move the clock forward by `seconds`.
 
         Raises:
-            ValueError: `seconds` is negative; a monotonic clock can't go back.
+            ValueError: `seconds` is negative (a monotonic clock can't go back), or leads beyond the year 9999.
             TypeError: `seconds` is not a number.
         """
         __tracebackhide__ = True
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise TypeError(f"langfuse_clock.advance(seconds={seconds!r}): expected a number of seconds")
-        if not 0 <= seconds < float("inf"):
-            raise ValueError(f"langfuse_clock.advance(seconds={seconds}): a clock does not go back, use seconds >= 0")
+        most = int((datetime.max.replace(tzinfo=UTC) - self.now).total_seconds())
+        call = "langfuse_clock.advance"
+        arguments.number(call, "seconds", seconds, least=-arguments.LARGEST, most=most)
+        if seconds < 0:
+            raise ValueError(f"{call}(seconds={seconds}): a clock does not go back, use seconds >= 0")
         self._frozen.tick(timedelta(seconds=seconds))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from pytest_langfuse.arguments import LARGEST, LONGEST_WAIT, shown
 from pytest_langfuse.standin.paths import parse_paths
 from pytest_langfuse.suggest import did_you_mean
 
@@ -54,7 +55,7 @@ class FaultOptions:
         for name in options:
             if name not in names:
                 raise TypeError(
-                    f"{owner}: unknown option {name!r}{did_you_mean(name, names)} (options: {', '.join(names)})"
+                    f"{owner}: unknown option {shown(name)}{did_you_mean(name, names)} (options: {', '.join(names)})"
                 )
         try:
             return cls(**options)
@@ -64,27 +65,37 @@ class FaultOptions:
     def __post_init__(self) -> None:
         _number("after", self.after, whole=True, least=0)
         _number("times", self.times, whole=True, least=1, optional=True)
-        _number("delay", self.delay, least=0, optional=True)
-        _number("rate", self.rate, least=0)
-        _number("seed", self.seed, whole=True)
+        _number("delay", self.delay, least=0, most=LONGEST_WAIT, optional=True)
+        _number("rate", self.rate)
+        _number("seed", self.seed, whole=True, least=None, most=None)
         _number("retry_after", self.retry_after, whole=True, least=0, optional=True)
-        _number("max_block", self.max_block, least=0, optional=True)
+        _number("max_block", self.max_block, least=0, most=LONGEST_WAIT, optional=True)
         if not 0 < self.rate <= 1:
-            raise ValueError(f"rate: expected a number above 0 and at most 1, got {self.rate!r}")
+            raise ValueError(f"rate: expected a number above 0 and at most 1, got {shown(self.rate)}")
         if not isinstance(self.required, bool):
-            raise TypeError(f"required: expected True or False, got {self.required!r}")
+            raise TypeError(f"required: expected True or False, got {shown(self.required)}")
         object.__setattr__(self, "paths", parse_paths(self.paths))
 
 
-def _number(name: str, value: object, *, whole: bool = False, least: int | None = None, optional: bool = False) -> None:
+def _number(
+    name: str,
+    value: object,
+    *,
+    whole: bool = False,
+    least: int | None = -LARGEST,
+    most: int | None = LARGEST,
+    optional: bool = False,
+) -> None:
     if value is None and optional:
         return
     kind = "a whole number" if whole else "a number"
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise TypeError(f"{name}: expected {kind}, got {value!r}")
+        raise TypeError(f"{name}: expected {kind}, got {shown(value)}")
     # Not `<`: NaN must be refused, too.
     if least is not None and not value >= least:
-        raise ValueError(f"{name}: expected {kind} of at least {least}, got {value!r}")
+        raise ValueError(f"{name}: expected {kind} of at least {least}, got {shown(value)}")
+    if most is not None and value > most:
+        raise ValueError(f"{name}: expected {kind} of at most {most}, got {shown(value)}")
 
 
 class Schedule:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final, Protocol, Self
 
+from pytest_langfuse import arguments
+from pytest_langfuse.arguments import shown
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.active_faults import ActiveFaults, OutageState, ScheduledFault
 from pytest_langfuse.outage.fault_options import FaultOptions
@@ -57,7 +59,7 @@ class Outage:
             TypeError: an unknown option, with a suggestion, or a value of the wrong type.
         """
         __tracebackhide__ = True
-        return cls.named(f"langfuse_outage({', '.join(map(repr, names))})", names, options)
+        return cls.named(f"langfuse_outage({', '.join(map(shown, names))})", names, options)
 
     @classmethod
     def named(cls, owner: str, names: Sequence[str], options: Mapping[str, Any]) -> Self:
@@ -117,7 +119,11 @@ class Outage:
         Raises:
             ValueError: such a client can't meet a fault (the error names what can), or `max_block` was given.
             RuntimeError: the outage is already active.
+            TypeError: `server` is not a `LangfuseServer`.
         """
+        __tracebackhide__ = True
+        if not isinstance(getattr(server, "active_faults", None), ActiveFaults):
+            arguments.refuse("apply", "server", server, "a LangfuseServer")
         for scheduled in self._state.faults:
             fault = scheduled.fault
             if isinstance(fault, ClientFault) and not (fault is refused and scheduled.unconditional):

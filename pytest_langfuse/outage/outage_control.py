@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Any
 
+from pytest_langfuse import arguments
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.outage import FailingServer, Outage
 from pytest_langfuse.recording.blocking_sampler import BlockingSampler, Mark
@@ -42,7 +43,16 @@ class OutageControl:
         return _OutageBlock(outage, self._server, self._sampler)
 
     def begin(self, outage: Outage) -> None:
-        """Activate `outage` until the test ends, or `recover`."""
+        """Activate `outage` until the test ends, or `recover`.
+
+        Raises:
+            TypeError: `outage` is not an `Outage`.
+            RuntimeError: it is already active.
+        """
+        __tracebackhide__ = True
+        arguments.instance("begin", "outage", outage, Outage, "an Outage, such as Outage.of('hang')")
+        if outage.active:
+            raise RuntimeError(f"the outage {outage.name!r} is already active")
         self._outages.append(outage)
         self._begun.append((outage, self._sampler.mark()))
         self._stack.enter_context(outage.activate(self._server))
@@ -80,11 +90,17 @@ class _OutageBlock:
 
     def __init__(self, outage: Outage, server: FailingServer, sampler: BlockingSampler) -> None:
         self._outage = outage
-        self._applied = outage.activate(server)
+        self._server = server
         self._sampler = sampler
         self._mark: Mark = {}
 
     def __enter__(self) -> Outage:
+        __tracebackhide__ = True
+        if self._outage.active:
+            raise RuntimeError(
+                f"the outage {self._outage.name!r} is already active: begin another one, with langfuse_outage(…)"
+            )
+        self._applied = self._outage.activate(self._server)
         self._mark = self._sampler.mark()
         return self._applied.__enter__()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_langfuse.arguments import shown
 from pytest_langfuse.outage.faults import FAULTS
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.suggest import did_you_mean
@@ -28,7 +29,7 @@ def parse_faults(text: str, source: str) -> Sequence[str]:
     for name in names:
         if name not in FAULTS:
             raise pytest.UsageError(
-                f"{source}: unknown fault {name!r}{did_you_mean(name, FAULTS)} (faults: all, {', '.join(FAULTS)})"
+                f"{source}: unknown fault {shown(name)}{did_you_mean(name, FAULTS)} (faults: all, {', '.join(FAULTS)})"
             )
     if not names:
         raise pytest.UsageError(f"{source} needs the name of a fault, or all (faults: {', '.join(FAULTS)})")

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from pytest_langfuse import arguments
 from pytest_langfuse.expect.observations import Observations
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.process.exceptions import ProcessFailed, ProcessTimeout
@@ -108,9 +109,15 @@ class App:
         Raises:
             ProcessFailed: The process exited without printing it. Raised at once.
             ProcessTimeout: It was not printed within `timeout` seconds.
+            TypeError: `text` is neither a text nor a pattern of one, or `timeout` not a number.
+            ValueError: `timeout` is out of range.
         """
         __tracebackhide__ = True
+        expected = "a text, or re.compile(…) of one"
+        arguments.instance("wait_for_output", "text", text, (str, re.Pattern), expected)
         pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
+        arguments.instance("wait_for_output", "text", pattern.pattern, str, expected)
+        arguments.number("wait_for_output", "timeout", timeout)
 
         def found(_left: float) -> re.Match[str] | None:
             return pattern.search(self.output)
@@ -134,10 +141,13 @@ class App:
         Raises:
             ProcessFailed: The process exited before it answered. Raised at once.
             ProcessTimeout: It did not answer within `timeout` seconds.
-            ValueError: `url` is neither an HTTP URL nor a path.
+            ValueError: `url` is neither an HTTP URL nor a path, or `timeout` is out of range.
+            TypeError: `url` is not a text, or `timeout` not a number.
             AttributeError: `url` is a path and the process has no `port`.
         """
         __tracebackhide__ = True
+        arguments.text("wait_ready", "url", url, expected="a URL or a path")
+        arguments.number("wait_ready", "timeout", timeout)
         url = (self.url if url.startswith("/") else "") + url
         url = url.replace(PORT, str(self._port if self._port is not None else PORT))
         check_url(url)
@@ -155,8 +165,11 @@ class App:
 
         Raises:
             ProcessTimeout: The process still runs after `timeout` seconds.
+            TypeError: `timeout` is not a number.
+            ValueError: `timeout` is out of range.
         """
         __tracebackhide__ = True
+        arguments.number("wait", "timeout", timeout)
         try:
             status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -222,7 +235,16 @@ class App:
             os.killpg(self.pid, signal.SIGKILL)
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the process alone; does nothing if it has exited."""
+        """Send a signal to the process alone; does nothing if it has exited.
+
+        Raises:
+            TypeError: `number` is not a signal or its number.
+            ValueError: there is no signal of that number.
+        """
+        __tracebackhide__ = True
+        arguments.instance("send_signal", "number", number, int, "a signal, such as signal.SIGTERM")
+        if isinstance(number, bool) or number not in signal.valid_signals():
+            arguments.refuse("send_signal", "number", number, "a signal of this system", ValueError)
         self._process.send_signal(number)
 
     def close(self, grace: float) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from pytest_langfuse import arguments
+from pytest_langfuse.arguments import shown
 from pytest_langfuse.process.sealed_environment import (
     GIVEN,
     URL,
@@ -32,14 +34,30 @@ Environment = Mapping[str, str | os.PathLike[str] | None]
 
 
 def checked_arguments(argv: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Return the arguments as strings. Raise `TypeError` for one that is neither a string nor a path."""
+    """Return the arguments as strings. Raise `TypeError` for one that is neither a string nor a path.
+
+    Raise `ValueError` for one that no process can be given.
+    """
     __tracebackhide__ = True
+    checked = []
+    # Not a comprehension, which would be another frame of the traceback.
     for argument in argv:
-        if not isinstance(argument, str | os.PathLike):
-            raise TypeError(
-                f"langfuse_process: an argument must be a string or a path, not {argument!r}: write {str(argument)!r}"
-            )
-    return [os.fspath(argument) for argument in argv]
+        checked.append(_system_text("an argument", argument, f": write '{shown(argument)}'"))  # noqa: PERF401
+    return checked
+
+
+def _system_text(what: str, value: object, hint: str = "") -> str:
+    __tracebackhide__ = True
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise TypeError(f"langfuse_process: {what} must be a string or a path, not {shown(value)}{hint}")
+    try:
+        encodable = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        encodable = False
+    if not encodable:
+        raise ValueError(f"langfuse_process: {what} has a character that the system can't take: {shown(text)}")
+    return text
 
 
 def label(argv: Sequence[str]) -> str:
@@ -87,15 +105,28 @@ def _placeholder_keys(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def checked_environment(env: Environment | None) -> dict[str, str | None]:
-    """Return the test's variables as strings. Raise `TypeError` for a value that is not a string, a path or `None`."""
+    """Return the test's variables as strings. Raise `TypeError` for a value that is not a string, a path or `None`.
+
+    Raise `ValueError` for a name or value that no process can be given.
+    """
     __tracebackhide__ = True
-    for name, value in (env or {}).items():
+    if env is None:
+        return {}
+    arguments.mapping("langfuse_process.start", "env", env, "a dict of variables")
+    variables: dict[str, str | None] = {}
+    for name, value in env.items():
+        if not isinstance(name, str):
+            raise TypeError(f"langfuse_process: a name in env must be a string, not {shown(name)}")
+        if not name or "=" in name:
+            raise ValueError(f"langfuse_process: env has {shown(name)}, which is not the name of a variable")
+        _system_text("a name in env", name)
         if value is not None and not isinstance(value, str | os.PathLike):
             raise TypeError(
                 f"langfuse_process: env[{name!r}] must be a string, a path or None (removes the variable), "
-                f"not {value!r}"
+                f"not {shown(value)}"
             )
-    return {name: None if value is None else os.fspath(value) for name, value in (env or {}).items()}
+        variables[name] = None if value is None else _system_text(f"env[{name!r}]", value)
+    return variables
 
 
 def _authorization(variables: Mapping[str, str]) -> str:
@@ -107,7 +138,7 @@ def _authorization(variables: Mapping[str, str]) -> str:
 def check_program(argv: Sequence[str], variables: Mapping[str, str], cwd: str | os.PathLike[str] | None) -> None:
     """Raise `NotADirectoryError` or `FileNotFoundError`, with one sentence, if the command cannot be started."""
     __tracebackhide__ = True
-    if cwd is not None and not Path(cwd).is_dir():
+    if cwd is not None and not Path(_system_text("cwd", cwd)).is_dir():
         raise NotADirectoryError(f"langfuse_process: cwd={os.fspath(cwd)!r} is not a directory")
     program = argv[0]
     if os.sep in program:

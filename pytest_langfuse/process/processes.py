@@ -66,7 +66,8 @@ class Processes:
         removes a variable.
 
         Raises:
-            TypeError: There is no argument, or an argument or variable is not a string or a path.
+            TypeError: There is no argument, or an argument, a variable or `cwd` is not a string or a path.
+            ValueError: An argument or variable has a character that the system can't take.
             NotADirectoryError: `cwd` is not a directory.
         """
         __tracebackhide__ = True
@@ -78,7 +79,8 @@ class Processes:
         """Start any program: `start_command("node", "server.js")`. `env`, `cwd` and `{port}` work as in `start`.
 
         Raises:
-            TypeError: There is no argument, or an argument or variable is not a string or a path.
+            TypeError: There is no argument, or an argument, a variable or `cwd` is not a string or a path.
+            ValueError: An argument or variable has a character that the system can't take.
             NotADirectoryError: `cwd` is not a directory.
             FileNotFoundError: The program was not found or is not executable.
         """

@@ -6,6 +6,8 @@ import http.client
 import ssl
 from urllib.parse import urlsplit
 
+from pytest_langfuse.arguments import shown
+
 #: Seconds that one attempt may take.
 _ATTEMPT_TIMEOUT = 2.0
 _FIRST_SERVER_ERROR = 500
@@ -40,6 +42,11 @@ def why_not_ready(url: str, timeout: float) -> str | None:
 
 def check_url(url: str) -> None:
     """Raise `ValueError` unless `url` is an HTTP URL with a host."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"wait_ready needs a URL such as 'http://127.0.0.1:{{port}}/' or a path, not {url!r}")
+    __tracebackhide__ = True
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError(f"wait_ready needs a URL such as 'http://127.0.0.1:{{port}}/' or a path, not {shown(url)}")

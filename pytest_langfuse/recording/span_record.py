@@ -8,6 +8,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pytest_langfuse import arguments
 from pytest_langfuse.lazy import exported_by
 
 if TYPE_CHECKING:
@@ -71,8 +72,15 @@ def from_readable_span(span: ReadableSpan, thread: str | None = None) -> SpanRec
     Values that the protobuf encoder refuses are missing, as they are from the export body: a string with lone
     surrogates, an integer of more than 64 bits, a list that holds one of these (opentelemetry-exporter-otlp-proto-
     common: `_encode_attributes` logs the error and drops the attribute).
+
+    Raises:
+        TypeError: `span` is not a span of the SDK.
     """
-    context = span.get_span_context()  # type: ignore[no-untyped-call, unused-ignore]
+    __tracebackhide__ = True
+    try:
+        context = span.get_span_context()  # type: ignore[no-untyped-call, unused-ignore]
+    except AttributeError:
+        arguments.refuse("from_readable_span", "span", span, "a span of OpenTelemetry's SDK")
     parent = span.parent
     # Not by the constructor, which would set all fields.
     record: _RecordOfSpan = object.__new__(_RecordOfSpan)

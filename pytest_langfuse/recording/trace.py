@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_langfuse import arguments
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.observation import ALIASES, Observation
 from pytest_langfuse.suggest import no_attribute
 
+_EXPECTED: Final = "a list of observations"
 _GRAVITY: Final = ("ERROR", "WARNING", "DEFAULT")
 
 
@@ -58,7 +60,11 @@ def link(observations: Iterable[Observation]) -> list[Observation]:
     Where two started in the same nanosecond, the given order decides, except that a parent comes before its children.
     A parent that is not among them (filtered, remote) leaves `parent` at `None`. When a span id occurs more than once,
     the first has the children. Takes linear time (but for the sorting) and no recursion.
+
+    Raises:
+        TypeError: `observations` are not observations.
     """
+    __tracebackhide__ = True
     ordered = _in_order(observations)
     by_id: dict[tuple[str, str], Observation] = {}
     for observation in ordered:
@@ -87,7 +93,11 @@ def build_traces(observations: Iterable[Observation]) -> list[Trace]:
     Follows the aggregation of Langfuse's read query (server, 2026-08: `EVENTS_AGGREGATION_FIELDS`): of a field that
     observations may set to different values, the value that was ingested last stands, which is that of the
     observation that ended last.
+
+    Raises:
+        TypeError: `observations` are not observations.
     """
+    __tracebackhide__ = True
     by_trace: dict[str, list[Observation]] = {}
     for observation in _in_order(observations):
         by_trace.setdefault(observation.trace_id, []).append(observation)
@@ -156,7 +166,14 @@ def _number(value: Any) -> float:
 
 
 def _in_order(observations: Iterable[Observation]) -> list[Observation]:
-    ordered = sorted(observations, key=_started)
+    __tracebackhide__ = True
+    # Only what has failed is looked at: this runs for every observation of a test.
+    ordered = list(arguments.elements("link", "observations", observations, _EXPECTED))
+    try:
+        ordered.sort(key=_started)
+    except AttributeError:
+        arguments.each("link", "observations", ordered, lambda one: isinstance(one, Observation), _EXPECTED)
+        raise
     first = 0
     for index in range(1, len(ordered) + 1):
         if index == len(ordered) or _started(ordered[index]) != _started(ordered[first]):

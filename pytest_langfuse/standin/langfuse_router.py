@@ -11,6 +11,7 @@ import httpx
 import respx
 from respx.models import AllMockedAssertionError, Call, CallList, PassThrough
 
+from pytest_langfuse import arguments
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.http.in_process import AsyncHandler, Handler
 from pytest_langfuse.standin.adds_prompts import AddsPrompts
@@ -26,9 +27,15 @@ class LangfuseRouter(AddsPrompts, respx.MockRouter):
     request that no route matches, or whose route passes it through (`route.pass_through()`). `calls` has all of them.
     The router patches nothing: other `respx` routers of the test neither see Langfuse's requests nor need to know of
     them.
+
+    Raises:
+        TypeError: an argument is of the wrong type.
     """
 
     def __init__(self, stand_in: StandIn, *, assert_all_called: bool = False) -> None:
+        __tracebackhide__ = True
+        arguments.instance("LangfuseRouter", "stand_in", stand_in, StandIn, "a StandIn")
+        arguments.instance("LangfuseRouter", "assert_all_called", assert_all_called, bool, "True or False")
         super().__init__(assert_all_called=assert_all_called, assert_all_mocked=True, using=None)
         self.stand_in = stand_in
         #: Returns what answers requests without a route; called for each, since an outage may begin in between.

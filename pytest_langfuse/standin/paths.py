@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from pytest_langfuse.arguments import shown
 from pytest_langfuse.suggest import closest
 
 #: Names for `paths=`, and the paths below the base URL that they stand for.
@@ -34,18 +35,20 @@ def parse_paths(paths: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
     Raises:
         ValueError: an unknown name, with a suggestion, or an empty list.
-        TypeError: a name is not a string.
+        TypeError: `paths` is not a name or a list of names.
     """
     if paths is None:
         return None
+    if isinstance(paths, bytes | Mapping) or not isinstance(paths, Iterable):
+        raise TypeError(f"paths: expected names of endpoints, got {shown(paths)}")
     names = (paths,) if isinstance(paths, str) else tuple(paths)
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"paths: expected names of endpoints, got {name!r}")
+            raise TypeError(f"paths: expected names of endpoints, got {shown(name)}")
         if not name.startswith("/") and name not in ENDPOINTS:
             close = closest(name, ENDPOINTS)
             hint = f"; did you mean {close!r}?" if close else ""
-            raise ValueError(f"paths: unknown endpoint {name!r}, expected one of {', '.join(ENDPOINTS)}{hint}")
+            raise ValueError(f"paths: unknown endpoint {shown(name)}, expected one of {', '.join(ENDPOINTS)}{hint}")
     if not names:
         raise ValueError("paths: an empty list matches nothing; leave it out for all endpoints")
     return names

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from pytest_langfuse import arguments
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.score import Score, latest
 from pytest_langfuse.standin.adds_prompts import AddsPrompts
@@ -55,9 +56,20 @@ class StandIn(AddsPrompts):
     With `public_key` and `secret_key`, it refuses other keys (401); without, it accepts every client. Prompts exist
     if a test added them (`prompt`) or the app created them over the API. An endpoint that no SDK needs is answered
     with a 404 that names it.
+
+    Raises:
+        TypeError: a key is not a text.
+        ValueError: a key is empty, or one is given without the other.
     """
 
     def __init__(self, *, public_key: str | None = None, secret_key: str | None = None) -> None:
+        __tracebackhide__ = True
+        for name, key in (("public_key", public_key), ("secret_key", secret_key)):
+            if key is not None:
+                # Not shown: it may be a secret.
+                arguments.text("StandIn", name, key, expected="a key, or None", filled=True, secret=True)
+        if (public_key is None) != (secret_key is None):
+            raise ValueError("StandIn(): public_key and secret_key belong together")
         self._lock = threading.RLock()
         self._credentials: bytes | None = None
         if public_key is not None or secret_key is not None:

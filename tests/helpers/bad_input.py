@@ -55,18 +55,18 @@ def refusal(call: Callable[[], object], name: str, kinds: tuple[type[Exception],
     else:
         pytest.fail("it was accepted")
     message = str(refused)
-    assert name in message
-    assert SECRET not in message
-    assert all(line.isprintable() for line in message.splitlines())
+    assert name in message, message
+    assert SECRET not in message, message
+    assert all(line.isprintable() for line in message.splitlines()), message
     assert len(message.splitlines()) == 1, message
     assert len(message) < 600, message
-    assert refused.__cause__ is None
-    assert refused.__context__ is None or refused.__suppress_context__
+    assert refused.__cause__ is None, repr(refused.__cause__)
+    assert refused.__context__ is None or refused.__suppress_context__, repr(refused.__context__)
     # The first frame is the one above, the others are the caller's until ours begin.
     files = [frame.filename for frame in traceback.extract_tb(refused.__traceback__)][1:]
     first = next((index for index, file in enumerate(files) if PACKAGE in Path(file).parents), len(files))
     deep = [file for file in files[first:] if PACKAGE not in Path(file).parents and file != "<string>"]
-    assert deep == [], "frames of others below ours"
+    assert deep == [], deep
     return message
 
 

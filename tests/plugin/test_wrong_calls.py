@@ -41,7 +41,7 @@ CALLS = [
     (
         "langfuse_spans",
         ".wait_for(count=0)",
-        "ValueError: wait_for(count=0): count must be an integer of at least 1",
+        "ValueError: wait_for(count=0): expected a whole number of at least 1",
     ),
 ]
 

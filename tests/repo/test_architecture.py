@@ -27,13 +27,13 @@ ALLOWED = {
     "leaf": set(),
 }
 #: Modules that import nothing of the package but one another. Every part but `tracing` may use them.
-LEAVES = {"options", "suggest", "lazy"}
+LEAVES = {"arguments", "options", "suggest", "lazy"}
 #: The files that may use private names of the SDKs.
 GUARDED = {"recording/sdk.py", "tracing/langfuse_internals.py"}
 #: Files that use what the package exports.
 USE_PUBLIC_NAMES = {"outage/server/langfuse_server.py"}
 #: `tracing` stands alone, so it has a twin of each.
-TWINS = {"lazy.py", "suggest.py"}
+TWINS = {"arguments.py", "lazy.py", "suggest.py"}
 #: Modules of a foreign process, loaded from a folder that is put on its path.
 CHILD = PACKAGE / "process" / "child"
 SDKS = ("langfuse", "opentelemetry")

@@ -45,7 +45,7 @@ def test_metadata(wheel):
     assert "Framework :: Pytest" in metadata.get_all("Classifier")
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert "langfuse = pytest_langfuse.plugin" in archive.read(f"{info}/entry_points.txt").decode()
+    assert "langfuse = pytest_langfuse.entry_point" in archive.read(f"{info}/entry_points.txt").decode()
 
 
 def test_the_source_distribution_can_be_built_and_tested(source_distribution):

@@ -65,6 +65,7 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "spool_path": (5, True, b"x", "", " ", "\0", "x" * 300 + "/y", "/nowhere/spool", "~nobody-here/x", object()),
     "breaker_failure_threshold": (*bad.NOT_A_NUMBER, 1.5, 0, -1, bad.HUGE),
     "breaker_recovery_timeout": (*bad.NOT_A_NUMBER, bad.NAN, bad.INFINITY, 0, -1, bad.HUGE),
+    "breaker_slow_call": (*bad.NOT_A_NUMBER, bad.NAN, bad.INFINITY, 0, -1, bad.HUGE),
     "export": (5, True, b"http", "", "HTTP", "htp", "grpc", [], bad.SECRET),
     "handle_signals": (0, 1, "yes", "no", [], bad.SECRET),
     "keep_errors": (0, 1, "yes", "no", [], bad.SECRET),
@@ -123,6 +124,7 @@ CALLS: dict[Callable[..., object], dict[str, tuple[Any, ...]]] = {
     CircuitBreaker: {
         "failure_threshold": bad.COUNT,
         "recovery_timeout": (*bad.SECONDS, 0),
+        "slow_call": (*bad.without_none(bad.SECONDS), 0),
         "clock": bad.FUNCTION,
     },
     CircuitBreaker().add_listener: {"listener": bad.FUNCTION},
@@ -177,7 +179,7 @@ def test_a_value_that_cannot_be_used_is_one_sentence_that_names_the_place(functi
             assert "Fix: " in message or "did you mean" in message, message
         except (AssertionError, pytest.fail.Exception) as failure:
             wrong.append(f"value {number} ({type(value).__name__}): {failure}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def named(function: Callable[..., object], name: str) -> str:

@@ -28,6 +28,7 @@ TEXTS = {
     "spool_path": ("/nowhere/spool", "/", "x" * 5000, "~nobody-here/x"),
     "breaker_failure_threshold": COUNTS,
     "breaker_recovery_timeout": (*NUMBERS, "0"),
+    "breaker_slow_call": (*NUMBERS, "0"),
     "export": ("htp", "HTTP", "grpc", SECRET),
     "handle_signals": SWITCHES,
     "keep_errors": SWITCHES,
@@ -66,7 +67,7 @@ def test_a_text_that_cannot_be_used_is_one_sentence_that_names_the_variable(monk
                 assert f"Fix: set {SETTINGS[field].langfuse[0]}" in message
             except (AssertionError, pytest.fail.Exception) as failure:
                 wrong.append(f"{text[:20]!r}: {failure}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_field_is_tried():

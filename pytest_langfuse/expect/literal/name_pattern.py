@@ -10,8 +10,9 @@ from pytest_langfuse.expect.literal.values import quoted
 
 _PIECE: Final = re.compile(r"\[[*?\[]\]|[*?\[]|[^*?\[]+")
 _SPECIAL: Final = re.compile(r"[*?\[]")
-#: A name that needs no quotes. What is excluded would read as quotes, an operator, a placeholder or a comment.
-BARE_NAME: Final = re.compile(r"(?![#!])[^\s\"'=<>~$\\]+")
+#: A name that needs no quotes. What is excluded would read as quotes, an operator, a placeholder or a comment,
+#: or not be seen.
+BARE_NAME: Final = re.compile(r"(?![#!])[^\s\"'=<>~$\\\x00-\x1f\x7f-\x9f]+")
 
 
 class NamePattern:

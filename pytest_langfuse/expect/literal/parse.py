@@ -41,6 +41,8 @@ _SCORE: Final = re.compile(r"score(?=[ \t]|$)")
 _DEEP: Final = re.compile(r">>(?=[ \t]|$)")
 _STAR: Final = re.compile(r"\*(?=[ \t]|$)")
 _KEY_AND_SIGN: Final = re.compile(r"!?[^\W\d][\w.-]*(?:[=!<>~:]|$)")
+#: A run does not make more observations than a number of so many digits.
+_COUNT_DIGITS: Final = 6
 #: Parsed literals that are kept, and the length in characters up to which one is: a file of 100,000 lines is not.
 _CACHED: Final = 256
 _LONGEST_CACHED: Final = 10_000
@@ -208,6 +210,8 @@ class _Parser:
 
     @staticmethod
     def _count(line: LineReader, count: re.Match[str]) -> tuple[int, int | None, str]:
+        if max(len(count[1]), len(count[3] or "")) > _COUNT_DIGITS:
+            line.fail(f"count {count[0][:20]!r}", f" is too large, at most {'9' * _COUNT_DIGITS}")
         low = int(count[1])
         high = None if count[2] else int(count[3] or low)
         if high is not None and high < low:

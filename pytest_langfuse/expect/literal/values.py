@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from pytest_langfuse.arguments import shown
+
 
 class Absent:
     """The value of a path that leads nowhere."""
@@ -86,7 +88,11 @@ def is_set(value: Any) -> bool:
 
 def compact(value: Any, *, sort_keys: bool = False) -> str:
     """JSON on one line, without spaces between tokens; what is not JSON becomes its `str`."""
-    text = (_SORTED if sort_keys else _UNSORTED).encode(value)
+    try:
+        text = (_SORTED if sort_keys else _UNSORTED).encode(value)
+    except (ValueError, RecursionError):
+        # It holds itself, or an integer of thousands of digits.
+        text = shown(value)
     return text if text.isprintable() else "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
@@ -127,7 +133,10 @@ def sentence_text(value: Any) -> str:
     """A value as a sentence writes it: strings in single quotes, JSON, and matchers as their `repr`."""
     if value is None or isinstance(value, bool | int | float | Decimal | list | tuple | dict):
         return compact(value)
-    return repr(value)
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - an object of the test, which may be broken
+        return shown(value)
 
 
 def narrowed(expected: Any, captured: Any) -> tuple[list[str], Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pytest_langfuse.arguments import shown
 from pytest_langfuse.outage.faults.connection import dns_error, hang, refused, reset, tls_error
 from pytest_langfuse.outage.faults.disguise import captive_portal, garbage, partial_success, redirect, truncated
 from pytest_langfuse.outage.faults.fault import ClientFault, Fault, ServerFault, Strike
@@ -60,8 +61,8 @@ def find_fault(name: str) -> Fault:
         ValueError: there is no such fault; the message suggests one.
     """
     if not isinstance(name, str):
-        raise TypeError(f"expected the name of a fault, got {name!r}")
+        raise TypeError(f"expected the name of a fault, got {shown(name)}")
     fault = FAULTS.get(name)
     if fault is None:
-        raise ValueError(f"unknown fault {name!r}{did_you_mean(name, FAULTS)} (faults: {', '.join(FAULTS)})")
+        raise ValueError(f"unknown fault {shown(name)}{did_you_mean(name, FAULTS)} (faults: {', '.join(FAULTS)})")
     return fault

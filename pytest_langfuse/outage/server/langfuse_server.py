@@ -8,6 +8,7 @@ from http import HTTPStatus
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from pytest_langfuse import arguments
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.outage.active_faults import ActiveFaults
 from pytest_langfuse.outage.faults import FAULTS
@@ -43,7 +44,8 @@ class LangfuseServer(HttpServer, Generic[SpansT]):
     makes `spans` out of what arrived; the default is `pytest_langfuse.Observations`.
 
     Raises:
-        TypeError: both a stand-in and keys were given.
+        TypeError: both a stand-in and keys were given, or an argument is of the wrong type.
+        ValueError: `port` is out of range, `host` is empty, or one key is given without the other.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class LangfuseServer(HttpServer, Generic[SpansT]):
     ) -> None:
         if stand_in is not None and (public_key is not None or secret_key is not None):
             raise TypeError("keys are checked by the stand-in: give them to StandIn(public_key=…, secret_key=…)")
+        _check(stand_in, observations)
         self.stand_in = stand_in or StandIn(public_key=public_key, secret_key=secret_key)
         self.active_faults = ActiveFaults()
         super().__init__(self.stand_in, self.active_faults, host=host, port=port, on_arrival=on_arrival)
@@ -108,7 +111,11 @@ class LangfuseServer(HttpServer, Generic[SpansT]):
 
         This is `url`, unless a fault is active that the client meets before it has a connection. Call it once for
         each request: it counts as an attempt of that outage.
+
+        Raises:
+            TypeError: `path` is not a text.
         """
+        arguments.text("base_url_for", "path", path)
         fault = self.active_faults.before_connecting(path)
         return self.url if fault is None else fault.base_url(self)
 
@@ -145,6 +152,15 @@ class LangfuseServer(HttpServer, Generic[SpansT]):
             elif arrival.status is not None and arrival.status >= HTTPStatus.MULTIPLE_CHOICES:
                 met[f"status {arrival.status}"] = None
         return list(met)
+
+
+def _check(stand_in: object, observations: object) -> None:
+    __tracebackhide__ = True
+    call = "LangfuseServer"
+    if stand_in is not None:
+        arguments.instance(call, "stand_in", stand_in, StandIn, "a StandIn, or None")
+    if observations is not None:
+        arguments.function(call, "observations", observations)
 
 
 def _exported_observations(source: Source) -> Any:

@@ -22,7 +22,9 @@ def decode_otlp(body: bytes, *, encoding: str | None = None) -> list[Observation
     Raises:
         DecodeError: The bytes are something else, damaged, decompress to more than 256 MiB, or hold an export that
             Langfuse would refuse, or accept and then lose. A `ValueError`.
+        TypeError: `body` is not bytes, or `encoding` not a text.
     """
+    __tracebackhide__ = True
     from pytest_langfuse.recording.server_view import observe  # decoding alone needs no view
     from pytest_langfuse.recording.server_view.loss import split
     from pytest_langfuse.recording.trace import link
@@ -42,13 +44,15 @@ def decode_records(body: bytes, *, encoding: str | None = None) -> list[SpanReco
     Raises:
         DecodeError: The bytes are something else, damaged, decompress to more than 256 MiB, or hold an export that
             Langfuse would refuse. A `ValueError`.
+        TypeError: `body` is not bytes, or `encoding` not a text.
     """
+    __tracebackhide__ = True
     return [record for records in decode_exports(body, encoding=encoding) for record in records]
 
 
 def decode_exports(body: bytes, *, encoding: str | None = None) -> list[list[SpanRecord]]:
     """Return the spans as `decode_records` does, those of each JSON document in a list of their own."""
-    data = decompress(bytes(body), encoding)
+    data = decompress(body, encoding)
     if not data:
         message = "the body is empty; expected an OTLP trace export (protobuf or JSON)"
         raise DecodeError(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
+from pytest_langfuse import arguments
 from pytest_langfuse.recording.otlp.decode_error import DecodeError, garbage
 
 #: The most that a body may decompress to. OpenTelemetry's exporters send 64 MiB at most, but a file may hold many
@@ -31,7 +32,15 @@ def decompress(body: bytes, encoding: str | None = None) -> bytes:
     Raises:
         DecodeError: The body is truncated, damaged or not compressed in that way, it decompresses to more than
             `MAX_DECODED_BYTES` (no more than that is ever held), or the encoding is another one.
+        TypeError: `body` is not bytes, or `encoding` not a text.
     """
+    __tracebackhide__ = True
+    arguments.instance(
+        "decode_otlp", "body", body, (bytes, bytearray, memoryview), "bytes (of a file: open it with 'rb')"
+    )
+    if encoding is not None:
+        arguments.text("decode_otlp", "encoding", encoding, expected="'gzip', 'deflate', 'identity' or None")
+    body = bytes(body)
     name = (encoding or "").strip().lower().removeprefix("x-")
     if name == "deflate":
         # "deflate" is zlib by RFC 9110, but bare deflate is in use, too.
@@ -40,7 +49,7 @@ def decompress(body: bytes, encoding: str | None = None) -> bytes:
         return _inflated(body, "gzip", _GZIP)
     if name in {"", "identity"}:
         return body
-    message = f"the encoding {encoding!r} is not supported; expected 'gzip', 'deflate' or 'identity'"
+    message = f"the encoding {arguments.shown(encoding)} is not supported; expected 'gzip', 'deflate' or 'identity'"
     raise DecodeError(message)
 
 

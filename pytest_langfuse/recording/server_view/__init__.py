@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, SupportsIndex
 
+from pytest_langfuse import arguments
 from pytest_langfuse.recording.observation import ALIASES, Observation
 from pytest_langfuse.recording.server_view import fields
 from pytest_langfuse.recording.server_view.attributes import as_ingested, of_frameworks
@@ -37,10 +38,17 @@ def observe(record: SpanRecord) -> Observation:
     """Return the observation that Langfuse shows for a span. `link` sets `parent` and `children`.
 
     Only the ids are read now, and the other fields when they are first used: `record` must not change afterwards.
+
+    Raises:
+        TypeError: `record` is not a `SpanRecord`.
     """
+    __tracebackhide__ = True
     # The constructor would set all fields.
     observation: UndecodedObservation = object.__new__(UndecodedObservation)
-    observation.id = record.span_id
+    try:
+        observation.id = record.span_id
+    except AttributeError:
+        arguments.refuse("observe", "record", record, "a SpanRecord, such as decode_records() returns")
     observation.trace_id = record.trace_id
     observation.parent_id = record.parent_span_id
     observation.parent = None

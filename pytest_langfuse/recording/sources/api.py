@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.observation import TYPES, Observation
+from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.server_view.javascript import parse_json_or_text
 from pytest_langfuse.recording.span_record import SpanRecord
 
@@ -125,6 +127,7 @@ def _get(row: Mapping[str, Any], key: str) -> Any:
 
 
 def _observation(row: Mapping[str, Any], *, raw_text: bool) -> Observation:
+    row = _checked(row)
     kind = str(_get(row, "type") or "span").lower()
     level = _get(row, "level") or "DEFAULT"
     parent_id = _get(row, "parentObservationId") or None
@@ -167,6 +170,51 @@ def _observation(row: Mapping[str, Any], *, raw_text: bool) -> Observation:
         end_time=end,
         record=_record(row, start, end),
     )
+
+
+#: The types that the API gives its fields, where another one would break what reads the observation later.
+_TEXTS: Final = (
+    "parentObservationId",
+    "name",
+    "statusMessage",
+    "model",
+    "promptName",
+    "userId",
+    "sessionId",
+    "traceName",
+    "environment",
+    "version",
+    "release",
+)
+_MAPPINGS: Final = ("modelParameters", "usageDetails", "costDetails")
+
+
+def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an observation whose fields can be read; JSON that somebody has edited may hold anything."""
+    for key in _TEXTS:
+        _need(row, key, str, "a text")
+    for key in _MAPPINGS:
+        _need(row, key, Mapping, "an object")
+    _need(row, "tags", list, "a list")
+    _need(row, "promptVersion", int | float, "a number")
+    for key in ("startTime", "endTime"):
+        _need(row, key, str | datetime, "a time such as '2026-01-31T12:00:00Z'")
+        try:
+            _time(_get(row, key))
+        except ValueError:
+            raise _unusable(row, key, "a time such as '2026-01-31T12:00:00Z'") from None
+    return row
+
+
+def _need(row: Mapping[str, Any], key: str, kind: Any, expected: str) -> None:
+    value = _get(row, key)
+    if value is not None and not isinstance(value, kind):
+        raise _unusable(row, key, expected)
+
+
+def _unusable(row: Mapping[str, Any], key: str, expected: str) -> DecodeError:
+    found = shown(_get(row, key))
+    return DecodeError(f"{key} of observation {shown(_get(row, 'id'))} is {found}, expected {expected}")
 
 
 def _shown(value: Any, *, raw_text: bool) -> Any:

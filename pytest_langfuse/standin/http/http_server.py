@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 import httpx
 
+from pytest_langfuse import arguments
 from pytest_langfuse.standin.http.arrivals import Arrival, ArrivalLog
 from pytest_langfuse.standin.http.connection_threads import ConnectionThreads
 from pytest_langfuse.standin.http.exchange import Exchange, drain
@@ -22,6 +23,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 #: handshake_failure, fatal (RFC 8446, 6.2): this server has no TLS.
 _TLS_ALERT = bytes.fromhex("15030300020228")
+_HIGHEST_PORT = 65535
 #: Seconds between two looks at the connections.
 _POLL_INTERVAL = 0.002
 
@@ -54,6 +56,12 @@ class HttpServer:
         port: int = 0,
         on_arrival: Callable[[Arrival], None] | None = None,
     ) -> None:
+        __tracebackhide__ = True
+        call = type(self).__name__
+        arguments.text(call, "host", host, filled=True)
+        arguments.count(call, "port", port, least=0, most=_HIGHEST_PORT)
+        if on_arrival is not None:
+            arguments.function(call, "on_arrival", on_arrival)
         self._answer = answer
         self._interceptor = interceptor
         self._address = host, port
@@ -68,7 +76,7 @@ class HttpServer:
         """Listen.
 
         Raises:
-            OSError: the port is taken.
+            OSError: the port is taken, or there is no such host.
         """
         if self._connections is None:
             self._connections = ConnectionThreads(*self._address, self._serve)
@@ -147,11 +155,25 @@ class HttpServer:
         """Wait until `count` requests have arrived since the server was made, at most `timeout` seconds.
 
         Returns whether they have.
+
+        Raises:
+            TypeError: `count` or `timeout` is not a number.
+            ValueError: one of them is out of range.
         """
+        __tracebackhide__ = True
+        arguments.count("wait_for_arrivals", "count", count, least=0)
+        arguments.number("wait_for_arrivals", "timeout", timeout)
         return self._arrivals.wait_for(count, timeout)
 
     def wait_for_next_arrival(self, timeout: float) -> None:
-        """Wait until another request has arrived, at most `timeout` seconds."""
+        """Wait until another request has arrived, at most `timeout` seconds.
+
+        Raises:
+            TypeError: `timeout` is not a number.
+            ValueError: it is out of range.
+        """
+        __tracebackhide__ = True
+        arguments.number("wait_for_next_arrival", "timeout", timeout)
         self._arrivals.wait_for_next(timeout)
 
     def settle(self, timeout: float) -> bool:
@@ -159,7 +181,13 @@ class HttpServer:
 
         Returns `False` if something is left: a request whose client has not sent the rest, or that meets a fault that
         lasts.
+
+        Raises:
+            TypeError: `timeout` is not a number.
+            ValueError: it is out of range.
         """
+        __tracebackhide__ = True
+        arguments.number("settle", "timeout", timeout)
         end = time.monotonic() + timeout
         while self._connections is not None and self._connections.unread(self._reads):
             if time.monotonic() >= end:

@@ -16,6 +16,7 @@ from langfuse.api.core import ApiError
 
 from pytest_langfuse import Observations
 from pytest_langfuse.recording import DecodeError
+from tests.helpers.bad_input import refusal
 from tests.helpers.paths import GOLDEN
 
 CASES = sorted(path.name.removesuffix(".otlp.bin") for path in GOLDEN.glob("*.otlp.bin"))
@@ -216,6 +217,40 @@ def test_other_files_are_one_clear_error(tmp_path):
         Observations.from_file(path)
     with pytest.raises(FileNotFoundError):
         Observations.from_file(tmp_path / "missing")
+
+
+BAD_FIELDS = {
+    "startTime": ["yesterday", "", "2026-13-01T00:00:00Z", 5, True, {}, "9" * 5000],
+    "endTime": ["later", 1767225600000, []],
+    "name": [5, True, {}, ["a"]],
+    "parentObservationId": [5, {"a": 1}],
+    "statusMessage": [5, {}],
+    "model": [5, []],
+    "promptName": [5],
+    "userId": [5, {}],
+    "sessionId": [5, []],
+    "traceName": [5],
+    "environment": [5],
+    "version": [5],
+    "release": [5],
+    "modelParameters": [5, "x", ["a"]],
+    "usageDetails": [5, "x", ["a"]],
+    "costDetails": [5, "x", ["a"]],
+    "tags": [5, "x", {"a": 1}],
+    "promptVersion": ["three", {}],
+}
+
+
+@pytest.mark.parametrize("spelling", [dict, snake])
+def test_a_field_that_cannot_be_read_is_named(tmp_path, spelling):
+    path = tmp_path / "edited.json"
+    for field, values in BAD_FIELDS.items():
+        for value in values:
+            path.write_text(json.dumps([ROOT, spelling({**PAGE, field: value})]))
+            message = refusal(
+                lambda: Observations.from_file(path), f"{path}: {field} of observation 'b' is ", (DecodeError,)
+            )
+            assert ", expected a" in message
 
 
 # -- the API -----------------------------------------------------------------------------------------------------------
