@@ -167,7 +167,7 @@ def flap(server: LangfuseServer, seconds: float, rng: random.Random, unanswered:
         options = {"delay": 2 * TIMEOUT} if name == "slow" else {}
         outage = None if name == HEALTHY else Outage.of(name, **options)
         unanswered.fault = name
-        with nullcontext() if outage is None else outage.apply(server):
+        with nullcontext() if outage is None else outage.activate(server):
             check_ledger(rng.uniform(0.2, 3.0))
         if outage is not None:
             met[name] += outage.struck

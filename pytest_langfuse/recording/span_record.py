@@ -26,10 +26,14 @@ _MAX_KNOWN: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class SpanEvent:
-    """A span event (`exception` is the one that matters here)."""
+    """A span event (`exception` is the one that matters here).
+
+    `listed`: it came as OTLP/JSON with a list of attributes, which may be empty. Protobuf leaves an empty one out.
+    """
 
     name: str
     attributes: Mapping[str, Any]
+    listed: bool = False
 
 
 @exported_by("pytest_langfuse.recording")

@@ -311,7 +311,7 @@ def test_a_reset_is_one(server: LangfuseServer) -> None:
 def test_tls_is_answered_with_an_alert(server: LangfuseServer) -> None:
     context = ssl.create_default_context()
     with (
-        Outage.of("tls_error").apply(server),
+        Outage.of("tls_error").activate(server),
         socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection,
         pytest.raises(ssl.SSLError, match=r"(?i)handshake.failure"),
     ):
@@ -336,7 +336,7 @@ def test_an_unknown_host_is_asked_of_no_resolver(server: LangfuseServer, monkeyp
         return original(host, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    with Outage.of("dns_error").apply(server), pytest.raises(httpx.ConnectError, match="not known"):
+    with Outage.of("dns_error").activate(server), pytest.raises(httpx.ConnectError, match="not known"):
         httpx.get(f"{server.base_url_for(HEALTH)}{HEALTH}")
     assert asked == []
     assert socket.getaddrinfo is getaddrinfo
@@ -344,7 +344,7 @@ def test_an_unknown_host_is_asked_of_no_resolver(server: LangfuseServer, monkeyp
 
 @pytest.mark.asyncio
 async def test_an_unknown_host_async(server: LangfuseServer) -> None:
-    with Outage.of("dns_error").apply(server):
+    with Outage.of("dns_error").activate(server):
         async with httpx.AsyncClient() as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get(f"{server.base_url_for(HEALTH)}{HEALTH}")

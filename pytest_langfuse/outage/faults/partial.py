@@ -7,11 +7,9 @@ from typing import Any
 
 import httpx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from pytest_langfuse.recording.otlp.protobuf_request import parse_request
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Refusal
 from pytest_langfuse.standin.endpoints.traces import PROTOBUF
 from pytest_langfuse.standin.http.http_server import Answer
@@ -40,7 +38,7 @@ def reject_some(request: httpx.Request, answer: Answer) -> httpx.Response:
 
 
 def _protobuf(request: httpx.Request, answer: Answer) -> httpx.Response:
-    export = ExportTraceServiceRequest.FromString(ApiCall(request, "").body)
+    export = parse_request(ApiCall(request, "").body)
     groups = [scope.spans for resource in export.resource_spans for scope in resource.scope_spans]
     rejected = _cut(groups)
     response = answer(_with_body(request, export.SerializeToString()))

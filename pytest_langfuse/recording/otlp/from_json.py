@@ -124,14 +124,15 @@ def _events(events: Iterable[Any]) -> tuple[list[SpanEvent], str | None]:
     found: list[SpanEvent] = []
     failure: str | None = None
     for event in events:
-        attributes, failed = attributes_of(field_of(event, "attributes"))
+        pairs = field_of(event, "attributes")
+        attributes, failed = attributes_of(pairs)
         name = _text(field_of(event, "name")) or ""
         if event is None:
             failed = "a null is among its events"
         elif name not in READ_EVENTS:
             failed = None
         failure = failure or failed
-        found.append(SpanEvent(name, attributes))
+        found.append(SpanEvent(name, attributes, listed=pairs is not None))
     return found, failure
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from google.protobuf.message import DecodeError as ProtobufError  # type: ignore[import-untyped, unused-ignore]
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_langfuse.recording.otlp.decode_error import DecodeError, garbage
+from pytest_langfuse.recording.otlp.key_values import KeyValues
+from pytest_langfuse.recording.otlp.protobuf_request import parse_request
 from pytest_langfuse.recording.span_record import SpanEvent, SpanRecord
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def records_from_protobuf(data: bytes) -> list[SpanRecord]:
         DecodeError: The bytes are not one, or a span has no id.
     """
     try:
-        request = ExportTraceServiceRequest.FromString(data)
+        request = parse_request(data)
     except ProtobufError:
         error = garbage(data)
         message = f"the body begins like protobuf but is damaged or truncated ({error})"
@@ -91,5 +92,5 @@ def _value(value: AnyValue) -> Any:
     if kind == "array_value":
         return [_value(item) for item in value.array_value.values]
     if kind == "kvlist_value":
-        return _attributes(value.kvlist_value.values)
+        return KeyValues((pair.key, _value(pair.value)) for pair in value.kvlist_value.values)
     return None if kind is None else getattr(value, kind)

@@ -245,7 +245,7 @@ _known_resource: tuple[Mapping[str, Any], str, Mapping[str, Any]] = (_NO_ATTRIBU
 def ingested_events(record: SpanRecord) -> Sequence[SpanEvent]:
     """Return the events of a span with their attributes as the ingestion sees them."""
     return record.events and [
-        SpanEvent(event.name, as_ingested(event.attributes, record.wire)) for event in record.events
+        SpanEvent(event.name, as_ingested(event.attributes, record.wire), event.listed) for event in record.events
     ]
 
 

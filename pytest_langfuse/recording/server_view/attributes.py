@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from pytest_langfuse.recording.json_attributes import JsonAttributes
+from pytest_langfuse.recording.otlp.key_values import KeyValues
 from pytest_langfuse.recording.server_view.javascript import number, stringify
 
 Wire = Literal["protobuf", "json"]
@@ -69,7 +70,8 @@ def _any_value(value: Any, wire: Wire) -> dict[str, Any]:  # noqa: PLR0911 - one
     if isinstance(value, list):
         return {"arrayValue": _values([_any_value(item, wire) for item in value], wire)}
     if isinstance(value, Mapping):
-        pairs = [{"key": key, "value": _any_value(item, wire)} for key, item in value.items()]
+        items = value.pairs if isinstance(value, KeyValues) else value.items()
+        pairs = [{"key": key, "value": _any_value(item, wire)} for key, item in items]
         return {"kvlistValue": _values(pairs, wire)}
     return {}
 

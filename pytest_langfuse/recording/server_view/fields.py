@@ -35,6 +35,7 @@ _LIVEKIT_DEBUG: Final = frozenset(
 )
 
 _DEFAULT_ENVIRONMENT: Final = "default"
+_JUDGE: Final = "langfuse-llm-as-a-judge"
 _ENVIRONMENT_KEYS: Final = ("langfuse.environment", "deployment.environment.name", "deployment.environment")
 _RESERVED_PREFIX: Final = re.compile(r"(?:langfuse[-_]?)+")
 _ENVIRONMENT: Final = re.compile(r"[a-z0-9_-]+")
@@ -103,13 +104,34 @@ def name(frameworks: Mapping[str, Any], span_name: str) -> str:  # noqa: PLR0911
 def environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
     """Return the environment: lower case, without the prefix `langfuse`, 40 characters, `default` if it is invalid."""
     if attributes.keys().isdisjoint(_ENVIRONMENT_KEYS) and resource.keys().isdisjoint(_ENVIRONMENT_KEYS):
-        return _DEFAULT_ENVIRONMENT
+        return _environment_of_openrouter(attributes, resource)
     for key in _ENVIRONMENT_KEYS:
         for source in (attributes, resource):
             value = source.get(key)
             if truthy(value):
                 return _normalized_environment(value)
-    return _DEFAULT_ENVIRONMENT
+    return _environment_of_openrouter(attributes, resource)
+
+
+def _environment_of_openrouter(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
+    """Return the environment of a judge's call through OpenRouter that failed, which is in the request that it echoes.
+
+    (server, 2026-08: `extractOpenRouterFailedRequestEnvironment`)
+    """
+    if attributes.get("openrouter.source") != "openrouter" or resource.get("service.name") != "openrouter":
+        return _DEFAULT_ENVIRONMENT
+    completion = attributes.get("gen_ai.completion")
+    try:
+        echoed = parse_json(completion) if isinstance(completion, str) else None
+    except ValueError:
+        echoed = None
+    if not isinstance(echoed, dict) or echoed.get("completion", "") is not None:
+        return _DEFAULT_ENVIRONMENT
+    for name in ("rawRequest", "trace"):
+        echoed = echoed.get(name)
+        if not isinstance(echoed, dict):
+            return _DEFAULT_ENVIRONMENT
+    return _normalized_environment(_JUDGE) if echoed.get("environment") == _JUDGE else _DEFAULT_ENVIRONMENT
 
 
 def _normalized_environment(value: Any) -> str:

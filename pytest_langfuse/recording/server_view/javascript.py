@@ -22,6 +22,7 @@ _JSON_WORDS: Final = {"true": True, "false": False, "null": None}
 _JSON_SPACE: Final = " \t\n\r"
 _PRECISE: Final = re.compile(r"[\d.]{13,}|\d[eE]", re.ASCII)
 _LONG_DIGITS: Final = re.compile(r"[\d.]{13,}", re.ASCII)
+_PARSE_HEX: Final = re.compile(r"([+-]?)0[xX]([0-9a-fA-F]*)", re.ASCII)
 _PARSE_INT: Final = re.compile(r"([+-]?\d+)", re.ASCII)
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _RADIX: Final = re.compile(r"0(?:[xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)", re.ASCII)
@@ -224,6 +225,16 @@ def parse_int(value: Any) -> float:
     """Return `parseInt(value, 10)`: the leading integer of a text, or NaN if it has none."""
     match = _PARSE_INT.match(trim(text(value)))
     return number(float(match[1])) if match else math.nan
+
+
+def parse_int_or_hex(value: Any) -> float:
+    """Return `parseInt(value)`, which reads hexadecimal digits after `0x`."""
+    match = _PARSE_HEX.match(trim(text(value)))
+    if match is None:
+        return parse_int(value)
+    if not match[2]:
+        return math.nan
+    return number(int(f"{match[1]}{match[2]}", 16))
 
 
 def _round(token: str) -> float:

@@ -92,9 +92,17 @@ def from_content_events(events: Sequence[SpanEvent], of_attributes: Callable[[Ma
     Their attributes are read by the same rules as those of a span.
     """
     prompt, completion = (
-        next((dict(event.attributes) for event in events if event.name == name), None) for name in CONTENT_EVENTS
+        next(
+            (
+                dict(event.attributes) if event.attributes or event.listed else None
+                for event in events
+                if event.name == name
+            ),
+            None,
+        )
+        for name in CONTENT_EVENTS
     )
-    if not prompt and not completion:
+    if prompt is None and completion is None:
         return None
     given, _ = of_attributes(prompt or {})
     _, answered = of_attributes(completion or {})

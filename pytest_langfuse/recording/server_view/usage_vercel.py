@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_langfuse.recording.server_view.javascript import parse_int, parse_json, text, to_number, truthy
+from pytest_langfuse.recording.server_view.javascript import parse_int_or_hex, parse_json, text, to_number, truthy
 from pytest_langfuse.recording.server_view.unconvertible import member
 
 
@@ -45,7 +45,7 @@ def _details(attributes: Mapping[str, Any]) -> dict[str, Any]:
     ):
         if (key := next((key for key in keys if key in attributes), None)) is not None:
             value = attributes[key]
-            details[kind] = 0 if value is None else parse_int(value)
+            details[kind] = 0 if value is None else parse_int_or_hex(value)
     for kind, key in (
         ("input_cached_tokens", "ai.usage.cachedInputTokens"),
         ("output_reasoning_tokens", "ai.usage.reasoningTokens"),

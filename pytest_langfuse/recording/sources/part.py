@@ -123,10 +123,11 @@ def _climb(span_id: str, parents: dict[str, str | None], inside: dict[str, bool]
 
 def _spans_of(body: bytes, trace_id: str, ids: Collection[str]) -> bytes:
     from google.protobuf.message import DecodeError as ProtobufError  # type: ignore[import-untyped, unused-ignore]
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    from pytest_langfuse.recording.otlp.protobuf_request import parse_request
 
     try:
-        request = ExportTraceServiceRequest.FromString(decompress(body))
+        request = parse_request(decompress(body))
     except (ProtobufError, DecodeError):
         return body
     for resource_spans in request.resource_spans:

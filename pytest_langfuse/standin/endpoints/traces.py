@@ -7,11 +7,11 @@ from threading import RLock
 
 import httpx
 from google.protobuf.message import DecodeError as ProtobufError  # type: ignore[import-untyped, unused-ignore]
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.json_check import field_of, invalid_fields
 from pytest_langfuse.recording.otlp.json_documents import json_documents
+from pytest_langfuse.recording.otlp.protobuf_request import parse_request
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Endpoint, Refusal
 from pytest_langfuse.standin.received_export import ReceivedExport
 
@@ -79,7 +79,7 @@ class _Rejected(Refusal):
 
 def _check_protobuf(body: bytes) -> None:
     try:
-        export = ExportTraceServiceRequest.FromString(body)
+        export = parse_request(body)
     except ProtobufError as error:
         raise _Rejected("Failed to parse OTel Protobuf Trace") from error
     spans = [

@@ -58,7 +58,7 @@ def test_a_mock_of_everything_does_not_see_it(
 
 
 def outcome(post: Post, server: LangfuseServer, fault: str, *, direct: bool) -> object:
-    with Outage.of(fault).apply(server):
+    with Outage.of(fault).activate(server):
         url = server.base_url_for(SCORES)
         try:
             response = post(f"{url}{SCORES}", timeout=0.2 if fault == "hang" else 20, direct=direct)
