@@ -24,7 +24,13 @@ ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 LANGFUSES = {
     # The LangChain handler of version 4 needs all of langchain.
-    "4.5.0": ("langfuse==4.5.0", "opentelemetry-sdk==1.35.0", "opentelemetry-test-utils==0.56b0", "langchain"),
+    "4.5.0": (
+        "langfuse==4.5.0",
+        "opentelemetry-sdk==1.35.0",
+        "opentelemetry-test-utils==0.56b0",
+        "opentelemetry-exporter-otlp-proto-grpc==1.35.0",
+        "langchain",
+    ),
     "4": ("langfuse>=4.5,<5", "langchain"),
     "5": ("langfuse>=5,<6",),
 }

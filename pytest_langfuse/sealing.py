@@ -10,7 +10,7 @@ from pytest_langfuse.process.sealed_children import SealedChildren
 from pytest_langfuse.process.sealed_environment import NOWHERE
 from pytest_langfuse.recording.grpc_guard import GrpcGuard
 from pytest_langfuse.recording.network_guard import NetworkGuard
-from pytest_langfuse.recording.sdk import grpc_endpoint, hooks
+from pytest_langfuse.recording.sdk import GRPC_EXPORTERS, exporter_endpoint, hooks
 from pytest_langfuse.standin.http.listener import is_stand_in
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def sealed(
         return (url_of_test() or NOWHERE) if is_captive() else None
 
     guard = NetworkGuard(is_captive=is_captive, addresses=hooks.addresses, is_stand_in=is_stand_in, refused=refused)
-    grpc_guard = GrpcGuard(guard.refuse, grpc_endpoint)
+    grpc_guard = GrpcGuard(GRPC_EXPORTERS, guard.refuse, exporter_endpoint)
     children = SealedChildren(url_for_children)
     guard.install()
     grpc_guard.install()

@@ -15,6 +15,9 @@ from typing import Any, Final
 #: The name under which spans, threads and callables carry their origin.
 MARK: Final = "_pytest_langfuse_origin"
 
+#: The name under which a thread carries the origin of a batch that it began to collect before it was hooked.
+BATCH: Final = "_pytest_langfuse_batch"
+
 
 class Origin:
     """A test, for as long as something of it may still be sent.
@@ -51,11 +54,17 @@ class Here(threading.local):
     call: Origin | Unknown | None = UNKNOWN
     #: The origin of the batch that a thread of the SDK collects, once it has an item; `None` outside of a batch.
     batch: list[Origin | None] | None = None
-    #: A queue looked empty to this thread, since its next item has another origin than the one before.
-    paused: bool = False
 
 
 here = Here()
+
+
+def batch_of_thread() -> list[Origin | None] | None:
+    """Return the origin of the batch that the current thread collects; see `Here.batch`."""
+    if here.batch is not None:
+        return here.batch
+    batch: list[Origin | None] | None = getattr(threading.current_thread(), BATCH, None)
+    return batch
 
 
 def of_thread() -> Origin | None:

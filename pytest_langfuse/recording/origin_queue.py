@@ -6,7 +6,7 @@ from collections.abc import Callable
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
-from pytest_langfuse.recording.origin import Origin, Unknown, here
+from pytest_langfuse.recording.origin import Origin, batch_of_thread, here
 
 
 class _Item(NamedTuple):
@@ -17,7 +17,7 @@ class _Item(NamedTuple):
 class OriginQueue(Queue[Any]):
     """A queue of the SDK: the thread that takes an item works for the origin of the item.
 
-    A batch holds items of one origin: while a thread collects one (`here.batch`), the queue looks empty where the next
+    A batch holds items of one origin: while a thread collects one, the queue looks empty where the next
     item has another. An existing queue becomes one by assigning its class. Items that were put before have no origin.
     """
 
@@ -33,15 +33,9 @@ class OriginQueue(Queue[Any]):
         if type(item) is object:
             return self.queue.popleft()
         content, origin = item if isinstance(item, _Item) else (item, None)
-        batch = here.batch
+        batch = batch_of_thread()
         if batch and batch[0] is not origin:
             raise Empty
-        if batch is None and not here.paused and not isinstance(here.item, Unknown) and here.item is not origin:
-            # A call that began before the SDK was hooked may be collecting a batch: it ends here. Any other thread
-            # asks again.
-            here.paused = True
-            raise Empty
-        here.paused = False
         if batch is not None and not batch:
             batch.append(origin)
         here.item = origin

@@ -10,9 +10,10 @@ is built. What is hooked:
 - `LangfuseSpanProcessor.on_end`, `BatchSpanProcessor.on_end`, `SimpleSpanProcessor.on_end`: whether Langfuse took the
   span or its filter did not, and which other exporters got it;
 - `OTLPSpanExporter.export`: the last place before the wire, after filter and mask; batches are kept here instead;
+- `export` of other exporters: they work for the test that made the spans, whatever thread calls them;
+- the exporters of metrics and logs (see `metrics_and_logs`);
 - `Langfuse.__init__`: a client that is built by a captured test gets the keys and the timeout that it lacks;
-- `LangfuseResourceManager._initialize_instance`, `AsyncLangfuseAPI` and `HttpClient.request`: the clients of the REST
-  API;
+- `LangfuseResourceManager._initialize_instance`, `AsyncLangfuseAPI` and `HttpClient`: the clients of the REST API;
 - the queues of scores, media and prompts, `Thread.start`, `ThreadPoolExecutor.submit` and `atexit.register`: what is
   sent later is still known to be a captured test's (see `origin`).
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import importlib
 import os
 import threading
@@ -30,7 +32,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from inspect import signature
+from inspect import isfunction, signature
 from typing import Any, cast
 from unittest.mock import NonCallableMock
 
@@ -54,7 +56,8 @@ from opentelemetry.util._once import Once
 
 from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
-from pytest_langfuse.recording.origin import MARK, CallOf, Origin, Unknown, here, item_of, of_thread
+from pytest_langfuse.recording.metrics_and_logs import MetricsAndLogs
+from pytest_langfuse.recording.origin import BATCH, MARK, CallOf, Origin, Unknown, here, item_of, of_thread
 from pytest_langfuse.recording.origin_queue import OriginQueue
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
 from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, Rejection, mark, marked
@@ -66,6 +69,20 @@ _SUPPRESSED = otel_context._SUPPRESS_INSTRUMENTATION_KEY
 _DEFAULT_QUEUE_SIZE = 2048
 #: The attribute of functions that stand in place of the SDK's, or of the app's, and call them.
 _HOOK = "_pytest_langfuse_hook"
+#: Classes that export over gRPC, by the names of their modules.
+GRPC_EXPORTERS = {
+    "opentelemetry.exporter.otlp.proto.grpc.trace_exporter": "OTLPSpanExporter",
+    "opentelemetry.exporter.otlp.proto.grpc.metric_exporter": "OTLPMetricExporter",
+    "opentelemetry.exporter.otlp.proto.grpc._log_exporter": "OTLPLogExporter",
+}
+_METRIC_EXPORTERS = {
+    f"opentelemetry.exporter.otlp.proto.{protocol}.metric_exporter": "OTLPMetricExporter"
+    for protocol in ("http", "grpc")
+}
+_LOG_EXPORTERS = {
+    f"opentelemetry.exporter.otlp.proto.{protocol}._log_exporter": "OTLPLogExporter" for protocol in ("http", "grpc")
+}
+_LOG_PROCESSORS = {"opentelemetry.sdk._logs.export": "BatchLogRecordProcessor"}
 #: The module that decides by its own `datetime.now()` whether a cached prompt has expired. It has no timer.
 PROMPT_CACHE = "langfuse._utils.prompt_cache"
 
@@ -88,11 +105,24 @@ class Hooks:
         self.managers: weakref.WeakSet[LangfuseResourceManager] = weakref.WeakSet()
         self._langfuse_exporters: weakref.WeakSet[SpanExporter] = weakref.WeakSet()
         self._otlp_arguments: weakref.WeakKeyDictionary[OTLPSpanExporter, tuple[Any, Any]] = weakref.WeakKeyDictionary()
-        self._exporter_classes: set[type] = {OTLPSpanExporter, InMemorySpanExporter}
-        self._teed: weakref.WeakSet[SpanExporter] = weakref.WeakSet()
+        #: What was built before the hooks were installed.
+        self._early_exporters: weakref.WeakSet[OTLPSpanExporter] = weakref.WeakSet()
+        self._early_processors: weakref.WeakSet[BatchSpanProcessor] = weakref.WeakSet()
+        #: Classes of exporters that were seen, and whether `export` is OpenTelemetry's and hooked where it must be.
+        self._exporter_classes = dict.fromkeys((OTLPSpanExporter, InMemorySpanExporter), True)
+        #: Exporters whose `export` is replaced, by id: an exporter need not be hashable.
+        self._teed: weakref.WeakValueDictionary[int, SpanExporter] = weakref.WeakValueDictionary()
+        self._separated: weakref.WeakValueDictionary[int, SpanExporter] = weakref.WeakValueDictionary()
         #: Exporters that have taken spans over, and send them from a thread of their own.
         self._holding: weakref.WeakSet[Any] = weakref.WeakSet()
         self._adopted: weakref.WeakSet[httpx.Client | httpx.AsyncClient] = weakref.WeakSet()
+        self._api_clients: weakref.WeakSet[HttpClient | AsyncHttpClient] = weakref.WeakSet()
+        self._metrics_and_logs = MetricsAndLogs(
+            self.origin,
+            metric_exporters=_METRIC_EXPORTERS,
+            log_exporters=_LOG_EXPORTERS,
+            log_processors=_LOG_PROCESSORS,
+        )
         #: Clients that a captured test gave placeholder keys, and how they are without.
         self._without_keys: weakref.WeakKeyDictionary[Langfuse, dict[str, Any]] = weakref.WeakKeyDictionary()
         self._with_keys: weakref.WeakKeyDictionary[Langfuse, dict[str, Any]] = weakref.WeakKeyDictionary()
@@ -168,6 +198,7 @@ class Hooks:
         if not self._installed:
             self._installed = True
             self._install()
+            self._find_early()
         for manager in list(LangfuseResourceManager._instances.values()):
             if manager not in self.managers:
                 self._adopt(manager)
@@ -186,6 +217,7 @@ class Hooks:
         self._patch(LangfuseResourceManager, "_initialize_instance", self._manager_init)
         self._patch(langfuse_resource_manager, "AsyncLangfuseAPI", self._async_api)
         for http_client in (HttpClient, AsyncHttpClient):
+            self._patch(http_client, "__init__", self._http_client_init)
             self._patch(http_client, "request", self._request)
             self._patch(http_client, "stream", self._request)
         OriginQueue.origin_now = self.origin
@@ -195,6 +227,26 @@ class Hooks:
         self._patch(threading.Thread, "start", self._thread_start)
         self._patch(ThreadPoolExecutor, "submit", self._submit)
         self._patch(atexit, "register", self._register)
+        self._metrics_and_logs.install()
+
+    def _find_early(self) -> None:
+        """Find what was built before: span processors, also within others, and whose endpoints are to be known."""
+        objects = gc.get_objects()
+        others = self._metrics_and_logs.imported_exporters()
+        wanted = {HttpClient, AsyncHttpClient, OTLPSpanExporter, BatchSpanProcessor, *others}
+        # By their types: `isinstance` runs code of proxies.
+        kinds = {kind for kind in set(map(type, objects)) if not wanted.isdisjoint(kind.__mro__)}
+        for found in [found for found in objects if type(found) in kinds]:
+            if isinstance(found, LangfuseSpanProcessor):
+                self._watch(found, None)
+            elif isinstance(found, BatchSpanProcessor):
+                self._early_processors.add(found)
+            elif isinstance(found, OTLPSpanExporter):
+                self._early_exporters.add(found)
+            elif isinstance(found, (HttpClient, AsyncHttpClient)):
+                self._api_clients.add(found)
+            else:
+                self._metrics_and_logs.exporters.add(found)
 
     def _patch(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
         original = getattr(owner, name)
@@ -216,12 +268,17 @@ class Hooks:
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
+        self._metrics_and_logs.uninstall()
         for manager in list(self.managers):
             for queue in _queues(manager):
                 if isinstance(queue, OriginQueue):
                     queue.release()
-        self._exporter_classes = {OTLPSpanExporter, InMemorySpanExporter}
+        self._exporter_classes = dict.fromkeys((OTLPSpanExporter, InMemorySpanExporter), True)
+        for exporter in [*self._teed.values(), *self._separated.values()]:
+            with suppress(AttributeError):
+                del exporter.export
         self._teed.clear()
+        self._separated.clear()
         self._adopted.clear()
         self.managers.clear()
         self._without_keys.clear()
@@ -232,17 +289,15 @@ class Hooks:
     def _adopt(self, manager: LangfuseResourceManager) -> None:
         """Hook a client that was built before the hooks were installed."""
         self.managers.add(manager)
-        active = getattr(manager.tracer_provider, "_active_span_processor", None)
-        for processor in getattr(active, "_span_processors", ()):
-            if isinstance(processor, LangfuseSpanProcessor):
-                exporter = processor.span_exporter
-                self._watch(processor, getattr(exporter, "_exporter", exporter))
         wrapper = manager.async_api._client_wrapper
         for client in (manager.httpx_client, wrapper.httpx_client.httpx_client):
             # The app may have given Langfuse a client that it uses for other hosts, too.
             self._adopt_client(client, manager.base_url)
         for queue in _queues(manager):
             queue.__class__ = OriginQueue
+        for consumer in _consumers(manager):
+            # It may be collecting a batch, of what nobody has captured.
+            setattr(consumer, BATCH, [None])
 
     def _adopt_client(self, client: httpx.Client | httpx.AsyncClient, base_url: str) -> None:
         if client not in self._adopted:
@@ -283,10 +338,14 @@ class Hooks:
 
     def _tee(self, exporter: SpanExporter) -> None:
         """Watch an exporter that the app built: it keeps exporting, and stays the object that the app holds."""
-        if exporter in self._teed or isinstance(exporter, NonCallableMock):
+        if self._teed.get(id(exporter)) is exporter or isinstance(exporter, NonCallableMock):
             return
         in_class = None if "export" in vars(exporter) else type(exporter)
         original = exporter.export
+        # Of the class as it is now: a test may have patched it, and have restored it since.
+        send = self._each_for_its_origin(
+            lambda spans: original(spans) if in_class is None else in_class.export(exporter, spans)
+        )
         # The production pipeline's: its success means that it has taken the spans over.
         later = getattr(exporter, "delivers_later", False) is True
         name = "Langfuse" if later else type(exporter).__name__
@@ -297,8 +356,7 @@ class Hooks:
             if later:
                 self._holding.add(exporter)
             try:
-                # Of the class as it is now: a test may have patched it, and have restored it since.
-                result = original(spans) if in_class is None else in_class.export(exporter, spans)
+                result = send(spans)
             finally:
                 self._local.teed = False
             if (recorder := self.recorder) is not None:
@@ -309,13 +367,23 @@ class Hooks:
 
         setattr(export, _HOOK, True)
         exporter.export = export  # type: ignore[method-assign]
-        self._teed.add(exporter)
+        self._teed[id(exporter)] = exporter
 
-        def undo() -> None:
-            with suppress(AttributeError):
-                del exporter.export
+    def _each_for_its_origin(self, export: Callable[..., SpanExportResult]) -> Callable[..., SpanExportResult]:
+        """Return an `export` that works for captured tests, and for others, with what each has made."""
 
-        self._undo.append(undo)
+        def for_its_origin(spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            captured, others = self._split(spans)
+            results = []
+            if captured:
+                with item_of(_origin_of(captured[-1].context) or self.origin()):
+                    results.append(export(captured))
+            if others:
+                with item_of(_origin_of(others[-1].context)):
+                    results.append(export(others))
+            return _worst(results)
+
+        return for_its_origin
 
     # -- hooks: spans ------------------------------------------------------------------------------------------
 
@@ -393,8 +461,11 @@ class Hooks:
 
     def _left_to(self, exporter: SpanExporter, span: ReadableSpan, processor: object) -> bool:
         """Take note that an exporter which the app built itself gets a span. Return whether it is a captured one."""
-        if type(exporter) not in self._exporter_classes:
-            self._watch_class(type(exporter))
+        hooked = self._exporter_classes.get(type(exporter))
+        if hooked is None:
+            hooked = self._watch_class(type(exporter))
+        if not hooked:
+            self._separate(exporter)
         # Spans in memory are on no wire.
         if isinstance(exporter, InMemorySpanExporter) or not self._is_captured(span):
             return False
@@ -405,28 +476,38 @@ class Hooks:
                 recorder.queued(span, processor)
         return True
 
-    def _watch_class(self, exporter: type[SpanExporter]) -> None:
-        """Hook OpenTelemetry's other exporters (OTLP over gRPC), which an app may import at any time."""
-        self._exporter_classes.add(exporter)
+    def _watch_class(self, exporter: type[SpanExporter]) -> bool:
+        """Hook OpenTelemetry's other exporters (OTLP over gRPC), which an app may import at any time.
+
+        Return whether the `export` of a class is OpenTelemetry's.
+        """
+        definer = next((base for base in exporter.__mro__ if "export" in vars(base)), exporter)
+        self._exporter_classes[exporter] = definer.__module__.startswith("opentelemetry.")
         for base in exporter.__mro__:
             if base.__module__.startswith("opentelemetry.exporter.") and "export" in vars(base):
                 if base is exporter or base not in self._exporter_classes:
                     self._patch(base, "export", self._otlp_export)
-                self._exporter_classes.add(base)
+                self._exporter_classes.setdefault(base, True)
+        return self._exporter_classes[exporter]
+
+    def _separate(self, exporter: SpanExporter) -> None:
+        """Let an exporter of any other class work for whom the spans are: it sends from a thread of no test."""
+        kind = type(exporter)
+        # A mock has no such method, and sends nothing.
+        if "export" in getattr(exporter, "__dict__", {"export"}) or not isfunction(getattr(kind, "export", None)):
+            return
+        with suppress(TypeError):  # an exporter without weak references
+            itself = weakref.ref(exporter)
+            # Looked up with each call: a test may patch the class.
+            send = self._each_for_its_origin(lambda spans: kind.export(itself(), spans))  # type: ignore[arg-type]
+            exporter.export = functools.wraps(kind.export)(send)  # type: ignore[method-assign]
+            self._separated[id(exporter)] = exporter
 
     def _transform(
         self, original: Callable[..., SpanExportResult], exporter: SpanExporter, spans: Sequence[ReadableSpan]
     ) -> SpanExportResult:
         """Take media out of the spans of captured tests on their behalf (langfuse 5)."""
-        captured, others = self._split(spans)
-        results = []
-        if captured:
-            with item_of(_origin_of(captured[-1].context) or self.origin()):
-                results.append(self._transformed(original, exporter, captured))
-        if others:
-            with item_of(_origin_of(others[-1].context)):
-                results.append(original(exporter, others))
-        return _worst(results)
+        return self._each_for_its_origin(functools.partial(self._transformed, original, exporter))(spans)
 
     def _transformed(
         self, original: Callable[..., SpanExportResult], exporter: Any, spans: Sequence[ReadableSpan]
@@ -547,6 +628,10 @@ class Hooks:
             kwargs["httpx_client"] = client
         return original(*args, **kwargs)
 
+    def _http_client_init(self, original: Callable[..., None], client: Any, *args: Any, **kwargs: Any) -> None:
+        original(client, *args, **kwargs)
+        self._api_clients.add(client)
+
     def _request(self, original: Callable[..., Any], client: Any, *args: Any, **kwargs: Any) -> Any:
         """Hook the client of an API object, whenever it was built, when it sends its first request."""
         if client.httpx_client not in self._adopted:
@@ -560,6 +645,7 @@ class Hooks:
         # A score that did not fit into the batch before is the first of this one.
         carried = getattr(consumer, "_carry_over", None) is not None and not isinstance(here.item, Unknown)
         here.batch = [cast("Origin | None", here.item)] if carried else []
+        vars(consumer).pop(BATCH, None)
         try:
             original(consumer)
         finally:
@@ -591,8 +677,13 @@ class Hooks:
         """Yield the URLs of all clients and exporters that are known, each with what it belongs to."""
         for manager in list(self.managers):
             yield manager.base_url, "a Langfuse client's base URL"
-        for exporter in {*self._langfuse_exporters, *self._otlp_arguments}:
-            yield getattr(exporter, "_endpoint", ""), "an OTLP exporter's endpoint"
+        for client in list(self._api_clients):
+            # A client may be built without an address, and gets one with each request.
+            if client.base_url is not None:
+                yield client.get_base_url(None), "a Langfuse client's base URL"
+        spans = {*self._langfuse_exporters, *self._otlp_arguments, *self._early_exporters}
+        for exporter in (*spans, *list(self._metrics_and_logs.exporters)):
+            yield exporter_endpoint(exporter), "an OTLP exporter's endpoint"
 
     def clients(self) -> list[KnownClient]:
         """Return the clients that `get_client()` finds, without the one that it makes where it finds several."""
@@ -653,8 +744,13 @@ class Hooks:
 
         Those of a test that asks for a fixture at run time, as the first one of its run: nothing was hooked before.
         """
-        waiting = [span for processor in list(self.processors) for span in list(processor._batch_processor._queue)]
-        return [(span.name, span) for span in reversed(waiting) if (span.start_time or 0) >= since]
+        found: list[tuple[str, Any]] = []
+        for processor in {*self.processors, *self._early_processors}:
+            waiting = list(processor._batch_processor._queue)
+            found += [(span.name, span) for span in waiting if (span.start_time or 0) >= since]
+            self.processors.add(processor)
+            self._pending += len(waiting)
+        return sorted(found, key=lambda item: item[1].start_time)
 
     def discard(self) -> None:
         """Drop what captured tests have queued and nobody has begun to send."""
@@ -746,9 +842,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=hooks.after_fork)
 
 
-def grpc_endpoint(exporter: object) -> str:
-    """Return where an OTLP exporter over gRPC sends: a host and a port, without a scheme."""
-    return str(getattr(exporter, "_endpoint", "an unknown host"))
+def exporter_endpoint(exporter: object) -> str:
+    """Return where an OTLP exporter sends: a URL, or over gRPC a host and a port."""
+    return str(getattr(exporter, "_endpoint", ""))
 
 
 def _inner(exporter: Any) -> Any:
@@ -805,24 +901,30 @@ def fresh_globals() -> Iterator[None]:
     Clients, providers and processors that were made inside are shut down, so that no thread, processor or atexit
     handler remains.
     """
-    with _restored_globals():
-        LangfuseResourceManager._instances.clear()
-        otel_trace._TRACER_PROVIDER, otel_trace._TRACER_PROVIDER_SET_ONCE = None, Once()
+    restore = _globals_kept()
+    try:
+        _forget_globals()
         yield
+    finally:
+        restore()
 
 
-@contextmanager
-def _restored_globals() -> Iterator[None]:
+def _forget_globals() -> None:
+    LangfuseResourceManager._instances.clear()
+    otel_trace._TRACER_PROVIDER, otel_trace._TRACER_PROVIDER_SET_ONCE = None, Once()
+
+
+def _globals_kept() -> Callable[[], None]:
+    """Return a function that restores the globals as they are now, and closes what was made meanwhile."""
     instances = dict(LangfuseResourceManager._instances)
     provider, once = otel_trace._TRACER_PROVIDER, otel_trace._TRACER_PROVIDER_SET_ONCE
     done = once._done
     textmap = propagate.get_global_textmap()
-    managers, processors = set(hooks.managers), set(hooks.processors)
-    try:
-        yield
-    finally:
+    managers, processors = weakref.WeakSet(hooks.managers), weakref.WeakSet(hooks.processors)
+
+    def restore() -> None:
         hooks.flush()
-        made = set(hooks.managers) - managers
+        made = set(hooks.managers) - set(managers)
         for manager in made:
             _close(manager)
             hooks.managers.discard(manager)
@@ -830,7 +932,7 @@ def _restored_globals() -> Iterator[None]:
         for made_provider in [*(manager.tracer_provider for manager in made), otel_trace._TRACER_PROVIDER]:
             if isinstance(made_provider, TracerProvider) and made_provider is not provider:
                 made_provider.shutdown()
-        for processor in set(hooks.processors) - processors:
+        for processor in set(hooks.processors) - set(processors):
             processor.shutdown()  # type: ignore[no-untyped-call]
             hooks.processors.discard(processor)
         LangfuseResourceManager._instances.clear()
@@ -838,6 +940,8 @@ def _restored_globals() -> Iterator[None]:
         otel_trace._TRACER_PROVIDER, otel_trace._TRACER_PROVIDER_SET_ONCE = provider, once
         once._done = done
         propagate.set_global_textmap(textmap)
+
+    return restore
 
 
 def _queues(manager: LangfuseResourceManager) -> list[Any]:
@@ -892,7 +996,11 @@ def _without_keys(init: Callable[..., None], client: Langfuse, arguments: Mappin
 
 def _consumed(manager: LangfuseResourceManager) -> bool:
     """Return whether a thread empties the score queue; without one, `flush` hangs (langfuse-python pull 1799)."""
-    return any(consumer.is_alive() for name in _CONSUMERS for consumer in getattr(manager, name, ()))
+    return any(consumer.is_alive() for consumer in _consumers(manager))
+
+
+def _consumers(manager: LangfuseResourceManager) -> list[Any]:
+    return [consumer for name in _CONSUMERS for consumer in getattr(manager, name, ())]
 
 
 def _restart(manager: LangfuseResourceManager) -> None:
@@ -957,9 +1065,8 @@ def hooked(
 
     Can be nested: a pytester run inside a captured test gets fresh globals, and the outer ones are restored after it.
     `late_handler` answers what captured tests leave behind, until the process exits. Where `last()` says at the end
-    that
-    nothing else follows, the clients are left to the process's exit, and a run with `everything` stays sealed as a
-    whole.
+    that nothing else follows, the clients are left to the process's exit, and a run with `everything` stays sealed as
+    a whole.
     """
     nested = bool(hooks.recorders)
     with ExitStack() as stack:
@@ -971,7 +1078,10 @@ def hooked(
         restored = stack.enter_context(ExitStack())
         if not nested:
             restored.callback(hooks.uninstall)
-        restored.enter_context(fresh_globals() if nested else _restored_globals())
+        # No context manager: one that nobody leaves is left when it is collected.
+        restored.callback(_globals_kept())
+        if nested:
+            _forget_globals()
         placeholder, hooks.placeholder_manager = hooks.placeholder_manager, None
         with answered_by(handler), asked_first(None):
             try:

@@ -1,10 +1,9 @@
 """Who fails for a connection that was refused: the test that tried it, or the session."""
 
-import os
-
 import pytest
 
 from tests.helpers.loopback_langfuse import Collector
+from tests.plugin.sealed.folder_of_suite import folder_of_suite, real
 
 # Slow: runs suites that wait for connections.
 pytestmark = pytest.mark.slow
@@ -25,26 +24,12 @@ RAW = """
 """
 LINE = "raw.py:5 tried to connect to 127.0.0.1:* (LANGFUSE_BASE_URL), which a captured test must not reach: *"
 both = pytest.mark.parametrize("arguments", [["--langfuse-capture"], []], ids=["by option", "by fixture"])
-
-
-@pytest.fixture
-def real():
-    """A server in the role of the real Langfuse."""
-    collector = Collector()
-    yield collector
-    collector.close()
+__all__ = ["real"]
 
 
 @pytest.fixture
 def folder(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: Collector) -> pytest.Pytester:
-    for name in [name for name in os.environ if name.startswith(("LANGFUSE_", "OTEL_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_langfuse.plugin,xdist.plugin")
-    monkeypatch.setenv("LANGFUSE_BASE_URL", real.url)
-    pytester.makepyfile(raw=RAW)
-    pytester.syspathinsert()
-    return pytester
+    return folder_of_suite(pytester, monkeypatch, real, raw=RAW)
 
 
 @both
@@ -97,6 +82,47 @@ def test_the_test_fails_whatever_it_makes_of_the_error(folder, real, arguments):
     result.stdout.fnmatch_lines([LINE, "*Langfuse: refused connections*", LINE])
     assert result.stdout.str().count("test_clean PASSED") == 1
     assert real.requests == []
+
+
+@both
+def test_hosts_that_only_the_code_names(folder, real, arguments, monkeypatch):
+    """A client of the API and each exporter, built before the run began to capture, or later."""
+    monkeypatch.setenv("LANGFUSE_BASE_URL", "http://127.0.0.1:9")
+    folder.makepyfile("""
+        import socket
+        import pytest
+        from langfuse.api import AsyncLangfuseAPI, LangfuseAPI
+        from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        BUILT = {
+            "LangfuseAPI": lambda url: LangfuseAPI(base_url=url, username="pk", password="sk"),
+            "AsyncLangfuseAPI": lambda url: AsyncLangfuseAPI(base_url=url, username="pk", password="sk"),
+            "spans": lambda url: OTLPSpanExporter(endpoint=url + "/v1/traces"),
+            "metrics": lambda url: OTLPMetricExporter(endpoint=url + "/v1/metrics"),
+            "logs": lambda url: OTLPLogExporter(endpoint=url + "/v1/logs"),
+        }
+        PORTS = dict(zip(BUILT, range(10, 20)))
+        early = [build(f"http://127.0.0.1:{PORTS[name]}") for name, build in BUILT.items()]
+
+        @pytest.mark.parametrize("name", BUILT)
+        def test_early(langfuse_spans, name):
+            with pytest.raises(ConnectionRefusedError, match="which a captured test must not reach"):
+                socket.create_connection(("127.0.0.1", PORTS[name]))
+
+        @pytest.mark.parametrize("name", BUILT)
+        def test_late(langfuse_spans, name):
+            port = PORTS[name] + 10
+            built = BUILT[name](f"http://127.0.0.1:{port}")
+            with pytest.raises(ConnectionRefusedError, match="which a captured test must not reach"):
+                socket.create_connection(("127.0.0.1", port))
+    """)
+    result = folder.runpytest_subprocess(*arguments)
+    # Each has passed but for the attempt.
+    result.assert_outcomes(failed=10)
+    assert "DID NOT RAISE" not in result.stdout.str()
+    assert "match" not in result.stdout.str()
 
 
 def test_an_uncaptured_test_reaches_it(folder, real):

@@ -12,6 +12,7 @@ import pytest
 from pytest_langfuse.process.sealed_children import SealedChildren
 from pytest_langfuse.process.sealed_environment import NOWHERE, SealedEnvironment, sealed, without_proxy
 from tests.helpers.loopback_langfuse import Collector
+from tests.plugin.sealed.folder_of_suite import folder_of_suite, real
 
 # Slow: starts processes.
 pytestmark = pytest.mark.slow
@@ -142,29 +143,13 @@ def names_of_ways() -> list[str]:
     return list(space["WAYS"])
 
 
-@pytest.fixture
-def real():
-    """A server in the role of the real Langfuse."""
-    collector = Collector()
-    yield collector
-    collector.close()
+__all__ = ["real"]
 
 
 @pytest.fixture
 def folder(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: Collector) -> pytest.Pytester:
     """A folder with the programs, and the real Langfuse in the environment."""
-    for name in [name for name in os.environ if name.startswith(("LANGFUSE_", "OTEL_"))]:
-        monkeypatch.delenv(name)
-    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_langfuse.plugin,xdist.plugin")
-    monkeypatch.setenv("LANGFUSE_BASE_URL", real.url)
-    monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-real")
-    monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-real")
-    pytester.makepyfile(ways=WAYS, sees=SEES, sends=SENDS)
-    pytester.syspathinsert()
-    return pytester
+    return folder_of_suite(pytester, monkeypatch, real, ways=WAYS, sees=SEES, sends=SENDS)
 
 
 def test_every_way_to_start_a_process(folder, real):

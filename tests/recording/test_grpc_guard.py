@@ -1,5 +1,6 @@
 """The second line for OTLP over gRPC."""
 
+import importlib.util
 import socket
 import sys
 from importlib import import_module
@@ -7,25 +8,36 @@ from importlib import import_module
 import pytest
 
 from pytest_langfuse.recording.grpc_guard import GrpcGuard
-from pytest_langfuse.recording.sdk import grpc_endpoint
+from pytest_langfuse.recording.sdk import GRPC_EXPORTERS, exporter_endpoint
 
 pytest.importorskip("grpc")
-NAME = "opentelemetry.exporter.otlp.proto.grpc.trace_exporter"
+each_signal = pytest.mark.parametrize("name", GRPC_EXPORTERS, ids=["spans", "metrics", "logs"])
 
 
-def connects(module) -> bool:
-    """Whether an exporter of the module opens a connection."""
+def exporter(name, endpoint="http://collector.example:4317"):
+    return getattr(import_module(name), GRPC_EXPORTERS[name])(endpoint=endpoint, timeout=1)
+
+
+def nothing(name):
+    """A batch without an item."""
+    if name.endswith("metric_exporter"):
+        return import_module("opentelemetry.sdk.metrics.export").MetricsData(resource_metrics=[])
+    return []
+
+
+def connects(name) -> bool:
+    """Whether an exporter opens a connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
-        exporter = module.OTLPSpanExporter(endpoint=f"http://127.0.0.1:{server.getsockname()[1]}", timeout=1)
+        exporting = exporter(name, f"http://127.0.0.1:{server.getsockname()[1]}")
         try:
-            exporter.export([])
+            exporting.export(nothing(name))
         except ConnectionRefusedError as error:
             if str(error) != f"127.0.0.1:{server.getsockname()[1]} an OTLP exporter's endpoint, over gRPC":
                 raise
             return False
         finally:
-            exporter.shutdown()
+            exporting.shutdown()
         server.accept()[0].close()
         return True
 
@@ -35,45 +47,59 @@ def refuse(endpoint, known_as):
 
 
 @pytest.fixture(params=["imported before", "imported later"])
-def guarded(request, monkeypatch):
-    """The guard, and the exporter's module, which is imported before or after the guard is installed."""
-    if request.param == "imported later":
-        monkeypatch.delitem(sys.modules, NAME, raising=False)
-    else:
-        import_module(NAME)
-    guard = GrpcGuard(refuse, grpc_endpoint)
+def guard(request, monkeypatch):
+    """The guard, installed before or after the import of the exporters."""
+    for name in GRPC_EXPORTERS:
+        import_module(name)
+        if request.param == "imported later":
+            monkeypatch.delitem(sys.modules, name)
+    guard = GrpcGuard(GRPC_EXPORTERS, refuse, exporter_endpoint)
     before = list(sys.meta_path)
     guard.install()
-    module = import_module(NAME)
+    for name in GRPC_EXPORTERS:
+        module = import_module(name)
+        assert module.__spec__.loader is module.__loader__
+        assert type(module.__loader__).__module__ == "_frozen_importlib_external"
     assert sys.meta_path == before
-    assert module.__spec__.loader is module.__loader__
-    yield guard, module
+    yield guard
     guard.uninstall()
 
 
-def test_an_export_is_refused(guarded):
-    _, module = guarded
-    assert not connects(module)
+@each_signal
+def test_an_export_is_refused(guard, name):
+    assert not connects(name)
 
 
-def test_without_the_guard_it_connects(guarded):
-    guard, module = guarded
+@each_signal
+def test_without_the_guard_it_connects(guard, name):
     guard.uninstall()
-    assert connects(module)
+    assert connects(name)
 
 
 def test_a_guard_that_never_saw_an_import_leaves_nothing(monkeypatch):
-    monkeypatch.delitem(sys.modules, NAME, raising=False)
+    for name in GRPC_EXPORTERS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     before = list(sys.meta_path)
-    guard = GrpcGuard(refuse, grpc_endpoint)
+    guard = GrpcGuard(GRPC_EXPORTERS, refuse, exporter_endpoint)
     guard.install()
-    assert guard in sys.meta_path
+    assert sys.meta_path != before
     guard.uninstall()
     assert sys.meta_path == before
 
 
-def test_the_sdk_still_has_the_endpoint(guarded):
-    _, module = guarded
-    exporter = module.OTLPSpanExporter(endpoint="http://collector.example:4317")
-    assert grpc_endpoint(exporter) == "collector.example:4317"
-    exporter.shutdown()
+def test_looking_for_the_exporter_is_not_importing_it(monkeypatch):
+    """Applications ask `find_spec` whether an optional library is there, and import it later."""
+    name = next(iter(GRPC_EXPORTERS))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    guard = GrpcGuard(GRPC_EXPORTERS, refuse, exporter_endpoint)
+    guard.install()
+    assert importlib.util.find_spec(name) is not None
+    assert not connects(name)
+    guard.uninstall()
+
+
+@each_signal
+def test_the_sdk_still_has_the_endpoint(guard, name):
+    exporting = exporter(name)
+    assert exporter_endpoint(exporting) == "collector.example:4317"
+    exporting.shutdown()

@@ -8,7 +8,7 @@ Building an `httpx.Client` costs 20 ms, nearly all of it for the TLS context, so
 when the first request passes through, which under capture is never.
 
 The only file of the harness with private names of httpx (`_transport`, `_mounts`, `_transport_for_url`; read from
-httpx 0.27 and 0.28). `tests/recording/http/test_in_process.py` fails when one of them goes.
+httpx 0.27 and 0.28, and httpx2 2.16). `tests/recording/http/test_in_process.py` fails when one of them goes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, cast, runtime_checkable
 
 import httpx
+
+from pytest_langfuse.recording.http.http_library import (
+    answers_in_process,
+    errors_of,
+    for_client,
+    for_handlers,
+    library_of,
+)
 
 #: Answers a request, or returns `None` to let it pass through.
 Handler = Callable[[httpx.Request], httpx.Response | None]
@@ -89,9 +97,13 @@ class RestTransport(httpx.BaseTransport):
         handler = self._handlers.handler
         if handler is not None:
             request.read()
-            response = handler(request)
+            library = library_of(request)
+            with errors_of(library, request):
+                response = handler(for_handlers(request))
+                if response is not None and library is not httpx:
+                    response.read()
             if response is not None:
-                return response
+                return cast("httpx.Response", for_client(library, response))
         with self._lock:
             if self._client is None:
                 self._client = self._original()
@@ -119,9 +131,14 @@ class AsyncRestTransport(httpx.AsyncBaseTransport):
         handler = self._handlers.handler
         if handler is not None:
             await request.aread()
-            response = await handler.answer_async(request) if isinstance(handler, AsyncHandler) else handler(request)
+            library = library_of(request)
+            with errors_of(library, request):
+                asked = for_handlers(request)
+                response = await handler.answer_async(asked) if isinstance(handler, AsyncHandler) else handler(asked)
+                if response is not None and library is not httpx:
+                    await response.aread()
             if response is not None:
-                return response
+                return cast("httpx.Response", for_client(library, response))
         # No lock: there is no await between the look and the assignment.
         if self._client is None:
             self._client = self._original()
@@ -157,7 +174,7 @@ def sync_client(
         client = httpx.Client(transport=RestTransport(handlers, build, owned=True), timeout=timeout, headers=headers)
         _route_all(client)
         return client
-    if isinstance(original._transport, (httpx.MockTransport, httpx.WSGITransport)):  # noqa: SLF001 - see the module
+    if answers_in_process(original._transport):  # noqa: SLF001 - see the module
         return original
     twin = copy.copy(original)
     wrapper = original._transport  # noqa: SLF001
@@ -193,7 +210,7 @@ def async_client(
         )
         _route_all(client)
         return client
-    if isinstance(original._transport, (httpx.MockTransport, httpx.ASGITransport)):  # noqa: SLF001
+    if answers_in_process(original._transport):  # noqa: SLF001
         return original
     twin = copy.copy(original)
     twin._transport = AsyncRestTransport(handlers, lambda: original, owned=False)  # noqa: SLF001
@@ -209,12 +226,11 @@ def adopt_client(
 
     With `host`, this holds for requests to that host only: the app may use the client for other services, too.
     """
-    in_process = (httpx.MockTransport, httpx.WSGITransport, httpx.ASGITransport)
-    if isinstance(client._transport, in_process):  # noqa: SLF001
+    if answers_in_process(client._transport):  # noqa: SLF001
         return lambda: None
     before = copy.copy(client)
     transport: RestTransport | AsyncRestTransport
-    if isinstance(client, httpx.AsyncClient):
+    if isinstance(client, library_of(client).AsyncClient):
         transport = AsyncRestTransport(handlers, lambda: cast("httpx.AsyncClient", before), owned=False)
     else:
         transport = RestTransport(handlers, lambda: cast("httpx.Client", before), owned=False)

@@ -45,6 +45,11 @@ def real_langfuse() -> Iterator[RealLangfuse]:
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - the names of http.server
 
+        def send_error(self, *args: Any, **kwargs: Any) -> None:
+            """Keep what is no request of HTTP/1.1, such as the beginning of a gRPC connection."""
+            real.requests.append(f"not understood: {self.raw_requestline!r}")
+            super().send_error(*args, **kwargs)
+
         def log_message(self, *_: Any) -> None:
             """Print nothing."""
 

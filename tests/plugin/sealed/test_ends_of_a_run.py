@@ -34,10 +34,24 @@ ENDS = {
     "pytest.exit": ('pytest.exit("enough")', []),
     "workers": ("pass", ["-n", "2"]),
 }
+MODES = {"by fixture": [], "by option": ["--langfuse-capture"]}
+SHOWN = {
+    ("Ctrl-C", "by option"),
+    ("-x", "by fixture"),
+    ("pytest.exit", "by option"),
+    ("workers", "by fixture"),
+    ("workers", "by option"),
+}
 
 
-@pytest.mark.parametrize("mode", [[], ["--langfuse-capture"]], ids=["by fixture", "by option"])
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    ("end", "mode"),
+    [
+        pytest.param(end, mode, id=f"{end}-{name}", marks=[] if (end, name) in SHOWN else pytest.mark.exhaustive)
+        for end in ENDS
+        for name, mode in MODES.items()
+    ],
+)
 def test_nothing_reaches_langfuse(app: pytest.Pytester, real: RealLangfuse, end: str, mode: list[str]) -> None:
     statement, arguments = ENDS[end]
     app.makepyfile(SUITE.replace("END", statement))

@@ -6,12 +6,6 @@ from tests.plugin.sealed.real_langfuse import RealLangfuse
 
 pytestmark = pytest.mark.slow
 
-CAPTURED = """
-    def test_captured_NUMBER(langfuse_spans):
-        everything("captured")
-        assert [o.name for o in langfuse_spans] == ["captured"]
-"""
-
 SUITE = """
     import atexit
 
@@ -20,30 +14,44 @@ SUITE = """
     langfuse = Langfuse()
 
 
-    def everything(name):
+    def everything(name, langfuse=langfuse):
         langfuse.start_observation(name=name).end()
         langfuse.create_score(name=name, value=1, trace_id="1" * 32)
         langfuse.get_prompt(name, fallback="fallback", max_retries=0, cache_ttl_seconds=0)
+"""
 
+CAPTURED = """
 
-    def test_not_captured():
-        everything("free")
-        atexit.register(everything, "at-exit")
+    def test_captured_NUMBER(langfuse_spans):
+        everything("captured")
+        assert [o.name for o in langfuse_spans] == ["captured"]
+"""
+
+NOT_CAPTURED = """
+
+    def test_not_captured_NUMBER():
+        everything("free-NUMBER")
+        atexit.register(everything, "at-exit-NUMBER")
+        built_here = Langfuse(public_key="pk-lf-NUMBER", secret_key="sk-lf-NUMBER")
+        everything("own-NUMBER", built_here)
+        atexit.register(everything, "own-at-exit-NUMBER", built_here)
 """
 
 
-@pytest.mark.parametrize("order", ["alone", "before", "after", "between"])
-def test_all_of_it_arrives(app: pytest.Pytester, real: RealLangfuse, order: str) -> None:
-    before = CAPTURED.replace("NUMBER", "1") if order in {"after", "between"} else ""
-    after = CAPTURED.replace("NUMBER", "2") if order in {"before", "between"} else ""
-    head, test = SUITE.split("    def test_not_captured")
-    app.makepyfile(head + before + "\n    def test_not_captured" + test + after)
-    result = app.runpytest_subprocess("-p", "no:randomly")
-    result.assert_outcomes(passed=1 + bool(before) + bool(after))
-    for name in ("free", "at-exit"):
-        assert real.got("POST /api/public/otel/v1/traces", name), real.requests
-        assert real.got("POST /api/public/scores", name) or real.got("POST /api/public/ingestion", name)
-        assert real.got(f"GET /api/public/v2/prompts/{name}")
+@pytest.mark.parametrize("captured", ["nothing", "before, between and after"])
+def test_all_of_it_arrives(app: pytest.Pytester, real: RealLangfuse, captured: str) -> None:
+    tests = ["free"] if captured == "nothing" else ["free", "captured", "free", "captured"]
+    parts = [
+        (NOT_CAPTURED if test == "free" else CAPTURED).replace("NUMBER", str(number))
+        for number, test in enumerate(tests)
+    ]
+    app.makepyfile(SUITE + "".join(parts))
+    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=len(tests))
+    for number in range(0, len(tests), 2):
+        for name in (f"free-{number}", f"at-exit-{number}", f"own-{number}", f"own-at-exit-{number}"):
+            assert real.got("POST /api/public/otel/v1/traces", name), (name, real.requests)
+            assert real.got("POST /api/public/scores", name) or real.got("POST /api/public/ingestion", name)
+            assert real.got(f"GET /api/public/v2/prompts/{name}")
     assert not real.got("captured"), real.requests
 
 
