@@ -93,8 +93,11 @@ class Pipeline:
         state = self.breaker.state
         balance = self.ledger.balance()
         settlement = self.sender.settlement
+        # By the application: the sender goes on, but there is nothing new to send.
+        shut_down = self._intake is not None and self._intake.closed
         return TracingHealth(
-            enabled=True,
+            enabled=not shut_down,
+            reason="the application shut its tracer provider down" if shut_down else None,
             breaker=state,
             ended=balance.ended,
             exported=balance.exported,
@@ -106,7 +109,11 @@ class Pipeline:
             last_error=settlement.last_error,
             last_success=None if settlement.last_success is None else now() - settlement.last_success,
             breakers={self._config.export: state},
-            healthy=state == "closed" and self.breaker.failures == 0 and not settlement.refusing,
+            healthy=not shut_down
+            and state == "closed"
+            and self.breaker.failures == 0
+            and not settlement.refusing
+            and not balance.unaccounted,
         )
 
     def start_flushing(self) -> None:
@@ -141,6 +148,11 @@ class Pipeline:
         if not sent:
             self.sender.abandon()
         balance = self.ledger.close(kept=self.buffer.kept())
+        self.sender.settlement.losses.tell(balance.dropped, last=True)
+        if balance.unaccounted:
+            logger.error(
+                "%d spans are unaccounted for: tracing has lost or doubled them. Please report it.", balance.unaccounted
+            )
         if sent:
             self.buffer.close()
             self.transports.close()
@@ -207,13 +219,12 @@ class Pipeline:
 
     def _log_breaker(self, old: State, new: State) -> None:
         if new == "open" and old == "closed":
-            logger.warning(
-                "Langfuse failed %d times in a row: the next attempt is in %.0f s, spans are buffered meanwhile.",
-                self._config.breaker_failure_threshold,
-                self._config.breaker_recovery_timeout,
+            self.sender.settlement.outage.paused(
+                f"Langfuse failed {self._config.breaker_failure_threshold} times in a row: the next attempt is in "
+                f"{self._config.breaker_recovery_timeout:.0f} s, spans are buffered meanwhile."
             )
         elif new == "closed":
-            logger.warning("Langfuse is reachable again: sending the buffered spans.")
+            self.sender.settlement.outage.recovered()
 
 
 class _LateSpans:

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
+from pytest_langfuse.tracing.delivery.entropy_ids import EntropyIdGenerator
 from pytest_langfuse.tracing.delivery.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.langfuse_internals import ENVIRONMENT, RELEASE
 
@@ -149,7 +150,12 @@ def install_provider(environment: str, release: str | None, sampler: Sampler) ->
     if isinstance(current, SdkTracerProvider):
         return current
     attributes = {ENVIRONMENT: environment, **({RELEASE: release} if release else {})}
-    provider = SdkTracerProvider(sampler=sampler, resource=Resource.create(attributes), shutdown_on_exit=False)
+    provider = SdkTracerProvider(
+        sampler=sampler,
+        resource=Resource.create(attributes),
+        id_generator=EntropyIdGenerator(),
+        shutdown_on_exit=False,
+    )
     if isinstance(current, trace.ProxyTracerProvider):
         trace.set_tracer_provider(provider)
     return provider

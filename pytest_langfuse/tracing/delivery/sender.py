@@ -162,6 +162,7 @@ class Sender:
                     self._recover()
                 else:
                     self._send_some()
+                self.settlement.losses.tell(self._ledger.losses())
             except Exception as error:  # noqa: BLE001 - the thread must live: without it no span is sent
                 failures.report("sending spans", error)
                 self._pause(None)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from pytest_langfuse.tracing.delivery.buffer import Batch, MemoryBuffer
 from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY, halves
+from pytest_langfuse.tracing.delivery.loss_log import LossLog, OutageLog, count_of_spans, said
 from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
 
-_QUIET = 60.0
 #: Answers of 5xx to one batch after which it is sent without others, and after which it is given up, provided that
 #: others were accepted in the meantime.
 _SUSPECT, _HOPELESS = 3, 20
@@ -30,15 +30,16 @@ class Settlement:
         #: The last answer cost spans.
         self.refusing = False
         self._accepted = 0
-        self._logged: dict[str, float] = {}
+        self.outage, self.losses = OutageLog(), LossLog()
 
     def settle(self, batches: list[Batch], outcome: Outcome) -> None:
         """Apply the outcome of a body that `batches` were joined to. Each batch leaves the list when it is settled."""
         spans = _spans(batches)
         if outcome.verdict is Verdict.FAILED:
-            self.last_error = _said(outcome.reason, outcome.detail)
+            self.last_error = said(outcome.reason, outcome.detail)
             self._keep(batches, outcome)
-            self._log("failed", _said(f"Langfuse can't be reached ({outcome.reason}), spans are kept", outcome.detail))
+            what = f"Langfuse can't be reached ({outcome.reason}), spans are kept"
+            self.outage.failed(outcome.reason, said(what, outcome.detail))
         elif outcome.verdict is Verdict.ACCEPTED:
             self._accepted += 1
             self.last_success = now()
@@ -50,10 +51,12 @@ class Settlement:
                 self._ledger.exported(spans - rejected)
                 self._ledger.dropped("rejected", rejected)
             self.refusing = rejected > 0
+            self.outage.recovered()
             if rejected:
-                self.last_error = _said("rejected", outcome.detail)
-            if rejected or outcome.detail:
-                self._log("rejected", _said(f"Langfuse took {spans - rejected} of {counted(spans)}", outcome.detail))
+                self.last_error = said("rejected", outcome.detail)
+            if (rejected or outcome.detail) and self.losses.told("rejected", rejected):
+                what = f"Langfuse took {spans - rejected} of {count_of_spans(spans)}"
+                logger.warning("%s", said(what, outcome.detail))
         elif len(batches) > 1:
             # Joined by the sender: each batch is tried separately before any is given up.
             for batch in batches:
@@ -65,8 +68,10 @@ class Settlement:
         else:
             self._drop(batches, tuple(batches), outcome.reason)
             self.refusing = True
-            self.last_error = _said(outcome.reason, outcome.detail)
-            self._log(outcome.reason, _said(f"Langfuse refused {counted(spans)} ({outcome.reason})", outcome.detail))
+            self.last_error = said(outcome.reason, outcome.detail)
+            if self.losses.told(outcome.reason, spans):
+                what = f"Langfuse refused {count_of_spans(spans)} ({outcome.reason})"
+                logger.warning("%s", said(what, outcome.detail))
 
     def discard(self, batches: list[Batch]) -> None:
         """Remove batches from the buffer, counted as "discarded"."""
@@ -91,6 +96,8 @@ class Settlement:
         """In a forked child: what happened to the parent's spans is not its own."""
         self.last_error = self.last_success = None
         self.refusing = False
+        self.outage.after_fork()
+        self.losses.after_fork()
 
     def _keep(self, batches: list[Batch], outcome: Outcome) -> None:
         """Give failed batches back, and give up one that only the server can't digest: it must not stop all others."""
@@ -104,21 +111,6 @@ class Settlement:
         hopeless = [batch for batch in batches if batch.tries >= _HOPELESS and batch.since < self._accepted]
         self._drop(batches, hopeless, outcome.reason)
         self._give_back(batches, last=True)
-
-    def _log(self, kind: str, message: str) -> None:
-        """Log once a minute per kind: an outage is one event."""
-        if now() - self._logged.get(kind, -_QUIET) >= _QUIET:
-            self._logged[kind] = now()
-            logger.warning("%s", message)
-
-
-def counted(spans: int) -> str:
-    """Return so many spans in words."""
-    return f"{spans} span" if spans == 1 else f"{spans} spans"
-
-
-def _said(reason: str, detail: str) -> str:
-    return f"{reason}: {detail}" if detail else reason
 
 
 def _spans(batches: Sequence[Batch]) -> int:

@@ -88,6 +88,11 @@ class SpanLedger:
         with self.lock:
             return self._final or self._balance(self._held())
 
+    def losses(self) -> dict[str, int]:
+        """Return what was dropped, by reason."""
+        with self.lock:
+            return dict(self._dropped)
+
     def close(self, *, kept: int) -> Balance:
         """Return the final balance: what is held and not `kept` is dropped ("shutdown"). Later counts are ignored."""
         with self.lock:
