@@ -8,6 +8,9 @@ from typing import Any
 from pytest_langfuse.tracing.setting_parsers import Invalid
 from pytest_langfuse.tracing.shown import shown
 
+#: pytest shows no frame of this module: what is wrong is the caller's argument.
+__tracebackhide__ = True
+
 
 def checked(call: str, name: str, value: Any, parse: Callable[[Any], Any]) -> Any:
     """Return what `parse` makes of the argument `name`; `call` begins the message of an error, `shutdown_tracing()`.

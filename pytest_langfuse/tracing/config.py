@@ -21,6 +21,9 @@ from pytest_langfuse.tracing.setting_parsers import Invalid, Parser
 from pytest_langfuse.tracing.shown import shown
 from pytest_langfuse.tracing.suggest import did_you_mean
 
+#: pytest shows no frame of this module: what is wrong is the caller's argument.
+__tracebackhide__ = True
+
 DEFAULT_BASE_URL = "https://cloud.langfuse.com"
 
 

@@ -27,6 +27,9 @@ from pytest_langfuse.tracing.setting_parsers import Invalid
 from pytest_langfuse.tracing.shown import shown
 from pytest_langfuse.tracing.suggest import did_you_mean
 
+#: pytest shows no frame of this module, nor of the constructor that `dataclass` writes: arguments are the caller's.
+__tracebackhide__ = True
+
 Result = TypeVar("Result")
 
 #: Langfuse drops a propagated value that is longer (langfuse/_client/propagation.py, 4.5.1 and 5.0.4).

@@ -58,6 +58,7 @@ def safe_trace(
         TypeError: An argument is of the wrong type, or what it decorates is not a function: a class, a property.
         ValueError: `as_type` is unknown, with a suggestion, or `name` is empty.
     """
+    __tracebackhide__ = True
     call = "safe_trace()"
     checked(call, "as_type", as_type, _TYPE)
     checked(call, "capture_input", capture_input, parsing.boolean)
@@ -71,6 +72,7 @@ def safe_trace(
         checked(call, "name", name, parsing.text)
 
     def decorate(function: Function) -> Function:
+        __tracebackhide__ = True
         _check_function(function)
         settings = _Settings(
             name or _name_of(function), as_type, capture_input=capture_input, capture_output=capture_output
@@ -87,6 +89,7 @@ _DESCRIPTORS = (property, staticmethod, classmethod, functools.cached_property)
 
 def _check_function(function: object) -> None:
     """Raise `TypeError` for what can't be observed by calls."""
+    __tracebackhide__ = True
     if isinstance(function, _DESCRIPTORS):
         kind = type(function).__name__
         raise TypeError(f"safe_trace() can't observe a {kind}. Fix: put @safe_trace below @{kind}")

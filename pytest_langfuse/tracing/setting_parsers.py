@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 from pytest_langfuse.tracing.shown import shown
 from pytest_langfuse.tracing.suggest import closest
 
+#: pytest shows no frame of this module: what is wrong is the caller's argument.
+__tracebackhide__ = True
+
 # langfuse/_client/propagation.py (4.5.1, 5.0.4) and the server's schema; 40 characters is the server's limit.
 _ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]+")
 _ENVIRONMENT_LENGTH = 40
@@ -202,7 +205,7 @@ def choice(*allowed: str) -> Parser:
         if not isinstance(value, str) or value not in allowed:
             close = closest(value, allowed) if isinstance(value, str) else None
             raise Invalid(
-                "is not known" + (f", did you mean {close!r}?" if close else ""),
+                "is not known" + (f" (did you mean {close!r}?)" if close else ""),
                 ", ".join(map(repr, allowed)),
                 repr(close or allowed[0]),
                 wrong_type=not isinstance(value, str),
@@ -298,7 +301,7 @@ def functions(*, allowed: str, example: str) -> Parser:
     return Parser(check)
 
 
-function = functions(allowed="a function", example="a function, without calling it")
+function = functions(allowed="a function", example="a_function")
 
 
 def _mapping(value: Any) -> Mapping[Any, Any]:

@@ -56,6 +56,7 @@ class Singleton:
 
     def init(self, config: TracingConfig | None, overrides: dict[str, Any]) -> Langfuse:
         """See `init_tracing`."""
+        __tracebackhide__ = True
         given = given_settings(config, overrides)
         with self._lock:
             if (installed := self.installation) is not None:
@@ -79,6 +80,7 @@ class Singleton:
             self._signals.install()
 
     def _compare(self, installed: Installation | DisabledInstallation, given: RequestedSettings) -> None:
+        __tracebackhide__ = True
         phrases, errors = [], list(given.errors)
         try:
             phrases = differences(installed.config, given.settings)
@@ -177,6 +179,7 @@ def init_tracing(config: TracingConfig | None = None, **overrides: Any) -> Langf
     Raises:
         ConfigError: Settings can't be used; the message names all of them.
     """
+    __tracebackhide__ = True
     return singleton.init(config, overrides)
 
 
@@ -186,6 +189,7 @@ def get_langfuse_client() -> Langfuse:
     Raises:
         ConfigError: Environment variables can't be used; the message names all of them.
     """
+    __tracebackhide__ = True
     installed = singleton.installation
     return installed.client if installed is not None else singleton.init(None, {})
 
@@ -208,6 +212,7 @@ def shutdown_tracing(timeout: float = 5.0) -> ShutdownReport:
         TypeError: `timeout` is not a number. Nothing is shut down.
         ValueError: `timeout` is out of range. Nothing is shut down.
     """
+    __tracebackhide__ = True
     return singleton.shut_down(checked("shutdown_tracing()", "timeout", timeout, SETTINGS["shutdown_timeout"].parse))
 
 

@@ -53,3 +53,53 @@ def test_one_sentence_at_the_line_of_the_test(app: pytest.Pytester, fixture: str
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f">*{fixture}{call}", f"E*{message}", "test_it.py:2: *Error"])
     assert "/pytest_langfuse/" not in result.stdout.str()
+
+
+TRACING = [
+    ("init_tracing(timeout='x')", "pytest_langfuse.tracing.ConfigError: timeout='x' is not a number. *"),
+    ("init_tracing(5)", "pytest_langfuse.tracing.ConfigError: config=5 is not a TracingConfig. *"),
+    (
+        "init_tracing(mask=5, timout=1)",
+        "pytest_langfuse.tracing.ConfigError: unknown setting 'timout', did you mean 'timeout'?",
+    ),
+    (
+        "get_tracing_config(export='htp')",
+        "pytest_langfuse.tracing.ConfigError: export='htp' is not known (did you mean*",
+    ),
+    ("shutdown_tracing('x')", "TypeError: shutdown_tracing(): timeout='x' is not a number. *"),
+    (
+        "safe_trace('a', as_type='tol')",
+        "ValueError: *as_type='tol' is not known (did you mean 'tool'?). *",
+    ),
+    (
+        "safe_trace(property(len))",
+        "TypeError: safe_trace() can't observe a property. Fix: put @safe_trace below @property",
+    ),
+    ("request_context(metadata=5)", "TypeError: request_context(): metadata=5 is not a dict. *"),
+    ("request_context(user=5)", "TypeError: request_context() got an unknown keyword 'user', did you mean*"),
+    ("run_with_context({}, 5)", "TypeError: run_with_context(): function=5 is not a function. *"),
+    ("carry_context(5)", "TypeError: carry_context() takes a function or nothing, not 5. *"),
+    ("instrument_httpx(5)", "TypeError: instrument_httpx() takes a httpx.Client or *"),
+    ("instrument_requests(5)", "TypeError: instrument_requests() takes a requests.sessions.Session, *"),
+    ("CircuitBreaker(failure_threshold=0)", "ValueError: CircuitBreaker(): failure_threshold=0 is out of range. *"),
+    ("CircuitBreaker().success(None)", "TypeError: success(): permit=None is not a Permit. *"),
+    (
+        "LangfuseASGIMiddleware(print, exclude=5)",
+        "TypeError: the middleware: exclude=5 is not a list of paths. *",
+    ),
+    (
+        "langfuse_aiohttp_middleware(trusted='no')",
+        "TypeError: the middleware: trusted='no' is neither true nor false. *",
+    ),
+]
+
+
+def test_nor_is_one_of_tracing(app: pytest.Pytester) -> None:
+    calls = [*(call for call, _ in TRACING), "langfuse_tracing(5)"]
+    tests = [f"def test_{number}(langfuse_tracing):\n    {call}\n" for number, call in enumerate(calls)]
+    app.makepyfile(test_it="from pytest_langfuse.tracing import *\n" + "\n".join(tests))
+    result = app.runpytest("-p", "no:randomly")
+    result.assert_outcomes(failed=len(calls))
+    lines = [line for call, message in TRACING for line in (f">*{call}", f"E*{message}", "test_it.py:*Error")]
+    result.stdout.fnmatch_lines([*lines, ">*langfuse_tracing(5)", "E*config=5 is not a TracingConfig.*"])
+    assert "/pytest_langfuse/" not in result.stdout.str()

@@ -85,7 +85,7 @@ def test_a_variable_is_told_in_its_own_unit(monkeypatch):
 
 def test_a_misspelt_sampler_suggests_one(monkeypatch):
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always-off")
-    assert "is not known, did you mean 'always_off'?" in refusal(get_tracing_config, "OTEL_TRACES_SAMPLER")
+    assert "is not known (did you mean 'always_off'?)." in refusal(get_tracing_config, "OTEL_TRACES_SAMPLER")
 
 
 @pytest.mark.parametrize("sampler", ["jaeger_remote", "parentbased_jaeger_remote", "xray", "my_company"])

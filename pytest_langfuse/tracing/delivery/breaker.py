@@ -54,7 +54,7 @@ class Permit:
 _THRESHOLD = parsing.integer(1, example="10")
 _SECONDS = parsing.number(1e-9, 1e9, example="300.0")
 _PERMIT = parsing.instance(
-    Permit, allowed="what try_acquire() returned, unless that was None", example="the permit, and make no call without"
+    Permit, allowed="what try_acquire() returned, unless that was None", example="breaker.try_acquire()"
 )
 
 
@@ -86,6 +86,7 @@ class CircuitBreaker:
         slow_call: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        __tracebackhide__ = True
         call = "CircuitBreaker()"
         self.failure_threshold: int = checked(call, "failure_threshold", failure_threshold, _THRESHOLD)
         self.recovery_timeout: float = checked(call, "recovery_timeout", recovery_timeout, _SECONDS)
@@ -132,6 +133,7 @@ class CircuitBreaker:
         Raises:
             TypeError: `listener` is not a function.
         """
+        __tracebackhide__ = True
         self._listeners.append(checked("add_listener()", "listener", listener, parsing.function))
 
     def try_acquire(self) -> Permit | None:
@@ -154,6 +156,7 @@ class CircuitBreaker:
         Raises:
             TypeError: `permit` does not come from `try_acquire`.
         """
+        __tracebackhide__ = True
         self._record("success()", permit, failed=False)
 
     def failure(self, permit: Permit) -> None:
@@ -162,9 +165,11 @@ class CircuitBreaker:
         Raises:
             TypeError: `permit` does not come from `try_acquire`.
         """
+        __tracebackhide__ = True
         self._record("failure()", permit, failed=True)
 
     def _record(self, call: str, permit: Permit, *, failed: bool) -> None:
+        __tracebackhide__ = True
         checked(call, "permit", permit, _PERMIT)
         with self._lock:
             now = self._now()
@@ -190,6 +195,7 @@ class CircuitBreaker:
         Raises:
             TypeError: `permit` does not come from `try_acquire`.
         """
+        __tracebackhide__ = True
         checked("release()", "permit", permit, _PERMIT)
         with self._lock:
             if self._valid(permit, self._now()) and permit is self._trial:

@@ -44,6 +44,7 @@ def carry_context(function: Any = None, /) -> Any:
     Raises:
         TypeError: `function` is not a function.
     """
+    __tracebackhide__ = True
     carried = CarriedContext(otel_context.get_current())
     if function is None:
         return carried
@@ -62,6 +63,7 @@ class CarriedContext:
         Raises:
             TypeError: `function` is not a function.
         """
+        __tracebackhide__ = True
         if not callable(function):
             raise TypeError(
                 f"carry_context() takes a function or nothing, not {shown(function)}. "

@@ -30,6 +30,7 @@ def instrument_httpx(client: httpx.Client | httpx.AsyncClient | None = None) -> 
     Raises:
         TypeError: `client` is not a client of httpx.
     """
+    __tracebackhide__ = True
     return _instrumented.add(client)
 
 

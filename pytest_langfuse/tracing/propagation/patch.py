@@ -57,6 +57,7 @@ class Instrumented:
         Raises:
             TypeError: `target` is something else.
         """
+        __tracebackhide__ = True
         if target is not None and not isinstance(target, self._kinds):
             kinds = " or ".join(f"{kind.__module__}.{kind.__name__}" for kind in self._kinds)
             raise TypeError(

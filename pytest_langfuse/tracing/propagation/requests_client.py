@@ -26,6 +26,7 @@ def instrument_requests(session: requests.Session | None = None) -> Instrumentat
         TypeError: `session` is not a session of requests.
         ModuleNotFoundError: requests is not installed.
     """
+    __tracebackhide__ = True
     return _instrumented().add(session)
 
 

@@ -30,6 +30,7 @@ def langfuse_aiohttp_middleware(**options: Unpack[MiddlewareOptions]) -> Callabl
     Raises:
         TypeError: An option is unknown, with a suggestion, or of the wrong type.
     """
+    __tracebackhide__ = True
     settings = MiddlewareSettings(options)
 
     async def middleware(request: Any, handler: Handler) -> Any:

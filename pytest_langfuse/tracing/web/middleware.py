@@ -16,6 +16,7 @@ class Middleware(Generic[Application]):
     """Wraps an application; `LangfuseASGIMiddleware` explains the keyword arguments."""
 
     def __init__(self, app: Application, **options: Unpack[MiddlewareOptions]) -> None:
+        __tracebackhide__ = True
         self.app: Application = checked("the middleware", "app", app, parsing.function)
         self._options = MiddlewareSettings(options)
         self._django = routes.is_django(app)

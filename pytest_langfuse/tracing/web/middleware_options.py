@@ -52,6 +52,7 @@ class MiddlewareSettings:
     """The options of a middleware, checked and with their defaults."""
 
     def __init__(self, options: MiddlewareOptions) -> None:
+        __tracebackhide__ = True
         unknown = [name for name in options if name not in MiddlewareOptions.__annotations__]
         if unknown:
             hint = did_you_mean(unknown[0], MiddlewareOptions.__annotations__, what="options")
