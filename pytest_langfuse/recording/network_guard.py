@@ -2,8 +2,8 @@
 
 It does not know how the application sends. It wraps `connect` and `connect_ex` of `socket.socket` on the class, so that
 asyncio, requests, httpx, urllib and aiohttp pass through it, and the resolution of names, by which the address of a
-Langfuse is told from that of another service behind the same load balancer. An audit hook would see the same, but can't
-be removed.
+Langfuse is told from that of another service behind the same load balancer. The methods that send are wrapped, too: a
+connection may have been opened before, and be kept alive. An audit hook can't be removed, and sees no such connection.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import functools
 import socket
+import ssl
 import sys
+import weakref
 from asyncio import base_events
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -74,6 +76,8 @@ class NetworkGuard:
         self._is_stand_in = is_stand_in
         self._refused = refused
         self._undo: list[Callable[[], None]] = []
+        #: Sockets whose connection has been checked: each is looked at once.
+        self._checked_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         #: The last name that was resolved in this thread or task: what it connects to next.
         self._last: ContextVar[_Resolution | None] = ContextVar("pytest_langfuse_resolution", default=None)
         #: All names of an address: a connection may be made in another task than the resolution.
@@ -104,6 +108,11 @@ class NetworkGuard:
         self._original_connect = socket.socket.connect
         self._patch(socket.socket, "connect", self._connect)
         self._patch(socket.socket, "connect_ex", self._connect_ex)
+        for name in ("send", "sendall", "sendmsg"):
+            if hasattr(socket.socket, name):
+                self._patch(socket.socket, name, self._send)
+        # Its `sendall` calls it.
+        self._patch(ssl.SSLSocket, "send", self._send)
 
     def _patch(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
         original = getattr(owner, name)
@@ -154,24 +163,39 @@ class NetworkGuard:
             raise self._refusal(endpoint, known_as)
 
     def _connect(self, original: Callable[..., Any], sock: socket.socket, *args: Any) -> Any:
-        if args and (refusal := self._checked(args[0])) is not None:
+        if args and (refusal := self._checked(args[0], sock)) is not None:
             raise refusal
         return original(sock, *args)
 
     def _connect_ex(self, original: Callable[..., int], sock: socket.socket, *args: Any) -> int:
-        if args and self._checked(args[0]) is not None:
+        if args and self._checked(args[0], sock) is not None:
             return errno.ECONNREFUSED
         return original(sock, *args)
 
-    def _checked(self, address: Any) -> CapturedConnectionError | None:
+    def _send(self, original: Callable[..., Any], sock: socket.socket, *args: Any) -> Any:
+        """Refuse to use a connection that was opened by code that is not captured."""
+        if self._is_captive() and sock not in self._checked_sockets:
+            try:
+                peer = sock.getpeername()
+            except OSError:
+                peer = None
+            if (refusal := self._checked(peer, sock)) is not None:
+                raise refusal
+        return original(sock, *args)
+
+    def _checked(self, address: Any, sock: socket.socket) -> CapturedConnectionError | None:
         """Return the refusal of a connection to the address of a socket; `None` if it is to pass."""
-        if not isinstance(address, tuple) or len(address) < 2:  # noqa: PLR2004 - a host and a port
+        if not self._is_captive():
             return None
-        host, port = _text(address[0]), address[1]
-        if host is None or not isinstance(port, int) or not self._is_captive() or self._is_ours(host, port):
-            return None
-        name, known_as = self._known_as(normalized(host), port)
-        return None if known_as is None else self._refusal(f"{name}:{port}", known_as)
+        self._checked_sockets.discard(sock)
+        if isinstance(address, tuple) and len(address) >= 2:  # noqa: PLR2004 - a host and a port
+            host, port = _text(address[0]), address[1]
+            if host is not None and isinstance(port, int) and not self._is_ours(host, port):
+                name, known_as = self._known_as(normalized(host), port)
+                if known_as is not None:
+                    return self._refusal(f"{name}:{port}", known_as)
+        self._checked_sockets.add(sock)
+        return None
 
     def _known_as(self, host: str, port: int) -> tuple[str, str | None]:
         last = self._last.get()

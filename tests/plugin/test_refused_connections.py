@@ -207,6 +207,34 @@ def test_after_the_session_it_is_said_on_stderr(folder, real):
     assert real.requests == []
 
 
+def test_a_connection_that_an_uncaptured_test_keeps_open(folder, real):
+    folder.makepyfile("""
+        import os
+        import pytest
+        import requests
+
+        session = requests.Session()
+
+        def tell():
+            return session.post(os.environ["LANGFUSE_BASE_URL"], timeout=5).status_code
+
+        def test_not_captured():
+            assert tell() == 200
+
+        def test_captured(langfuse_spans):
+            with pytest.raises(requests.ConnectionError):
+                tell()
+
+        def test_not_captured_again():
+            assert tell() == 200
+    """)
+    result = folder.runpytest_subprocess("-p", "no:randomly")
+    # The one that tried it, and has caught the error.
+    result.assert_outcomes(failed=1, passed=2)
+    result.stdout.fnmatch_lines(["*test_a_connection_that_an_uncaptured_test_keeps_open.py:8 tried to connect to *"])
+    assert len(real.requests) == 2
+
+
 def test_a_run_that_captures_nothing_is_left_alone(folder, real):
     folder.makepyfile("""
         import socket

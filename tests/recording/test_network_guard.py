@@ -12,6 +12,7 @@ import aiohttp
 import httpx
 import pytest
 import requests
+import urllib3
 
 from pytest_langfuse.recording.network_guard import CapturedConnectionError, NetworkGuard, RefusedConnection
 from tests.helpers.loopback_langfuse import Collector
@@ -24,6 +25,10 @@ def functions() -> dict[str, object]:
     return {
         "connect": socket.socket.connect,
         "connect_ex": socket.socket.connect_ex,
+        "send": socket.socket.send,
+        "sendall": socket.socket.sendall,
+        "sendmsg": socket.socket.sendmsg,
+        "send over TLS": ssl.SSLSocket.send,
         "getaddrinfo": socket.getaddrinfo,
         "gethostbyname": socket.gethostbyname,
         "loop": asyncio.base_events.BaseEventLoop.getaddrinfo,
@@ -323,6 +328,86 @@ def test_other_sockets_pass(run, tmp_path):
         server.bind(str(tmp_path / "s"))
         server.listen()
         client.connect(str(tmp_path / "s"))
+
+
+def kept_by_http_client(url):
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+
+    def send():
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except OSError:
+            connection.close()
+            raise
+
+    yield send
+    connection.close()
+
+
+def kept_by_requests(url):
+    with requests.Session() as session:
+        yield lambda: session.get(url, timeout=5).raise_for_status()
+
+
+def kept_by_httpx(url):
+    with httpx.Client() as client:
+        yield lambda: client.get(url).raise_for_status()
+
+
+def kept_by_urllib3(url):
+    with urllib3.PoolManager(retries=False) as pool:
+        yield lambda: pool.request("GET", url)
+
+
+def kept_by_aiohttp(url):
+    async def get():
+        async with session.get(url) as response:
+            await response.read()
+
+    async def make():
+        return aiohttp.ClientSession()
+
+    with asyncio.Runner() as runner:
+        session = runner.run(make())
+        yield lambda: runner.run(get())
+        runner.run(session.close())
+
+
+@pytest.mark.parametrize(
+    "kept", [kept_by_http_client, kept_by_requests, kept_by_httpx, kept_by_urllib3, kept_by_aiohttp]
+)
+def test_a_connection_that_was_opened_before_is_not_used(known, real, kept):
+    sends = kept(real.url)
+    send = next(sends)
+    known.captive = False
+    send()
+    known.captive = True
+    with pytest.raises(Exception):  # noqa: B017, PT011 - each client has an exception of its own
+        send()
+    assert len(real.requests) == 1
+    assert known.refusals != []
+    known.captive = False
+    send()
+    send()
+    assert len(real.requests) == 3
+    next(sends, None)
+
+
+def test_a_connection_to_another_service_is_looked_at_once(run, real, monkeypatch):
+    looked = []
+    monkeypatch.setattr(socket.socket, "getpeername", lambda sock: looked.append(sock) or ("127.0.0.1", 1))
+    run.captive = False
+    sends = kept_by_requests(real.url)
+    send = next(sends)
+    send()
+    run.captive = True
+    for _ in range(3):
+        send()
+    # The client's, and the server's, which is in this process.
+    assert len(looked) == len(set(map(id, looked))) == 2
+    assert len(real.requests) == 4
+    next(sends, None)
 
 
 def test_what_is_wrapped_and_that_it_is_removed(run):
