@@ -107,6 +107,8 @@ class TracingConfig:
     trusted_request_headers: bool = False
     #: Hosts (globs allowed) that may get trace and user headers of outgoing requests.
     propagate_to: tuple[str, ...] = ()
+    #: Export an observation whose parent Langfuse does not get below its nearest ancestor that it gets.
+    reparent_filtered: bool = True
 
     #: Names of fields that were left out and have no default here.
     unset: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
@@ -214,6 +216,7 @@ SETTINGS: Mapping[str, Setting] = {
     "keep_slower_than": Setting(parsing.number(0.001, 86400.0, example="2.0"), ("LANGFUSE_KEEP_SLOWER_THAN",)),
     "trusted_request_headers": Setting(parsing.boolean, ("LANGFUSE_TRUSTED_REQUEST_HEADERS",)),
     "propagate_to": Setting(parsing.hosts, ("LANGFUSE_PROPAGATE_TO",)),
+    "reparent_filtered": Setting(parsing.boolean, ("LANGFUSE_REPARENT_FILTERED",)),
 }
 
 #: Arguments of `Langfuse` that `init_tracing` passes on.

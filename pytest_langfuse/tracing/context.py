@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 
 from langfuse import propagate_attributes
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 
 from pytest_langfuse.tracing import setting_parsers as parsing
 from pytest_langfuse.tracing.arguments import checked
+from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
 from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
@@ -200,7 +202,17 @@ def within(context: RequestContext, base: otel_context.Context | None = None) ->
 
 def _propagating(context: RequestContext) -> otel_context.Context:
     """OpenTelemetry's context with the values in it, as `propagate_attributes` makes it."""
+    current = trace.get_current_span()
     try:
+        # The SDK marks the current span, too: that of another instrumentation would be marked in vain.
+        observation = exported_ancestors.nearest_span(current)
+        if observation is not current:
+            token = otel_context.attach(trace.set_span_in_context(observation))
+            try:
+                with propagate_attributes(**_propagated(context)):
+                    return trace.set_span_in_context(current)
+            finally:
+                otel_context.detach(token)
         with propagate_attributes(**_propagated(context)):
             return otel_context.get_current()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is not the application's

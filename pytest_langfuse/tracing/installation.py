@@ -17,12 +17,12 @@ from pytest_langfuse.tracing import langfuse_internals
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig, differences
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
 from pytest_langfuse.tracing.delivery.client import GuardedLangfuse
-from pytest_langfuse.tracing.delivery.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.delivery.exporter import langfuse_headers
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.pipeline import Pipeline
 from pytest_langfuse.tracing.delivery.proxies import all_usable
 from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
+from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.log_text import ReadableRecords, mask_in_logs
 from pytest_langfuse.tracing.monotonic import now
@@ -93,7 +93,6 @@ class Installation:
             self.pipeline.buffer.close()
             raise
         self._resources = langfuse_internals.resources_of(self.client)
-        exported_ancestors.use(self.client_arguments.get("should_export_span"))
         self._guard_client()
         self.pipeline.start(self._resources.httpx_client)
         self._shutdown_thread = PrestartedThread("langfuse-tracing-shutdown")
@@ -129,6 +128,7 @@ class Installation:
     def _client(self, pipeline: Pipeline) -> Langfuse:
         config = self.config
         self._report_earlier_client()
+        filtering = exported_ancestors.use(self.client_arguments.get("should_export_span"), config.public_key)
         with langfuse_internals.client_settings(config, proxies=all_usable()):
             return GuardedLangfuse(
                 breaker=pipeline.breaker,
@@ -144,7 +144,7 @@ class Installation:
                 httpx_client=pipeline.rest_client,
                 tracer_provider=cast("TracerProvider", pipeline.provider),
                 span_exporter=pipeline.exporter,
-                **self.client_arguments,
+                **{**self.client_arguments, **({"should_export_span": filtering} if filtering else {})},
             )
 
     def _report_earlier_client(self) -> None:

@@ -7,11 +7,12 @@ Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.33.1, 1.36.0 and 1.45.1,
 from __future__ import annotations
 
 import atexit
+import copy
 import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -29,8 +30,11 @@ from langfuse._utils.environment import get_common_release_envs
 from langfuse._utils.prompt_cache import PromptCache
 from langfuse._version import __version__ as _langfuse_version
 from langfuse.span_filter import is_default_export_span, is_langfuse_span
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, export
+from opentelemetry import context as otel_context
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, export
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import SpanContext
 
 from pytest_langfuse.tracing.config import TracingConfig
 from pytest_langfuse.tracing.name_resolution import NameResolution
@@ -44,6 +48,8 @@ ENVIRONMENT = LangfuseOtelSpanAttributes.ENVIRONMENT
 RELEASE = LangfuseOtelSpanAttributes.RELEASE
 #: A span's attribute that the server reads as output: JSON.
 OUTPUT = LangfuseOtelSpanAttributes.OBSERVATION_OUTPUT
+#: A span's attribute that makes it the root of the application's part of a trace (version 5; version 4 has none).
+IS_APP_ROOT = getattr(LangfuseOtelSpanAttributes, "IS_APP_ROOT", "langfuse.internal.is_app_root")
 
 #: Names of the baggage entries that the SDK makes and reads (`propagate_attributes(as_baggage=True)`).
 BAGGAGE_PREFIX = LANGFUSE_BAGGAGE_PREFIX
@@ -55,6 +61,13 @@ TRACE_BAGGAGE = f"{LANGFUSE_BAGGAGE_PREFIX}trace_id"
 #: Where `propagate_attributes` keeps what it propagates, in OpenTelemetry's context.
 USER_KEY = _get_propagated_context_key("user_id")
 SESSION_KEY = _get_propagated_context_key("session_id")
+
+#: Keys of OpenTelemetry's context under which its instrumentations find that they are to do nothing.
+SUPPRESSING = (
+    otel_context._SUPPRESS_INSTRUMENTATION_KEY,
+    otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    "suppress_instrumentation",
+)
 
 SDK_VERSION = _langfuse_version
 
@@ -298,6 +311,21 @@ def wants(processor: SpanProcessor, span: ReadableSpan) -> bool:
         return bool(processor._should_export_span(span))
     except Exception:  # noqa: BLE001 - the application's filter; the watched one has counted it
         return False
+
+
+def set_parent(span: Span, parent: SpanContext) -> None:
+    """Replace a started span's parent by one that is equal to it; the span's copies have it, too."""
+    span._parent = parent
+
+
+def with_parent(span: ReadableSpan, parent: SpanContext | None, attributes: Mapping[str, Any]) -> ReadableSpan:
+    """Return a copy of an ended span with another parent and other attributes."""
+    dropped = span.dropped_attributes
+    changed: Any = copy.copy(span)
+    changed._parent = parent
+    changed._attributes = bounded = BoundedAttributes(attributes=dict(attributes))
+    bounded.dropped = dropped
+    return cast("ReadableSpan", changed)
 
 
 def watch_transformations(processor: BatchSpanProcessor, watch: Callable[[SpanExporter], SpanExporter]) -> None:

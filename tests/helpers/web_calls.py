@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import uvicorn
+from aiohttp import web
 
 
 def scope_of(path: str, method: str = "GET", headers: Any = (), query: bytes = b"", **more: Any) -> dict[str, Any]:
@@ -91,6 +93,35 @@ def uvicorn_serving(app: Any, **settings: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+@contextlib.contextmanager
+def aiohttp_serving(app: Any) -> Iterator[str]:
+    """A real aiohttp server in a thread; its address."""
+    ready = threading.Event()
+    stop: list[Any] = []
+    found: list[int] = []
+
+    async def serve() -> None:
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site: Any = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        found.append(site._server.sockets[0].getsockname()[1])
+        end = asyncio.Event()
+        stop.append((asyncio.get_running_loop(), end))
+        ready.set()
+        await end.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    ready.wait(20)
+    try:
+        yield f"http://127.0.0.1:{found[0]}"
+    finally:
+        stop[0][0].call_soon_threadsafe(stop[0][1].set)
+        thread.join()
 
 
 class _Quiet(WSGIRequestHandler):

@@ -166,10 +166,18 @@ def strings() -> Iterator[tuple[str, str]]:
                 yield node.value, f"{path.relative_to(ROOT)}:{node.lineno}"
 
 
-#: Keys in OpenTelemetry's context, in requests and on functions: not modules.
+#: Keys in OpenTelemetry's context, in requests, on functions and of attributes: not modules.
 KEYS = {
     f"pytest_langfuse.{name}"
-    for name in ("carried", "hop", "permitted", "request_context", "request_context.entry", "requests_hop")
+    for name in (
+        "carried",
+        "filtered_parent_id",
+        "hop",
+        "permitted",
+        "request_context",
+        "request_context.entry",
+        "requests_hop",
+    )
 }
 
 

@@ -37,6 +37,7 @@ def test_defaults_that_are_part_of_the_contract():
         "keep_slower_than": None,
         "trusted_request_headers": False,
         "propagate_to": (),
+        "reparent_filtered": True,
     }
     assert [field.name for field in dataclasses.fields(TracingConfig) if field.init] == list(SETTINGS)
 
@@ -103,6 +104,7 @@ VARIABLES = {
     "LANGFUSE_KEEP_SLOWER_THAN": ("2", "keep_slower_than", 2.0),
     "LANGFUSE_TRUSTED_REQUEST_HEADERS": ("yes", "trusted_request_headers", True),
     "LANGFUSE_PROPAGATE_TO": ("api.internal, *.svc:8080", "propagate_to", ("api.internal", "*.svc:8080")),
+    "LANGFUSE_REPARENT_FILTERED": ("0", "reparent_filtered", False),
     "OTEL_BSP_SCHEDULE_DELAY": ("1500", "flush_interval", 1.5),
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": ("64", "flush_at", 64),
     "OTEL_EXPORTER_OTLP_TIMEOUT": ("9", "timeout", 9.0),
@@ -184,6 +186,7 @@ BAD = {
     "keep_slower_than": [0, "x"],
     "trusted_request_headers": ["x"],
     "propagate_to": [["https://x"], ["a b"], 3],
+    "reparent_filtered": ["x", 2],
 }
 
 

@@ -73,6 +73,7 @@ LAYERS = [
     {"shutdown", "second_clients"},
     {"delivery"},
     {"context"},
+    {"exported_ancestor", "untraced"},
     {"langfuse_internals"},
     {"generator_context", "config", "time_limit"},
     {"arguments", "otel_variables"},

@@ -74,7 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     # FastAPI 0.142 and later creates spans, which don't go to Langfuse. The root of a trace would have a parent that
     # Langfuse lacks, and Langfuse shows the input and output of a trace only if its root has no parent.
-    app = FastAPI(title="Support bot", version=__version__, lifespan=lifespan, telemetry={"tracing": False})
+    app = FastAPI(title="Support bot", version=__version__, lifespan=lifespan)
 
     @app.post("/chat")
     async def chat(

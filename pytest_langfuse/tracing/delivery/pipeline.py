@@ -23,13 +23,16 @@ from pytest_langfuse.tracing.delivery.http_sink import HttpSink
 from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.open_buffer import open_buffer
 from pytest_langfuse.tracing.delivery.provider import PipelineProvider, install_provider
+from pytest_langfuse.tracing.delivery.reparenting import Reparenting
 from pytest_langfuse.tracing.delivery.score_buffer import ScoreBuffer
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.span_ledger import Balance, SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 from pytest_langfuse.tracing.delivery.transport import BoundedTransport, TransportPool
+from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
+from pytest_langfuse.tracing.untraced import UntracedClient
 
 _FLUSH_STEP = 0.02
 _FLUSH_SECONDS = 60.0
@@ -63,7 +66,7 @@ class Pipeline:
             str(value) for value in (config.public_key, config.secret_key, config.base_url)
         )
         self.host = httpx.URL(base_url).host
-        self.rest_client = httpx.Client(
+        self.rest_client = UntracedClient(
             transport=BoundedTransport(self.transports, host=self.host, breaker=self.breaker),
             timeout=config.timeout,
             headers=additional_headers,
@@ -191,9 +194,7 @@ class Pipeline:
     def _build(self, processor: SpanProcessor) -> SpanProcessor:
         config = self._config
         if isinstance(processor, BatchSpanProcessor):
-            langfuse_internals.watch_transformations(
-                processor, lambda inner: _Transformations(inner, self.exporter, self.ledger)
-            )
+            langfuse_internals.watch_transformations(processor, self._around_transformations)
         intake = self._intake = Intake(processor, ledger=self.ledger)
         self.exporter.queued = intake.queued
         head: SpanProcessor
@@ -213,6 +214,10 @@ class Pipeline:
             head = EnvironmentAttributes(head, attributes)
         self._head = head
         return head
+
+    def _around_transformations(self, inner: SpanExporter) -> SpanExporter:
+        watched = _Transformations(inner, self.exporter, self.ledger)
+        return Reparenting(watched, exported_ancestors, self.ledger) if self._config.reparent_filtered else watched
 
     def _flush(self, timeout: float) -> bool:
         return self._closing or self.sender.flush(min(timeout, self._config.timeout))

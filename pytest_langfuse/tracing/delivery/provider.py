@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from pytest_langfuse.tracing.delivery.entropy_ids import EntropyIdGenerator
-from pytest_langfuse.tracing.delivery.exported_ancestor import exported_ancestors
+from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.langfuse_internals import ENVIRONMENT, RELEASE
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class DetachableProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Pass it on."""
         if (target := self.target) is not None:
+            exported_ancestors.started(span, parent_context, self._open)
             self._open.add(span.get_span_context().span_id)
-            exported_ancestors.started(span, parent_context)
             target.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:

@@ -16,6 +16,7 @@ from pytest_langfuse.tracing.delivery.sink import Outcome, Sink, Verdict
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.monotonic import now
+from pytest_langfuse.tracing.untraced import untraced
 
 #: So many spans at most in one request, however small they are.
 MOST_SPANS = 2048
@@ -151,6 +152,10 @@ class Sender:
     # -- the thread --------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        with untraced():
+            self._send_all()
+
+    def _send_all(self) -> None:
         self._recover()
         while self._wait():
             try:

@@ -23,6 +23,7 @@ from pytest_langfuse.tracing.delivery.proxies import UnusableProxies, proxy_for
 from pytest_langfuse.tracing.langfuse_internals import limit_waits, resolve_names
 from pytest_langfuse.tracing.name_resolution import NameResolution
 from pytest_langfuse.tracing.time_limit import time_limit
+from pytest_langfuse.tracing.untraced import untraced
 
 #: Request extension of a call that has its permit already.
 PERMITTED = {"pytest_langfuse.permitted": True}
@@ -184,10 +185,11 @@ class AsyncBoundedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it, and read the response to its end."""
-        if request.url.host != self._host:
-            return await self._transport.handle_async_request(request)
-        with _permitted(self._breaker, request) as judged:
-            return judged(await self._send(request))
+        with untraced():
+            if request.url.host != self._host:
+                return await self._transport.handle_async_request(request)
+            with _permitted(self._breaker, request) as judged:
+                return judged(await self._send(request))
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         try:

@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from pytest_langfuse.tracing import singleton
 from pytest_langfuse.tracing.context import LONGEST, RequestContext, get_request_context, within
-from pytest_langfuse.tracing.delivery.exported_ancestor import exported_ancestors
+from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.langfuse_internals import (
     BAGGAGE_PREFIX,
@@ -95,12 +95,18 @@ def outgoing(headers: Mapping[Any, Any], *, allowed: bool) -> dict[str, str | No
     result: dict[str, str | None] = {}
     if span.get_span_context().is_valid:
         carrier: dict[str, str] = {}
-        within_parent = trace.set_span_in_context(trace.NonRecordingSpan(exported_ancestors.nearest(span)), Context())
+        within_parent = trace.set_span_in_context(trace.NonRecordingSpan(_named(span)), Context())
         _trace_context.inject(carrier, within_parent)
         result = {TRACEPARENT: carrier[TRACEPARENT], TRACESTATE: carrier.get(TRACESTATE)}
         if allowed:
             result[BAGGAGE] = _with_langfuse(present) or None
     return result if allowed else {**result, **stripped(present)}
+
+
+def _named(span: trace.Span) -> SpanContext:
+    """Return the context that the headers of the current span name."""
+    own, nearest = span.get_span_context(), exported_ancestors.nearest(span) or span.get_span_context()
+    return SpanContext(nearest.trace_id, nearest.span_id, own.is_remote, own.trace_flags, own.trace_state)
 
 
 def stripped(present: str) -> dict[str, str | None]:

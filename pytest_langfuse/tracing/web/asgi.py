@@ -7,9 +7,10 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.lazy import exported_by
 from pytest_langfuse.tracing.web import request_headers, routes
+from pytest_langfuse.tracing.web.fastapi_operations import with_kept_context
 from pytest_langfuse.tracing.web.middleware import Middleware
 from pytest_langfuse.tracing.web.served_request import GUARD, RequestLine, ServedRequest, serve, with_request_id
 
@@ -48,17 +49,14 @@ class LangfuseASGIMiddleware(Middleware[Application]):
         TypeError: An option is unknown, with a suggestion, or of the wrong type.
     """
 
-    #: Whether FastAPI's own spans were warned of.
-    _warned = False
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or whatever else the server asks for."""
         if scope["type"] != "http" or GUARD in scope:
-            await self.app(scope, receive, send)
+            kept = with_kept_context(scope) if scope["type"] == "websocket" and routes.is_fastapi(self.app) else scope
+            await self.app(kept, receive, send)
             return
-        served = self._begin(scope)
-        if served is None:
-            await self.app(scope, receive, send)
+        if (served := self._begin(scope)) is None:
+            await self.app(with_kept_context(scope), receive, send)
             return
         if not served.ended or self._options.send_request_id:
             messages = _Messages(self, served, scope, receive, send)
@@ -66,7 +64,7 @@ class LangfuseASGIMiddleware(Middleware[Application]):
         scope[GUARD] = True
         token = otel_context.attach(served.context)
         try:
-            await self.app(scope, receive, send)
+            await self.app(with_kept_context(scope), receive, send)
         except GeneratorExit as error:
             # The server has thrown the coroutine away, perhaps from a context where the token means nothing.
             if otel_context.get_current() is served.context:
@@ -100,12 +98,6 @@ class LangfuseASGIMiddleware(Middleware[Application]):
         """Note the route as soon as the framework has found it."""
         if served.ended or served.route is not None:
             return
-        if not self._warned and getattr(scope.get("fastapi.telemetry"), "span", None) is not None:
-            self._warned = True
-            logger.warning(
-                "FastAPI makes spans that Langfuse does not get: observations of the application are separated "
-                'from the observation of their request. Fix: FastAPI(telemetry={"tracing": False}). Logged once.'
-            )
         try:
             served.route = self._options.route(scope) or routes.of_scope(scope)
             if served.route is None and self._django:

@@ -15,7 +15,7 @@ from typing import Any
 #: `{i:int}` of Starlette, `<int:i>` and `<regex("[a-z]"):i>` of Flask and Django.
 _BRACES = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}")
 _ANGLES = re.compile(r"<(?:[^<>:]*(?:\([^<>]*\))?:)?(\w+)>")
-_DJANGO = "django.core.handlers.base"
+_DJANGO, _FASTAPI = "django.core.handlers.base", "fastapi.applications"
 _DEEPEST = 10
 
 
@@ -140,8 +140,17 @@ def of_environ(environ: Mapping[str, Any], mount: str) -> str | None:
 
 def is_django(app: object) -> bool:
     """Return whether the application is Django's handler, or a wrapper that keeps it as an attribute."""
+    return _is_of(_DJANGO, app)
+
+
+def is_fastapi(app: object) -> bool:
+    """Return whether the application is FastAPI's, or a wrapper that keeps it as an attribute."""
+    return _is_of(_FASTAPI, app)
+
+
+def _is_of(module: str, app: object) -> bool:
     for _ in range(_DEEPEST):
-        if any(cls.__module__ == _DJANGO for cls in type(app).__mro__):
+        if any(cls.__module__ == module for cls in type(app).__mro__):
             return True
         app = next((inner for name in ("app", "application", "wsgi_app") if (inner := getattr(app, name, None))), None)
         if app is None:

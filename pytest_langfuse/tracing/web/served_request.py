@@ -136,7 +136,7 @@ def _observed(
     installed: Any,
     trusted: bool,
 ) -> ServedRequest:
-    parent, links = find_parent(headers, installed, trusted=trusted)
+    parent, links = find_parent(headers, trusted=trusted)
     token = otel_context.attach(_around(request, parent))
     try:
         name = request_headers.method_name(line.method)

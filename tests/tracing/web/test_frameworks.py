@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import threading
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 import aiohttp
 import flask
@@ -33,7 +32,7 @@ from pytest_langfuse.tracing import (
     tracing_health,
 )
 from tests.helpers import django_site
-from tests.helpers.web_calls import uvicorn_serving, wsgiref_serving
+from tests.helpers.web_calls import aiohttp_serving, uvicorn_serving, wsgiref_serving
 
 # Slow: starts servers.
 pytestmark = pytest.mark.slow
@@ -98,9 +97,9 @@ def fastapi_app():  # noqa: C901 - one route after the other
     async def fails():
         raise ValueError("boom")
 
-    app = FastAPI(telemetry={"tracing": False})
+    app = FastAPI()
     app.include_router(router, prefix="/api")
-    sub = FastAPI(telemetry={"tracing": False})
+    sub = FastAPI()
     sub.include_router(router)
     app.mount("/sub/{tenant}", sub)
 
@@ -223,7 +222,7 @@ def test_fastapi_with_the_lifespan_of_the_recipe(langfuse_spans, langfuse_tracin
         finally:
             await asyncio.to_thread(shutdown_tracing)
 
-    app = FastAPI(lifespan=lifespan, telemetry={"tracing": False})
+    app = FastAPI(lifespan=lifespan)
     app.add_middleware(LangfuseASGIMiddleware)
     app.get("/items/{i}")(lambda i: observe())
     with uvicorn_serving(app, lifespan="on") as url:
@@ -450,33 +449,6 @@ def test_flask_below_a_dispatcher(langfuse_spans):
 
 
 # -- aiohttp -------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def aiohttp_serving(app):
-    """A real aiohttp server in a thread; its address."""
-    ready, stop, found = threading.Event(), [], []
-
-    async def serve():
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        found.append(site._server.sockets[0].getsockname()[1])
-        end = asyncio.Event()
-        stop.append((asyncio.get_running_loop(), end))
-        ready.set()
-        await end.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    ready.wait(20)
-    try:
-        yield f"http://127.0.0.1:{found[0]}"
-    finally:
-        stop[0][0].call_soon_threadsafe(stop[0][1].set)
-        thread.join()
 
 
 async def aiohttp_item(request):

@@ -3,10 +3,9 @@
 import contextlib
 import re
 import socket
-import sys
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
@@ -21,6 +20,7 @@ from pytest_langfuse.tracing import (
     get_langfuse_client,
     get_request_context,
     init_tracing,
+    request_context,
     shutdown_tracing,
 )
 from pytest_langfuse.tracing.failures import failures
@@ -404,15 +404,30 @@ def test_a_hostile_client(langfuse_spans, server, trusted, caplog, capfd):
     assert get_request_context() == RequestContext()
 
 
-async def test_fastapi_that_makes_spans_of_its_own_is_told_so_once(langfuse_spans, lines):
-    app = FastAPI()
-    app.get("/items/{i}")(lambda i: i)
+@pytest.mark.parametrize("added", [True, False])
+async def test_fastapi_that_makes_spans_of_its_own(langfuse_spans, lines, added):
+    async def signed_in():
+        async with request_context(user_id="u-1"):
+            yield
+
+    def item(i):
+        observe()
+        return get_request_context().user_id
+
+    app = FastAPI(dependencies=[Depends(signed_in)])
+    app.get("/items/{i}")(item)
     if not hasattr(app, "_native_telemetry"):
         pytest.skip("this FastAPI makes no spans")
-    middleware = LangfuseASGIMiddleware(app)
-    await call(middleware, "/items/3")
-    await call(middleware, "/items/3")
+    if added:
+        app.add_middleware(LangfuseASGIMiddleware)
+    else:
+        app = LangfuseASGIMiddleware(app)
+    scope = scope_of("/items/3")
+    sent = await call(app, scope=scope)
 
-    assert [line for line in lines() if 'FastAPI(telemetry={"tracing": False})' in line] == lines()
-    assert len(lines()) == 1
-    assert "fastapi" in sys.modules
+    assert sent[1]["body"] == b'"u-1"'
+    langfuse_spans.assert_tree('* user_id=u-1\nspan "GET /items/{i}"\n  span work')
+    assert {one.span.name for one in langfuse_spans.filtered} >= {"fastapi.dependencies", "fastapi.endpoint"}
+    assert lines() == []
+    assert "fastapi.telemetry" not in scope
+    assert scope["path_params"] == {"i": "3"}

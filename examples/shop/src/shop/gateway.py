@@ -47,7 +47,7 @@ def create_app() -> FastAPI:
         finally:
             await asyncio.to_thread(shutdown_tracing)
 
-    app = FastAPI(title="Shop", version=__version__, lifespan=lifespan, telemetry={"tracing": False})
+    app = FastAPI(title="Shop", version=__version__, lifespan=lifespan)
     # Not trusted: a browser can send any user and trace. The sign-in knows the user.
     app.add_middleware(
         LangfuseASGIMiddleware,
