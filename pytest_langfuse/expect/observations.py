@@ -12,7 +12,7 @@ from pytest_langfuse.expect.errors import LiteralError, TreeMismatch
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.matching.matcher import Order
-from pytest_langfuse.expect.propagation import gaps, propagated_key, trace_label
+from pytest_langfuse.expect.propagation import gaps, propagated_key, trace_labels
 from pytest_langfuse.expect.sequence import ObservationSequence
 from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.not_exported import everything, not_exported, nothing, undelivered
@@ -237,7 +237,9 @@ class Observations(ObservationSequence):
         traces = self.traces
         if len(traces) > 1:
             roots = [root for trace in traces for root in trace.roots]
-            sentences = [_trace_and_roots(trace, roots[0].record.thread) for trace in traces]
+            first = roots[0].record.thread
+            labels = trace_labels(traces)
+            sentences = [_trace_and_roots(label, trace, first) for label, trace in zip(labels, traces, strict=True)]
             why = "was the context lost in a thread or task, or a header not passed on?"
             orphans = not_exported(self._source.unexported(), nothing, roots)
             self._fail(f"{len(traces)} traces, expected one ({why}):", sentences, because=orphans)
@@ -309,9 +311,9 @@ def explain_equality(left: object, right: object) -> list[str] | None:
     return failure.differences_first(diff, source, style).splitlines()
 
 
-def _trace_and_roots(trace: Trace, first_thread: str | None) -> str:
+def _trace_and_roots(label: str, trace: Trace, first_thread: str | None) -> str:
     roots = ", ".join(f"{root.type} {name_in_sentence(root.name)}" for root in trace.roots)
     count = len(trace.observations)
     thread = trace.roots[0].record.thread if trace.roots else None
     where = f" in thread {thread}" if thread is not None and thread != first_thread else ""
-    return f"{trace_label(trace)}: {count} observation{'' if count == 1 else 's'} starting with {roots}{where}"
+    return f"{label}: {count} observation{'' if count == 1 else 's'} starting with {roots}{where}"

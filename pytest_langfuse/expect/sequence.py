@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, overload
 from pytest_langfuse import arguments
 from pytest_langfuse.expect.errors import TreeMismatch
 from pytest_langfuse.expect.literal.name_pattern import NamePattern, name_in_sentence
-from pytest_langfuse.expect.propagation import trace_label
+from pytest_langfuse.expect.propagation import trace_labels
 from pytest_langfuse.expect.selection import Selector
 from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.not_exported import Bearing, any_of, everything, not_exported, nothing
@@ -118,7 +118,7 @@ class ObservationSequence(Sequence[Observation]):
         what = f"{len(found)} traces are" if found else "no trace is"
         return self._fail(
             f"{what} named {name!r}{', expected one' if found else ''}; the traces are:",
-            [trace_label(trace) for trace in traces],
+            trace_labels(traces),
             because=[] if found else self._why_none(any_of([wanted])),
         )
 

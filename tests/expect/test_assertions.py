@@ -212,8 +212,8 @@ def test_not_propagated():
     assert failure(partly.assert_propagated, "user_id", "session_id") == text(
         """
         not propagated to every observation:
-          user_id in trace answer: 'u-1' on answer; not set on search, llm
-          session_id in trace answer: not set on answer, search, llm
+          user_id in trace answer: 'u-1' on answer; not set on search, llm (2 times)
+          session_id in trace answer: not set on answer, search, llm (2 times)
         """
     )
     assert failure(captured("span a user_id=u-1\n  tool b user_id=u-2").assert_propagated, "user_id") == text(
@@ -225,9 +225,40 @@ def test_not_propagated():
     assert failure(captured(TREE).assert_propagated, "user_id", value="u-2") == text(
         """
         not propagated to every observation:
-          user_id in trace answer: 'u-1' on answer, search, llm, expected 'u-2'
+          user_id in trace answer: 'u-1' on answer, search, llm (2 times), expected 'u-2'
         """
     )
+
+
+def test_equal_names_are_numbered():
+    spans = captured(
+        """
+        span answer user_id=u-1
+          generation llm user_id=u-1
+          generation llm
+          generation llm user_id=u-1
+          2x tool search
+        span answer
+        """
+    )
+    set_on, not_set_on = "answer, llm (1 of 3), llm (3 of 3)", "llm (2 of 3), search (2 times)"
+    assert failure(spans.assert_propagated, "user_id").splitlines()[1:] == [
+        f"  user_id in trace answer (1 of 2): 'u-1' on {set_on}; not set on {not_set_on}",
+        "  user_id in trace answer (2 of 2): not set on answer",
+    ]
+    assert failure(spans.trace, "answer") == text(
+        """
+        2 traces are named 'answer', expected one; the traces are:
+          answer (1 of 2)
+          answer (2 of 2)
+        """
+    )
+    assert failure(spans.assert_single_trace).splitlines()[1:] == [
+        "  answer (1 of 2): 6 observations starting with span answer",
+        "  answer (2 of 2): 1 observation starting with span answer",
+    ]
+    many = captured("span root user_id=u-1\n" + "\n".join(f"  tool t{number}" for number in range(25)))
+    assert failure(many.assert_propagated, "user_id").endswith("t18, t19, 5 more")
 
 
 def test_propagation_of_nothing():

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from pytest_langfuse.expect.literal.name_pattern import name_in_sentence, name_text
-from pytest_langfuse.expect.text.render import condition_text, observation_line, shared_keys
+from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
+from pytest_langfuse.expect.text.render import condition_text, observation_line, score_text, shared_keys
 from pytest_langfuse.expect.text.style import Style, indentation
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.score import Score
@@ -75,16 +75,16 @@ def _empty(_width: int | None) -> str:
 
 
 def _star(key: str, observation: Observation, width: int | None) -> str:
-    return f"* {condition_text(key, getattr(observation, key), width)}"
+    return f"* {condition_text(key, observation, width)}"
 
 
 def _title(name: str, first: Observation, shared: Sequence[str], width: int | None) -> str:
-    conditions = [condition_text(key, getattr(first, key), width) for key in shared]
+    conditions = [condition_text(key, first, width) for key in shared]
     return " ".join([f"# trace {name}{':' if conditions else ''}", *conditions])
 
 
 def _score(score: Score, width: int | None) -> str:
-    return f"score {name_text(score.name)} {condition_text('value', score.value, width)}"
+    return score_text(score, width)
 
 
 def _score_of_something_else(score: Score, width: int | None) -> str:

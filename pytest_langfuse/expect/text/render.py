@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final
@@ -34,6 +35,8 @@ _KEYS: Final = (
 _values: Final = attrgetter(*_KEYS)
 #: What is propagated to all observations of a trace, and stands in a `*` line where all have it.
 _PROPAGATED: Final = ("user_id", "session_id", "tags", "metadata")
+_METADATA: Final = "metadata."
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 #: Characters of a line in a failure text that stands for an observation which no line speaks of.
 _SUMMARY: Final = 120
 
@@ -100,7 +103,13 @@ def _line(observation: Observation, without: Container[str], width: int | None) 
         # Most are `None`, which is told without a call.
         if value is None or key in without or (key == "level" and value == "DEFAULT"):
             continue
-        if value or is_set(value):
+        if key == "metadata" and any(f"{_METADATA}{name}" in without for name in value):
+            words += [
+                _condition(f"{_METADATA}{name}", value[name], width)
+                for name in value
+                if f"{_METADATA}{name}" not in without
+            ]
+        elif value or is_set(value):
             words.append(_condition(key, value, width))
     return " ".join(words)
 
@@ -116,6 +125,24 @@ def _shared(observations: Sequence[Observation]) -> list[str]:
     return [key for key in _PROPAGATED if _all_equal(observations, key, compact)]
 
 
+def _shared_metadata(observations: Sequence[Observation]) -> list[str]:
+    if len(observations) < 2:  # noqa: PLR2004 - nothing is shared by one
+        return []
+    common: dict[str, str] = {}
+    for index, observation in enumerate(observations):
+        metadata = observation.metadata
+        # Other keys would need quotes, and the line of an observation that has one shows all as one object.
+        if not all(_PLAIN_KEY.fullmatch(key) for key in metadata):
+            return []
+        if not index:
+            common = {key: compact(value) for key, value in metadata.items() if is_set(value)}
+        else:
+            common = {key: text for key, text in common.items() if key in metadata and compact(metadata[key]) == text}
+        if not common:
+            return []
+    return [f"{_METADATA}{key}" for key in common]
+
+
 def _all_equal(observations: Sequence[Observation], key: str, text: Callable[[Any], str]) -> bool:
     if not is_set(getattr(observations[0], key)):
         return False
@@ -129,10 +156,21 @@ def observation_line(observation: Observation, without: Container[str], width: i
 
 
 def shared_keys(observations: Sequence[Observation]) -> list[str]:
-    """The propagated keys of which all of several observations have the same value."""
-    return _shared(observations)
+    """The propagated keys of which all of several observations have the same value.
+
+    Of metadata that differ, those that do not: `metadata.tenant`.
+    """
+    shared = _shared(observations)
+    return shared if "metadata" in shared else [*shared, *_shared_metadata(observations)]
 
 
-def condition_text(key: str, value: Any, width: int | None) -> str:
-    """A value as a condition of the literal: `user_id=u-1`."""
+def condition_text(key: str, observation: Observation, width: int | None) -> str:
+    """A value of an observation as a condition of the literal: `user_id=u-1`; `key` is one of `shared_keys`."""
+    of_metadata = key.removeprefix(_METADATA)
+    value = getattr(observation, key) if of_metadata == key else observation.metadata[of_metadata]
     return _condition(key, value, width)
+
+
+def score_text(score: Score, width: int | None) -> str:
+    """A score with its value, as the literal writes it."""
+    return f"score {name_text(score.name)} {_condition('value', score.value, width)}"

@@ -33,12 +33,16 @@ class Numbering:
         """Type and name of an observation, numbered if others have the name, too."""
         return f"{observation.type} {self.name(observation)}"
 
-    def _number(self, observation: Observation) -> str:
+    def count(self, name: str) -> int:
+        """The number of observations of a name."""
         if not self._numbers:
             for one in self._everything:
                 self._counts[one.name] += 1
                 self._numbers[id(one)] = self._counts[one.name]
-        count = self._counts[observation.name]
+        return self._counts[name]
+
+    def _number(self, observation: Observation) -> str:
+        count = self.count(observation.name)
         return f" ({self._numbers[id(observation)]} of {count})" if count > 1 else ""
 
 

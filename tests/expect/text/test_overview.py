@@ -73,6 +73,42 @@ def test_what_a_trace_shares_is_not_that_of_the_next_one() -> None:
     observations.assert_tree("\n".join(lines))
 
 
+def test_metadata_that_all_of_a_trace_share_is_shown_once() -> None:
+    spans = captured(
+        """
+        span answer metadata={"tenant":"acme","step":1}
+          generation llm metadata={"tenant":"acme"}
+          tool search metadata={"tenant":"acme","step":2,"hits":[]}
+        """
+    )
+    lines = check(
+        spans,
+        """
+        * metadata.tenant=acme
+        span answer metadata.step=1
+          generation llm
+          tool search metadata.step=2 metadata.hits=[]
+        """,
+    )
+    # They are lines of a literal still.
+    spans.assert_tree("\n".join(lines))
+    check(
+        captured('span a metadata={"t":1,"x y":2}\n  tool b metadata={"t":1}'),
+        """
+        span a metadata={"t":1,"x y":2}
+          tool b metadata={"t":1}
+        """,
+    )
+    check(
+        captured('span a metadata={"t":1,"u":2}\n  tool b metadata={"u":3}\n  tool c'),
+        """
+        span a metadata={"t":1,"u":2}
+          tool b metadata={"u":3}
+          tool c
+        """,
+    )
+
+
 def test_scores_are_below_what_they_are_about() -> None:
     observations = captured("span answer\n  generation llm\n    tool t")
     answer, llm, _ = observations
@@ -130,3 +166,22 @@ def test_lines_of_a_failure_fit_beside_the_margin() -> None:
         f'+   tool b input="{"x" * 30}…"',
     ]
     assert max(len(f"E       {line}") for line in trees) <= 80
+
+
+SENTENCE = "`GET /items/{i} of it`: parent is my own name, expected 'a value with spaces' as it isn't \"so or so\""
+
+
+@pytest.mark.parametrize("columns", [20, 30, 40, 60, 100])
+def test_sentences_are_wrapped_and_names_are_not_broken(columns: int) -> None:
+    lines = Style(columns=columns).wrapped(SENTENCE, 8, ["my own name"])
+    assert " ".join(line.strip() for line in lines) == SENTENCE
+    assert [line[:4].count(" ") >= 4 for line in lines] == [False, *[True] * (len(lines) - 1)]
+    for whole in ("`GET /items/{i} of it`", "my own name", "'a value with spaces'", '"so or so"'):
+        assert any(whole in line for line in lines)
+    # Only what can't be broken is wider.
+    assert all(len(line) <= max(columns - 8, 20) or line.strip().startswith(("`GET", "'a value")) for line in lines)
+
+
+def test_sentences_are_whole_where_nobody_knows_the_width() -> None:
+    assert Style().wrapped(SENTENCE) == [f"  {SENTENCE}"]
+    assert Style(columns=40).wrapped("short") == ["  short"]
