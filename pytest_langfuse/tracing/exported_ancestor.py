@@ -6,7 +6,7 @@ and for the headers that name it to another service:
 
 - a span that has ended counts as the filter judges it now; so does an open one, for as long as it is open;
 - spans of another tracer provider, and those that the tail sampler has dropped, never get to Langfuse;
-- a parent in another process counts as exported: that process names its nearest exported span in the headers.
+- a parent in another process counts as exported, unless that process says who stands for it (`caller_state.py`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import SpanContext
 
+from pytest_langfuse.tracing import caller_state
 from pytest_langfuse.tracing.failures import failures
-from pytest_langfuse.tracing.langfuse_internals import set_parent
+from pytest_langfuse.tracing.langfuse_internals import FILTER_IS_ASKED_AT_START, set_parent
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -103,7 +104,8 @@ class ExportedAncestors:
         scope = span.instrumentation_scope
         known = self._scopes.get(id(scope))
         if not (known[0] if known is not None and known[1] is scope else self._is_sure(span)) or (
-            self._custom and not self._passes(span)
+            # Version 5 asks it itself, see `_watched`.
+            self._custom and not FILTER_IS_ASKED_AT_START and not self._passes(span)
         ):
             self._remember(span, parent_context)
 
@@ -137,12 +139,12 @@ class ExportedAncestors:
             elif parent.span_id in self._late:
                 parent = self._late[parent.span_id]
             else:
-                break
+                return caller_state.nearest_of(parent)
         return parent
 
     def is_unsure(self, parent: SpanContext) -> bool:
         """Return whether `resolved` may return anything else."""
-        return isinstance(parent, UnsureParent) or parent.span_id in self._late
+        return isinstance(parent, UnsureParent) or parent.span_id in self._late or caller_state.says_more(parent)
 
     def is_exported(self, span: ReadableSpan | DroppedSpan) -> bool:
         """Return whether Langfuse gets a span of the installed client's provider, as far as its filter decides."""
@@ -163,11 +165,15 @@ class ExportedAncestors:
         try:
             passes = bool(self._filter(span))
         finally:
-            if not passes and span.end_time is not None:
+            if not passes:
                 self._turned_down(span)
         return passes
 
     def _turned_down(self, span: ReadableSpan) -> None:
+        if span.end_time is None:
+            if isinstance(span, Span):
+                self._remember(span, None)
+            return
         context = span.get_span_context()
         if context is not None and context.span_id not in self._unsure:
             self._late[context.span_id] = span.parent
@@ -190,7 +196,7 @@ class ExportedAncestors:
     def _remember(self, span: Span, parent_context: Context | None) -> None:
         if (parent := span.parent) is not None and not isinstance(parent, UnsureParent):
             current = trace.get_current_span(parent_context)
-            if isinstance(current, ReadableSpan):
+            if isinstance(current, ReadableSpan) and current.get_span_context() == parent:
                 set_parent(span, UnsureParent.of(parent, current))
         remembered = _Remembered(span, self._forget)
         remembered.span_id = span.get_span_context().span_id

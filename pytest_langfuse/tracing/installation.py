@@ -13,7 +13,7 @@ import httpx
 from langfuse import Langfuse
 from opentelemetry.sdk.trace import TracerProvider
 
-from pytest_langfuse.tracing import langfuse_internals
+from pytest_langfuse.tracing import global_propagator, langfuse_internals
 from pytest_langfuse.tracing.config import ConfigError, TracingConfig, differences
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
 from pytest_langfuse.tracing.delivery.client import GuardedLangfuse
@@ -94,6 +94,8 @@ class Installation:
             raise
         self._resources = langfuse_internals.resources_of(self.client)
         self._guard_client()
+        if config.reparent_filtered:
+            global_propagator.install()
         self.pipeline.start(self._resources.httpx_client)
         self._shutdown_thread = PrestartedThread("langfuse-tracing-shutdown")
         self._second_clients = SecondClients(self._report_second_client)
@@ -221,6 +223,7 @@ class Installation:
         """Send what is left for at most `timeout` seconds, then release everything."""
         started = now()
         self._second_clients.stop()
+        global_propagator.uninstall()
         logging.getLogger("langfuse").removeFilter(self._readable_records)
         langfuse_internals.release_exit_handlers(self._resources)
         langfuse_internals.forget(self._resources)

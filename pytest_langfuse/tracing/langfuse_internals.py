@@ -62,6 +62,9 @@ TRACE_BAGGAGE = f"{LANGFUSE_BAGGAGE_PREFIX}trace_id"
 USER_KEY = _get_propagated_context_key("user_id")
 SESSION_KEY = _get_propagated_context_key("session_id")
 
+#: Version 5 asks `should_export_span` when a span starts, too.
+FILTER_IS_ASKED_AT_START = hasattr(LangfuseSpanProcessor, "_is_expected_exported_at_start")
+
 #: Keys of OpenTelemetry's context under which its instrumentations find that they are to do nothing.
 SUPPRESSING = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,

@@ -70,7 +70,7 @@ LAYERS = [
     {"propagation", "decorator"},
     {"singleton"},
     {"installation"},
-    {"shutdown", "second_clients"},
+    {"global_propagator", "shutdown", "second_clients"},
     {"delivery"},
     {"context"},
     {"exported_ancestor", "untraced"},
@@ -79,7 +79,7 @@ LAYERS = [
     {"arguments", "otel_variables"},
     {"setting_parsers"},
     {"failures"},
-    {"lazy", "log_text", "monotonic", "name_resolution", "shown", "suggest"},
+    {"caller_state", "lazy", "log_text", "monotonic", "name_resolution", "shown", "suggest"},
 ]
 
 

@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pytest_langfuse.tracing import singleton
+from pytest_langfuse.tracing import caller_state, singleton
 from pytest_langfuse.tracing.context import LONGEST, RequestContext, get_request_context, within
 from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import failures
@@ -105,7 +105,9 @@ def outgoing(headers: Mapping[Any, Any], *, allowed: bool) -> dict[str, str | No
 
 def _named(span: trace.Span) -> SpanContext:
     """Return the context that the headers of the current span name."""
-    own, nearest = span.get_span_context(), exported_ancestors.nearest(span) or span.get_span_context()
+    own, nearest = span.get_span_context(), exported_ancestors.nearest(span)
+    if nearest is None:
+        return own if singleton.singleton.installation is None else caller_state.with_nearest(own, None)
     return SpanContext(nearest.trace_id, nearest.span_id, own.is_remote, own.trace_flags, own.trace_state)
 
 

@@ -1,5 +1,6 @@
 """An observation whose parent Langfuse does not get is exported below its nearest ancestor that it gets."""
 
+import contextlib
 import gc
 import subprocess
 import sys
@@ -8,13 +9,14 @@ import threading
 import pytest
 from langfuse import Langfuse
 from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from pytest_langfuse.recording import decode_otlp
-from pytest_langfuse.tracing import extract_context, init_tracing, inject_headers, tracing_health
+from pytest_langfuse.tracing import extract_context, init_tracing, inject_headers, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing.exported_ancestor import MOST_LATE, exported_ancestors
 from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
 from tests.helpers.loopback_langfuse import TRACES
@@ -255,6 +257,58 @@ def test_headers_name_the_ancestor_that_the_export_names(start, library, exporte
             assert b.id in inject_headers({})["traceparent"]
 
     assert parents(exported(client)) == {"a": None, "b": "a"}
+
+
+def test_headers_without_an_exported_ancestor_say_so(start, library):
+    start()
+    with library("x") as x:
+        headers = inject_headers({"tracestate": "other=1"})
+
+    assert headers["traceparent"].split("-")[2] == span_id(x)
+    assert headers["tracestate"] == f"pytest-langfuse={span_id(x)}-{'0' * 16}"
+
+
+def test_headers_that_other_instrumentations_inject_say_who_stands_for_their_span(start, library):
+    client = start()
+    carrier, inner, own = {}, {}, {}
+    token = otel_context.attach(extract_context({**REMOTE, "tracestate": "other=1,pytest-langfuse=9"}))
+    with client.start_as_current_observation(name="a") as a:
+        propagate.inject(own)
+        with library("client") as x:
+            propagate.inject(carrier)
+            with library("inner") as y:
+                propagate.inject(inner)
+    otel_context.detach(token)
+
+    assert carrier["traceparent"].split("-")[2] == span_id(x)
+    assert carrier["tracestate"] == f"pytest-langfuse={span_id(x)}-{a.id},other=1"
+    assert inner["tracestate"] == f"pytest-langfuse={span_id(y)}-{a.id},other=1"
+    assert own["tracestate"] == "other=1,pytest-langfuse=9"
+    shutdown_tracing()
+    assert isinstance(propagate.get_global_textmap(), CompositePropagator)
+
+
+@pytest.mark.parametrize(
+    ("state", "parent"),
+    [
+        (f"{'2' * 16}-{'3' * 16}", "3" * 16),
+        (f"{'2' * 16}-{'0' * 16}", None),
+        # Of a span further up, which was handed on.
+        (f"{'4' * 16}-{'3' * 16}", "2" * 16),
+        ("nonsense", "2" * 16),
+    ],
+)
+@pytest.mark.parametrize("between", [[], ["server", "handler"]])
+def test_who_stands_for_a_callers_span(start, library, exported, state, parent, between):
+    client = start()
+    token = otel_context.attach(propagate.extract({**REMOTE, "tracestate": f"pytest-langfuse={state}"}))
+    with contextlib.ExitStack() as stack:
+        for name in between:
+            stack.enter_context(library(name))
+        client.start_observation(name="a").end()
+    otel_context.detach(token)
+
+    assert parents(exported(client)) == {"a": parent}
 
 
 def test_it_can_be_switched_off(start, library, exported):
