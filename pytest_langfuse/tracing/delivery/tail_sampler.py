@@ -18,6 +18,8 @@ from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
 from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
+from pytest_langfuse.tracing.exported_ancestor import DroppedSpan, UnsureParent
+from pytest_langfuse.tracing.langfuse_internals import set_parent
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -25,17 +27,24 @@ if TYPE_CHECKING:
 #: So many undecided traces are held, and so many decisions remembered for spans that come late.
 MOST_TRACES = 50_000
 
+#: So many spans of a trace of which a part was dropped are known as parents of others.
+MOST_SPANS_AFTER_A_DROP = 10_000
+
 _NANOSECONDS = 1_000_000_000
 _RATE_BITS = (1 << 64) - 1
 _SAMPLED = int(TraceFlags.SAMPLED)
 
 
 class _UndecidedTrace:
-    __slots__ = ("open", "spans")
+    __slots__ = ("caller", "open", "spans", "started")
 
-    def __init__(self) -> None:
+    def __init__(self, parent: SpanContext | None) -> None:
         self.open = 0
         self.spans: list[ReadableSpan] = []
+        #: The parent in another process.
+        self.caller = parent if parent is not None and parent.is_remote else None
+        #: Where an earlier part of the trace was dropped: what has started since, which is all that may be kept.
+        self.started: set[int] | None = set() if parent is not None and not parent.is_remote else None
 
 
 class TailSampler(SpanProcessor):
@@ -68,7 +77,10 @@ class TailSampler(SpanProcessor):
 
     def _clear(self) -> None:
         self._traces: OrderedDict[int, _UndecidedTrace] = OrderedDict()
-        self._kept: OrderedDict[int, None] = OrderedDict()
+        #: With what `_UndecidedTrace.started` had.
+        self._kept: OrderedDict[int, set[int] | None] = OrderedDict()
+        #: Parents in other processes of traces that were taken, for what starts in them later.
+        self._callers: OrderedDict[int, SpanContext] = OrderedDict()
         self._waiting = 0
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -80,10 +92,14 @@ class TailSampler(SpanProcessor):
         trace_id = context.trace_id
         with self._ledger.lock:
             if trace_id in self._kept:
+                if (started := self._kept[trace_id]) is not None:
+                    self._started_late(span, started)
                 return
             trace = self._traces.get(trace_id)
             if trace is None:
-                trace = self._traces[trace_id] = _UndecidedTrace()
+                trace = self._traces[trace_id] = _UndecidedTrace(span.parent)
+            if trace.started is not None:
+                self._started_late(span, trace.started)
             trace.open += 1
             victims = self._evict()
         self._tell(victims)
@@ -105,7 +121,7 @@ class TailSampler(SpanProcessor):
             if context.trace_id in self._kept:
                 kept = self._hand_on([span] if wanted else [])
             elif self._matters(span):
-                self._remember(context.trace_id)
+                self._remember(context.trace_id, trace.started if trace is not None else None)
                 kept = self._hand_on([*self._take(context.trace_id), *([span] if wanted else [])])
             elif trace is None:
                 # Evicted, or dropped as complete before this one started.
@@ -158,8 +174,16 @@ class TailSampler(SpanProcessor):
             return False
         return span.end_time - span.start_time >= self._slow
 
-    def _remember(self, trace_id: int) -> None:
-        self._kept[trace_id] = None
+    def _started_late(self, span: Span, started: set[int]) -> None:
+        """A span started in a trace of which an earlier part was dropped: so was the parent, if it is of that part."""
+        context, parent = span.get_span_context(), span.parent
+        if len(started) < MOST_SPANS_AFTER_A_DROP:
+            started.add(context.span_id)
+        if parent is not None and not parent.is_remote and parent.span_id not in started:
+            set_parent(span, UnsureParent.of(parent, DroppedSpan(self._callers.get(context.trace_id))))
+
+    def _remember(self, trace_id: int, started: set[int] | None) -> None:
+        self._kept[trace_id] = started
         if len(self._kept) > MOST_TRACES:
             self._kept.popitem(last=False)
 
@@ -168,6 +192,10 @@ class TailSampler(SpanProcessor):
         if trace is None:
             return []
         self._waiting -= len(trace.spans)
+        if trace.caller is not None:
+            self._callers[trace_id] = trace.caller
+            if len(self._callers) > MOST_TRACES:
+                self._callers.popitem(last=False)
         return trace.spans
 
     def _evict(self) -> list[ReadableSpan]:

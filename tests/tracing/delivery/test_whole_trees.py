@@ -311,6 +311,23 @@ def test_who_stands_for_a_callers_span(start, library, exported, state, parent, 
     assert parents(exported(client)) == {"a": parent}
 
 
+@pytest.mark.parametrize(("headers", "parent"), [({}, None), (REMOTE, "2" * 16)])
+def test_what_is_kept_of_a_trace_whose_first_part_was_sampled_out(start, library, exported, headers, parent):
+    client = start(sample_rate=0.0)
+    token = otel_context.attach(extract_context(headers))
+    with client.start_as_current_observation(name="request"), library("x"):
+        inside = otel_context.get_current()
+    otel_context.attach(inside)
+    with library("task"), client.start_as_current_observation(name="a") as a:
+        a.update(level="ERROR")
+        client.start_observation(name="b").end()
+    client.start_observation(name="c", level="ERROR").end()
+    otel_context.detach(token)
+
+    assert parents(exported(client)) == {"a": parent, "b": "a", "c": parent}
+    assert tracing_health().dropped == {"sampled_out": 1}
+
+
 def test_it_can_be_switched_off(start, library, exported):
     client = start(reparent_filtered=False)
     with library("x") as x:
