@@ -72,6 +72,8 @@ def test_an_export_is_refused(guard, name):
 
 @each_signal
 def test_without_the_guard_it_connects(guard, name):
+    if name.endswith("_log_exporter") and importlib.util.find_spec("opentelemetry.exporter.otlp.common") is None:
+        pytest.skip("an OpenTelemetry that sends no batch of logs without a record")
     guard.uninstall()
     assert connects(name)
 

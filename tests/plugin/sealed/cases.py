@@ -337,7 +337,6 @@ PRODUCTION = """
 
 
     def test_free():
-        get_langfuse_client().create_score(name="control", value=1, trace_id="1" * 32)
         get_langfuse_client().start_observation(name="control").end()
 """
 

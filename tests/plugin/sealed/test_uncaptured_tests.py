@@ -86,3 +86,27 @@ def test_without_keys_nothing_depends_on_the_order(
     app.makepyfile(head + "".join(tests))
     app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=3)
     assert real.requests == []
+
+
+def test_a_batch_that_is_being_collected_when_the_capture_starts(
+    app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: RealLangfuse
+) -> None:
+    """It takes neither the score of the captured test, nor that one and the next test's together."""
+    monkeypatch.setenv("LANGFUSE_FLUSH_INTERVAL", "10")
+    app.makepyfile(
+        """
+        from langfuse import Langfuse
+
+        langfuse = Langfuse()
+
+        def test_captured(langfuse_server):
+            langfuse.create_score(name="captured", value=1, trace_id="1" * 32)
+
+        def test_not_captured():
+            langfuse.create_score(name="free", value=1, trace_id="1" * 32)
+            langfuse.flush()
+        """
+    )
+    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
+    assert real.got("free")
+    assert not real.got("captured"), real.requests
