@@ -14,12 +14,10 @@ TESTS = [name for name in FILES if name.startswith("test_")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TESTS)
-def test_the_tests_pass(pytester: pytest.Pytester, name: str) -> None:
+def test_the_tests_pass(pytester: pytest.Pytester) -> None:
     for file, text in FILES.items():
         (pytester.path / file).write_text(text)
-    outcomes = pytester.runpytest_subprocess(name).parseoutcomes()
-    assert set(outcomes) == {"passed"}
+    pytester.runpytest_subprocess(*TESTS).assert_outcomes(passed=9)
 
 
 def test_the_page_has_an_example_for_each() -> None:

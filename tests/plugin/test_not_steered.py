@@ -126,3 +126,46 @@ def test_a_frozen_clock_in_a_suite_without_langfuse(app: pytest.Pytester) -> Non
     result = app.runpytest_subprocess("-p", "no:randomly", "--langfuse-capture")
     result.assert_outcomes(passed=2)
     assert result.ret == 0
+
+
+def test_frozen_clocks_of_the_application_beside_that_of_the_plugin(app: pytest.Pytester) -> None:
+    """Langfuse is spared by the one, and its cache of prompts is moved by the other, in either order."""
+    app.makepyfile(
+        """
+        import datetime
+        import threading
+
+        from app import answer, langfuse
+        from freezegun import freeze_time
+
+        @freeze_time("2020-01-01")
+        def test_frozen(langfuse_spans):
+            answer("why?")
+            assert datetime.datetime.now().year == 2020
+            assert langfuse_spans.one("span answer").user_id == "u-1"
+
+        def test_cache_expires(langfuse_api, langfuse_clock):
+            langfuse_api.prompt("greeting", "Hello")
+            assert langfuse.get_prompt("greeting", cache_ttl_seconds=60).prompt == "Hello"
+            langfuse_api.prompt("greeting", "Good day")
+            langfuse_clock.advance(seconds=59)
+            assert langfuse.get_prompt("greeting", cache_ttl_seconds=60).prompt == "Hello"
+            langfuse_clock.advance(seconds=2)
+            # An expired prompt is given once more while a thread refreshes it.
+            for _ in range(1000):
+                if langfuse.get_prompt("greeting", cache_ttl_seconds=60).prompt == "Good day":
+                    return
+                threading.Event().wait(0.01)
+            raise AssertionError("the cached prompt never expired")
+
+        @freeze_time("2021-01-01")
+        def test_frozen_again(langfuse_spans):
+            answer("why?")
+            assert datetime.datetime.now().year == 2021
+
+        def test_thawed():
+            assert datetime.datetime.now().year > 2021
+        """
+    )
+    result = app.runpytest_subprocess("-p", "no:randomly", "--langfuse-capture")
+    result.assert_outcomes(passed=4)
