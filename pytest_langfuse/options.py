@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Show = Literal["failed", "all", "none"]
+#: Options of which an empty value switches the ini option off, if that is set.
+_CAN_BE_OFF = ("outage", "json")
 _SHOW = ("failed", "all", "none")
 #: As in `arguments`, which is imported for a mistake only.
 LONGEST_WAIT = 1_000_000
@@ -47,11 +49,6 @@ class Options(NamedTuple):
         _check_ini_names(config)
         option = bool(_command_line(config, "langfuse_capture"))
         show, outage, json = (_given(config, name) for name in ("show", "outage", "json"))
-        if not outage.value.strip() and outage.source.startswith("--") and not _ini_outage(config):
-            raise pytest.UsageError(
-                f"{outage.source}: expected the name of a fault, or all; an empty value only switches the ini option "
-                "langfuse_outage off, which is not set"
-            )
         return cls(
             # A suite in an outage is captured: it must not send anything to the real Langfuse.
             capture=option or _ini_bool(config, "langfuse_capture") or bool(outage.value.strip()),
@@ -60,7 +57,7 @@ class Options(NamedTuple):
             max_block=_ini_seconds(config, "langfuse_max_block"),
             max_slowdown=_ini_seconds(config, "langfuse_max_slowdown"),
             outage_timeout=_ini_seconds(config, "langfuse_outage_timeout"),
-            json=_output_file(json) if json.value else None,
+            json=_output_file(json) if json.value.strip() else None,
             env_keys=_ini_bool(config, "langfuse_env_keys"),
         )
 
@@ -178,10 +175,10 @@ def _ini_bool(config: pytest.Config, name: str) -> bool:
 
 
 def _given(config: pytest.Config, name: str) -> Given:
-    value = _command_line(config, f"langfuse_{name}")
+    value, ini = _command_line(config, f"langfuse_{name}"), str(config.getini(f"langfuse_{name}"))
     if value is None:
-        return Given(str(config.getini(f"langfuse_{name}")), f"ini option langfuse_{name}")
-    if not value.strip():
+        return Given(ini, f"ini option langfuse_{name}")
+    if not value.strip() and not (name in _CAN_BE_OFF and ini.strip()):
         # `--langfuse-outage=$FAULT` with nothing in the variable would test without an outage.
         raise pytest.UsageError(f"--langfuse-{name} needs a value; leave it out for the default")
     return Given(value, f"--langfuse-{name}")

@@ -56,12 +56,15 @@ def why_nothing(
         for test, made in earlier
         if (found := [name for name in made if sought(name) and (test, name) not in made_by_fixtures])
     ]
-    return [
+    facts = [
         *(_of_fixture(fixture) for fixture in fixtures[-_SENTENCES:]),
-        *(f"{listed(made)} {_was(made)} made in {test}: is a result kept there?" for test, made in by_tests[-1:]),
         *_off(clients),
         *_several(clients),
         *_no_keys(clients),
+    ]
+    # Many tests make observations of one name: worth a thought only where nothing else is known.
+    return facts or [
+        f"{listed(made)} {_was(made)} made in {test}: is a result kept there?" for test, made in by_tests[-1:]
     ]
 
 

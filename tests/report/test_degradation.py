@@ -367,12 +367,10 @@ def test_an_empty_value_switches_an_ini_option_off(app: pytest.Pytester) -> None
     for value in ("", " "):
         result = app.runpytest(f"--langfuse-outage={value}")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        text = (
-            "--langfuse-outage: expected the name of a fault, or all; an empty value only switches the ini option "
-            "langfuse_outage off, which is not set"
-        )
-        result.stderr.fnmatch_lines([f"*{text}"])
-    app.makeini("[pytest]\nlangfuse_outage = http_400\n")
+        result.stderr.fnmatch_lines(["*--langfuse-outage needs a value; leave it out for the default"])
+    app.makeini("[pytest]\nlangfuse_outage = http_400\nlangfuse_json = lines.jsonl\n")
+    app.runpytest("--langfuse-json=").assert_outcomes(passed=1)
+    assert not (app.path / "lines.jsonl").exists()
     result = app.runpytest()
     result.stdout.fnmatch_lines(["http_400: none of 1 test degraded*"])
     result.stdout.no_fnmatch_line("langfuse: no outage*")

@@ -37,9 +37,9 @@ def suite(app: pytest.Pytester) -> pytest.Pytester:
     "options",
     [
         ("-n", "2"),
-        ("-n", "2", "--dist", "loadscope"),
+        pytest.param(("-n", "2", "--dist", "loadscope"), marks=pytest.mark.exhaustive),
         ("-n", "2", "--dist", "loadgroup"),
-        ("-n", "2", "--dist", "worksteal"),
+        pytest.param(("-n", "2", "--dist", "worksteal"), marks=pytest.mark.exhaustive),
         ("-p", "no:cacheprovider"),
     ],
     ids=" ".join,
