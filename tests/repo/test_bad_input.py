@@ -18,6 +18,7 @@ from pytest_langfuse import (
     Clock,
     LangfuseRouter,
     LangfuseServer,
+    LiteralError,
     Observation,
     Observations,
     Outage,
@@ -232,3 +233,16 @@ def methods(cls: type) -> Iterator[Callable[..., object]]:
 
 def test_what_raises_says_so():
     assert [spelt(call) for call in CALLS if "Raises:" not in (inspect.getdoc(call) or "")] == []
+
+
+@pytest.mark.parametrize("count", ["1000000x", "1-1000000x", "1000000+x"])
+def test_a_count_is_limited(count, objects):
+    with pytest.raises(LiteralError) as error:
+        objects[Observations].assert_tree(f"{count} span y")
+    assert str(error.value) == f"count {count!r} on line 1 is too large, at most 999999"
+
+
+def test_a_key_of_another_type_is_not_shown():
+    with pytest.raises(TypeError) as error:
+        StandIn(public_key="pk", secret_key=b"own-secret")
+    assert str(error.value) == "StandIn(secret_key=***): expected a key, or None"
