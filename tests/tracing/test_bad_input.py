@@ -71,6 +71,7 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "keep_errors": (0, 1, "yes", "no", [], bad.SECRET),
     "keep_slower_than": (*bad.NOT_A_NUMBER, bad.NAN, bad.INFINITY, 0, -1, bad.HUGE),
     "trusted_request_headers": (0, 1, "yes", "no", [], bad.SECRET),
+    "reparent_filtered": (0, 1, "yes", "no", [], bad.SECRET),
     "propagate_to": (5, True, b"x", {"a": "b"}, [5], [None], ["https://x"], ["a b"], ["x:99999"], ["[::x]"], "x:0"),
 }  # fmt: skip
 ANY_FIELD = (bad.Broken(),)

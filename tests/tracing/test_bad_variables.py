@@ -34,6 +34,7 @@ TEXTS = {
     "keep_errors": SWITCHES,
     "keep_slower_than": (*NUMBERS, "0"),
     "trusted_request_headers": SWITCHES,
+    "reparent_filtered": SWITCHES,
     "propagate_to": ("https://x", "a b", "x:99999", "[::x]", "a\nb"),
 }  # fmt: skip
 #: Variables with other units or another form: how a text is put into them, and what they refuse in its place.
