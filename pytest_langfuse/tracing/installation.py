@@ -22,6 +22,7 @@ from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealt
 from pytest_langfuse.tracing.delivery.pipeline import Pipeline
 from pytest_langfuse.tracing.delivery.proxies import all_usable
 from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
+from pytest_langfuse.tracing.earlier_client import EarlierClient
 from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.log_text import ReadableRecords, mask_in_logs
@@ -82,13 +83,15 @@ class Installation:
 
     enabled = True
 
-    def __init__(self, config: TracingConfig, client_arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, config: TracingConfig, client_arguments: Mapping[str, Any], earlier: EarlierClient | None = None
+    ) -> None:
         self.config = config
         self.client_arguments = dict(client_arguments)
         self._readable_records = self._guard_logs()
-        self.pipeline = self._pipeline()
+        self.pipeline = self._pipeline(earlier)
         try:
-            self.client = self._client(self.pipeline)
+            self.client = self._client(self.pipeline, earlier)
         except BaseException:
             self.pipeline.buffer.close()
             raise
@@ -113,7 +116,7 @@ class Installation:
         logging.getLogger("langfuse").addFilter(guard)
         return guard
 
-    def _pipeline(self) -> Pipeline:
+    def _pipeline(self, earlier: EarlierClient | None) -> Pipeline:
         unknown = [name for name in self.client_arguments if name not in inspect.signature(Langfuse).parameters]
         if unknown:
             message = (
@@ -121,15 +124,23 @@ class Installation:
                 "Fix: update langfuse, or leave it out."
             )
             raise ConfigError(message)
-        return Pipeline(self.config, self._release, self.client_arguments.get("additional_headers"))
+        return Pipeline(self.config, self._release, self.client_arguments.get("additional_headers"), earlier)
 
     @property
     def _release(self) -> str | None:
         return self.config.release or langfuse_internals.common_release()
 
-    def _client(self, pipeline: Pipeline) -> Langfuse:
+    def _client(self, pipeline: Pipeline, earlier: EarlierClient | None) -> Langfuse:
+        if earlier is None:
+            return self._new_client(pipeline)
+        with earlier.set_aside():
+            client = self._new_client(pipeline)
+        pipeline.take(earlier.take_over(client))
+        earlier.report(self.config)
+        return client
+
+    def _new_client(self, pipeline: Pipeline) -> Langfuse:
         config = self.config
-        self._report_earlier_client()
         filtering = exported_ancestors.use(self.client_arguments.get("should_export_span"), config.public_key)
         with langfuse_internals.client_settings(config, proxies=all_usable()):
             return GuardedLangfuse(
@@ -148,18 +159,6 @@ class Installation:
                 span_exporter=pipeline.exporter,
                 **{**self.client_arguments, **({"should_export_span": filtering} if filtering else {})},
             )
-
-    def _report_earlier_client(self) -> None:
-        earlier = langfuse_internals.registered(str(self.config.public_key))
-        if earlier is None:
-            return
-        phrases = differences(self.config, langfuse_internals.settings(earlier))
-        logger.warning(
-            "A Langfuse client for %s was built before init_tracing(): it keeps its settings and its "
-            "exporter%s. Call init_tracing() before anything builds a client.",
-            self.config.public_key,
-            f" ({'; '.join(phrases)})" if phrases else "",
-        )
 
     def _report_second_client(self, arguments: Mapping[str, Any]) -> None:
         if arguments.get("public_key") not in {None, self.config.public_key}:
@@ -263,14 +262,16 @@ class Installation:
         self._shutdown_thread.after_fork()
 
 
-def install(config: TracingConfig, client_arguments: Mapping[str, Any]) -> Installation | DisabledInstallation:
-    """Set tracing up; without keys it is disabled.
+def install(
+    config: TracingConfig, client_arguments: Mapping[str, Any], earlier: EarlierClient | None = None
+) -> Installation | DisabledInstallation:
+    """Set tracing up, and take over an earlier client; without keys it is disabled.
 
     Raises:
         ConfigError: An argument of the client is unknown to the installed version of langfuse, or the spool can't be
             used.
     """
     missing = [name for name in ("public_key", "secret_key") if getattr(config, name) is None]
-    return (
-        DisabledInstallation(config, client_arguments, missing) if missing else Installation(config, client_arguments)
-    )
+    if missing:
+        return DisabledInstallation(config, client_arguments, missing)
+    return Installation(config, client_arguments, earlier)

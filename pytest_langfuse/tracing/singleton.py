@@ -24,6 +24,7 @@ from pytest_langfuse.tracing.config import (
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.metrics import register
 from pytest_langfuse.tracing.delivery.provider import processors_after_fork
+from pytest_langfuse.tracing.earlier_client import EarlierClient
 from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.installation import DisabledInstallation, Installation
 from pytest_langfuse.tracing.shutdown.children import ChildExit
@@ -62,7 +63,10 @@ class Singleton:
             if (installed := self.installation) is not None:
                 self._compare(installed, given)
                 return installed.client
-            installed = installation.install(resolved(given), given.client_arguments)
+            earlier = EarlierClient.find(given)
+            if earlier is not None:
+                earlier.complete(given)
+            installed = installation.install(resolved(given), given.client_arguments, earlier)
             self._install(installed)
             return installed.client
 
