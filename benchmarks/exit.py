@@ -1,48 +1,32 @@
-"""Measure how long a process takes to exit while Langfuse is down, and how many spans it loses on a signal.
+"""Measure how long a process takes to exit while Langfuse is down, and how many spans it loses when it is told to end.
 
 1,000 observations that nothing has sent yet, then the end of the main module, timed from there to the end of the
 process. With a spool, what could not be sent is in a file for the next start; without, it is counted. For the signals,
-10 observations wait when SIGTERM arrives.
+10 observations wait in a script, in a child process, or in a worker of a web server (`production/endings.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from measure import Table, progress, spread, surroundings
-from production.processes import REFUSED, WAYS, drive, environment, langfuse, start
+from production.endings import ENDINGS, Ended, run
+from production.processes import REFUSED, WAYS, drive, langfuse, start
 
 DEADLINE = 5.0
 SLACK = 0.2
+#: So many observations wait.
+WAITING = 10
 MODES = ("ok", "refused", "503", "hang", "drip")
 LABELS = {"plain": "plain SDK", "ours": "init_tracing"}
-APP = """
-import sys
-sys.path.insert(0, {here!r})
-from driver import build
-client = build({way!r}, {url!r})
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({{"type": message["type"] + ".complete"}})
-            if message["type"] == "lifespan.shutdown":
-                return
-    client.start_observation(name="request").end()
-    await send({{"type": "http.response.start", "status": 200, "headers": []}})
-    await send({{"type": "http.response.body", "body": b"ok"}})
-"""
 
 
 def end(way: str, mode: str, **tracing: Any) -> dict[str, Any]:
@@ -76,51 +60,51 @@ def exits(rounds: int) -> Table:
     return table
 
 
-def told_to_end() -> Table:
-    """Measure what arrives after a signal to the process."""
+def told_to_end(pythons: Sequence[str], runs: int, only: str) -> Table:
+    """Measure what arrives after the end of a process that was told to end, for each server and signal."""
     table = Table(
         "Told to end",
-        "Of 10 observations that wait, how many arrive. The status is the process's.",
-        ["how", *(f"{LABELS[way]}, status" for way in WAYS)],
+        "Of 10 observations that wait, how many arrive, and the process's status. One run for the plain SDK, "
+        f"{runs} for init_tracing, of which the worst is shown. A server that is not installed is left out.",
+        ["how", "plain SDK", *(f"init_tracing, Python {version(python)}" for python in pythons)],
     )
-    for label, run in (
-        ("SIGTERM to a script", _script),
-        ("SIGTERM to uvicorn", lambda way: _uvicorn(way, 1)),
-        ("SIGTERM to uvicorn --workers 2", lambda way: _uvicorn(way, 2)),
-        ("end of a child of multiprocessing, fork", _fork),
-        ("SIGKILL, with a spool, one flush interval later", _kill),
-    ):
-        progress(label)
-        results = {way: run(way) for way in WAYS}
-        table.rows.append([label, *(f"{arrived} of 10, {status}" for arrived, status in results.values())])
-        table.require(f"missing after {label}, init_tracing", 10 - results["ours"][0], 0, 0)
+    lost = done = 0
+    for ending in ENDINGS:
+        if only not in ending.label or ending.missing(pythons[0]):
+            continue
+        progress(f"told to end: {ending.label}")
+        row = [ending.label, _shown([run(ending, "plain", pythons[0])])]
+        for python in pythons:
+            ended = [] if ending.missing(python) else [run(ending, "ours", python) for _ in range(runs)]
+            row.append(_shown(ended) if ended else "not installed")
+            lost += sum(result.arrived < WAITING for result in ended)
+            done += len(ended)
+        table.rows.append(row)
+    arrived, status = _kill("ours")
+    killed = f"{arrived} of {WAITING}, {status}"
+    table.rows.append(["SIGKILL, with a spool, one flush interval later", "-", killed, *["-"] * (len(pythons) - 1)])
+    table.require(f"runs with init_tracing that lose any, of {done + 1}", lost + (arrived < WAITING), 0, 0)
     return table
 
 
-def _script(way: str) -> tuple[int, int]:
-    with langfuse() as server:
-        process = start(way, "wait", server.url)
-        assert process.stdout is not None  # noqa: S101 - it is piped
-        process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
-        return server.counts()["distinct"], process.returncode
+def _shown(ended: Sequence[Ended]) -> str:
+    worst = min(ended, key=lambda result: result.arrived)
+    return f"{worst.arrived} of {WAITING}, {worst.status}"
 
 
-def _fork(way: str) -> tuple[int, int]:
-    with langfuse() as server:
-        status = drive(way, "fork", server.url)["status"]
-        return server.counts()["distinct"], status
+def version(python: str) -> str:
+    """Return the version of an interpreter, as "3.12"."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _kill(way: str) -> tuple[int, int]:
     with langfuse("503") as server, tempfile.TemporaryDirectory() as folder:
-        tracing = {"spool_path": f"{folder}/spool"}
-        options = {"tracing": tracing} if way == "ours" else {}
+        options = {"tracing": {"spool_path": f"{folder}/spool"}}
         process = start(way, "wait", server.url, **options)
         assert process.stdout is not None  # noqa: S101 - it is piped
         process.stdout.readline()
-        time.sleep(5.5)  # the flush interval of both is 5 s
+        time.sleep(5.5)  # the flush interval is 5 s
         process.kill()
         process.communicate()
         server.mode("ok")
@@ -128,49 +112,24 @@ def _kill(way: str) -> tuple[int, int]:
         return server.counts()["distinct"], process.returncode
 
 
-def _uvicorn(way: str, workers: int) -> tuple[int, int]:
-    folder = tempfile.mkdtemp()
-    with langfuse() as server, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        here = str(Path(__file__).parent / "production")
-        Path(folder, "benchmark_app.py").write_text(APP.format(here=here, way=way, url=server.url), encoding="utf-8")
-        command = [sys.executable, "-m", "uvicorn", "benchmark_app:app", "--port", str(port)]
-        command += ["--workers", str(workers), "--log-level", "critical"]
-        process = subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
-        _request(port, wait=60)
-        for _ in range(9):
-            _request(port)
-        process.terminate()
-        status = process.wait(60)
-        counts = server.counts()
-    shutil.rmtree(folder, ignore_errors=True)
-    return counts["distinct"], status
-
-
-def _request(port: int, *, wait: float = 0.0) -> None:
-    until = time.monotonic() + wait
-    while True:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).read()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        else:
-            return
-
-
 def main() -> int:
     """Run the benchmark; exit status 1 if a requirement is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2, help="number of rounds; default: 2")
     parser.add_argument("--markdown", type=Path, help="also write the tables to this file, as Markdown")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each server and signal; default: 3")
+    parser.add_argument("--only", default="", help="only servers and signals with this text in their name")
+    parser.add_argument(
+        "--python",
+        action="append",
+        help="an interpreter with langfuse and the servers; repeat it for more columns; default: this one",
+    )
     options = parser.parse_args()
     if os.name != "posix":
         parser.error("signals and fork: POSIX only")
-    tables = [exits(options.rounds), told_to_end()]
+    tables = [told_to_end(options.python or [sys.executable], options.runs, options.only)]
+    if not options.only:
+        tables.insert(0, exits(options.rounds))
     statuses = [table.finish(None) for table in tables]
     if options.markdown is not None:
         options.markdown.write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")

@@ -97,8 +97,11 @@ class TracingConfig:
     breaker_slow_call: float | None = None
     #: Where finished spans go.
     export: Literal["http", "kafka", "sqs"] = "http"
-    #: Shut tracing down on SIGTERM and SIGINT, before the previous handler runs.
+    #: Shut tracing down on SIGTERM, SIGINT, SIGHUP and SIGQUIT, before their default action ends the process.
     handle_signals: bool = True
+    #: The process may be frozen or killed between two invocations: what one has made is sent, or in the spool, before
+    #: its outermost observation ends.
+    serverless: bool = False
     #: Keep a trace with an error whatever the sample rate.
     keep_errors: bool = True
     #: Keep a trace that took longer, whatever the sample rate.
@@ -212,6 +215,7 @@ SETTINGS: Mapping[str, Setting] = {
     "breaker_slow_call": Setting(parsing.number(0.001, 3600.0, example="2.0"), ("LANGFUSE_BREAKER_SLOW_CALL",)),
     "export": Setting(parsing.choice("http", "kafka", "sqs"), ("LANGFUSE_EXPORT",)),
     "handle_signals": Setting(parsing.boolean, ("LANGFUSE_HANDLE_SIGNALS",)),
+    "serverless": Setting(parsing.boolean, ("LANGFUSE_SERVERLESS",)),
     "keep_errors": Setting(parsing.boolean, ("LANGFUSE_KEEP_ERRORS",)),
     "keep_slower_than": Setting(parsing.number(0.001, 86400.0, example="2.0"), ("LANGFUSE_KEEP_SLOWER_THAN",)),
     "trusted_request_headers": Setting(parsing.boolean, ("LANGFUSE_TRUSTED_REQUEST_HEADERS",)),
@@ -283,14 +287,6 @@ def given_settings(config: TracingConfig | None, overrides: Mapping[str, Any]) -
         else:
             given.settings[name] = value
     return given
-
-
-def requested_public_key(given: RequestedSettings) -> str | None:
-    """Return the public key that `resolved(given)` is going to have."""
-    key = given.settings.get("public_key")
-    if key is None and (found := _winner(SETTINGS["public_key"])) is not None:
-        key = found.text
-    return key
 
 
 def resolved(given: RequestedSettings) -> TracingConfig:

@@ -128,13 +128,12 @@ class _ObservedCall:
         #: OpenTelemetry's context in which the observation is the current one.
         self.context = otel_context.get_current()
         try:
-            if (client := singleton.current_client()) is not None:
-                start: Any = client.start_as_current_observation
-                value = settings.input(args, kwargs)
-                # The scope is left at once: a generator's steps need its context, not the consumer's.
-                with start(name=settings.name, as_type=settings.as_type, input=value, end_on_exit=False) as observation:
-                    self.context, self._span = otel_context.get_current(), get_current_span()
-                    self._observation = observation
+            start: Any = singleton.get_langfuse_client().start_as_current_observation
+            value = settings.input(args, kwargs)
+            # The scope is left at once: a generator's steps need its context, not the consumer's.
+            with start(name=settings.name, as_type=settings.as_type, input=value, end_on_exit=False) as observation:
+                self.context, self._span = otel_context.get_current(), get_current_span()
+                self._observation = observation
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not the application's
             failures.report("starting an observation", error)
 

@@ -22,9 +22,8 @@ from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealt
 from pytest_langfuse.tracing.delivery.pipeline import Pipeline
 from pytest_langfuse.tracing.delivery.proxies import all_usable
 from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
-from pytest_langfuse.tracing.earlier_client import EarlierClient
 from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
-from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.log_text import ReadableRecords, mask_in_logs
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.second_clients import SecondClients
@@ -68,6 +67,12 @@ class DisabledInstallation:
         logging.getLogger("langfuse").removeFilter(self._silenced)
         return ShutdownReport(elapsed=now() - started)
 
+    def log_loss(self, report: ShutdownReport) -> None:
+        """See `Installation`."""
+
+    def release(self) -> None:
+        """See `Installation`."""
+
     def before_fork(self) -> None:
         """See `Installation`."""
 
@@ -83,29 +88,30 @@ class Installation:
 
     enabled = True
 
-    def __init__(
-        self, config: TracingConfig, client_arguments: Mapping[str, Any], earlier: EarlierClient | None = None
-    ) -> None:
+    def __init__(self, config: TracingConfig, client_arguments: Mapping[str, Any]) -> None:
         self.config = config
         self.client_arguments = dict(client_arguments)
         self._readable_records = self._guard_logs()
-        self.pipeline = self._pipeline(earlier)
+        self.pipeline = self._pipeline()
         try:
-            self.client = self._client(self.pipeline, earlier)
+            self.client = self._client(self.pipeline)
         except BaseException:
             self.pipeline.buffer.close()
             raise
         self._resources = langfuse_internals.resources_of(self.client)
-        self._guard_client()
+        self._take_over()
         if config.reparent_filtered:
             global_propagator.install()
         self.pipeline.start(self._resources.httpx_client)
-        self._shutdown_thread = PrestartedThread("langfuse-tracing-shutdown")
+        if config.serverless:
+            self.pipeline.provider.processor.outermost_ended = self._end_invocation
+        #: For what may not return: the SDK, code of the application that it calls, and the network.
+        self._closing_thread = PrestartedThread("langfuse-tracing-close")
         self._second_clients = SecondClients(self._report_second_client)
         if hasattr(os, "register_at_fork"):
-            # After the client was built: the SDK makes its HTTP clients anew in a child, and this comes later.
-            guard = weakref.WeakMethod(self._guard_client)
-            os.register_at_fork(after_in_child=lambda: (method := guard()) and method())
+            # After the client was built: in a child the SDK makes parts of itself anew, and this comes later.
+            take_over = weakref.WeakMethod(self._take_over)
+            os.register_at_fork(after_in_child=lambda: (method := take_over()) and method())
 
     def _guard_logs(self) -> ReadableRecords:
         """Keep secrets and control characters of answers out of our logs and of the SDK's."""
@@ -116,7 +122,7 @@ class Installation:
         logging.getLogger("langfuse").addFilter(guard)
         return guard
 
-    def _pipeline(self, earlier: EarlierClient | None) -> Pipeline:
+    def _pipeline(self) -> Pipeline:
         unknown = [name for name in self.client_arguments if name not in inspect.signature(Langfuse).parameters]
         if unknown:
             message = (
@@ -124,23 +130,15 @@ class Installation:
                 "Fix: update langfuse, or leave it out."
             )
             raise ConfigError(message)
-        return Pipeline(self.config, self._release, self.client_arguments.get("additional_headers"), earlier)
+        return Pipeline(self.config, self._release, self.client_arguments.get("additional_headers"))
 
     @property
     def _release(self) -> str | None:
         return self.config.release or langfuse_internals.common_release()
 
-    def _client(self, pipeline: Pipeline, earlier: EarlierClient | None) -> Langfuse:
-        if earlier is None:
-            return self._new_client(pipeline)
-        with earlier.set_aside():
-            client = self._new_client(pipeline)
-        pipeline.take(earlier.take_over(client))
-        earlier.report(self.config)
-        return client
-
-    def _new_client(self, pipeline: Pipeline) -> Langfuse:
+    def _client(self, pipeline: Pipeline) -> Langfuse:
         config = self.config
+        self._report_earlier_client()
         filtering = exported_ancestors.use(self.client_arguments.get("should_export_span"), config.public_key)
         with langfuse_internals.client_settings(config, proxies=all_usable()):
             return GuardedLangfuse(
@@ -159,6 +157,18 @@ class Installation:
                 span_exporter=pipeline.exporter,
                 **{**self.client_arguments, **({"should_export_span": filtering} if filtering else {})},
             )
+
+    def _report_earlier_client(self) -> None:
+        earlier = langfuse_internals.registered(str(self.config.public_key))
+        if earlier is None:
+            return
+        phrases = differences(self.config, langfuse_internals.settings(earlier))
+        logger.warning(
+            "A Langfuse client for %s was built before init_tracing(): it keeps its settings and its "
+            "exporter%s. Call init_tracing() before anything builds a client.",
+            self.config.public_key,
+            f" ({'; '.join(phrases)})" if phrases else "",
+        )
 
     def _report_second_client(self, arguments: Mapping[str, Any]) -> None:
         if arguments.get("public_key") not in {None, self.config.public_key}:
@@ -179,8 +189,10 @@ class Installation:
                 "; ".join(phrases),
             )
 
-    def _guard_client(self) -> None:
-        """Put our limits on what the SDK makes itself."""
+    def _take_over(self) -> None:
+        """Take over what the SDK has made, here or in a forked child."""
+        # They wait for Langfuse without a limit. Python 3.14 calls also those that are removed while it ends.
+        langfuse_internals.release_exit_handlers(self._resources)
         langfuse_internals.limit_tries(self._resources)
         langfuse_internals.limit_flush(self._resources, self._flush)
         langfuse_internals.hook_scores(self._resources, self.pipeline.scores)
@@ -219,18 +231,19 @@ class Installation:
         return self.pipeline.health()
 
     def shut_down(self, timeout: float) -> ShutdownReport:
-        """Send what is left for at most `timeout` seconds, then release everything."""
+        """Send what is left for at most `timeout` seconds. The client stays, and what it makes is only counted."""
         started = now()
         self._second_clients.stop()
         global_propagator.uninstall()
+        self.pipeline.provider.processor.outermost_ended = None
         logging.getLogger("langfuse").removeFilter(self._readable_records)
-        langfuse_internals.release_exit_handlers(self._resources)
-        langfuse_internals.forget(self._resources)
-        finished = self._shutdown_thread.run(lambda: self._close(started + timeout), timeout)
+        finished = self._closing_thread.run(lambda: self._close(started + timeout), timeout)
+        self._closing_thread.stop()
+        if finished:
+            self._closing_thread.join(max(started + timeout - now(), 0.0))
         balance = self.pipeline.finish(sent=finished)
-        if not finished:
-            left = balance.buffered + balance.dropped.get("shutdown", 0)
-            logger.warning("Langfuse did not accept all spans within %.1f s: %d are left.", timeout, left)
+        # Nothing waits any more that could be sent.
+        langfuse_internals.limit_flush(self._resources, lambda: None)
         return ShutdownReport(
             exported=balance.exported,
             buffered=balance.buffered,
@@ -238,6 +251,28 @@ class Installation:
             elapsed=now() - started,
             timed_out=not finished,
         )
+
+    def log_loss(self, report: ShutdownReport) -> None:
+        """Log what a shutdown has not sent."""
+        left = report.buffered + report.dropped.get("shutdown", 0)
+        if left:
+            logger.warning(
+                "Langfuse did not accept all spans within %.1f s: %d are left, %s.",
+                report.elapsed,
+                left,
+                "in the spool for the next start" if report.buffered == left else "and are dropped",
+            )
+
+    def _end_invocation(self) -> None:
+        """Send what an invocation has made, scores included: for `timeout` seconds, unless Langfuse fails."""
+        try:
+            self.client.flush()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not the application's
+            failures.report("flushing at the end of an invocation", error)
+
+    def release(self) -> None:
+        """Let the next client of this key be built anew. Until then each one is ours, which is shut down."""
+        langfuse_internals.forget(self._resources)
 
     def _close(self, deadline: float) -> None:
         self.pipeline.close(deadline - now())
@@ -257,21 +292,20 @@ class Installation:
         self.pipeline.after_fork_in_parent()
 
     def after_fork(self) -> None:
-        """Start again in a forked child: see `Pipeline.after_fork`."""
+        """Start again in a forked child, unless it was shut down: see `Pipeline.after_fork`."""
         self.pipeline.after_fork()
-        self._shutdown_thread.after_fork()
+        if not self.pipeline.closing:
+            self._closing_thread.after_fork()
 
 
-def install(
-    config: TracingConfig, client_arguments: Mapping[str, Any], earlier: EarlierClient | None = None
-) -> Installation | DisabledInstallation:
-    """Set tracing up, and take over an earlier client; without keys it is disabled.
+def install(config: TracingConfig, client_arguments: Mapping[str, Any]) -> Installation | DisabledInstallation:
+    """Set tracing up; without keys it is disabled.
 
     Raises:
         ConfigError: An argument of the client is unknown to the installed version of langfuse, or the spool can't be
             used.
     """
     missing = [name for name in ("public_key", "secret_key") if getattr(config, name) is None]
-    if missing:
-        return DisabledInstallation(config, client_arguments, missing)
-    return Installation(config, client_arguments, earlier)
+    return (
+        DisabledInstallation(config, client_arguments, missing) if missing else Installation(config, client_arguments)
+    )

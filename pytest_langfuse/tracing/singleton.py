@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +23,14 @@ from pytest_langfuse.tracing.config import (
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.metrics import register
 from pytest_langfuse.tracing.delivery.provider import processors_after_fork
-from pytest_langfuse.tracing.earlier_client import EarlierClient
 from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.installation import DisabledInstallation, Installation
-from pytest_langfuse.tracing.shutdown.children import ChildExit
-from pytest_langfuse.tracing.shutdown.signals import Signals
+from pytest_langfuse.tracing.monotonic import now
+from pytest_langfuse.tracing.open_requests import open_requests, wait_for_open_requests
+from pytest_langfuse.tracing.shutdown.process_end import ProcessEnd
 
 if TYPE_CHECKING:
     from langfuse import Langfuse
-
-
-#: Part of the time for an exit that is left to the interpreter (seconds).
-_INTERPRETER = 0.15
 
 
 class Singleton:
@@ -44,16 +39,13 @@ class Singleton:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._warned: set[tuple[str, ...]] = set()
-        self._signals: Signals | None = None
-        self._child_exit: ChildExit | None = None
+        self._end: ProcessEnd | None = None
         self._forking: Installation | DisabledInstallation | None = None
-        #: Set when the last shutdown has ended.
-        self._under_way: threading.Event | None = None
         self.installation: Installation | DisabledInstallation | None = None
+        #: The installation that was shut down, by the application or at exit. Until `init_tracing` is called again,
+        #: all clients are its client, and what they make is counted as dropped.
+        self.retired: Installation | DisabledInstallation | None = None
         self.last_report = ShutdownReport()
-        self.last_health = TracingHealth(reason="init_tracing() was not called")
-        #: Whether the application shut tracing down: from then on only an explicit call sets it up again.
-        self.shut_down_by_app = False
 
     def init(self, config: TracingConfig | None, overrides: dict[str, Any]) -> Langfuse:
         """See `init_tracing`."""
@@ -63,25 +55,28 @@ class Singleton:
             if (installed := self.installation) is not None:
                 self._compare(installed, given)
                 return installed.client
-            earlier = EarlierClient.find(given)
-            if earlier is not None:
-                earlier.complete(given)
-            installed = installation.install(resolved(given), given.client_arguments, earlier)
+            config = resolved(given)
+            if self.retired is not None:
+                self.retired.release()
+            installed = installation.install(config, given.client_arguments)
             self._install(installed)
             return installed.client
 
+    def client(self) -> Langfuse:
+        """See `get_langfuse_client`."""
+        __tracebackhide__ = True
+        installed = self.installation or self.retired
+        return installed.client if installed is not None else self.init(None, {})
+
     def _install(self, installed: Installation | DisabledInstallation) -> None:
-        self.installation, self.shut_down_by_app = installed, False
-        # After the client was built: exit handlers run last in, first out, and ours is bounded.
-        atexit.register(self._at_exit)
-        self._child_exit = ChildExit(self._at_exit)
-        if isinstance(installed, Installation) and installed.config.handle_signals:
-            self._signals = Signals(
-                shut_down=self._at_exit,
+        self.installation, self.retired, self._end = installed, None, None
+        if isinstance(installed, Installation):
+            self._end = ProcessEnd(
+                shut_down=lambda deadline: self._shut_down(installed, deadline),
                 start_flushing=installed.pipeline.start_flushing,
-                locking=(__name__, installation.__name__),
+                timeout=installed.config.shutdown_timeout,
+                handle_signals=installed.config.handle_signals,
             )
-            self._signals.install()
 
     def _compare(self, installed: Installation | DisabledInstallation, given: RequestedSettings) -> None:
         __tracebackhide__ = True
@@ -107,62 +102,61 @@ class Singleton:
 
     def shut_down(self, timeout: float) -> ShutdownReport:
         """See `shutdown_tracing`."""
-        with self._lock:
-            installed, self.installation = self.installation, None
-            if installed is None:
-                return self.last_report
-            self._warned.clear()
-            self.shut_down_by_app = True
-            atexit.unregister(self._at_exit)
-            if self._child_exit is not None:
-                self._child_exit.stop()
-            signals, self._signals = self._signals, None
-            under_way = self._under_way = threading.Event()
-        try:
-            with signals.uninstalled_after() if signals is not None else nullcontext():
-                self.last_report = installed.shut_down(timeout)
-                self.last_health = replace(
-                    installed.health(), enabled=False, healthy=False, reason="tracing was shut down"
-                )
-        finally:
-            under_way.set()
+        installed, end = self.installation, self._end
+        if end is not None:
+            deadline = now() + timeout
+            if installed is not None:
+                wait_for_open_requests(timeout)
+            end.run(max(deadline - now(), 0.0))
+        elif installed is not None:
+            self._shut_down(installed, now() + timeout)
         return self.last_report
+
+    def _shut_down(self, installed: Installation | DisabledInstallation, deadline: float) -> None:
+        with self._lock:
+            if self.installation is not installed:
+                return
+            self.installation, self.retired = None, installed
+            self._warned.clear()
+        report = self.last_report = installed.shut_down(deadline - now())
+        installed.log_loss(report)
 
     def health(self) -> TracingHealth:
         """See `tracing_health`."""
-        installed = self.installation
-        return installed.health() if installed is not None else self.last_health
-
-    def _at_exit(self) -> None:
-        if (installed := self.installation) is not None:
-            timeout = installed.config.shutdown_timeout
-            self.shut_down(timeout - min(_INTERPRETER, timeout / 10))
-        elif self._under_way is not None:
-            # Another thread shuts down, within its own deadline.
-            self._under_way.wait()
+        if self.installation is not None:
+            return self.installation.health()
+        if self.retired is not None:
+            return replace(self.retired.health(), enabled=False, healthy=False, reason="tracing was shut down")
+        return TracingHealth(reason="init_tracing() was not called")
 
     def before_fork(self) -> None:
         """Close what must not be open over a fork."""
         self._forking = self.installation
         if self._forking is not None:
             self._forking.before_fork()
+        if self._end is not None:
+            self._end.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Open it again."""
         forking, self._forking = self._forking, None
         if forking is not None:
             forking.after_fork_in_parent()
+        if self._end is not None:
+            self._end.after_fork_in_parent()
 
     def after_fork(self) -> None:
         """In a forked child: a lock that another thread held at the fork would stay locked for ever."""
         self._lock = threading.RLock()
-        self._forking = self._under_way = None
+        self._forking = None
         failures.forget()
         processors_after_fork()
-        if self.installation is not None:
-            self.installation.after_fork()
-        if self._child_exit is not None:
-            self._child_exit.after_fork()
+        # The parent's.
+        open_requests.clear()
+        if (installed := self.installation or self.retired) is not None:
+            installed.after_fork()
+        if self._end is not None:
+            self._end.after_fork()
 
 
 singleton = Singleton()
@@ -190,19 +184,13 @@ def init_tracing(config: TracingConfig | None = None, **overrides: Any) -> Langf
 def get_langfuse_client() -> Langfuse:
     """Return the client of this process, set up from environment variables if `init_tracing` was not called.
 
+    After a shutdown it is the same client, whose observations are dropped and counted as "after_shutdown".
+
     Raises:
         ConfigError: Environment variables can't be used; the message names all of them.
     """
     __tracebackhide__ = True
-    installed = singleton.installation
-    return installed.client if installed is not None else singleton.init(None, {})
-
-
-def current_client() -> Langfuse | None:
-    """Return `get_langfuse_client()`, or `None` once the application has shut tracing down."""
-    if (installed := singleton.installation) is not None:
-        return installed.client
-    return None if singleton.shut_down_by_app else singleton.init(None, {})
+    return singleton.client()
 
 
 def shutdown_tracing(timeout: float = 5.0) -> ShutdownReport:
@@ -238,6 +226,8 @@ def fresh() -> Iterator[None]:
     finally:
         inner, singleton = singleton, outer
         inner.shut_down(timeout=1.0)
+        if inner.retired is not None:
+            inner.retired.release()
 
 
 def _before_fork() -> None:

@@ -13,6 +13,7 @@ import httpcore
 
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.name_resolution import Addresses, NameResolution
+from pytest_langfuse.tracing.open_connections import OpenConnections
 
 #: So many bytes at most are written before the limit is looked at again: whoever reads slowly takes a bit at a time.
 _PIECE = 16 * 1024
@@ -48,8 +49,9 @@ def _left(timeout: float | None, error: type[Exception]) -> float | None:
 class LimitedStream(httpcore.NetworkStream):
     """Apply the limit to each read and write of a connection."""
 
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: httpcore.NetworkStream, connections: OpenConnections) -> None:
+        self._stream, self._connections = stream, connections
+        connections.add(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what arrives within the limit."""
@@ -69,7 +71,7 @@ class LimitedStream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         """Start TLS within the limit."""
         left = _left(timeout, httpcore.ConnectTimeout)
-        return LimitedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+        return LimitedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._connections)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what the connection knows of itself."""
@@ -79,8 +81,10 @@ class LimitedStream(httpcore.NetworkStream):
 class LimitedBackend(httpcore.NetworkBackend):
     """Makes connections for which `time_limit` holds, the resolution of names included."""
 
-    def __init__(self, backend: httpcore.NetworkBackend, resolution: NameResolution) -> None:
-        self._backend, self._resolution = backend, resolution
+    def __init__(
+        self, backend: httpcore.NetworkBackend, resolution: NameResolution, connections: OpenConnections
+    ) -> None:
+        self._backend, self._resolution, self._connections = backend, resolution, connections
 
     def connect_tcp(
         self,
@@ -102,7 +106,7 @@ class LimitedBackend(httpcore.NetworkBackend):
                     if number == len(addresses) - 1:
                         raise
                 else:
-                    return LimitedStream(stream)
+                    return LimitedStream(stream, self._connections)
         raise _no_address(host)
 
     def connect_unix_socket(
@@ -113,7 +117,7 @@ class LimitedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to a socket of this machine."""
         left = _left(timeout, httpcore.ConnectTimeout)
-        return LimitedStream(self._backend.connect_unix_socket(path, left, socket_options))
+        return LimitedStream(self._backend.connect_unix_socket(path, left, socket_options), self._connections)
 
     def sleep(self, seconds: float) -> None:
         """Wait between tries to connect."""

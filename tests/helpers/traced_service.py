@@ -39,6 +39,8 @@ async def asgi(scope, receive, send):
                 return
     if scope["path"] == "/":
         observe(10, f"{os.getpid()} ")
+    if scope["path"] == "/hang":
+        time.sleep(60)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
 

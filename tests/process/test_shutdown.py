@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import dedent
+from urllib.request import urlopen
 
 import pytest
 
@@ -305,6 +306,124 @@ def test_a_signal_during_a_shutdown_in_another_thread_waits_for_its_end(
     assert arrived() == span_names()
 
 
+#: Places in which the application is when the signal comes, and in which no handler of ours may wait: whoever holds the
+#: lock of a log handler does not return, and no shutdown log gets through.
+BLOCKED = {
+    "a module that is called logging_worker": "ready(); time.sleep(60)",
+    "a log into a full pipe": """
+        reader, writer = os.pipe()
+        logging.getLogger().addHandler(logging.StreamHandler(os.fdopen(writer, "w", buffering=1)))
+        threading.Timer(0.5, ready).start()
+        while True: logging.warning("x" * 10_000)
+    """,
+    "a log handler that takes its time": """
+        class Slow(logging.Handler):
+            def emit(self, record): time.sleep(3600)
+        logging.getLogger().addHandler(Slow())
+        threading.Timer(0.5, ready).start()
+        logging.warning("x")
+    """,
+}
+
+
+@pytest.mark.parametrize("where", BLOCKED)
+def test_a_signal_while_the_application_logs(
+    langfuse_process, script: Callable[..., Path], arrived: Arrived, langfuse_outage, where: str
+) -> None:
+    """Langfuse hangs for the prompts only; the loss of a second shutdown would be logged, too."""
+    body = "import logging\ninit_tracing(); observe()\n" + dedent(BLOCKED[where])
+    app = langfuse_process.start("-W", "ignore", script(TRACING + body, "logging_worker.py"), env=SENT_AT_THE_END)
+
+    assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
+    assert arrived() == span_names()
+
+
+def test_a_loss_that_cannot_be_logged_does_not_hold_the_end_up(start: Start, langfuse_outage) -> None:
+    with langfuse_outage("hang"):
+        app = start(
+            f"import logging\ninit_tracing(); observe()\n{dedent(BLOCKED['a log handler that takes its time'])}",
+            **SHORT_DEADLINE,
+        )
+
+        assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
+
+
+def test_two_signals_at_once(start: Start, arrived: Arrived) -> None:
+    """The first decides: SIGINT raises KeyboardInterrupt in the main thread, wherever that waits by then."""
+    app = start("init_tracing(); observe(); ready(); time.sleep(60)")
+    ready(app).terminate()
+    app.interrupt()
+
+    assert app.wait(30) == -signal.SIGTERM, app.output
+    assert arrived() == span_names()
+
+
+@pytest.mark.parametrize("at", ["once", "exit"])
+def test_ctrl_c_twice(start: Start, arrived: Arrived, langfuse_outage, at: str) -> None:
+    with langfuse_outage("slow", delay=0.5) as outage:
+        app = start("init_tracing(); observe(); ready(); time.sleep(60)")
+        ready(app).interrupt()
+        if at == "exit":
+            until(lambda: outage.attempts)
+        app.interrupt()
+
+        assert app.wait(30) in {-signal.SIGINT, 1}, app.output
+    assert arrived() == span_names()
+
+
+def test_a_handler_of_the_application_that_raises_while_the_process_exits(
+    start: Start, arrived: Arrived, langfuse_outage
+) -> None:
+    with langfuse_outage("slow", delay=1.0) as outage:
+        app = start("""
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
+            init_tracing(); observe(); ready()
+        """)
+        ready(app)
+        until(lambda: outage.attempts)
+        app.terminate()
+        app.wait(30)
+    assert arrived() == span_names()
+
+
+def test_a_handler_below_python_stays(start: Start, arrived: Arrived) -> None:
+    """`faulthandler` prints where all threads are, and the process goes on."""
+    app = start("""
+        import faulthandler
+        faulthandler.register(signal.SIGQUIT, chain=False)
+        init_tracing(); observe(); ready()
+        time.sleep(60)
+    """)
+    ready(app).send_signal(signal.SIGQUIT)
+    app.wait_for_output("most recent call first")
+
+    assert end(app, signal.SIGTERM) == -signal.SIGTERM
+    assert arrived() == span_names()
+
+
+def test_exit_handlers_that_come_after_ours(start: Start) -> None:
+    """They were registered earlier; with Python 3.12 and later no thread can be started in them."""
+    app = start("""
+        import atexit
+
+        def health():
+            found = tracing_health()
+            print(found.ended, found.exported, found.dropped, found.buffered)
+
+        def late():
+            get_langfuse_client().start_observation(name="late").end()
+            get_client().start_observation(name="late").end()
+            safe_trace(lambda: None)()
+
+        atexit.register(health); atexit.register(late)
+        init_tracing(); observe()
+    """)
+
+    assert app.wait(30) == 0
+    assert "Traceback" not in app.output
+    assert app.output.splitlines()[-1] == "13 10 {'after_shutdown': 3} 0"
+
+
 #: Calls of this package in which the application blocks the main thread when the signal comes.
 BELOW = {
     "safe_trace": "safe_trace(work)()",
@@ -527,6 +646,73 @@ def test_forks_while_other_threads_are_at_work(start: Start, arrived: Arrived) -
     assert arrived().count("child 0") == 20
 
 
+def test_no_child_waits_for_a_lock_that_another_thread_held(start: Start, arrived: Arrived) -> None:
+    """All locks of ours, and those of the SDK that a span takes, are held while the process forks."""
+    app = start("""
+        import gc
+        init_tracing()
+        observe(1, "warm ")
+        get_langfuse_client().flush()
+        lock_types = (type(threading.Lock()), type(threading.RLock()), threading.Condition)
+        ours = ("pytest_langfuse.tracing", "langfuse._client.span_processor", "langfuse._client.resource_manager")
+        owners = [o for o in gc.get_objects() if str(type(o).__module__).startswith(ours)]
+        locks = {
+            id(value): (type(owner).__name__, name, value)
+            for owner in owners
+            for name, value in getattr(owner, "__dict__", {}).items()
+            if isinstance(value, lock_types)
+        }
+        print(sorted((owner, name) for owner, name, _ in locks.values()))
+        held, release = threading.Event(), threading.Event()
+        def hold():
+            for _, _, lock in locks.values():
+                lock.acquire()
+            held.set()
+            release.wait()
+            for _, _, lock in locks.values():
+                lock.release()
+        holder = threading.Thread(target=hold); holder.start(); held.wait()
+        pid = os.fork()
+        if pid == 0:
+            observe(10, "child ")
+            os._exit(0 if shutdown_tracing(20).exported == 10 else 1)
+        release.set(); holder.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    """)
+
+    assert app.wait(40) == 0, app.output
+    assert [name for name in arrived() if name.startswith("child ")] == span_names(10, "child ")
+    assert "_app_root_lock" in app.output
+    assert "SpanLedger" in app.output
+
+
+@pytest.mark.exhaustive
+def test_a_storm_of_forks_while_other_threads_make_spans(start: Start) -> None:
+    app = start(
+        """
+        init_tracing(sample_rate=0.9)
+        stop = threading.Event()
+        def busy():
+            while not stop.is_set():
+                observe(1, "busy ")
+        threads = [threading.Thread(target=busy) for _ in range(4)]
+        for thread in threads: thread.start()
+        for _ in range(30):
+            if os.fork() == 0:
+                signal.alarm(60)  # ends a child that hangs
+                observe(1, "child ")
+                os._exit(0)
+        statuses = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(30)]
+        stop.set()
+        for thread in threads: thread.join()
+        assert statuses == [0] * 30, statuses
+        """,
+        LANGFUSE_MAX_BUFFER_SPANS="5000",
+    )
+
+    assert app.wait(120) == 0, app.output
+
+
 def test_forks_with_a_spool(start: Start, arrived: Arrived, tmp_path: Path) -> None:
     app = start(
         """
@@ -584,3 +770,53 @@ def test_sigterm_to_gunicorn_with_workers_of_a_preloaded_application(
 
     assert end(app, signal.SIGTERM) == 0
     assert arrived() == made_by(seen)
+
+
+STREAM = """
+from pytest_langfuse.tracing import LangfuseASGIMiddleware, init_tracing, safe_trace, shutdown_tracing
+
+@safe_trace("event")
+async def event():
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        # What applications do when they are cancelled: more steps.
+        for number in range(3):
+            await asyncio.sleep(0.01)
+            observe(1, "clean-up ")
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                init_tracing()
+            else:
+                await asyncio.to_thread(shutdown_tracing)
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if scope["path"] == "/events":
+        await send({"type": "http.response.body", "body": b"data: 1\\n\\n", "more_body": True})
+        await event()
+    await send({"type": "http.response.body", "body": b""})
+
+asgi = LangfuseASGIMiddleware(app, exclude=["/health"])
+"""
+
+
+def test_a_stream_that_the_server_cancels_before_it_ends_the_application(
+    langfuse_process, script: Callable[..., Path], arrived: Arrived
+) -> None:
+    """The recipe of the documentation: `shutdown_tracing` at the end of the lifespan, in a thread."""
+    pytest.importorskip("uvicorn")
+    path = script(STREAM, "service.py")
+    command = ["-m", "uvicorn", "service:asgi", "--port", "{port}", "--timeout-graceful-shutdown", "1"]
+    app = langfuse_process.start(*command, "--log-level", "critical", cwd=path.parent, env=SENT_AT_THE_END)
+    app.wait_ready("/health", timeout=60)
+    with urlopen(app.url + "/events", timeout=20) as response:
+        assert response.readline() == b"data: 1\n"
+        assert end(app, signal.SIGTERM) == -signal.SIGTERM, app.output
+    assert arrived() == ["GET", *["clean-up 0"] * 3, "event"]

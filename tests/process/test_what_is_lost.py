@@ -40,6 +40,8 @@ class ScriptCase:
 
 
 WAIT = "ready(); time.sleep(60)"
+#: These signals leave a core dump.
+NO_CORE = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))"
 
 #: Start methods of `multiprocessing` whose children run the exit handlers that they registered.
 RUN_EXIT_HANDLERS = {"spawn", "forkserver"} if sys.version_info >= (3, 13) else {"spawn"}
@@ -50,7 +52,10 @@ SCRIPTS = [
     ScriptCase("unhandled exception", "set_up(); observe(); raise ValueError", NEITHER, status=1),
     ScriptCase("os._exit", "set_up(); observe(); os._exit(0)", BOTH),
     ScriptCase("SIGTERM", f"set_up(); observe(); {WAIT}", ONLY_PLAIN, signal.SIGTERM, -signal.SIGTERM),
-    ScriptCase("SIGHUP", f"set_up(); observe(); {WAIT}", BOTH, signal.SIGHUP, -signal.SIGHUP),
+    ScriptCase("SIGHUP", f"set_up(); observe(); {WAIT}", ONLY_PLAIN, signal.SIGHUP, -signal.SIGHUP),
+    ScriptCase("SIGQUIT", f"{NO_CORE}; set_up(); observe(); {WAIT}", ONLY_PLAIN, signal.SIGQUIT, -signal.SIGQUIT),
+    ScriptCase("SIGABRT", f"{NO_CORE}; set_up(); observe(); {WAIT}", BOTH, signal.SIGABRT, -signal.SIGABRT),
+    ScriptCase("SIGUSR1", f"set_up(); observe(); {WAIT}", BOTH, signal.SIGUSR1, -signal.SIGUSR1),
     ScriptCase("SIGKILL", f"set_up(); observe(); {WAIT}", BOTH, signal.SIGKILL, -signal.SIGKILL),
     ScriptCase(
         "SIGTERM with a handler calling sys.exit, with an open span",
@@ -164,6 +169,27 @@ SCRIPTS = [
         )
         for method in ("fork", "forkserver", "spawn")
     ),
+    *(
+        ScriptCase(
+            f"{pool} forkserver, set up by the main module",
+            f"""
+            from concurrent.futures import ProcessPoolExecutor
+            set_up()
+            def work():
+                observe(10, "child ")
+            def main(context):
+                {body}
+            if __name__ == "__main__":
+                main(multiprocessing.get_context("forkserver"))
+            """,
+            ONLY_PLAIN if "forkserver" not in RUN_EXIT_HANDLERS or pool == "ProcessPoolExecutor" else NEITHER,
+            prefix="child ",
+        )
+        for pool, body in (
+            ("multiprocessing", "child = context.Process(target=work); child.start(); child.join()"),
+            ("ProcessPoolExecutor", "ProcessPoolExecutor(1, mp_context=context).submit(work).result()"),
+        )
+    ),
     ScriptCase(
         "multiprocessing fork, the child flushes",
         """
@@ -254,6 +280,24 @@ SERVERS = [
 ]
 
 
+UVICORN_WORKERS = [
+    "uvicorn.workers.UvicornWorker",
+    pytest.param("uvicorn.workers.UvicornH11Worker", marks=pytest.mark.exhaustive),
+]
+
+
+def gunicorn_with(worker: str, *options: str) -> tuple[str, ...]:
+    """The command of gunicorn with a worker of uvicorn."""
+    return (
+        "-W",
+        "ignore",
+        *("service:asgi" if part == "service:wsgi" else part for part in GUNICORN),
+        "-k",
+        worker,
+        *options,
+    )
+
+
 @pytest.fixture(params=[PLAIN, OURS])
 def how(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -288,6 +332,46 @@ def test_a_hung_worker_of_gunicorn(langfuse_process, script: Callable[..., Path]
 
     assert app.wait(30) == 0, app.output
     check(app, False, f"{worker} ")
+
+
+@pytest.mark.parametrize("worker", UVICORN_WORKERS)
+def test_a_preloaded_worker_of_uvicorn_under_gunicorn(
+    langfuse_process, script: Callable[..., Path], how: str, worker: str
+) -> None:
+    """It sets all signals to their default action after the fork, and ends itself by them."""
+    pytest.importorskip("gunicorn")
+    pytest.importorskip("uvicorn")
+    path = script(SERVICE, "service.py")
+    command = gunicorn_with(worker, "--preload")
+    app = langfuse_process.start(*command, cwd=path.parent, env={**SENT_AT_THE_END, "SET_UP": how})
+    app.wait_ready("/health", timeout=60)
+    asked = ask(app)
+    app.terminate()
+
+    assert app.wait(30) == 0, app.output
+    check(app, how == PLAIN, f"{asked} ")
+
+
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--preload",), marks=pytest.mark.exhaustive)], ids=["", "preload"]
+)
+def test_a_hung_worker_of_uvicorn_under_gunicorn(
+    langfuse_process, script: Callable[..., Path], how: str, options: tuple[str, ...]
+) -> None:
+    """Its `--timeout` aborts the worker by SIGABRT, for which uvicorn's workers take gunicorn's own handler away."""
+    pytest.importorskip("gunicorn")
+    pytest.importorskip("uvicorn")
+    path = script(SERVICE, "service.py")
+    command = gunicorn_with("uvicorn.workers.UvicornWorker", "--timeout", "2", *options)
+    app = langfuse_process.start(*command, cwd=path.parent, env={**SENT_AT_THE_END, "SET_UP": how})
+    app.wait_ready("/health", timeout=60)
+    asked = ask(app)
+    with pytest.raises((HTTPError, ConnectionError)):
+        ask(app, "/hang")
+    app.terminate()
+
+    assert app.wait(30) == 0, app.output
+    check(app, how == PLAIN, f"{asked} ")
 
 
 def test_a_worker_of_celery(langfuse_process, script: Callable[..., Path], how: str, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "breaker_slow_call": (*bad.NOT_A_NUMBER, bad.NAN, bad.INFINITY, 0, -1, bad.HUGE),
     "export": (5, True, b"http", "", "HTTP", "htp", "grpc", [], bad.SECRET),
     "handle_signals": (0, 1, "yes", "no", [], bad.SECRET),
+    "serverless": (0, 1, "yes", "no", [], bad.SECRET),
     "keep_errors": (0, 1, "yes", "no", [], bad.SECRET),
     "keep_slower_than": (*bad.NOT_A_NUMBER, bad.NAN, bad.INFINITY, 0, -1, bad.HUGE),
     "trusted_request_headers": (0, 1, "yes", "no", [], bad.SECRET),

@@ -31,6 +31,7 @@ TEXTS = {
     "breaker_slow_call": (*NUMBERS, "0"),
     "export": ("htp", "HTTP", "grpc", SECRET),
     "handle_signals": SWITCHES,
+    "serverless": SWITCHES,
     "keep_errors": SWITCHES,
     "keep_slower_than": (*NUMBERS, "0"),
     "trusted_request_headers": SWITCHES,

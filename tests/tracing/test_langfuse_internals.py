@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pytest_langfuse.tracing import init_tracing, langfuse_internals
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.name_resolution import NameResolution
+from pytest_langfuse.tracing.open_connections import OpenConnections
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -219,7 +220,7 @@ def test_time_limit_hook():
     pool = getattr(transport, "_pool", None)
     need(hasattr(pool, "_network_backend"), "httpx.HTTPTransport._pool._network_backend is gone.")
     before = pool._network_backend
-    langfuse_internals.limit_waits(transport, NameResolution())
+    langfuse_internals.limit_waits(transport, NameResolution(), OpenConnections())
     need(pool._network_backend is not before, "httpcore's network backend can't be replaced any more.")
     transport.close()
 

@@ -344,7 +344,7 @@ def broken(*args, **kwargs):
 
 
 BREAKAGES = {
-    "client": lambda patch: patch.setattr(singleton_module, "current_client", broken),
+    "client": lambda patch: patch.setattr(singleton_module, "get_langfuse_client", broken),
     "start": lambda patch: patch.setattr(Langfuse, "start_as_current_observation", broken),
     "start of the span": lambda patch: patch.setattr("opentelemetry.sdk.trace.Tracer.start_span", broken),
     "update": lambda patch: patch.setattr("langfuse.LangfuseSpan.update", broken),

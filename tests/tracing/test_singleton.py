@@ -1,6 +1,7 @@
 """One pipeline per process, however often and from wherever it is asked for."""
 
 import asyncio
+import atexit
 import threading
 
 import pytest
@@ -16,10 +17,13 @@ from pytest_langfuse.tracing import (
     TracingConfig,
     get_langfuse_client,
     init_tracing,
+    langfuse_internals,
     safe_trace,
     shutdown_tracing,
+    tracing_health,
 )
 from pytest_langfuse.tracing import singleton as singleton_module
+from tests.helpers.loopback_langfuse import Reply
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -186,6 +190,17 @@ def test_a_provider_of_the_application_is_respected(collector, keys):
     provider.shutdown()
 
 
+def test_an_earlier_client_of_the_same_key_is_reported(keys, lines):
+    earlier = Langfuse(**{**keys, "secret_key": "sk-lf-earlier"}, environment="old", flush_at=9)
+    init_tracing(**keys, environment="new")
+
+    (line,) = [line for line in lines() if "was built before init_tracing()" in line]
+    assert "environment" in line
+    assert "'old'" in line
+    assert "sk-lf" not in line
+    earlier.shutdown()
+
+
 def test_shutdown_before_init():
     assert shutdown_tracing() == ShutdownReport()
 
@@ -231,7 +246,7 @@ def test_nothing_is_set_up_again_behind_the_apps_back_after_a_shutdown(keys):
     assert singleton_module.singleton.installation is None
 
 
-def test_a_span_that_ends_after_the_shutdown_is_said_to_be_lost(keys, lines):
+def test_a_span_that_ends_after_the_shutdown_is_counted_and_said_to_be_lost(keys, lines):
     client = init_tracing(**keys)
     late = [client.start_observation(name=f"late {number}") for number in range(3)]
     shutdown_tracing()
@@ -240,9 +255,61 @@ def test_a_span_that_ends_after_the_shutdown_is_said_to_be_lost(keys, lines):
 
     (line,) = lines()
     assert line.startswith("'late 0' ended after tracing was shut down: this span, and any that end from now on, is dr")
+    health = tracing_health()
+    assert (health.ended, health.dropped, health.buffered, health.enabled) == (3, {"after_shutdown": 3}, 0, False)
     init_tracing(**keys)
     observe_one()
     assert shutdown_tracing().exported == 1
+    assert tracing_health().dropped == {}
+
+
+def test_after_the_shutdown_no_client_sends_anything(collector, keys, lines, monkeypatch):
+    """The environment has all that it takes to build a client without the application's mask."""
+    for name in ("public_key", "secret_key", "base_url"):
+        monkeypatch.setenv(f"LANGFUSE_{name.upper()}", keys[name])
+    first = init_tracing(mask=lambda data, **_: "masked")
+    shutdown_tracing()
+    before = set(threading.enumerate())
+
+    @observe()
+    def observed():
+        return "secret"
+
+    @safe_trace
+    def traced():
+        return "secret"
+
+    def late():
+        assert get_langfuse_client() is first
+        assert (observed(), traced()) == ("secret", "secret")
+        for client in (get_langfuse_client(), get_client(), Langfuse()):
+            client.start_observation(name="late", input="secret").end()
+            client.flush()
+
+    thread = threading.Thread(target=late)
+    thread.start()
+    thread.join()
+
+    assert collector.exports == []
+    assert {thread for thread in threading.enumerate() if "process_request" not in thread.name} <= before
+    health = tracing_health()
+    assert (health.ended, health.dropped, health.reason) == (5, {"after_shutdown": 5}, "tracing was shut down")
+    (line,) = lines()
+    assert "ended after tracing was shut down" in line
+
+    init_tracing(flush_at=1)
+    observed()
+    assert shutdown_tracing().exported == 1
+    assert tracing_health().dropped == {}
+
+
+def test_a_filtered_span_that_ends_after_the_shutdown_does_not_count(keys, lines):
+    init_tracing(**keys, should_export_span=lambda span: span.name != "filtered")
+    shutdown_tracing()
+    for name in ("filtered", "late"):
+        get_langfuse_client().start_observation(name=name).end()
+
+    assert tracing_health().dropped == {"after_shutdown": 1}
 
 
 def test_no_thread_stays_behind(keys):
@@ -282,7 +349,7 @@ class TestThreads(ConcurrencyTestBase):
 
 
 def test_nothing_is_sent_after_a_shutdown_that_timed_out(collector, keys):
-    collector.reply = type(collector.reply)(hang=True)
+    collector.reply = Reply(hang=True)
     init_tracing(**keys, timeout=1.0)
     sender = singleton_module.singleton.installation.pipeline.sender
     observe_one()
@@ -294,3 +361,56 @@ def test_nothing_is_sent_after_a_shutdown_that_timed_out(collector, keys):
     sender.join(30.0)
     assert not sender.alive
     assert len(collector.requests) == 1
+
+
+def test_a_shutdown_tries_until_its_deadline(collector, keys):
+    """Langfuse is restarted: it refuses for longer than a few attempts take."""
+    collector.reply = lambda _: Reply(503) if len(collector.requests) < 5 else Reply()
+    init_tracing(**keys, flush_at=500, flush_interval=600)
+    observe_one()
+    report = shutdown_tracing(timeout=30.0)
+
+    assert (report.exported, report.timed_out) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "settings"),
+    [(Reply(hang=True), {}), (Reply(503), {"breaker_failure_threshold": 2})],
+    ids=["deadline", "breaker open"],
+)
+def test_a_shutdown_that_leaves_spans_says_so_once(collector, keys, lines, reply, settings):
+    collector.reply = reply
+    init_tracing(**keys, flush_at=500, flush_interval=600, **settings)
+    for _ in range(3):
+        observe_one()
+    report = shutdown_tracing(timeout=0.5)
+
+    assert report.dropped == {"shutdown": 3}
+    (line,) = [line for line in lines() if "are left" in line]
+    assert "3 are left, and are dropped" in line
+
+
+def test_no_thread_waits_for_langfuse_after_a_shutdown_that_timed_out(collector, keys):
+    """Not those of the SDK either: a score is being sent, and a media file uploaded."""
+    before = set(threading.enumerate())
+    collector.reply = Reply(hang=True)
+    client = init_tracing(**keys, timeout=3600.0)
+    observe_one()
+    client.create_score(name="s", value=1, trace_id="a" * 32)
+    collector.wait_for(lambda: len({seen.path for seen in collector.requests}) == 2)
+    assert shutdown_tracing(timeout=0.1).timed_out
+
+    def left():
+        return [thread for thread in threading.enumerate() if thread not in before and "langfuse" in thread.name]
+
+    collector.wait_for(lambda: not left())
+
+
+def test_the_exit_handlers_of_the_sdk_are_off_from_the_start(keys):
+    """Python 3.14 calls those that are taken off while it ends."""
+    client = init_tracing(**keys)
+    resources = langfuse_internals.resources_of(client)
+    before = atexit._ncallbacks()
+    langfuse_internals.release_exit_handlers(resources)
+
+    assert atexit._ncallbacks() == before

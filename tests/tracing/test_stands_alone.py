@@ -70,7 +70,7 @@ LAYERS = [
     {"propagation", "decorator"},
     {"singleton"},
     {"installation"},
-    {"global_propagator", "shutdown", "second_clients", "earlier_client"},
+    {"global_propagator", "shutdown", "second_clients"},
     {"delivery"},
     {"context"},
     {"exported_ancestor", "untraced"},
@@ -79,7 +79,17 @@ LAYERS = [
     {"arguments", "otel_variables"},
     {"setting_parsers"},
     {"failures"},
-    {"caller_state", "lazy", "log_text", "monotonic", "name_resolution", "shown", "suggest"},
+    {"open_requests"},
+    {
+        "caller_state",
+        "lazy",
+        "log_text",
+        "monotonic",
+        "name_resolution",
+        "open_connections",
+        "shown",
+        "suggest",
+    },
 ]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 import httpx
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Sampler
 
@@ -39,25 +38,11 @@ _FLUSH_STEP = 0.02
 _FLUSH_SECONDS = 60.0
 
 
-class EarlierSpans(Protocol):
-    """The way that spans went before the pipeline was built."""
-
-    def provider_for(self, sampler: Sampler) -> TracerProvider | None:
-        """Return the tracer provider to use, with this sampler if the SDK has made it; `None` for the global one."""
-
-    def detach(self) -> None:
-        """Let no more spans go that way."""
-
-
 class Pipeline:
     """Everything between the tracer provider and Langfuse. `start()` starts its thread, `close()` ends it."""
 
     def __init__(
-        self,
-        config: TracingConfig,
-        release: str | None,
-        additional_headers: Mapping[str, str] | None,
-        earlier: EarlierSpans | None = None,
+        self, config: TracingConfig, release: str | None, additional_headers: Mapping[str, str] | None
     ) -> None:
         if config.export != "http":
             message = (
@@ -66,6 +51,7 @@ class Pipeline:
             raise ConfigError(message)
         self._config, self._release = config, release
         self.ledger = SpanLedger()
+        self._late = _LateSpans(self.ledger)
         self.breaker = CircuitBreaker(
             failure_threshold=config.breaker_failure_threshold,
             recovery_timeout=config.breaker_recovery_timeout,
@@ -96,15 +82,11 @@ class Pipeline:
         self.sampler: TailSampler | None = None
         self._intake: Intake | None = None
         self._head: SpanProcessor | None = None
-        self._closing = self._flushing = False
-        sampler = self._head_sampler()
-        if earlier is None or (provider := earlier.provider_for(sampler)) is None:
-            provider = install_provider(config.environment, release, sampler)
+        #: No more spans are taken.
+        self.closing = False
+        self._flushing = False
         self.provider = PipelineProvider(
-            provider,
-            build=self._build,
-            flush=self._flush,
-            **({} if earlier is None else {"attached": earlier.detach}),
+            install_provider(config.environment, release, self._head_sampler()), build=self._build, flush=self._flush
         )
 
     def start(self, client: httpx.Client) -> None:
@@ -140,12 +122,6 @@ class Pipeline:
             and not balance.unaccounted,
         )
 
-    def take(self, spans: Iterable[ReadableSpan]) -> None:
-        """Take spans that ended before the pipeline was built: no sampler decides about them."""
-        if self._intake is not None:
-            for span in spans:
-                self._intake.on_end(span)
-
     def start_flushing(self) -> None:
         """Send each span as soon as it ends from now on: the process may end at any moment."""
         if not self._flushing:
@@ -157,26 +133,28 @@ class Pipeline:
 
     def _keep_flushing(self) -> None:
         until = now() + _FLUSH_SECONDS
-        while (head := self._head) is not None and not self._closing and now() < until:
+        while (head := self._head) is not None and not self.closing and now() < until:
             head.force_flush()
             time.sleep(_FLUSH_STEP)
         self._flushing = False
 
     def close(self, timeout: float) -> None:
         """Accept no more spans, and start to send the rest. The caller is going to wait `timeout` seconds for that."""
-        self._closing = True
+        self.closing = True
         head, self._head = self._head, None
         if head is not None:
+            if self.provider.processor.target is head:
+                self.provider.processor.target, self.provider.processor.lost = None, self._late
             # What is in the SDK's queue goes to the buffer.
             head.shutdown()
-            if self.provider.processor.target is head:
-                self.provider.processor.target, self.provider.processor.lost = None, _LateSpans()
         self.sender.stop(timeout)
 
     def finish(self, *, sent: bool) -> Balance:
         """Return the final balance. `sent` tells whether the sender has ended; otherwise it ends with the process."""
         if not sent:
             self.sender.abandon()
+            # Whoever waits for Langfuse, in any thread, is not going to be answered.
+            self.transports.abort()
         balance = self.ledger.close(kept=self.buffer.kept())
         self.sender.settlement.losses.tell(balance.dropped, last=True)
         if balance.unaccounted:
@@ -199,6 +177,8 @@ class Pipeline:
     def after_fork(self) -> None:
         """In a forked child: counts from zero; threads, locks, connections and the spool's file are its own."""
         self.ledger.after_fork()
+        if self.closing:
+            return
         self.breaker.after_fork()
         self.transports.after_fork()
         self.scores.after_fork()
@@ -207,8 +187,7 @@ class Pipeline:
         if self.sampler is not None:
             self.sampler.after_fork()
         self.buffer.after_fork()
-        if not self._closing:
-            self.sender.after_fork()
+        self.sender.after_fork()
 
     def _head_sampler(self) -> Sampler:
         """Return the sampler that decides at the start of a span: spans that are not recorded cost nothing."""
@@ -247,7 +226,7 @@ class Pipeline:
         return Reparenting(watched, exported_ancestors, self.ledger) if self._config.reparent_filtered else watched
 
     def _flush(self, timeout: float) -> bool:
-        return self._closing or self.sender.flush(min(timeout, self._config.timeout))
+        return self.closing or self.sender.flush(min(timeout, self._config.timeout))
 
     def _log_breaker(self, old: State, new: State) -> None:
         if new == "open" and old == "closed":
@@ -260,17 +239,19 @@ class Pipeline:
 
 
 class _LateSpans:
-    """Logs once that spans end after the shutdown; its report does not count them."""
+    """Counts the spans for Langfuse that end after the shutdown, and logs the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: SpanLedger) -> None:
+        self._ledger = ledger
         self._said = False
 
     def __call__(self, span: ReadableSpan) -> None:
+        self._ledger.after_shutdown()
         if not self._said:
             self._said = True
             logger.warning(
                 "%r ended after tracing was shut down: this span, and any that end from now on, is dropped. "
-                "Logged once.",
+                "Logged once. Call init_tracing() to trace again.",
                 span.name,
             )
 

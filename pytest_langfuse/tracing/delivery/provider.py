@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from langfuse.span_filter import is_langfuse_span
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -33,8 +32,10 @@ class DetachableProcessor(SpanProcessor):
 
     def __init__(self) -> None:
         self.target: SpanProcessor | None = None
-        #: Called with a span of Langfuse's that ends while nothing is installed.
+        #: Called with a span for Langfuse that ends after the pipeline was shut down.
         self.lost: Callable[[ReadableSpan], None] | None = None
+        #: Called when a span has ended that is not inside of another open span of this process.
+        self.outermost_ended: Callable[[], None] | None = None
         self._open: set[int] = set()
         self._inherited: frozenset[int] = frozenset()
 
@@ -54,7 +55,9 @@ class DetachableProcessor(SpanProcessor):
             return
         if (target := self.target) is not None:
             target.on_end(span)
-        elif self.lost is not None and is_langfuse_span(span):
+            if self.outermost_ended is not None and (span.parent is None or span.parent.span_id not in self._open):
+                self.outermost_ended()
+        elif self.lost is not None and exported_ancestors.is_exported(span):
             self.lost(span)
 
     def shutdown(self) -> None:
@@ -93,12 +96,9 @@ def processors_after_fork() -> None:
 class PipelineProvider(trace.TracerProvider):
     """The tracer provider of the Langfuse client: it attaches the client's span processor to the detachable one.
 
-    `build` makes the pipeline of the client's span processor, `attached()` is called when it gets spans, and
-    `flush(seconds)` waits until what it has taken was sent.
+    `build` makes the pipeline of the client's span processor; `flush(seconds)` waits until what the pipeline has
+    taken was sent.
     """
-
-    #: Tells it from the provider of a client that was built otherwise.
-    is_pipeline = True
 
     def __init__(
         self,
@@ -106,16 +106,14 @@ class PipelineProvider(trace.TracerProvider):
         *,
         build: Callable[[SpanProcessor], SpanProcessor],
         flush: Callable[[float], bool],
-        attached: Callable[[], None] = lambda: None,
     ) -> None:
         self.provider = provider
         self.processor = detachable_processor_of(provider)
-        self._build, self._flush, self._attached = build, flush, attached
+        self._build, self._flush = build, flush
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Install the pipeline."""
         self.processor.target, self.processor.lost = self._build(span_processor), None
-        self._attached()
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
         """Return a tracer of the wrapped provider."""

@@ -26,9 +26,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LOOK_AGAIN = 0.2
 #: While files of dead processes hold more than there was room for.
 _RECOVER_AGAIN = 5.0
-#: During a shutdown: so many failures in a row, with so short pauses, and the rest is left.
-_LAST_TRIES = 3
-_LAST_PAUSE = 0.1
+#: During a shutdown, which goes on until its deadline or until the breaker opens.
+_LAST_PAUSE, _LONGEST_LAST_PAUSE = 0.1, 1.0
 
 #: Of the operating system: the application's own random numbers stay as they would be.
 _spread = random.SystemRandom()
@@ -119,7 +118,7 @@ class Sender:
             self._changed.notify_all()
 
     def stop(self, timeout: float) -> None:
-        """Send the rest without long pauses, give up after a few failures, and end the thread.
+        """Send the rest without long pauses, and end the thread; whoever gives up waiting calls `abandon`.
 
         `timeout` is how long the caller is going to wait, in seconds: if the server asked for a longer pause, nothing
         is tried.
@@ -309,8 +308,7 @@ class Sender:
         self._failed += 1
         self._pauses += 1
         if self._stopping:
-            self._given_up = self._given_up or self._failed >= _LAST_TRIES
-            pause = _LAST_PAUSE * self._failed
+            pause = min(_LAST_PAUSE * 2 ** min(self._failed - 1, 10), _LONGEST_LAST_PAUSE)
         else:
             pause = min(_FIRST_PAUSE * 2 ** min(self._failed - 1, 10), _LONGEST_PAUSE) * _spread.uniform(0.75, 1.0)
         if outcome is not None and outcome.retry_after is not None:

@@ -83,6 +83,16 @@ class SpanLedger:
                 if self._final is None:
                     self._dropped[reason] = self._dropped.get(reason, 0) + spans
 
+    def after_shutdown(self) -> None:
+        """Count a span that ended after the shutdown, also after `close`."""
+        with self.lock:
+            if (final := self._final) is None:
+                self.ended()
+                self.dropped("after_shutdown")
+            else:
+                dropped = {**final.dropped, "after_shutdown": final.dropped.get("after_shutdown", 0) + 1}
+                self._final = final._replace(ended=final.ended + 1, dropped=dropped)
+
     def balance(self) -> Balance:
         """Return all counts, taken at one instant."""
         with self.lock:

@@ -22,6 +22,7 @@ from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
 from pytest_langfuse.tracing.delivery.proxies import UnusableProxies, proxy_for
 from pytest_langfuse.tracing.langfuse_internals import limit_waits, resolve_names
 from pytest_langfuse.tracing.name_resolution import NameResolution
+from pytest_langfuse.tracing.open_connections import OpenConnections
 from pytest_langfuse.tracing.time_limit import time_limit
 from pytest_langfuse.tracing.untraced import untraced
 
@@ -55,6 +56,7 @@ class TransportPool(httpx.BaseTransport):
         self._resolution = NameResolution()
         self.unusable = UnusableProxies()
         self._transports: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
+        self._connections = OpenConnections()
 
     def to(self, url: httpx.URL) -> httpx.BaseTransport:
         """Return the transport for an address; `httpx.ProxyError` if its proxy can't be used."""
@@ -68,11 +70,13 @@ class TransportPool(httpx.BaseTransport):
 
     def _made(self, proxy: str | None, https: bool) -> httpx.HTTPTransport:  # noqa: FBT001 - parts of the key
         transport = httpx.HTTPTransport(proxy=proxy, verify=tls_context() if https else False)
-        limit_waits(transport, self._resolution)
+        limit_waits(transport, self._resolution, self._connections)
         return transport
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
+        if self._connections.aborted:
+            raise httpx.ConnectError("Tracing was shut down.", request=request)
         return self.to(request.url).handle_request(request)
 
     def close(self) -> None:
@@ -81,6 +85,10 @@ class TransportPool(httpx.BaseTransport):
             transports, self._transports = list(self._transports.values()), {}
         for transport in transports:
             transport.close()
+
+    def abort(self) -> None:
+        """End all requests that are under way, in any thread, and refuse others."""
+        self._connections.abort()
 
     def after_fork(self) -> None:
         """In a forked child: the connections are the parent's."""

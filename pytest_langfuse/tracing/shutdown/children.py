@@ -21,25 +21,36 @@ class ChildExit:
     def __init__(self, at_exit: Callable[[], None]) -> None:
         self._at_exit = at_exit
         self._finalizers: list[Any] = []
+        self._active = True
+        self._registered = False
         process = sys.modules.get("multiprocessing.process")
         if process is not None and process.parent_process() is not None:
-            # A spawned child, or one of a fork server: set up in the child itself.
+            # Set up in a child that runs already.
             self._finalize()
+        self._register()
         self._connect()
 
     def after_fork(self) -> None:
         """In a forked child, which may be one of these."""
         self._finalizers.clear()
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None:
-            # The start of such a child clears the finalizers, then calls what is registered here.
-            util.register_after_fork(self, ChildExit._finalize)
+        self._register()
         self._connect()
+
+    def _register(self) -> None:
+        """Have the finalizer made when a child starts: that clears those which are there, in every start method.
+
+        A child of a fork server has imported the main module by then, with all that this sets up.
+        """
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and not self._registered:
+            self._registered = True
+            util.register_after_fork(self, ChildExit._finalize)
 
     def _finalize(self) -> None:
         from multiprocessing.util import Finalize  # not imported for those who do not use it
 
-        self._finalizers.append(Finalize(None, self._at_exit, exitpriority=_PRIORITY))
+        if self._active:
+            self._finalizers.append(Finalize(None, self._at_exit, exitpriority=_PRIORITY))
 
     def _connect(self) -> None:
         celery = sys.modules.get("celery.signals")
@@ -51,6 +62,7 @@ class ChildExit:
 
     def stop(self) -> None:
         """Undo it."""
+        self._active = False
         for finalizer in self._finalizers:
             finalizer.cancel()
         self._finalizers.clear()

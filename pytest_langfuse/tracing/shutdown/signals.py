@@ -1,134 +1,173 @@
-"""SIGTERM and SIGINT: the rest is sent before the process ends, with the same exit status as without tracing.
+"""Signals that end the process: the rest is sent before, with the same exit status as without tracing.
 
 - A signal whose default action would end the process: shut down within the deadline, then let the default action
-  happen, so that the exit status is the signal's.
-- A signal that the application (or its server) handles: its handler runs as always. What is left is sent meanwhile,
-  for a server that ends its process right after its own clean-up, without Python's exit handlers.
+  happen, so that the exit status is the signal's. The application goes on meanwhile, as if the signal came later.
+- SIGTERM and SIGINT that the application (or its server) handles: its handler runs as always. What is left is sent
+  meanwhile, for a server that ends its process right after its own clean-up, without Python's exit handlers.
 - SIGINT with Python's own handler is left alone: KeyboardInterrupt leads to the exit handlers. So is an ignored signal.
+- SIGABRT, SIGUSR1 and SIGUSR2 are left alone: `faulthandler` and applications have them.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from pytest_langfuse.tracing import delivery, failures, langfuse_internals, shutdown, time_limit
-from pytest_langfuse.tracing.delivery import client, transport
 from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.monotonic import now
+from pytest_langfuse.tracing.shutdown.default_action import DefaultAction, has_default_action
+from pytest_langfuse.tracing.shutdown.signal_channel import SignalChannel
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_AGAIN = 0.02
-
-#: Code of these modules may hold a lock that a shutdown needs. Those that call the application are not among them:
-#: they stay on the stack for as long as it runs. A name that ends with a dot stands for a package.
-_LOCKING = (
-    f"{delivery.__name__}.",
-    f"{shutdown.__name__}.",
-    failures.__name__,
-    langfuse_internals.__name__,
-    *langfuse_internals.LOCKING_MODULES,
-    logging.__name__,
-)
-#: Part of `delivery`, but holds no lock: it only calls the SDK.
-_NOT_LOCKING = frozenset({client.__name__})
-#: Functions that wait for the network, as long as a request may take, and hold no lock meanwhile.
-_WAITING = frozenset(
-    function.__code__
-    for function in (
-        transport.BoundedTransport.handle_request,
-        transport.BoundedTransport.send,
-        transport.TransportPool.handle_request,
-        time_limit.LimitedBackend.connect_tcp,
-        time_limit.LimitedStream.read,
-        time_limit.LimitedStream.write,
-        time_limit.LimitedStream.start_tls,
-    )
-)
+#: Handled whoever handles them.
+_CHAINED = (signal.SIGTERM, signal.SIGINT)
+#: Handled only if the process would end. Daemons use them for other purposes.
+_BY_DEFAULT = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGQUIT") if hasattr(signal, name))
+#: Ctrl-C so many seconds after the signal that began the end is meant: do not wait.
+INSISTS = 1.0
+#: So long the thread, which has nothing to do, may take to end (seconds).
+_AT_ONCE = 0.1
+#: The first process of a container: the kernel takes no default action for it.
+_INIT = 1
 
 
 class Signals:
-    """Installs the handlers. They call `shut_down`, or `start_flushing` where another handler ends the process.
+    """Installs the handlers, which only tell a thread that was started before: they interrupt any code.
 
-    `locking` names further modules whose code may hold a lock that `shut_down` needs.
+    `shut_down` returns within its deadline; `start_flushing` is called where another handler ends the process.
     """
 
-    def __init__(
-        self, *, shut_down: Callable[[], object], start_flushing: Callable[[], object], locking: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, *, shut_down: Callable[[], object], start_flushing: Callable[[], object]) -> None:
         self._shut_down, self._start_flushing = shut_down, start_flushing
-        self._locking = (*_LOCKING, *locking)
-        #: A shutdown is under way in the main thread, where handlers run: signals are left until its end.
-        self._deferring = False
-        self._deferred: list[int] = []
         self._previous: dict[int, Callable[[int, FrameType | None], object] | signal.Handlers] = {}
+        self._default_action = DefaultAction()
+        self._channel: SignalChannel | None = None
+        self._thread: threading.Thread | None = None
+        #: Of the threads that fork at the moment.
+        self._masks = threading.local()
+        #: When the signal came whose default action is about to end the process.
+        self._ending_since: float | None = None
+
+    @property
+    def ending(self) -> bool:
+        """True while a signal is about to end the process."""
+        return self._ending_since is not None
 
     def install(self) -> None:
         """Take over the signals that need it. Only the main thread can; from another, exit handlers have to do."""
         if threading.current_thread() is not threading.main_thread():
             logger.debug("Signals are not handled: init_tracing() was not called in the main thread.")
             return
-        for number in _SIGNALS:
-            previous = _handler_before(signal.getsignal(number), number)
-            # None: a handler that was not installed from Python and can't be called from here.
-            if previous is None or previous in {signal.SIG_IGN, signal.default_int_handler}:
-                continue
-            self._previous[number] = previous if callable(previous) else signal.SIG_DFL
+        replaced = {number: self._replaceable(number) for number in (*_CHAINED, *_BY_DEFAULT)}
+        replaced = {number: previous for number, previous in replaced.items() if previous is not None}
+        if replaced and self._channel is None:
+            self._watch()
+        self._previous.update(replaced)
+        for number in replaced:
             signal.signal(number, self._handle)
+        if self._channel is not None:
+            self._channel.listen()
 
-    @contextmanager
-    def uninstalled_after(self) -> Iterator[None]:
-        """A shutdown: what signals come during it are delivered at its end, when they find what was there before us.
+    def _watch(self) -> None:
+        self._channel = SignalChannel()
+        self._thread = threading.Thread(
+            target=self._receive, args=(self._channel,), name="langfuse-tracing-signals", daemon=True
+        )
+        # In a child that is forked off while the interpreter ends there are no new threads.
+        with suppress(RuntimeError):
+            self._thread.start()
 
-        A handler that raises in the midst of it, or needs a thread when none can be started any more, would end it.
-        """
-        self._deferring = threading.current_thread() is threading.main_thread()
-        try:
-            yield
-        finally:
-            self._deferring = False
-            self._uninstall()
-            for number in self._deferred:
-                os.kill(os.getpid(), number)
+    def _replaceable(self, number: int) -> Any:
+        """Return what handles a signal now, or `None` if it stays as it is."""
+        current = signal.getsignal(number)
+        previous = _handler_before(current, number)
+        if previous is signal.SIG_DFL:
+            return previous if current is not previous or has_default_action(number) else None
+        # None: a handler that was not installed from Python and can't be called from here.
+        if number in _BY_DEFAULT or previous in {None, signal.SIG_IGN, signal.default_int_handler}:
+            return None
+        return previous if callable(previous) else signal.SIG_DFL
 
-    def _uninstall(self) -> None:
-        """Give them back, where nobody has taken them since."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number, previous in self._previous.items():
-            if signal.getsignal(number) == self._handle:
-                signal.signal(number, previous)
+    def uninstall(self) -> None:
+        """After `stop`, give the signals back, where nobody has taken them since. Only the main thread can."""
+        if threading.current_thread() is threading.main_thread() and not self.ending:
+            for number, previous in self._previous.items():
+                if signal.getsignal(number) == self._handle:
+                    signal.signal(number, previous)
+            channel, self._channel = self._channel, None
+            if channel is not None and self._thread is None:
+                channel.close()
+
+    def stop(self) -> None:
+        """After a shutdown: a handler of ours that is still called does what was there before it."""
+        thread, self._thread = self._thread, None
+        if thread is not None and self._channel is not None:
+            self._channel.stop()
+            if thread.is_alive():
+                thread.join(_AT_ONCE)
+
+    def wait_for_the_end(self, timeout: float) -> None:
+        """Wait at most so many seconds for a signal that is about to end the process, if there is one."""
+        if self.ending:
+            threading.Event().wait(timeout)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._deferring:
-            self._deferred.append(number)
-            return
+        """Run in the main thread. The thread may know of the signal already, from the channel."""
         previous = self._previous.get(number, signal.SIG_DFL)
+        channel = self._channel if self._thread is not None else None
+        if channel is not None:
+            channel.send(number)
         if callable(previous) and not isinstance(previous, signal.Handlers):
-            self._start_flushing()
             previous(number, frame)
-            return
-        if holds_a_lock(frame, self._locking):
-            self._handle_again(number)
-            return
-        self._shut_down()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        elif channel is None or number in self._default_action.due or self._insists(number):
+            self._default_action.take_in_handler(number)
 
-    def _handle_again(self, number: int) -> None:
-        """The interrupted code goes on when the handler returns; what it holds is free a moment later."""
-        again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
-        again.daemon = True
+    def _insists(self, number: int) -> bool:
+        return number == signal.SIGINT and self._ending_since is not None and now() - self._ending_since > INSISTS
+
+    def _receive(self, channel: SignalChannel) -> None:
+        for number in channel.receive():
+            # The interpreter writes of all signals that have a handler, whosever it is.
+            if not self.ending and signal.getsignal(number) == self._handle:
+                self._came(number)
+
+    def _came(self, number: int) -> None:
+        ends = self._previous.get(number, signal.SIG_DFL) is signal.SIG_DFL
+        if not ends or os.getpid() == _INIT:
+            self._start_flushing()
+            return
+        self._ending_since = now()
         try:
-            again.start()
-        except RuntimeError:
-            # At the interpreter's end there are no new threads (Python 3.12); the shutdown at exit is about to come.
-            self._deferred.append(number)
+            self._shut_down()
+        finally:
+            self._default_action.take(number)
+
+    def before_fork(self) -> None:
+        """Keep signals from a child that would write to the parent's channel."""
+        if self._channel is not None:
+            self._masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, self._previous)
+
+    def after_fork_in_parent(self) -> None:
+        """Let them come again."""
+        before, self._masks.before = getattr(self._masks, "before", None), None
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def after_fork(self) -> None:
+        """In a forked child: the parent's signal is not its own."""
+        self._ending_since = None
+        if self._channel is not None:
+            self._channel.after_fork()
+            if self._thread is not None:
+                self._watch()
+                self._channel.listen()
+            else:
+                self._channel = None
+        self.after_fork_in_parent()
 
 
 def _handler_before(handler: Any, number: int) -> Any:
@@ -136,13 +175,3 @@ def _handler_before(handler: Any, number: int) -> Any:
     while isinstance(owner := getattr(handler, "__self__", None), Signals):
         handler = owner._previous.get(number, signal.SIG_DFL)  # noqa: SLF001 - another of this class
     return handler
-
-
-def holds_a_lock(frame: FrameType | None, locking: tuple[str, ...] = _LOCKING) -> bool:
-    """Return whether `frame` or one of its callers may hold a lock that a shutdown needs."""
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name.startswith(locking) and name not in _NOT_LOCKING and frame.f_code not in _WAITING:
-            return True
-        frame = frame.f_back
-    return False

@@ -17,6 +17,7 @@ from pytest_langfuse.tracing import singleton
 from pytest_langfuse.tracing.context import RequestContext, within
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.langfuse_internals import OUTPUT
+from pytest_langfuse.tracing.open_requests import open_requests
 from pytest_langfuse.tracing.web import request_headers
 from pytest_langfuse.tracing.web.middleware_options import MiddlewareSettings
 from pytest_langfuse.tracing.web.parent import find_parent
@@ -41,7 +42,8 @@ class ServedRequest:
     """A request while it is served. No method raises, whatever tracing does."""
 
     __slots__ = (
-        "_end_time", "_masked", "_name", "_observation", "context", "ended", "error", "request_id", "route", "status",
+        "__weakref__", "_end_time", "_masked", "_name", "_observation", "context", "ended", "error", "request_id",
+        "route", "status",
     )  # fmt: skip
 
     def __init__(self, context: Context, request_id: str, name: str, observation: Any, *, masked: bool = False) -> None:
@@ -54,6 +56,8 @@ class ServedRequest:
         self.route: str | None = None
         self.error: BaseException | None = None
         self._end_time: int | None = None
+        if not self.ended:
+            open_requests.add(self)
 
     def sent(self) -> None:
         """The last of the response's body has gone out. Why it is an error may only be known when the error comes."""
@@ -96,6 +100,7 @@ class ServedRequest:
             # An error holds its frames, and one of them may hold this.
             self.error = None
             self._observation.end(end_time=self._end_time)
+            open_requests.discard(self)
 
     def _verdict(self, *, complete: bool) -> tuple[Any, str | None]:
         error = self.error

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_langfuse.tracing import get_langfuse_client, init_tracing, shutdown_tracing, tracing_health
+from pytest_langfuse.tracing import init_tracing, shutdown_tracing, tracing_health
 from tests.helpers.loopback_langfuse import Reply
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -25,7 +25,7 @@ def test_tracing_that_is_off_is_not_healthy_and_says_why(monkeypatch):
     assert one_key.reason == "set LANGFUSE_SECRET_KEY (or pass secret_key) to send traces to Langfuse"
     shutdown_tracing()
 
-    get_langfuse_client()
+    init_tracing()
     no_keys = tracing_health()
     assert (no_keys.enabled, no_keys.healthy) == (False, False)
     assert no_keys.reason.startswith("set LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY (or pass")
