@@ -1,9 +1,10 @@
 """A soak of the production pipeline: threads and asyncio at work while Langfuse fails in every way, on and off.
 
 The faults are those of the plugin's outage layer, all of them, one at a time, on real sockets. Every millisecond the
-ledger is checked: `ended == exported + buffered + sum(dropped.values())`. At its end Langfuse recovers, the process
-shuts down, and what the stand-in has is compared with what the ledger says. An observation may be delivered once more
-only for each request with it to which the process got no answer: then nobody can know whether Langfuse has it.
+ledger is checked: `ended == exported + buffered + sum(dropped.values())`, with nothing unaccounted. At its end
+Langfuse recovers, the process shuts down, and what the stand-in has is compared with what the ledger says. An
+observation may be delivered once more only for each request with it to which the process got no answer: then nobody
+can know whether Langfuse has it.
 
 `python benchmarks/production/soak.py --seconds 600`
 """
@@ -42,6 +43,7 @@ from pytest_langfuse.tracing.delivery.http_sink import HttpSink
 from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
 
 HEALTHY = "no fault"
+LOOKS: Counter[str] = Counter()
 THREADS, TASKS = 8, 8
 #: Seconds.
 TIMEOUT, PAUSE = 0.5, 0.02
@@ -183,8 +185,9 @@ def check_ledger(seconds: float) -> None:
     while time.monotonic() < until:
         health = tracing_health()
         accounted = health.exported + health.buffered + sum(health.dropped.values())
-        if health.ended != accounted or health.buffered < 0:
+        if health.unaccounted or health.ended != accounted or health.buffered < 0:
             sys.exit(f"the ledger does not balance: {health}")
+        LOOKS["ledger"] += 1
         time.sleep(0.001)
 
 
@@ -222,7 +225,7 @@ def main() -> int:
         time.sleep(2.0)
         report = shutdown_tracing(60.0)
         arrived = Counter(span for body in server.stand_in.bodies for span in ids(body))
-    ended = tracing_health().ended
+    health = tracing_health()
     again = [span for span, copies in arrived.items() if copies > 1]
     unexplained = sum(arrived[span] - 1 > unanswered.tries[span] for span in again)
     unaccounted = work.made - report.exported - report.buffered - sum(report.dropped.values())
@@ -230,13 +233,14 @@ def main() -> int:
     print(
         f"seed {options.seed}, {options.seconds:.0f} s; requests that met a fault: "
         f"{', '.join(f'{name} {count}' for name, count in sorted(met.items()))}\n"
-        f"made {work.made}, ended {ended}, exported {report.exported}, dropped {dict(report.dropped)}\n"
+        f"made {work.made}, ended {health.ended}, exported {report.exported}, dropped {dict(report.dropped)}, "
+        f"unaccounted {health.unaccounted}; looked at {LOOKS.total()} times\n"
         f"the server has {len(arrived)}, {len(again)} of them more than once; requests without an answer: "
         f"{', '.join(f'{reason} {count}' for reason, count in sorted(unanswered.reasons.items()))}\n"
         f"not accounted for: {unaccounted}; said to be exported but not there: {max(0, missing)}; "
         f"more than once for no reason: {unexplained}"
     )
-    return 1 if unaccounted or missing > 0 or unexplained or report.timed_out else 0
+    return 1 if unaccounted or health.unaccounted or missing > 0 or unexplained or report.timed_out else 0
 
 
 if __name__ == "__main__":

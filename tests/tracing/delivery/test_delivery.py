@@ -597,11 +597,17 @@ def test_metrics_follow_the_ledger(collector, keys):
     }
     provider.shutdown()
 
+    assert 0 <= found.pop(("langfuse.last_success.age", None)) < 60
     assert found == {
         ("otel.sdk.exporter.span.exported", None): 3,
         ("otel.sdk.exporter.span.exported", "rejected"): 1,
         ("otel.sdk.exporter.span.inflight", None): 0,
         ("langfuse.breaker.state", None): 0,
+        ("langfuse.spans.ended", None): 4,
+        ("langfuse.spans.sampled", None): 4,
+        ("langfuse.spans.reparented", None): 0,
+        ("langfuse.spans.unaccounted", None): 0,
+        ("langfuse.healthy", None): 0,
     }
 
 
