@@ -110,7 +110,7 @@ def test_why_it_was_not_delivered(app: pytest.Pytester) -> None:
         def refused(langfuse_spans):
             with pytest.raises(AssertionError) as failure:
                 langfuse_spans.assert_flushed()
-            return str(failure.value).splitlines()[1:]
+            return [f"  {sentence}" for sentence in failure.value.differences]
 
         @pytest.mark.parametrize("fault", ["http_503", "reset", "refused", "dns_error", "hang", "captive_portal"])
         def test_one_fault(fault, langfuse_outage, langfuse_spans):
