@@ -289,6 +289,14 @@ def given_settings(config: TracingConfig | None, overrides: Mapping[str, Any]) -
     return given
 
 
+def requested_public_key(given: RequestedSettings) -> str | None:
+    """Return the public key that `resolved(given)` is going to have."""
+    key = given.settings.get("public_key")
+    if key is None and (found := _winner(SETTINGS["public_key"])) is not None:
+        key = found.text
+    return key
+
+
 def resolved(given: RequestedSettings) -> TracingConfig:
     """Return the given settings, completed from the environment's variables.
 

@@ -6,7 +6,8 @@ import inspect
 import logging
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import httpx
@@ -22,6 +23,7 @@ from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealt
 from pytest_langfuse.tracing.delivery.pipeline import Pipeline
 from pytest_langfuse.tracing.delivery.proxies import all_usable
 from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
+from pytest_langfuse.tracing.earlier_client import EarlierClient
 from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.log_text import ReadableRecords, mask_in_logs
@@ -70,8 +72,10 @@ class DisabledInstallation:
     def log_loss(self, report: ShutdownReport) -> None:
         """See `Installation`."""
 
-    def release(self) -> None:
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
         """See `Installation`."""
+        yield
 
     def before_fork(self) -> None:
         """See `Installation`."""
@@ -88,13 +92,15 @@ class Installation:
 
     enabled = True
 
-    def __init__(self, config: TracingConfig, client_arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, config: TracingConfig, client_arguments: Mapping[str, Any], earlier: EarlierClient | None = None
+    ) -> None:
         self.config = config
         self.client_arguments = dict(client_arguments)
         self._readable_records = self._guard_logs()
-        self.pipeline = self._pipeline()
+        self.pipeline = self._pipeline(earlier)
         try:
-            self.client = self._client(self.pipeline)
+            self.client = self._client(self.pipeline, earlier)
         except BaseException:
             self.pipeline.buffer.close()
             raise
@@ -122,7 +128,7 @@ class Installation:
         logging.getLogger("langfuse").addFilter(guard)
         return guard
 
-    def _pipeline(self) -> Pipeline:
+    def _pipeline(self, earlier: EarlierClient | None) -> Pipeline:
         unknown = [name for name in self.client_arguments if name not in inspect.signature(Langfuse).parameters]
         if unknown:
             message = (
@@ -130,15 +136,23 @@ class Installation:
                 "Fix: update langfuse, or leave it out."
             )
             raise ConfigError(message)
-        return Pipeline(self.config, self._release, self.client_arguments.get("additional_headers"))
+        return Pipeline(self.config, self._release, self.client_arguments.get("additional_headers"), earlier)
 
     @property
     def _release(self) -> str | None:
         return self.config.release or langfuse_internals.common_release()
 
-    def _client(self, pipeline: Pipeline) -> Langfuse:
+    def _client(self, pipeline: Pipeline, earlier: EarlierClient | None) -> Langfuse:
+        if earlier is None:
+            return self._new_client(pipeline)
+        with earlier.set_aside():
+            client = self._new_client(pipeline)
+        pipeline.take(earlier.take_over(client))
+        earlier.report(self.config)
+        return client
+
+    def _new_client(self, pipeline: Pipeline) -> Langfuse:
         config = self.config
-        self._report_earlier_client()
         filtering = exported_ancestors.use(self.client_arguments.get("should_export_span"), config.public_key)
         with langfuse_internals.client_settings(config, proxies=all_usable()):
             return GuardedLangfuse(
@@ -157,18 +171,6 @@ class Installation:
                 span_exporter=pipeline.exporter,
                 **{**self.client_arguments, **({"should_export_span": filtering} if filtering else {})},
             )
-
-    def _report_earlier_client(self) -> None:
-        earlier = langfuse_internals.registered(str(self.config.public_key))
-        if earlier is None:
-            return
-        phrases = differences(self.config, langfuse_internals.settings(earlier))
-        logger.warning(
-            "A Langfuse client for %s was built before init_tracing(): it keeps its settings and its "
-            "exporter%s. Call init_tracing() before anything builds a client.",
-            self.config.public_key,
-            f" ({'; '.join(phrases)})" if phrases else "",
-        )
 
     def _report_second_client(self, arguments: Mapping[str, Any]) -> None:
         if arguments.get("public_key") not in {None, self.config.public_key}:
@@ -270,9 +272,15 @@ class Installation:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not the application's
             failures.report("flushing at the end of an invocation", error)
 
-    def release(self) -> None:
-        """Let the next client of this key be built anew. Until then each one is ours, which is shut down."""
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """After a shutdown, let a new client of this key be built inside the block; if that fails, ours stays."""
         langfuse_internals.forget(self._resources)
+        try:
+            yield
+        except BaseException:
+            langfuse_internals.remember(self._resources)
+            raise
 
     def _close(self, deadline: float) -> None:
         self.pipeline.close(deadline - now())
@@ -298,14 +306,16 @@ class Installation:
             self._closing_thread.after_fork()
 
 
-def install(config: TracingConfig, client_arguments: Mapping[str, Any]) -> Installation | DisabledInstallation:
-    """Set tracing up; without keys it is disabled.
+def install(
+    config: TracingConfig, client_arguments: Mapping[str, Any], earlier: EarlierClient | None = None
+) -> Installation | DisabledInstallation:
+    """Set tracing up, and take over an earlier client; without keys it is disabled.
 
     Raises:
         ConfigError: An argument of the client is unknown to the installed version of langfuse, or the spool can't be
             used.
     """
     missing = [name for name in ("public_key", "secret_key") if getattr(config, name) is None]
-    return (
-        DisabledInstallation(config, client_arguments, missing) if missing else Installation(config, client_arguments)
-    )
+    if missing:
+        return DisabledInstallation(config, client_arguments, missing)
+    return Installation(config, client_arguments, earlier)

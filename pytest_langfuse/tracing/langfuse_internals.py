@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import atexit
 import copy
+import gc
 import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx
 from httpx._utils import URLPattern, get_environment_proxies
+from langfuse import Langfuse
 from langfuse._client.attributes import LangfuseOtelSpanAttributes
 from langfuse._client.propagation import (
     LANGFUSE_BAGGAGE_PREFIX,
@@ -31,8 +34,9 @@ from langfuse._version import __version__ as _langfuse_version
 from langfuse.span_filter import is_default_export_span, is_langfuse_span
 from opentelemetry import context as otel_context
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import SpanContext
 
 from pytest_langfuse.tracing.config import TracingConfig
@@ -41,7 +45,7 @@ from pytest_langfuse.tracing.open_connections import OpenConnections
 from pytest_langfuse.tracing.time_limit import LimitedBackend, ResolvingAsyncBackend
 
 if TYPE_CHECKING:
-    from langfuse import Langfuse
+    from opentelemetry.sdk.trace.sampling import Sampler
 
 #: Resource attributes that the server reads as environment and release.
 ENVIRONMENT = LangfuseOtelSpanAttributes.ENVIRONMENT
@@ -86,6 +90,113 @@ def common_release() -> str | None:
 def registered(public_key: str) -> LangfuseResourceManager | None:
     """Return what all clients of this key work with: a second client silently gets the first one's settings."""
     return LangfuseResourceManager._instances.get(public_key)
+
+
+def earlier_resources(public_key: str | None) -> LangfuseResourceManager | None:
+    """Return what an earlier client of this key works with; of no key, if there is only one. Ours are not meant."""
+    with LangfuseResourceManager._lock:
+        known = dict(LangfuseResourceManager._instances)
+    if public_key is None and len(known) == 1:
+        (public_key,) = known
+    found = known.get(public_key or "")
+    return None if found is None or getattr(found.tracer_provider, "is_pipeline", False) else found
+
+
+def provider_of(resources: LangfuseResourceManager) -> TracerProvider | None:
+    """Return the tracer provider that an earlier client uses; `None` if tracing was disabled for it."""
+    provider = resources.tracer_provider
+    return provider if isinstance(provider, TracerProvider) else None
+
+
+def remember(resources: LangfuseResourceManager) -> None:
+    """Undo `forget`."""
+    with LangfuseResourceManager._lock:
+        LangfuseResourceManager._instances.setdefault(resources.public_key, resources)
+
+
+def detach_processors(provider: TracerProvider, public_key: str) -> list[LangfuseSpanProcessor]:
+    """Remove the span processors of a project's clients from a provider, and return them."""
+    active = provider._active_span_processor
+    with active._lock:
+        removed = [
+            one
+            for one in active._span_processors
+            if isinstance(one, LangfuseSpanProcessor) and one.public_key == public_key
+        ]
+        active._span_processors = tuple(one for one in active._span_processors if one not in removed)
+    return removed
+
+
+def take_queued(processor: LangfuseSpanProcessor) -> list[ReadableSpan]:
+    """Take the spans that a processor has not begun to export, the oldest first."""
+    batch: Any = getattr(processor, "_batch_processor", None)
+    queue = processor.queue if batch is None else batch._queue  # type: ignore[attr-defined] # opentelemetry-sdk 1.33
+    taken: list[ReadableSpan] = []
+    with suppress(IndexError):
+        while True:
+            taken.append(queue.pop())
+    return taken
+
+
+def replace_sampler(resources: LangfuseResourceManager, sampler: Sampler) -> None:
+    """Let `sampler` decide where the SDK has made the provider with the client's rate: it would hide errors."""
+    provider = resources.tracer_provider
+    if (
+        isinstance(provider, TracerProvider)
+        and type(provider.sampler) is TraceIdRatioBased
+        and provider.sampler.rate == resources.sample_rate
+    ):
+        provider.sampler = sampler
+        # OpenTelemetry gives out the same tracer again.
+        tracer = resources.tracer
+        if isinstance(tracer, Tracer):
+            tracer.sampler = sampler
+
+
+def replace_client(old: LangfuseResourceManager, client: Langfuse) -> None:
+    """Let all client objects that work with `old` be `client`."""
+    for found in gc.get_objects():
+        if isinstance(found, Langfuse) and getattr(found, "_resources", None) is old:
+            if type(found) is Langfuse:
+                found.__class__ = type(client)
+                vars(found).update(vars(client))
+            else:
+                # A class of the application's keeps what it adds.
+                vars(found).update({name: value for name, value in vars(client).items() if name in vars(found)})
+
+
+def retire(old: LangfuseResourceManager, new: LangfuseResourceManager, processors: list[LangfuseSpanProcessor]) -> None:
+    """End the threads of resources that no client uses any more. Their scores go on; what is in flight may arrive."""
+    release_exit_handlers(old)
+    # The SDK would start its threads again in a forked child.
+    old._shutdown = True
+    old.tracer_provider = None
+    for name in _SCORE_QUEUES:
+        if hasattr(old, name):
+            _move(getattr(old, name), getattr(new, name))
+
+    def end() -> None:
+        for processor in processors:
+            processor.shutdown()  # type: ignore[no-untyped-call]
+        old.shutdown()
+        old.prompt_cache._task_manager.shutdown()
+        if getattr(old, "_custom_httpx_client", None) is None:
+            old.httpx_client.close()
+
+    # It waits for Langfuse, for as long as the earlier client would.
+    threading.Thread(target=end, name="langfuse-tracing-retire", daemon=True).start()
+
+
+# Version 5 and version 4.
+_SCORE_QUEUES = ("_score_queue", "_score_ingestion_queue")
+
+
+def _move(old: Queue[Any], new: Queue[Any]) -> None:
+    with suppress(Empty):
+        while True:
+            item = old.get_nowait()
+            old.task_done()
+            new.put_nowait(item)
 
 
 def resources_of(client: Langfuse) -> LangfuseResourceManager:

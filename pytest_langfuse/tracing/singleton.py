@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from pytest_langfuse.tracing.config import (
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.metrics import register
 from pytest_langfuse.tracing.delivery.provider import processors_after_fork
+from pytest_langfuse.tracing.earlier_client import EarlierClient
 from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.installation import DisabledInstallation, Installation
 from pytest_langfuse.tracing.monotonic import now
@@ -55,10 +56,11 @@ class Singleton:
             if (installed := self.installation) is not None:
                 self._compare(installed, given)
                 return installed.client
-            config = resolved(given)
-            if self.retired is not None:
-                self.retired.release()
-            installed = installation.install(config, given.client_arguments)
+            with self.retired.set_aside() if self.retired is not None else nullcontext():
+                earlier = EarlierClient.find(given)
+                if earlier is not None:
+                    earlier.complete(given)
+                installed = installation.install(resolved(given), given.client_arguments, earlier)
             self._install(installed)
             return installed.client
 
@@ -227,7 +229,8 @@ def fresh() -> Iterator[None]:
         inner, singleton = singleton, outer
         inner.shut_down(timeout=1.0)
         if inner.retired is not None:
-            inner.retired.release()
+            with inner.retired.set_aside():
+                pass
 
 
 def _before_fork() -> None:

@@ -190,17 +190,6 @@ def test_a_provider_of_the_application_is_respected(collector, keys):
     provider.shutdown()
 
 
-def test_an_earlier_client_of_the_same_key_is_reported(keys, lines):
-    earlier = Langfuse(**{**keys, "secret_key": "sk-lf-earlier"}, environment="old", flush_at=9)
-    init_tracing(**keys, environment="new")
-
-    (line,) = [line for line in lines() if "was built before init_tracing()" in line]
-    assert "environment" in line
-    assert "'old'" in line
-    assert "sk-lf" not in line
-    earlier.shutdown()
-
-
 def test_shutdown_before_init():
     assert shutdown_tracing() == ShutdownReport()
 

@@ -70,7 +70,7 @@ LAYERS = [
     {"propagation", "decorator"},
     {"singleton"},
     {"installation"},
-    {"global_propagator", "shutdown", "second_clients"},
+    {"global_propagator", "shutdown", "second_clients", "earlier_client"},
     {"delivery"},
     {"context"},
     {"exported_ancestor", "untraced"},

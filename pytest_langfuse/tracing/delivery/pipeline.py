@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 import httpx
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Sampler
 
@@ -38,11 +39,25 @@ _FLUSH_STEP = 0.02
 _FLUSH_SECONDS = 60.0
 
 
+class EarlierSpans(Protocol):
+    """The way that spans went before the pipeline was built."""
+
+    def provider_for(self, sampler: Sampler) -> TracerProvider | None:
+        """Return the tracer provider to use, with this sampler if the SDK has made it; `None` for the global one."""
+
+    def detach(self) -> None:
+        """Let no more spans go that way."""
+
+
 class Pipeline:
     """Everything between the tracer provider and Langfuse. `start()` starts its thread, `close()` ends it."""
 
     def __init__(
-        self, config: TracingConfig, release: str | None, additional_headers: Mapping[str, str] | None
+        self,
+        config: TracingConfig,
+        release: str | None,
+        additional_headers: Mapping[str, str] | None,
+        earlier: EarlierSpans | None = None,
     ) -> None:
         if config.export != "http":
             message = (
@@ -85,8 +100,14 @@ class Pipeline:
         #: No more spans are taken.
         self.closing = False
         self._flushing = False
+        sampler = self._head_sampler()
+        if earlier is None or (provider := earlier.provider_for(sampler)) is None:
+            provider = install_provider(config.environment, release, sampler)
         self.provider = PipelineProvider(
-            install_provider(config.environment, release, self._head_sampler()), build=self._build, flush=self._flush
+            provider,
+            build=self._build,
+            flush=self._flush,
+            **({} if earlier is None else {"attached": earlier.detach}),
         )
 
     def start(self, client: httpx.Client) -> None:
@@ -121,6 +142,12 @@ class Pipeline:
             and not settlement.refusing
             and not balance.unaccounted,
         )
+
+    def take(self, spans: Iterable[ReadableSpan]) -> None:
+        """Take spans that ended before the pipeline was built: no sampler decides about them."""
+        if self._intake is not None:
+            for span in spans:
+                self._intake.on_end(span)
 
     def start_flushing(self) -> None:
         """Send each span as soon as it ends from now on: the process may end at any moment."""

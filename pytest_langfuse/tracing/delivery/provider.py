@@ -96,9 +96,12 @@ def processors_after_fork() -> None:
 class PipelineProvider(trace.TracerProvider):
     """The tracer provider of the Langfuse client: it attaches the client's span processor to the detachable one.
 
-    `build` makes the pipeline of the client's span processor; `flush(seconds)` waits until what the pipeline has
-    taken was sent.
+    `build` makes the pipeline of the client's span processor, `attached()` is called when it gets spans, and
+    `flush(seconds)` waits until what it has taken was sent.
     """
+
+    #: Tells it from the provider of a client that was built otherwise.
+    is_pipeline = True
 
     def __init__(
         self,
@@ -106,14 +109,16 @@ class PipelineProvider(trace.TracerProvider):
         *,
         build: Callable[[SpanProcessor], SpanProcessor],
         flush: Callable[[float], bool],
+        attached: Callable[[], None] = lambda: None,
     ) -> None:
         self.provider = provider
         self.processor = detachable_processor_of(provider)
-        self._build, self._flush = build, flush
+        self._build, self._flush, self._attached = build, flush, attached
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Install the pipeline."""
         self.processor.target, self.processor.lost = self._build(span_processor), None
+        self._attached()
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
         """Return a tracer of the wrapped provider."""
