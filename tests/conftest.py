@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 
 import langfuse  # noqa: F401 - pytester's in-process runs forget modules that they were the first to import: 300 ms each
 import pytest
+
+from pytest_langfuse.expect.text import style
 
 pytest_plugins = ["pytester"]
 
@@ -24,3 +27,11 @@ def _without_plugins_of_libraries():
 # A main thread that was never told which event loop is its own makes one when it is asked, as pytest-asyncio does
 # before version 1.4, and nobody closes it.
 asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal() -> Iterator[None]:
+    """Failures of captured tests of this suite are not wrapped, whatever the terminal that it runs in."""
+    restore = style.configure()
+    yield
+    restore()
