@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
 from langfuse.span_filter import is_default_export_span, is_known_llm_instrumentor, is_langfuse_span
@@ -93,7 +93,7 @@ class ExportedAncestors:
         self._late.clear()
         return self._watched if self._custom else None
 
-    def started(self, span: Span, parent_context: Context | None, open_spans: set[int]) -> None:
+    def started(self, span: Span, parent_context: Context | None, open_spans: Container[int]) -> None:
         """A span started. `open_spans` are the ids of those that are open, in the same provider."""
         parent = span.parent
         if parent is not None:

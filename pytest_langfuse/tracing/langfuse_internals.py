@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from queue import Empty, Queue
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx
@@ -35,13 +36,14 @@ from langfuse.span_filter import is_default_export_span, is_langfuse_span
 from opentelemetry import context as otel_context
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, Tracer, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import SpanContext
 
 from pytest_langfuse.tracing.config import TracingConfig
 from pytest_langfuse.tracing.name_resolution import NameResolution
 from pytest_langfuse.tracing.open_connections import OpenConnections
+from pytest_langfuse.tracing.recent_entries import RecentEntries
 from pytest_langfuse.tracing.time_limit import LimitedBackend, ResolvingAsyncBackend
 
 if TYPE_CHECKING:
@@ -256,6 +258,10 @@ class ScoreHooks(Protocol):
     send: Callable[[Any], None]
     backlog: Callable[[], int]
 
+    @property
+    def refusal(self) -> Exception | None:
+        """The error with which nothing is sent now."""
+
     def add(self, content: Any, trace_id: int | None) -> None:
         """Take a score."""
 
@@ -286,6 +292,9 @@ def _hook_upload(consumer: Any, hooks: ScoreHooks) -> None:
     original = consumer._upload_batch
 
     def upload(batch: list[Any]) -> None:
+        # The SDK would try three times, with pauses.
+        if (refusal := hooks.refusal) is not None and hooks.failed(batch, refusal):
+            return
         try:
             original(batch)
         except Exception as error:
@@ -356,38 +365,117 @@ class QueueWatcher(Protocol):
 
 
 class SpanQueue(deque[Any]):
-    """The SDK's queue of ended spans, which tells what comes, goes, and is pushed out."""
+    """The SDK's queue of ended spans, which tells what comes, goes, and is pushed out.
 
-    def __init__(self, maxlen: int, watcher: QueueWatcher) -> None:
+    The SDK takes as many as it has seen there. If some had to go in between, it gets `GONE` instead.
+    """
+
+    GONE = object()
+
+    def __init__(self, maxlen: int, watcher: QueueWatcher, make_room: Callable[[], None]) -> None:
         super().__init__((), maxlen)
-        self._watcher = watcher
+        self._watcher, self._make_room = watcher, make_room
+        self._sizes: deque[int] = deque()
+        #: Bytes of the spans in it.
+        self.size = 0
 
     def appendleft(self, span: Any) -> None:
         """Add a span; a full queue loses its oldest, as the SDK's does, but not silently."""
+        size = span_size(span)
         with self._watcher.lock:
             if len(self) == self.maxlen:
-                super().pop()
-                self._watcher.evicted()
+                self.drop_oldest()
             super().appendleft(span)
+            self._sizes.appendleft(size)
+            self.size += size
             self._watcher.came(span)
+            self._make_room()
 
     def pop(self) -> Any:  # type: ignore[override] # the SDK takes no other than the last
-        """Take the oldest span. The SDK counts on finding as many as it has seen."""
+        """Take the oldest span."""
         with self._watcher.lock:
-            span = super().pop()
+            if not self:
+                return self.GONE
+            span = self._taken()
             self._watcher.left(span)
             return span
 
+    def drop_oldest(self) -> None:
+        """Lose the oldest span, for want of room."""
+        self._taken()
+        self._watcher.evicted()
 
-def watch_queue(processor: BatchSpanProcessor, watcher: QueueWatcher) -> SpanQueue:
-    """Watch the processor's queue. Call it before the processor gets its first span."""
+    def clear(self) -> None:
+        """Forget all: the SDK does so in a forked child."""
+        super().clear()
+        self._sizes.clear()
+        self.size = 0
+
+    def _taken(self) -> Any:
+        self.size -= self._sizes.pop()
+        return super().pop()
+
+
+class PresentSpans(SpanExporter):
+    """Exports a batch without what is `SpanQueue.GONE`."""
+
+    def __init__(self, inner: SpanExporter) -> None:
+        self._inner = inner
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export the rest."""
+        present = [span for span in spans if span is not SpanQueue.GONE]
+        return self._inner.export(present) if present else SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Pass it on."""
+        self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Pass it on."""
+        return self._inner.force_flush(timeout_millis)
+
+
+def span_size(span: ReadableSpan) -> int:
+    """Return about how many bytes a span has when it is encoded. Its cost does not depend on its size."""
+    # Not `span.attributes`, which copies them.
+    attributes: Any = getattr(span._attributes, "_dict", span._attributes) or {}
+    size = _SPAN + len(span._name) + _ATTRIBUTE * len(attributes)
+    for value in attributes.values():
+        kind = value.__class__
+        if kind is str:
+            # The memory of a text that is not ASCII has up to four bytes a character.
+            size += len(value) if value.isascii() else getsizeof(value)
+        elif kind is tuple:
+            size += sum([getsizeof(one) for one in value])
+    if span._events:
+        for event in span.events:
+            size += _ATTRIBUTE + sum([getsizeof(value) for value in (event.attributes or {}).values()])
+    return size
+
+
+#: Bytes of a span without attributes, and of an attribute without its value: about what its name takes.
+_SPAN, _ATTRIBUTE = 100, 30
+
+
+def watch_queue(processor: BatchSpanProcessor, watcher: QueueWatcher, make_room: Callable[[], None]) -> SpanQueue:
+    """Watch the processor's queue. Call it before the processor gets its first span.
+
+    `make_room` is called with each span that comes.
+    """
     batch: Any = getattr(processor, "_batch_processor", None)
     if batch is None:  # opentelemetry-sdk 1.33
         old: Any = processor
-        old.queue = queue = SpanQueue(old.max_queue_size, watcher)
+        old.queue = queue = SpanQueue(old.max_queue_size, watcher, make_room)
     else:
-        batch._queue = queue = SpanQueue(batch._max_queue_size, watcher)
+        batch._queue = queue = SpanQueue(batch._max_queue_size, watcher, make_room)
     return queue
+
+
+def limit_notes(processor: SpanProcessor, most: int) -> None:
+    """Limit the notes that Langfuse's processor keeps of open spans (version 5): it keeps those that never end."""
+    if hasattr(processor, "_span_export_expectation_by_id"):
+        processor._span_export_expectation_by_id = RecentEntries(most)
 
 
 SpanFilter = Callable[[ReadableSpan], bool]
@@ -435,9 +523,9 @@ def watch_transformations(processor: BatchSpanProcessor, watch: Callable[[SpanEx
     batch: Any = getattr(processor, "_batch_processor", None)
     if batch is None:  # opentelemetry-sdk 1.33
         old: Any = processor
-        old.span_exporter = watch(old.span_exporter)
+        old.span_exporter = PresentSpans(watch(old.span_exporter))
     else:
-        batch._exporter = watch(processor.span_exporter)
+        batch._exporter = PresentSpans(watch(processor.span_exporter))
 
 
 def guard_async(

@@ -9,6 +9,7 @@ import pytest
 from langfuse import Langfuse, propagate_attributes
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -134,7 +135,7 @@ def test_spans_go_through_the_queue_and_the_exporter():
 
     processor = BatchSpanProcessor(InMemorySpanExporter())
     watcher = Watcher()
-    langfuse_internals.watch_queue(processor, watcher)
+    langfuse_internals.watch_queue(processor, watcher, lambda: None)
     langfuse_internals.watch_transformations(processor, lambda inner: Around())
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -150,11 +151,11 @@ def test_spans_go_through_the_queue_and_the_exporter():
 
 def test_the_queue_of_the_sdk_drops_the_oldest():
     watcher = Watcher()
-    queue = langfuse_internals.SpanQueue(2, watcher)
-    for item in (1, 2, 3):
-        queue.appendleft(item)
+    queue = langfuse_internals.SpanQueue(2, watcher, lambda: None)
+    for name in "123":
+        queue.appendleft(ReadableSpan(name))
 
-    assert list(queue) == [3, 2]
+    assert [span.name for span in queue] == ["3", "2"]
     assert watcher.seen == ["came", "came", "evicted", "came"]
 
 
@@ -259,3 +260,11 @@ def test_tries_of_the_rest_client(client):
     http = getattr(getattr(client.api, "_client_wrapper", None), "httpx_client", None)
     parameters = inspect.signature(type(http).request).parameters
     need("request_options" in parameters, "The REST client takes no request_options: prompts wait for its retries.")
+
+
+def test_the_size_of_a_span(client):
+    span = client.start_observation(name="x", input="y" * 1000)
+    span.end()
+    inner = span._otel_span
+    need(hasattr(inner._attributes, "_dict"), "BoundedAttributes._dict is gone: spans count as having no attributes.")
+    need(1000 < langfuse_internals.span_size(inner._readable_span()) < 2000, "The size of a span can't be told.")

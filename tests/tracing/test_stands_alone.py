@@ -87,6 +87,7 @@ LAYERS = [
         "monotonic",
         "name_resolution",
         "open_connections",
+        "recent_entries",
         "shown",
         "suggest",
     },

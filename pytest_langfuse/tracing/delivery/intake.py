@@ -11,10 +11,14 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from pytest_langfuse.tracing import langfuse_internals
+from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+
+#: Notes about so many open spans are kept; some are never ended.
+MOST_OPEN = 100_000
 
 
 class Intake(SpanProcessor):
@@ -24,7 +28,7 @@ class Intake(SpanProcessor):
     after it was shut down (by the application, which shuts its tracer provider down).
     """
 
-    def __init__(self, processor: SpanProcessor, *, ledger: SpanLedger) -> None:
+    def __init__(self, processor: SpanProcessor, *, ledger: SpanLedger, held: HeldBytes) -> None:
         self.processor = processor
         #: The processor was shut down.
         self.closed = False
@@ -33,7 +37,9 @@ class Intake(SpanProcessor):
         self.queued: QueuedSpans | None = None
         if isinstance(processor, BatchSpanProcessor):
             self.queued = QueuedSpans(ledger)
-            self.queued.queue = langfuse_internals.watch_queue(processor, self.queued)
+            self.queued.queue = langfuse_internals.watch_queue(processor, self.queued, held.make_room)
+            held.add(self.queued.queue)
+            langfuse_internals.limit_notes(processor, MOST_OPEN)
             langfuse_internals.watch_filter(processor, self._watched)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:

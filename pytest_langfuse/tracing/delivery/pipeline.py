@@ -20,6 +20,7 @@ from pytest_langfuse.tracing.delivery.environment_attributes import EnvironmentA
 from pytest_langfuse.tracing.delivery.exporter import TRACES_PATH, StoreForwardExporter, langfuse_headers
 from pytest_langfuse.tracing.delivery.head_sampler import RateSampler, RecordingSampler
 from pytest_langfuse.tracing.delivery.health import TracingHealth
+from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.delivery.http_sink import HttpSink
 from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.open_buffer import open_buffer
@@ -228,7 +229,8 @@ class Pipeline:
         config = self._config
         if isinstance(processor, BatchSpanProcessor):
             langfuse_internals.watch_transformations(processor, self._around_transformations)
-        intake = self._intake = Intake(processor, ledger=self.ledger)
+        held = HeldBytes(config.max_buffer_bytes)
+        intake = self._intake = Intake(processor, ledger=self.ledger, held=held)
         self.exporter.queued = intake.queued
         head: SpanProcessor
         head = self.sampler = TailSampler(
@@ -238,7 +240,10 @@ class Pipeline:
             keep_slower_than=config.keep_slower_than,
             ledger=self.ledger,
             max_spans=config.max_buffer_spans,
+            held=held,
+            decided=self.scores.decided,
         )
+        self.scores.decision = self.sampler.decision
         attributes = {
             langfuse_internals.ENVIRONMENT: config.environment,
             **({langfuse_internals.RELEASE: self._release} if self._release else {}),

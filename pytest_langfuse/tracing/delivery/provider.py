@@ -17,8 +17,10 @@ from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from pytest_langfuse.tracing.delivery.entropy_ids import EntropyIdGenerator
+from pytest_langfuse.tracing.delivery.intake import MOST_OPEN
 from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.langfuse_internals import ENVIRONMENT, RELEASE
+from pytest_langfuse.tracing.recent_entries import RecentEntries
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -36,21 +38,21 @@ class DetachableProcessor(SpanProcessor):
         self.lost: Callable[[ReadableSpan], None] | None = None
         #: Called when a span has ended that is not inside of another open span of this process.
         self.outermost_ended: Callable[[], None] | None = None
-        self._open: set[int] = set()
+        self._open: RecentEntries[int, None] = RecentEntries(MOST_OPEN)
         self._inherited: frozenset[int] = frozenset()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Pass it on."""
         if (target := self.target) is not None:
             exported_ancestors.started(span, parent_context, self._open)
-            self._open.add(span.get_span_context().span_id)
+            self._open[span.get_span_context().span_id] = None
             target.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass it on."""
         context = span.get_span_context()
         span_id = context.span_id if context is not None else 0
-        self._open.discard(span_id)
+        self._open.pop(span_id, None)
         if span_id in self._inherited:
             return
         if (target := self.target) is not None:
@@ -71,8 +73,8 @@ class DetachableProcessor(SpanProcessor):
 
     def after_fork(self) -> None:
         """In a forked child: what is open now is the parent's."""
-        self._inherited |= self._open
-        self._open = set()
+        self._inherited |= frozenset(self._open)
+        self._open = RecentEntries(MOST_OPEN)
 
 
 _processors: weakref.WeakKeyDictionary[Any, DetachableProcessor] = weakref.WeakKeyDictionary()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
+from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
 
@@ -28,6 +28,9 @@ _SERVER_ERROR = 500
 _MOST_VALUES = 1_000
 #: Bytes of a score beside its texts.
 _OVERHEAD = 200
+
+_NO_ROOM = "they waited for Langfuse, and there was no room for more"
+_SHUT_DOWN = "tracing was shut down while Langfuse could not be reached"
 
 Decision = Callable[[int], bool | None]
 
@@ -60,24 +63,31 @@ class ScoreBuffer:
         self._undecided: OrderedDict[int, list[_Score]] = OrderedDict()
         self._scores = self._bytes = self._tries = self._dropped = 0
         self._logged = -_QUIET
+        self._closed = False
 
     def add(self, content: Any, trace_id: int | None) -> None:
         """Take a score; without a trace (of a session, of a dataset run) it is always sent."""
+        if self._closed:
+            self._report(1, "tracing was shut down")
+            return
+        decision = True if trace_id is None else self.decision(trace_id)
+        if decision is False:
+            return
         score = _Score(content, _size(content))
         with self._lock:
-            decision = True if trace_id is None else self.decision(trace_id)
-            if decision is False:
-                return
             if decision is None and trace_id is not None:
                 self._undecided.setdefault(trace_id, []).append(score)
             else:
                 self._ready.append(score)
             self._count(score, 1)
             dropped = self._make_room()
-        self._report(dropped, "they waited for Langfuse, and there was no room for more")
+        # Nobody else is told of a decision that came in between. No lock of ours is held while asking for it.
+        if decision is None and trace_id is not None and (decision := self.decision(trace_id)) is not None:
+            self.decided(trace_id, decision)
+        self._report(dropped, _NO_ROOM)
         self.hand_on()
 
-    def decided(self, trace_id: int, *, kept: bool) -> None:
+    def decided(self, trace_id: int, kept: bool) -> None:  # noqa: FBT001 - a callback of the sampler's
         """A trace was kept or dropped."""
         if trace_id not in self._undecided:
             return
@@ -101,14 +111,22 @@ class ScoreBuffer:
                 self._count(score, -1)
                 self.send(score.content)
 
+    @property
+    def refusal(self) -> CircuitOpen | None:
+        """The error with which nothing is sent while the breaker is open."""
+        return CircuitOpen(self._breaker.retry_after) if self._breaker.state == "open" else None
+
     def uploaded(self) -> None:
         """Langfuse took a batch: there is room for more."""
         self._tries = 0
         self.hand_on()
 
     def failed(self, batch: Sequence[Any], error: Exception) -> bool:
-        """Take a batch back that may be sent later. Return `False` if it is given up."""
-        if not isinstance(error, httpx.TransportError):
+        """Take a batch back that may be sent later. Return `False` if it is given up, for a reason to be logged."""
+        if self._closed:
+            self._report(len(batch), _SHUT_DOWN)
+            return True
+        if not isinstance(error, httpx.TransportError | CircuitOpen):
             status = getattr(error, "status_code", getattr(error, "status", None))
             if not isinstance(status, int) or not (status in _PASSING or status >= _SERVER_ERROR):
                 return False
@@ -122,7 +140,7 @@ class ScoreBuffer:
                 self._ready.appendleft(score)
                 self._count(score, 1)
             dropped = self._make_room()
-        self._report(dropped, "they waited for Langfuse, and there was no room for more")
+        self._report(dropped, _NO_ROOM)
         return True
 
     @property
@@ -137,6 +155,7 @@ class ScoreBuffer:
 
     def close(self) -> None:
         """Hand on what may be sent, and drop the rest."""
+        self._closed = True
         self.hand_on(most=self._max_scores)
         with self._lock:
             dropped = self._scores
@@ -144,7 +163,7 @@ class ScoreBuffer:
             self._undecided.clear()
             self._scores = self._bytes = 0
             self._logged = -_QUIET
-        self._report(dropped, "tracing was shut down while Langfuse could not be reached")
+        self._report(dropped, _SHUT_DOWN)
 
     def after_fork(self) -> None:
         """In a forked child: what waits is the parent's."""

@@ -11,15 +11,18 @@ Spans whose sampled flag is off wait like those outside of the rate: the caller 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
+from pytest_langfuse.tracing.delivery.decided_traces import DecidedTraces, Sized, flagged
+from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.exported_ancestor import DroppedSpan, UnsureParent
-from pytest_langfuse.tracing.langfuse_internals import set_parent
+from pytest_langfuse.tracing.langfuse_internals import set_parent, span_size
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -36,11 +39,11 @@ _SAMPLED = int(TraceFlags.SAMPLED)
 
 
 class _UndecidedTrace:
-    __slots__ = ("caller", "open", "spans", "started")
+    __slots__ = ("caller", "open", "size", "spans", "started")
 
-    def __init__(self, parent: SpanContext | None) -> None:
-        self.open = 0
-        self.spans: list[ReadableSpan] = []
+    def __init__(self, parent: SpanContext | None = None) -> None:
+        self.open = self.size = 0
+        self.spans: list[Sized] = []
         #: The parent in another process.
         self.caller = parent if parent is not None and parent.is_remote else None
         #: Where an earlier part of the trace was dropped: what has started since, which is all that may be kept.
@@ -48,12 +51,14 @@ class _UndecidedTrace:
 
 
 class TailSampler(SpanProcessor):
-    """Stands before `processor` and decides which spans it gets.
+    """Stands before `intake` and decides which spans it gets.
 
     The rate is applied as `TraceIdRatioBased` does (the lower 64 bits of the trace id), so services that sample by
-    that rule at the same rate keep the same traces. At most `max_spans` wait for a decision: then the oldest trace is
-    decided by the rate alone. A span that Langfuse is not going to get anyway (of another library) may decide about
-    its trace, but does not wait with it, and is not counted.
+    that rule at the same rate keep the same traces. At most `max_spans` wait for a decision, within the bytes that
+    `held` allows: beyond, the oldest trace is decided by the rate alone. A span that Langfuse is not going to get
+    anyway (of another library) may decide about its trace, but does not wait with it, and is not counted.
+
+    `decided(trace_id, kept)` is called after each decision about a trace that was waited for.
     """
 
     def __init__(
@@ -65,8 +70,15 @@ class TailSampler(SpanProcessor):
         keep_slower_than: float | None,
         ledger: SpanLedger,
         max_spans: int,
+        held: HeldBytes,
+        decided: Callable[[int, bool], None] = lambda _trace_id, _kept: None,
     ) -> None:
         self._intake = intake
+        self._held, self._decided = held, decided
+        #: Traces that `drop_oldest` decided, and of which nobody was told yet.
+        self._evicted: list[int] = []
+        self._traces_on_their_way = DecidedTraces(intake, ledger=ledger, held=held)
+        held.add(self)
         self._bound = round(rate * (1 << 64))
         self._keep_errors = keep_errors
         self._slow = None if keep_slower_than is None else round(keep_slower_than * _NANOSECONDS)
@@ -82,6 +94,15 @@ class TailSampler(SpanProcessor):
         #: Parents in other processes of traces that were taken, for what starts in them later.
         self._callers: OrderedDict[int, SpanContext] = OrderedDict()
         self._waiting = 0
+        #: Bytes of the spans that wait.
+        self.size = 0
+
+    def decision(self, trace_id: int) -> bool | None:
+        """Return whether a trace is kept; `None` as long as that is open."""
+        with self._ledger.lock:
+            if trace_id in self._traces:
+                return None
+            return trace_id in self._kept or (trace_id & _RATE_BITS) < self._bound
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Pass it on, and count the trace's open spans."""
@@ -101,8 +122,8 @@ class TailSampler(SpanProcessor):
             if trace.started is not None:
                 self._started_late(span, trace.started)
             trace.open += 1
-            victims = self._evict()
-        self._tell(victims)
+            evicted = self._evict()
+        self._tell(evicted, kept=False)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass it on, drop it, or let it wait for the rest of its trace."""
@@ -112,38 +133,43 @@ class TailSampler(SpanProcessor):
             return
         # The application's filter is asked outside of the lock.
         wanted = self._intake.wants(span)
-        kept: list[ReadableSpan] = []
-        dropped: list[ReadableSpan] = []
+        own = [(span, span_size(span))] if wanted else []
+        trace_id = context.trace_id
+        kept: Sequence[int] = ()
+        dropped: Sequence[int] = ()
         with self._ledger.lock:
             if wanted:
                 self._ledger.ended()
-            trace = self._traces.get(context.trace_id)
-            if context.trace_id in self._kept:
-                kept = self._hand_on([span] if wanted else [])
+            trace = self._traces.get(trace_id)
+            if trace_id in self._kept:
+                self._keep(own)
             elif self._matters(span):
-                self._remember(context.trace_id, trace.started if trace is not None else None)
-                kept = self._hand_on([*self._take(context.trace_id), *([span] if wanted else [])])
+                kept = self._remember(trace_id, trace.started if trace is not None else None)
+                self._keep(own)
             elif trace is None:
                 # Evicted, or dropped as complete before this one started.
-                dropped = self._drop([span] if wanted else [])
+                self._drop(own)
             else:
-                if wanted:
-                    trace.spans.append(span)
+                for one in own:
+                    trace.spans.append(one)
+                    trace.size += one[1]
+                    self.size += one[1]
                     self._waiting += 1
                 trace.open -= 1
-                dropped = self._drop(self._take(context.trace_id)) if trace.open <= 0 else self._evict()
-        for one in kept:
-            self._intake.end(one, wanted=True)
-            self._intake.handed_over(one)
-        self._tell(dropped)
+                dropped = self._drop_trace(trace_id) if trace.open <= 0 else self._evict()
+        self._tell(kept, kept=True)
+        self._tell(dropped, kept=False)
+        self._traces_on_their_way.hand_over()
         if not wanted:
-            self._intake.end(_flagged(span, sampled=False), wanted=False)
+            self._intake.end(flagged(span, sampled=False), wanted=False)
 
     def decide(self) -> None:
         """Decide by the rate alone about all that wait."""
         with self._ledger.lock:
-            dropped = self._drop([span for trace_id in list(self._traces) for span in self._take(trace_id)])
-        self._tell(dropped)
+            dropped = [*self._evicted, *(one for trace_id in list(self._traces) for one in self._drop_trace(trace_id))]
+            self._evicted = []
+        self._tell(dropped, kept=False)
+        self._traces_on_their_way.finish()
 
     def shutdown(self) -> None:
         """Decide, and shut the processor down."""
@@ -152,6 +178,7 @@ class TailSampler(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the processor; traces that are under way stay undecided."""
+        self._traces_on_their_way.finish()
         return self._intake.force_flush(timeout_millis)
 
     @property
@@ -162,6 +189,11 @@ class TailSampler(SpanProcessor):
     def after_fork(self) -> None:
         """In a forked child: what waits is the parent's."""
         self._clear()
+        self._traces_on_their_way.after_fork()
+
+    def drop_oldest(self) -> None:
+        """Decide about the oldest trace by the rate alone, for want of room."""
+        self._evicted += self._drop_trace(next(iter(self._traces)))
 
     def _passes(self, context: SpanContext) -> bool:
         # Each span comes here twice: one call, no properties.
@@ -182,60 +214,44 @@ class TailSampler(SpanProcessor):
         if parent is not None and not parent.is_remote and parent.span_id not in started:
             set_parent(span, UnsureParent.of(parent, DroppedSpan(self._callers.get(context.trace_id))))
 
-    def _remember(self, trace_id: int, started: set[int] | None) -> None:
+    def _remember(self, trace_id: int, started: set[int] | None) -> Sequence[int]:
+        """Keep a trace: what has ended of it, and what comes later."""
         self._kept[trace_id] = started
         if len(self._kept) > MOST_TRACES:
             self._kept.popitem(last=False)
+        trace = self._take(trace_id)
+        self._traces_on_their_way.keep(trace.spans, trace.size)
+        return (trace_id,)
 
-    def _take(self, trace_id: int) -> list[ReadableSpan]:
-        trace = self._traces.pop(trace_id, None)
-        if trace is None:
-            return []
+    def _take(self, trace_id: int) -> _UndecidedTrace:
+        trace = self._traces.pop(trace_id, None) or _UndecidedTrace()
         self._waiting -= len(trace.spans)
+        self.size -= trace.size
         if trace.caller is not None:
             self._callers[trace_id] = trace.caller
             if len(self._callers) > MOST_TRACES:
                 self._callers.popitem(last=False)
-        return trace.spans
+        return trace
 
-    def _evict(self) -> list[ReadableSpan]:
-        victims: list[ReadableSpan] = []
+    def _evict(self) -> Sequence[int]:
+        """Make room; return the traces that had to go."""
+        self._held.make_room()
         while self._traces and (self._waiting > self._max_spans or len(self._traces) > MOST_TRACES):
-            victims += self._take(next(iter(self._traces)))
-        return self._drop(victims)
+            self.drop_oldest()
+        evicted, self._evicted = self._evicted, []
+        return evicted
 
-    def _hand_on(self, spans: list[ReadableSpan]) -> list[ReadableSpan]:
-        """Take spans in hand that are kept; they are on their way to the queue."""
-        marked = [_flagged(span, sampled=True) for span in spans]
-        self._ledger.in_hand.update((id(span), span) for span in marked)
-        return marked
+    def _keep(self, spans: list[Sized]) -> None:
+        self._traces_on_their_way.keep(spans, sum([size for _, size in spans]))
 
-    def _drop(self, spans: list[ReadableSpan]) -> list[ReadableSpan]:
+    def _drop_trace(self, trace_id: int) -> Sequence[int]:
+        self._drop(self._take(trace_id).spans)
+        return (trace_id,)
+
+    def _drop(self, spans: list[Sized]) -> None:
         self._ledger.dropped("sampled_out", len(spans))
-        return spans
+        self._traces_on_their_way.drop(spans)
 
-    def _tell(self, dropped: list[ReadableSpan]) -> None:
-        for span in dropped:
-            self._intake.end(_flagged(span, sampled=False), wanted=True)
-
-
-def _flagged(span: ReadableSpan, *, sampled: bool) -> ReadableSpan:
-    """The span with its sampled flag on or off: the processor exports by it."""
-    context = span.get_span_context()
-    if context is None or context.trace_flags.sampled == sampled:
-        return span
-    flags = TraceFlags(context.trace_flags ^ TraceFlags.SAMPLED)
-    return ReadableSpan(
-        name=span.name,
-        context=SpanContext(context.trace_id, context.span_id, context.is_remote, flags, context.trace_state),
-        parent=span.parent,
-        resource=span.resource,
-        attributes=span.attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    def _tell(self, traces: Sequence[int], *, kept: bool) -> None:
+        for trace_id in traces:
+            self._decided(trace_id, kept)

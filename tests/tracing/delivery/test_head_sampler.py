@@ -15,6 +15,7 @@ from opentelemetry.trace import StatusCode, TraceFlags
 
 from pytest_langfuse.tracing import extract_context, init_tracing, inject_headers, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing.delivery.head_sampler import RateSampler, RecordingSampler
+from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
@@ -115,8 +116,10 @@ class Sampled:
 
     def __init__(self, rate=0.5):
         self.exporter, self.ledger = InMemorySpanExporter(), SpanLedger()
+        self.held = HeldBytes(10**9)
         self.sampler = TailSampler(
-            Intake(SimpleSpanProcessor(self.exporter), ledger=self.ledger), rate=rate, keep_errors=True,
+            Intake(SimpleSpanProcessor(self.exporter), ledger=self.ledger, held=self.held), held=self.held, rate=rate,
+            keep_errors=True,
             keep_slower_than=None, ledger=self.ledger, max_spans=1000,
         )  # fmt: skip
         provider = TracerProvider(sampler=RecordingSampler(), shutdown_on_exit=False)

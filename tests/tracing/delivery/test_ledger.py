@@ -13,12 +13,12 @@ from pytest_langfuse.tracing.delivery import pipeline as pipeline_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
 from pytest_langfuse.tracing.delivery import settlement as settlement_module
 from pytest_langfuse.tracing.delivery.buffer import BatchQueue, MemoryBuffer
+from pytest_langfuse.tracing.delivery.decided_traces import DecidedTraces
 from pytest_langfuse.tracing.delivery.exporter import StoreForwardExporter
 from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.settlement import Settlement
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.spool_files import SpoolFile
-from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 from pytest_langfuse.tracing.langfuse_internals import SpanQueue
 from tests.helpers.loopback_langfuse import Reply
 
@@ -124,7 +124,7 @@ LOSSES = {
     "a body that is split": (settlement_module, "halves", halves_forget, {"first": Reply(413)}),
     "exported is not counted": (SpanLedger, "exported", nothing, {}),
     "a drop is not counted": (SpanLedger, "dropped", dropped_forgets, {"first": Reply(400), "only": True}),
-    "the sampler forgets a span": (TailSampler, "_hand_on", lambda original, sampler, spans: [], {"trace": True}),
+    "the sampler forgets a span": (DecidedTraces, "keep", lambda original, way, spans, size: None, {"trace": True}),
     "the sampler forgets to count a drop": (SpanLedger, "dropped", dropped_forgets, {"sample_rate": 0.0}),
     "the entrance": (Intake, "end", nothing, {"trace": True}),
     "the spool does not write": (SpoolFile, "write", nothing, {"spool": True}),

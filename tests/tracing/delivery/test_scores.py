@@ -7,7 +7,7 @@ import os
 import httpx
 import pytest
 
-from pytest_langfuse.tracing import CircuitBreaker, init_tracing, shutdown_tracing
+from pytest_langfuse.tracing import CircuitBreaker, init_tracing, langfuse_internals, shutdown_tracing
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery.score_buffer import ScoreBuffer
 from tests.helpers.loopback_langfuse import TRACES, Reply
@@ -75,8 +75,8 @@ def test_scores_of_an_undecided_trace_wait_for_the_decision(breaker, kept):
     for number in range(3):
         buffer.add({"name": number}, 7)
     buffer.add({"name": "other"}, 8)
-    buffer.decided(7, kept=kept)
-    buffer.decided(7, kept=kept)
+    buffer.decided(7, kept)
+    buffer.decided(7, kept)
 
     assert [score["name"] for score in sdk.sent] == ([0, 1, 2] if kept else [])
     assert buffer.waiting[0] == 1
@@ -206,3 +206,78 @@ def test_a_child_sends_its_own_scores_only(collector, keys):
     assert scores(collector) == ["child"]
     shutdown_tracing()
     assert scores(collector) == ["child", "parent"]
+
+
+def observe(client, *, fail=False):
+    with client.start_as_current_observation(name="root") as root:
+        client.create_score(name="inside", value=1, trace_id=root.trace_id)
+        waiting = pipeline().scores.waiting[0]
+        root.update(level="ERROR" if fail else "DEFAULT")
+    client.create_score(name="after", value=1, trace_id=root.trace_id)
+    return waiting
+
+
+@pytest.mark.parametrize("keep_errors", [True, False])
+def test_no_scores_for_traces_that_are_sampled_out(collector, keys, keep_errors):
+    collector.reply = answer
+    client = init_tracing(**keys, sample_rate=0.0, keep_errors=keep_errors, flush_interval=0.01)
+    for _ in range(20):
+        observe(client)
+    client.create_score(name="elsewhere", value=1, trace_id=TRACE)
+    client.create_score(name="session", value=1, session_id="s-1")
+    client.flush()
+
+    assert scores(collector) == ["session"]
+    assert collector.accepted == []
+
+
+def test_scores_of_a_trace_that_is_kept_for_its_error(collector, keys):
+    collector.reply = answer
+    client = init_tracing(**keys, sample_rate=0.0, flush_interval=0.01)
+    assert observe(client, fail=True) == 1
+    client.flush()
+
+    assert scores(collector) == ["inside", "after"]
+    assert collector.accepted == ["root"]
+
+
+def test_scores_within_the_rate_are_sent_at_once(collector, keys):
+    collector.reply = answer
+    client = init_tracing(**keys, sample_rate=1.0, flush_interval=0.01)
+    assert observe(client) == 0
+    client.flush()
+
+    assert scores(collector) == ["inside", "after"]
+
+
+def test_what_is_undecided_at_the_end_is_decided_by_the_rate(collector, keys, lines):
+    collector.reply = answer
+    client = init_tracing(**keys, sample_rate=0.0, flush_interval=0.01)
+    root = client.start_observation(name="root")
+    client.create_score(name="inside", value=1, trace_id=root.trace_id)
+    assert pipeline().scores.waiting[0] == 1
+    shutdown_tracing()
+
+    assert scores(collector) == []
+    # They follow their trace; that is no loss.
+    assert lines() == []
+
+
+def test_a_shutdown_during_an_outage_leaves_no_thread_at_work_and_says_what_is_lost(
+    collector, keys, lines, monkeypatch
+):
+    collector.reply = Reply(reset=True)
+    client = init_tracing(**keys, flush_interval=0.01, breaker_failure_threshold=2, timeout=1)
+    resources = singleton_module.singleton.installation._resources
+    for number in range(700):
+        client.create_score(name=f"s{number}", value=1, trace_id=TRACE)
+    collector.wait_for(lambda: pipeline().breaker.state == "open")
+    installed = pipeline()
+    shutdown_tracing(timeout=20)
+    client.create_score(name="late", value=1, trace_id=TRACE)
+    installed.scores._logged = -1000
+    installed.scores._report(0, "in all")
+
+    assert not any(thread.is_alive() for thread in langfuse_internals._consumers(resources))
+    lost = [int(line.split()[0]) for line in lines() if "scores were dropped" in line]
+    assert sum(lost) in {700, 701}

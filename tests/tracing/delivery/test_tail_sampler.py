@@ -16,6 +16,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, Trace
 
 from pytest_langfuse.tracing import shutdown_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
+from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
@@ -40,12 +41,13 @@ class Ids(IdGenerator):
 class Sampled:
     """A tracer behind a `TailSampler`, and what came out of it."""
 
-    def __init__(self, rate=0.5, *, keep_errors=True, keep_slower_than=None, max_spans=1000, seed=1):
+    def __init__(self, rate=0.5, *, keep_errors=True, keep_slower_than=None, max_spans=1000, max_bytes=10**9, seed=1):
         self.exporter = InMemorySpanExporter()
         self.ledger = SpanLedger()
+        self.held = HeldBytes(max_bytes)
         self.sampler = TailSampler(
-            Intake(SimpleSpanProcessor(self.exporter), ledger=self.ledger), rate=rate, keep_errors=keep_errors,
-            keep_slower_than=keep_slower_than, ledger=self.ledger, max_spans=max_spans,
+            Intake(SimpleSpanProcessor(self.exporter), ledger=self.ledger, held=self.held), held=self.held, rate=rate,
+            keep_errors=keep_errors, keep_slower_than=keep_slower_than, ledger=self.ledger, max_spans=max_spans,
         )  # fmt: skip
         self.ids = Ids(seed)
         self.provider = TracerProvider(id_generator=self.ids, shutdown_on_exit=False)
@@ -190,6 +192,7 @@ def test_waiting_spans_are_bounded():
     late = it.child(root, "late")
     late.set_status(StatusCode.ERROR)
     late.end()
+    it.sampler.force_flush()
 
     assert "late" in it.names
 
@@ -218,9 +221,10 @@ def test_at_the_end_what_waits_is_decided_by_the_rate():
 @given(st.integers(1, (1 << 128) - 1), st.floats(0, 1))
 @settings(max_examples=300, deadline=None)
 def test_the_rule_is_that_of_opentelemetrys_own_sampler(trace_id, rate):
+    held = HeldBytes(10**9)
     sampler = TailSampler(
-        Intake(SimpleSpanProcessor(InMemorySpanExporter()), ledger=SpanLedger()), rate=rate, keep_errors=True,
-        keep_slower_than=None, ledger=SpanLedger(), max_spans=1,
+        Intake(SimpleSpanProcessor(InMemorySpanExporter()), ledger=SpanLedger(), held=held), held=held, rate=rate,
+        keep_errors=True, keep_slower_than=None, ledger=SpanLedger(), max_spans=1,
     )  # fmt: skip
     theirs = TraceIdRatioBased(rate).should_sample(None, trace_id, "x").decision.is_sampled()
 

@@ -59,8 +59,7 @@ def test_an_outage_loses_nothing(
 
     langfuse_outage.recover()
     langfuse_clock.advance(seconds=301)
-    until(lambda: tracing_health().exported == 5)
-    assert tracing_health().healthy
+    until(lambda: tracing_health().exported == 5 and tracing_health().healthy)
     assert shutdown_tracing().exported == 5
     langfuse_spans.assert_flushed()
     arrived = sorted(observation.name for observation in langfuse_server.spans)
