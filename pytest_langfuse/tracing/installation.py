@@ -153,8 +153,10 @@ class Installation:
 
     def _new_client(self, pipeline: Pipeline) -> Langfuse:
         config = self.config
+        # What may be frozen at any moment writes each span to the spool at once; it is sent with others all the same.
+        flush_at = 1 if config.serverless and config.spool_path is not None else config.flush_at
         filtering = exported_ancestors.use(self.client_arguments.get("should_export_span"), config.public_key)
-        with langfuse_internals.client_settings(config, proxies=all_usable()):
+        with langfuse_internals.client_settings(config, flush_at=flush_at, proxies=all_usable()):
             return GuardedLangfuse(
                 breaker=pipeline.breaker,
                 public_key=config.public_key,
@@ -163,7 +165,7 @@ class Installation:
                 environment=config.environment,
                 release=self._release,
                 sample_rate=config.sample_rate,
-                flush_at=config.flush_at,
+                flush_at=flush_at,
                 flush_interval=config.flush_interval,
                 timeout=config.timeout,
                 httpx_client=pipeline.rest_client,
@@ -256,13 +258,18 @@ class Installation:
 
     def log_loss(self, report: ShutdownReport) -> None:
         """Log what a shutdown has not sent."""
-        left = report.buffered + report.dropped.get("shutdown", 0)
-        if left:
+        lost = report.dropped.get("shutdown", 0)
+        if report.buffered or lost:
+            parts = [
+                *([f"{report.buffered} are in the spool for the next start"] if report.buffered else []),
+                *([f"{lost} are dropped (shutdown)"] if lost else []),
+            ]
+            error = self.health().last_error
             logger.warning(
-                "Langfuse did not accept all spans within %.1f s: %d are left, %s.",
+                "Langfuse did not accept all spans within %.1f s: %s.%s",
                 report.elapsed,
-                left,
-                "in the spool for the next start" if report.buffered == left else "and are dropped",
+                ", ".join(parts),
+                f" The last failure: {error}" if error else "",
             )
 
     def _end_invocation(self) -> None:

@@ -568,7 +568,7 @@ def limit_tries(resources: LangfuseResourceManager) -> None:
 
 
 @contextmanager
-def client_settings(config: TracingConfig, *, proxies: bool) -> Iterator[None]:
+def client_settings(config: TracingConfig, *, flush_at: int, proxies: bool) -> Iterator[None]:
     """Variables for the client that is built inside.
 
     The size of its queue has no other setting, and version 4.5 takes its own two arguments only if the variables of
@@ -578,7 +578,7 @@ def client_settings(config: TracingConfig, *, proxies: bool) -> Iterator[None]:
     values = {
         **({} if proxies else {"no_proxy": "*", "NO_PROXY": "*"}),
         "OTEL_BSP_MAX_QUEUE_SIZE": str(config.max_buffer_spans),
-        "LANGFUSE_FLUSH_AT": str(config.flush_at),
+        "LANGFUSE_FLUSH_AT": str(flush_at),
         "LANGFUSE_FLUSH_INTERVAL": str(config.flush_interval),
     }
     before = {name: os.environ.get(name) for name in values}

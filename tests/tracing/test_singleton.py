@@ -375,8 +375,8 @@ def test_a_shutdown_that_leaves_spans_says_so_once(collector, keys, lines, reply
     report = shutdown_tracing(timeout=0.5)
 
     assert report.dropped == {"shutdown": 3}
-    (line,) = [line for line in lines() if "are left" in line]
-    assert "3 are left, and are dropped" in line
+    (line,) = [line for line in lines() if "did not accept all spans" in line]
+    assert "3 are dropped (shutdown)" in line
 
 
 def test_no_thread_waits_for_langfuse_after_a_shutdown_that_timed_out(collector, keys):

@@ -1,6 +1,9 @@
 """A ledger that can fail: a loss that is planted in any stage shows, and without one nothing is missing."""
 
 import random
+import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -21,6 +24,7 @@ from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.spool_files import SpoolFile
 from pytest_langfuse.tracing.langfuse_internals import SpanQueue
 from tests.helpers.loopback_langfuse import Reply
+from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
 
@@ -410,3 +414,65 @@ def test_what_a_full_buffer_drops_is_said_with_count_and_reason(collector, keys,
     assert sum(int(line.split()[0]) for line in said) == dropped == 30
     assert said[0].endswith("dropped (buffer_full): the buffer was full, see max_buffer_spans and max_buffer_bytes.")
     assert len(said) <= 2
+
+
+def test_what_a_shutdown_drops_is_said_with_count_and_reason(collector, keys, lines):
+    collector.reply = Reply(503, b"busy", "text/plain")
+    client = init_tracing(**keys, breaker_failure_threshold=1)
+    observe(client, 5)
+    collector.wait_for(lambda: tracing_health().breaker == "open")
+    report = shutdown_tracing(timeout=2)
+
+    assert report.dropped == {"shutdown": 5}
+    (line,) = [line for line in lines() if "did not accept all" in line]
+    assert line.endswith("s: 5 are dropped (shutdown). The last failure: http_503: busy")
+
+
+def test_what_a_shutdown_leaves_in_the_spool_is_said(collector, keys, lines, tmp_path):
+    collector.reply = Reply(503)
+    client = init_tracing(**keys, breaker_failure_threshold=1, spool_path=tmp_path / "s")
+    observe(client, 5)
+    collector.wait_for(lambda: tracing_health().breaker == "open")
+    assert shutdown_tracing(timeout=2).buffered == 5
+    (line,) = [line for line in lines() if "did not accept all" in line]
+    assert line.endswith("s: 5 are in the spool for the next start. The last failure: http_503")
+
+
+SERVERLESS = """
+import os, signal, sys, time
+from pytest_langfuse.tracing import init_tracing
+client = init_tracing(serverless=True, spool_path="spool", flush_at=500, flush_interval=600.0, timeout=0.5)
+outer = client.start_observation(name="invocation")
+outer.start_observation(name="step").end()
+print("ended", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_frozen_process_that_is_killed_has_each_span_in_the_spool(collector, keys, tmp_path):
+    """The invocation is still under way: its step was written when it ended, long before anything is sent by itself."""
+    variables = {f"LANGFUSE_{name.upper()}": value for name, value in keys.items()}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVERLESS],
+        env={**variables, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ended\n"
+
+    def written():
+        reader = sqlite3.connect(tmp_path / "spool")
+        try:
+            return reader.execute("SELECT COUNT(*) FROM batches").fetchone()[0] or collector.accepted
+        except sqlite3.Error:
+            return 0
+        finally:
+            reader.close()
+
+    collector.wait_for(written)
+    process.kill()
+    process.communicate()
+    init_tracing(**keys, spool_path=tmp_path / "spool")
+    collector.wait_for(lambda: "step" in collector.accepted)
