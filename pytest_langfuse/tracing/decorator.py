@@ -16,6 +16,7 @@ from pytest_langfuse.tracing import singleton
 from pytest_langfuse.tracing.arguments import checked
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
+from pytest_langfuse.tracing.observed_error import masked, record_exception
 from pytest_langfuse.tracing.shown import shown
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -150,11 +151,12 @@ class _ObservedCall:
             if (level := _level(error)) is not None:
                 self._tell("updating an observation", lambda: self._mark(level, error))
             if isinstance(error, Exception):
-                self._tell("recording an exception", lambda: self._span.record_exception(error))
+                self._tell("recording an exception", lambda: record_exception(self._span, error, self._observation))
             self._end()
 
     def _mark(self, level: str, error: BaseException) -> None:
-        self._observation.update(level=level, status_message=str(error) or type(error).__name__)
+        message = masked(str(error) or type(error).__name__, self._observation)
+        self._observation.update(level=level, status_message=message)
 
     def _end(self) -> None:
         self._tell("ending an observation", self._observation.end)

@@ -106,6 +106,7 @@ class Installation:
             raise
         self._resources = langfuse_internals.resources_of(self.client)
         self._take_over()
+        self._report_cut_values()
         if config.reparent_filtered:
             global_propagator.install()
         self.pipeline.start(self._resources.httpx_client)
@@ -118,6 +119,16 @@ class Installation:
             # After the client was built: in a child the SDK makes parts of itself anew, and this comes later.
             take_over = weakref.WeakMethod(self._take_over)
             os.register_at_fork(after_in_child=lambda: (method := take_over()) and method())
+
+    def _report_cut_values(self) -> None:
+        longest = langfuse_internals.longest_attribute(self.pipeline.provider.provider)
+        if longest is not None:
+            logger.warning(
+                "OpenTelemetry cuts values after %d characters: longer input, output and metadata break in the "
+                "middle of their JSON. Fix: unset OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT and "
+                "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, and give the tracer provider no max_attribute_length.",
+                longest,
+            )
 
     def _guard_logs(self) -> ReadableRecords:
         """Keep secrets and control characters of answers out of our logs and of the SDK's."""

@@ -89,6 +89,17 @@ def common_release() -> str | None:
     return get_common_release_envs()
 
 
+def longest_attribute(provider: TracerProvider) -> int | None:
+    """Return the number of characters after which a provider cuts values; `None` if it does not."""
+    limit = getattr(getattr(provider, "_span_limits", None), "max_span_attribute_length", None)
+    return limit if isinstance(limit, int) else None
+
+
+def mask_of(observation: object) -> Callable[..., Any] | None:
+    """Return the `mask` that is applied to input, output and metadata of an observation."""
+    return getattr(getattr(observation, "_langfuse_client", None), "_mask", None)
+
+
 def registered(public_key: str) -> LangfuseResourceManager | None:
     """Return what all clients of this key work with: a second client silently gets the first one's settings."""
     return LangfuseResourceManager._instances.get(public_key)

@@ -403,3 +403,17 @@ def test_the_exit_handlers_of_the_sdk_are_off_from_the_start(keys):
     langfuse_internals.release_exit_handlers(resources)
 
     assert atexit._ncallbacks() == before
+
+
+@pytest.mark.parametrize(
+    "variable", ["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", None]
+)
+@pytest.mark.usefixtures("fresh")
+def test_a_limit_that_cuts_json_is_said(keys, lines, monkeypatch, variable):
+    if variable is not None:
+        monkeypatch.setenv(variable, "128")
+    init_tracing(**keys)
+    found = [line for line in lines() if "cuts values" in line]
+
+    assert len(found) == (variable is not None)
+    assert all("after 128 characters" in line for line in found)

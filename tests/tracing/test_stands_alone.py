@@ -73,7 +73,7 @@ LAYERS = [
     {"global_propagator", "shutdown", "second_clients", "earlier_client"},
     {"delivery"},
     {"context"},
-    {"exported_ancestor", "untraced"},
+    {"exported_ancestor", "observed_error", "untraced"},
     {"langfuse_internals"},
     {"generator_context", "config", "time_limit"},
     {"arguments", "otel_variables"},

@@ -17,6 +17,7 @@ from pytest_langfuse.tracing import singleton
 from pytest_langfuse.tracing.context import RequestContext, within
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.langfuse_internals import OUTPUT
+from pytest_langfuse.tracing.observed_error import masked, record_exception
 from pytest_langfuse.tracing.open_requests import open_requests
 from pytest_langfuse.tracing.web import request_headers
 from pytest_langfuse.tracing.web.middleware_options import MiddlewareSettings
@@ -93,9 +94,9 @@ class ServedRequest:
             elif self.status is not None:
                 self._observation.update(output={"status_code": self.status})
             if level is not None:
-                self._observation.update(level=level, status_message=message)
+                self._observation.update(level=level, status_message=masked(message or "", self._observation))
             if isinstance(self.error, Exception):
-                span.record_exception(self.error)
+                record_exception(span, self.error, self._observation)
         finally:
             # An error holds its frames, and one of them may hold this.
             self.error = None
