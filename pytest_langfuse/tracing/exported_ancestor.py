@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from langfuse.span_filter import is_default_export_span, is_known_llm_instrumentor, is_langfuse_span
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, Span
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext
 
 from pytest_langfuse.tracing import caller_state
 from pytest_langfuse.tracing.failures import failures
-from pytest_langfuse.tracing.langfuse_internals import FILTER_IS_ASKED_AT_START, set_parent
+from pytest_langfuse.tracing.langfuse_internals import FILTER_IS_ASKED_AT_START, follow_provider_of, set_parent
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -61,8 +61,20 @@ class DroppedSpan:
 
 
 class _Remembered(weakref.ref[Span]):
-    __slots__ = ("span_id",)
+    __slots__ = ("is_foreign", "span_id")
     span_id: int
+    is_foreign: bool
+
+
+class _ForeignSpans(SpanProcessor):
+    """Follows the spans of another tracer provider, which Langfuse never gets."""
+
+    def __init__(self, ancestors: ExportedAncestors) -> None:
+        self._ancestors = ancestors
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
+        """A span started there."""
+        self._ancestors.foreign_started(span)
 
 
 class ExportedAncestors:
@@ -81,6 +93,7 @@ class ExportedAncestors:
         self._unsure: dict[int, _Remembered] = {}
         #: Parents of spans that were turned down only when they ended.
         self._late: OrderedDict[int, SpanContext | None] = OrderedDict()
+        self._follower = _ForeignSpans(self)
 
     def use(self, should_export_span: Filter | None, public_key: str | None = None) -> Filter | None:
         """Ask the filter of the client that is installed; `None` is Langfuse's default.
@@ -114,6 +127,8 @@ class ExportedAncestors:
         current = trace.get_current_span(parent_context)
         if isinstance(current, ReadableSpan) and current.resource is not span.resource:
             set_parent(span, UnsureParent.of(parent, DroppedSpan(current.parent)))
+            # What is between two observations from now on is followed, too.
+            follow_provider_of(current, self._follower)
 
     def nearest(self, span: trace.Span) -> SpanContext | None:
         """Return the context of `span` if it is exported, else of its nearest ancestor that is; `None` without any."""
@@ -198,17 +213,28 @@ class ExportedAncestors:
             current = trace.get_current_span(parent_context)
             if isinstance(current, ReadableSpan) and current.get_span_context() == parent:
                 set_parent(span, UnsureParent.of(parent, current))
+        self._keep(span, is_foreign=False)
+
+    def foreign_started(self, span: Span) -> None:
+        """A span of another tracer provider started."""
+        if (parent := span.parent) is not None and (above := self._remembered(parent.span_id)) is not None:
+            set_parent(span, UnsureParent.of(parent, above))
+        self._keep(span, is_foreign=True)
+
+    def _keep(self, span: Span, *, is_foreign: bool) -> None:
         remembered = _Remembered(span, self._forget)
-        remembered.span_id = span.get_span_context().span_id
+        remembered.span_id, remembered.is_foreign = span.get_span_context().span_id, is_foreign
         self._unsure[remembered.span_id] = remembered
 
     def _forget(self, remembered: _Remembered) -> None:
         if self._unsure.get(remembered.span_id) is remembered:
             del self._unsure[remembered.span_id]
 
-    def _remembered(self, span_id: int) -> Span | None:
+    def _remembered(self, span_id: int) -> Span | DroppedSpan | None:
         remembered = self._unsure.get(span_id)
-        return remembered() if remembered is not None else None
+        if remembered is None or (span := remembered()) is None:
+            return None
+        return DroppedSpan(span.parent) if remembered.is_foreign else span
 
 
 #: Of this process; follows the installed client.

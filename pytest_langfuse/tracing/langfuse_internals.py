@@ -519,6 +519,13 @@ def set_parent(span: Span, parent: SpanContext) -> None:
     span._parent = parent
 
 
+def follow_provider_of(span: ReadableSpan, follower: SpanProcessor) -> None:
+    """Add a span processor to the tracer provider of a span that it started, unless it has it."""
+    active = getattr(span, "_span_processor", None)
+    if active is not None and follower not in getattr(active, "_span_processors", (follower,)):
+        active.add_span_processor(follower)
+
+
 def with_parent(span: ReadableSpan, parent: SpanContext | None, attributes: Mapping[str, Any]) -> ReadableSpan:
     """Return a copy of an ended span with another parent and other attributes."""
     dropped = span.dropped_attributes

@@ -157,8 +157,10 @@ def install_provider(environment: str, release: str | None, sampler: Sampler) ->
     It is not shut down at exit by OpenTelemetry, which would wait without a limit.
     """
     current = trace.get_tracer_provider()
-    if isinstance(current, SdkTracerProvider):
-        return current
+    # logfire's is a wrapper.
+    for existing in (current, getattr(current, "provider", None)):
+        if isinstance(existing, SdkTracerProvider):
+            return existing
     attributes = {ENVIRONMENT: environment, **({RELEASE: release} if release else {})}
     provider = SdkTracerProvider(
         sampler=sampler,

@@ -43,8 +43,8 @@ class ServedRequest:
     """A request while it is served. No method raises, whatever tracing does."""
 
     __slots__ = (
-        "__weakref__", "_end_time", "_masked", "_name", "_observation", "context", "ended", "error", "request_id",
-        "route", "status",
+        "__weakref__", "_end_time", "_masked", "_name", "_observation", "context", "ended", "error", "length",
+        "request_id", "route", "status",
     )  # fmt: skip
 
     def __init__(self, context: Context, request_id: str, name: str, observation: Any, *, masked: bool = False) -> None:
@@ -54,6 +54,8 @@ class ServedRequest:
         self._name, self._observation, self._masked = name, observation, masked
         self.ended = observation is None
         self.status: int | None = None
+        #: The length of the body (bytes), where it is known before it is sent.
+        self.length: int | None = None
         self.route: str | None = None
         self.error: BaseException | None = None
         self._end_time: int | None = None

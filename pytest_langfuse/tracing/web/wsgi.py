@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -11,6 +11,7 @@ from opentelemetry.context import Context
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.lazy import exported_by
 from pytest_langfuse.tracing.web import request_headers, routes
+from pytest_langfuse.tracing.web.django_request import respond
 from pytest_langfuse.tracing.web.middleware import Middleware
 from pytest_langfuse.tracing.web.served_request import (
     GUARD,
@@ -34,12 +35,24 @@ class LangfuseWSGIMiddleware(Middleware[Application]):
     environ. The observation ends with the last part of the body, or when the server closes it. The context holds while
     the body is produced, and not between its parts.
 
+    In Django's `MIDDLEWARE`, as `"pytest_langfuse.tracing.LangfuseWSGIMiddleware"`, it observes what Django's test
+    client requests, too; around Django's application there may be another one.
+
     Raises:
         TypeError: An option is unknown, with a suggestion, or of the wrong type.
     """
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve a request."""
+    #: For Django, which asks: an asynchronous application runs it in a thread.
+    sync_capable, async_capable = True, False
+
+    def __call__(self, environ: Environ, start_response: StartResponse | None = None) -> Iterable[bytes]:
+        """Serve a request: of a server, or, in Django's `MIDDLEWARE`, of Django."""
+        if start_response is None:
+            get_response: Any = self.app
+            return cast("Iterable[bytes]", respond(environ, get_response, self._options, _ObservedBody))
+        return self._serve(environ, start_response)
+
+    def _serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if GUARD in environ or (served := self._begin(environ)) is None:
             return self.app(environ, start_response)
         mount = environ.get("SCRIPT_NAME", "")
@@ -47,6 +60,7 @@ class LangfuseWSGIMiddleware(Middleware[Application]):
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             _note_status(served, status, exc_info)
+            served.length = _length_of(headers)
             # Here already: Flask takes its request out of the environ before it returns.
             self._find_route(served, environ, mount)
             if self._options.send_request_id:
@@ -97,6 +111,11 @@ def _note_status(served: ServedRequest, status: str, exc_info: Any) -> None:
         served.error = exc_info[1]
 
 
+def _length_of(headers: Iterable[tuple[str, str]]) -> int | None:
+    found = [value for name, value in headers if name.lower() == "content-length"]
+    return int(found[0]) if found and found[0].isascii() and found[0].isdigit() else None
+
+
 def _watched(body: Iterable[bytes], served: ServedRequest, environ: Environ, context: Context) -> Iterable[bytes]:
     """The body, so that its end is noticed; what is complete already, or goes to the kernel, stays as it is."""
     if isinstance(body, (list, tuple)):
@@ -134,6 +153,9 @@ class _ObservedBody:
     def __init__(self, body: Iterable[bytes], served: ServedRequest, environ: Environ, context: Context) -> None:
         self._body, self._served, self._environ, self._context = body, served, environ, context
         self._parts: Iterator[bytes] | None = None
+        self._passed = 0
+        # A generator has work to do after its last part.
+        self._length = None if isinstance(body, Generator) else served.length
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -153,6 +175,11 @@ class _ObservedBody:
         finally:
             self._context = otel_context.get_current()
             otel_context.detach(token)
+        if self._length is not None:
+            self._passed += len(part)
+            if self._passed >= self._length:
+                # That was all. Not everybody comes back to be told so: Flask's test client does not.
+                self._served.end()
         return part
 
     def close(self) -> None:

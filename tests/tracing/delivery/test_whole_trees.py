@@ -201,6 +201,22 @@ def test_spans_of_another_tracer_provider(start, exported):
     assert parents(exported(client)) == {"a": None, "b": "a", "c": None}
 
 
+def test_spans_of_another_tracer_provider_between_two_observations(start, exported):
+    client = start()
+    foreign = TracerProvider().get_tracer("foreign").start_as_current_span
+
+    def observe(number):
+        with client.start_as_current_observation(name=f"a{number}"), foreign("x"), foreign("y"):
+            client.start_observation(name=f"b{number}").end()
+
+    with foreign("first"):
+        client.start_observation(name="c").end()
+    observe(1)
+    observe(2)
+
+    assert parents(exported(client)) == {"c": None, "a1": None, "b1": "a1", "a2": None, "b2": "a2"}
+
+
 def test_what_starts_and_ends_after_its_filtered_parent(start, library, exported):
     client = start()
     with client.start_as_current_observation(name="a"), library("x"):

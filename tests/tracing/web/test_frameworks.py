@@ -5,10 +5,12 @@ import logging
 from contextlib import asynccontextmanager
 
 import aiohttp
+import django.test
 import flask
 import httpx
 import pytest
 from aiohttp import web
+from django.test import override_settings
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import StreamingResponse
 from starlette.applications import Starlette
@@ -349,6 +351,62 @@ def test_django_with_another_urlconf_for_a_request(langfuse_spans, django_url):
     langfuse_spans.assert_tree('span "GET /{only}/"\n    span "alternative view"')
 
 
+INSIDE = ["pytest_langfuse.tracing.LangfuseWSGIMiddleware", f"{django_site.__name__}.user_of_session"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    ("path", "name", "below"),
+    [
+        ("/shop/acme/items/3/", "GET /shop/{tenant}/items/{pk}/", ["sync view"]),
+        ("/shop/acme/async/3/", "GET /shop/{tenant}/async/{pk}/", ["async view"]),
+        ("/stream/", "GET /stream/", ["part a", "part b"]),
+        ("/stream-async/", "GET /stream-async/", ["part a", "part b"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning")
+def test_djangos_test_client(langfuse_spans, path, name, below, asynchronous):
+    django_site.configure()
+
+    async def get():
+        response = await django.test.AsyncClient().get(path, headers={"x-auth": "u-2"})
+        return [part async for part in response] if response.streaming else None
+
+    with override_settings(MIDDLEWARE=INSIDE):
+        if asynchronous:
+            asyncio.run(get())
+        else:
+            response = django.test.Client().get(path, headers={"x-auth": "u-2"})
+            assert not response.streaming or len(list(response)) == 2
+
+    children = "".join(f'\n    span "{child}"' for child in below)
+    langfuse_spans.assert_tree(f'span "{name}" user_id=u-2 output={{"status_code":200}} level=DEFAULT{children}')
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_django_with_a_middleware_inside_and_another_around(langfuse_spans, asynchronous):
+    django_site.configure()
+    with override_settings(MIDDLEWARE=INSIDE):
+        serving = (
+            uvicorn_serving(LangfuseASGIMiddleware(django_site.asgi()))
+            if asynchronous
+            else wsgiref_serving(LangfuseWSGIMiddleware(django_site.wsgi()))
+        )
+        with serving as url:
+            assert httpx.get(f"{url}/shop/acme/items/3/", headers={"x-auth": "u-2"}).text == "u-2"
+
+    langfuse_spans.wait_for(count=2)
+    langfuse_spans.assert_tree('* user_id=u-2\nspan "GET /shop/{tenant}/items/{pk}/"\n    span "sync view"')
+
+
+def test_django_that_fails_in_its_test_client(langfuse_spans):
+    django_site.configure()
+    with override_settings(MIDDLEWARE=INSIDE):
+        assert django.test.Client(raise_request_exception=False).get("/fails/").status_code == 500
+
+    langfuse_spans.assert_tree('span "GET /fails/" level=ERROR output={"status_code":500}')
+
+
 # -- Flask ---------------------------------------------------------------------------------------------------------
 
 
@@ -437,6 +495,18 @@ def test_flask_users_of_its_own_authentication(langfuse_spans, flask_url):
     langfuse_spans.wait_for(count=6)
     assert [one.user_id for one in langfuse_spans.all("span work")] == ["u-2", "u-3", None]
     assert [one.user_id for one in langfuse_spans.all('span "GET /signed-in"')] == ["u-2", "u-3", None]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/items/3", 200), ("/none", 404), ("/fails", 500)])
+def test_flasks_test_client_that_reads_no_response(langfuse_spans, path, status):
+    app = flask_app()
+    app.wsgi_app = LangfuseWSGIMiddleware(app.wsgi_app)
+    response = app.test_client().get(path)
+    assert response.status_code == status
+
+    assert [one.output for one in langfuse_spans.all('span "GET*"')] == [{"status_code": status}]
+    response.close()
+    assert len(langfuse_spans.all('span "GET*"')) == 1
 
 
 def test_flask_below_a_dispatcher(langfuse_spans):
