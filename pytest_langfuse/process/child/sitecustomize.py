@@ -32,14 +32,15 @@ def _start() -> None:
 
 
 def _run_next_sitecustomize() -> None:
-    specs = (finder.find_spec("sitecustomize", None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-    spec = next((spec for spec in specs if spec is not None), None)
-    if spec is not None and spec.loader is not None:
-        # Imported here because it takes a millisecond, which most processes save.
-        from importlib.util import module_from_spec
-
-        sys.modules["sitecustomize"] = module = module_from_spec(spec)
-        spec.loader.exec_module(module)
+    # This folder is no longer in `sys.path`. An import statement, because `importlib.util` would be one module more.
+    ours = sys.modules.pop("sitecustomize")
+    try:
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401 - the next of this name
+    except ImportError as error:
+        if error.name != "sitecustomize":
+            raise
+    finally:
+        sys.modules.setdefault("sitecustomize", ours)
 
 
 if __name__ == "sitecustomize":
