@@ -10,7 +10,7 @@ from opentelemetry import context as otel_context
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.lazy import exported_by
 from pytest_langfuse.tracing.web import request_headers, routes
-from pytest_langfuse.tracing.web.fastapi_operations import with_kept_context
+from pytest_langfuse.tracing.web.fastapi_operations import TELEMETRY, with_kept_context
 from pytest_langfuse.tracing.web.middleware import Middleware
 from pytest_langfuse.tracing.web.served_request import GUARD, RequestLine, ServedRequest, serve, with_request_id
 
@@ -52,8 +52,9 @@ class LangfuseASGIMiddleware(Middleware[Application]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or whatever else the server asks for."""
         if scope["type"] != "http" or GUARD in scope:
-            kept = with_kept_context(scope) if scope["type"] == "websocket" and routes.is_fastapi(self.app) else scope
-            await self.app(kept, receive, send)
+            if scope["type"] == "websocket" and (TELEMETRY in scope or routes.is_fastapi(self.app)):
+                scope = with_kept_context(scope)
+            await self.app(scope, receive, send)
             return
         if (served := self._begin(scope)) is None:
             await self.app(with_kept_context(scope), receive, send)

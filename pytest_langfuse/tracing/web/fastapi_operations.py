@@ -23,13 +23,14 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-_KEY = "fastapi.telemetry"
+#: In the scope of a request that FastAPI has begun.
+TELEMETRY = "fastapi.telemetry"
 
 
 def with_kept_context(scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Return the scope to call the application with, so that it has the context that is current here."""
-    if _KEY in scope:
-        _keep_context(scope[_KEY])
+    if TELEMETRY in scope:
+        _keep_context(scope[TELEMETRY])
         return scope
     return _ObservedScope(scope) if "fastapi" in sys.modules else scope
 
@@ -70,7 +71,7 @@ class _ObservedScope(dict[str, Any]):
         self._begun = False
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key == _KEY:
+        if key == TELEMETRY:
             _keep_context(value)
             self._begun = value is not None
         elif key == "app" and self._begun:

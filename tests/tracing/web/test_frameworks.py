@@ -11,11 +11,12 @@ import httpx
 import pytest
 from aiohttp import web
 from django.test import override_settings
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request, WebSocket
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
 from fastapi.responses import StreamingResponse
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import HTTPConnection
 from starlette.responses import FileResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -66,8 +67,8 @@ def of_everyone(langfuse_spans):
 # -- FastAPI and Starlette -----------------------------------------------------------------------------------------
 
 
-async def signed_in(request: Request):
-    async with request_context(user_id=request.headers.get("x-auth")):
+async def signed_in(connection: HTTPConnection):
+    async with request_context(user_id=connection.headers.get("x-auth")):
         yield
 
 
@@ -117,7 +118,7 @@ def fastapi_app():  # noqa: C901 - one route after the other
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
-    @app.websocket("/ws")
+    @app.websocket("/ws", dependencies=[Depends(signed_in)])
     async def ws(socket: WebSocket):
         await socket.accept()
         await socket.send_text(str(observe("message")))
@@ -211,6 +212,15 @@ def test_fastapi_websockets_pass(langfuse_spans, fastapi_url):
 
     langfuse_spans.wait_for(count=1)
     langfuse_spans.assert_tree("span message")
+
+
+def test_fastapi_users_of_websockets(langfuse_spans, fastapi_url):
+    headers = {**USER, "x-auth": "u-2"}
+    with connect(fastapi_url.replace("http", "ws") + "/ws", additional_headers=headers) as connection:
+        assert connection.recv() == "u-2"
+
+    langfuse_spans.wait_for(count=1)
+    langfuse_spans.assert_tree("span message user_id=u-2")
 
 
 def test_fastapi_with_the_lifespan_of_the_recipe(langfuse_spans, langfuse_tracing):
