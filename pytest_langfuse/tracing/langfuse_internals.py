@@ -361,9 +361,8 @@ _LOOK_AGAIN = 0.05
 class QueueWatcher(Protocol):
     """Told of what happens to the spans in a `SpanQueue`, with its `lock` held."""
 
-    @property
-    def lock(self) -> AbstractContextManager[Any]:
-        """The lock of the queue."""
+    #: The lock of the queue.
+    lock: AbstractContextManager[Any]
 
     def came(self, span: ReadableSpan) -> None:
         """A span was added."""

@@ -48,8 +48,10 @@ class Intake(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass it on; the processor's filter decides."""
+        was_closed = self.closed
         self.processor.on_end(span)
-        if self.closed and not self._was_queued(span) and self.wants(span):
+        # If it is shut down right now, this span may be the last that it took.
+        if self.closed and (was_closed or not self._was_queued(span)) and self.wants(span):
             self._ledger.ended()
             self._ledger.dropped("after_shutdown")
 
@@ -117,6 +119,8 @@ class QueuedSpans:
 
     def __init__(self, ledger: SpanLedger) -> None:
         self._ledger = ledger
+        #: The lock of all hand-overs.
+        self.lock: AbstractContextManager[Any] = ledger.lock
         self._leaving: list[ReadableSpan] = []
         self._here = threading.local()
         self.queue: langfuse_internals.SpanQueue | None = None
@@ -126,11 +130,6 @@ class QueuedSpans:
         return len(self.queue or ()) + len(self._leaving)
 
     # -- for the queue, which calls these with the lock held ----------------------------------------------------
-
-    @property
-    def lock(self) -> AbstractContextManager[Any]:
-        """The lock of all hand-overs."""
-        return self._ledger.lock
 
     def came(self, span: ReadableSpan) -> None:
         """A span was queued."""
@@ -168,5 +167,6 @@ class QueuedSpans:
 
     def after_fork(self) -> None:
         """In a forked child: what was being exported is the parent's."""
+        self.lock = self._ledger.lock
         self._leaving = []
         self._here = threading.local()

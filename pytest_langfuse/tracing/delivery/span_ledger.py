@@ -57,12 +57,11 @@ class SpanLedger:
                 self._ended += spans
 
     def queued(self, span: ReadableSpan) -> None:
-        """Count a span that sampling has kept, and that ended now unless it was held for a decision."""
-        with self.lock:
-            if self._final is None:
-                if self.in_hand.pop(id(span), None) is None:
-                    self._ended += 1
-                self._sampled += 1
+        """Count a span that sampling has kept, and that ended now unless it was held. `lock` is held by the caller."""
+        if self._final is None:
+            if not self.in_hand or self.in_hand.pop(id(span), None) is None:
+                self._ended += 1
+            self._sampled += 1
 
     def reparented(self, spans: int = 1) -> None:
         """Count spans that are sent with another parent than they were made with."""

@@ -106,7 +106,7 @@ class TailSampler(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Pass it on, and count the trace's open spans."""
-        self._intake.on_start(span, parent_context)
+        self._intake.processor.on_start(span, parent_context)
         context = span.get_span_context()
         if self._passes(context):
             return

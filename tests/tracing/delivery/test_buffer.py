@@ -117,11 +117,12 @@ def test_given_back_as_the_last(make):
 def test_parts_take_the_place_of_a_batch(make):
     buffer = make()
     buffer.put(body(1, 2))
-    (batch,) = buffer.take(MANY, MANY)
+    buffer.put(body(3))
+    (batch,) = buffer.take(2, MANY)
     buffer.replace(batch, [body(1), body(2)])
 
-    assert buffer.counts()[0] == 2
-    assert content(buffer) == ["1", "2"]
+    assert buffer.counts()[0] == 3
+    assert content(buffer) == ["1", "2", "3"]
 
 
 def test_a_full_buffer_drops_the_oldest_and_no_more_than_needed(make):

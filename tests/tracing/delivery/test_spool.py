@@ -11,9 +11,10 @@ import textwrap
 import pytest
 
 from pytest_langfuse.tracing.delivery import spool as spool_module
+from pytest_langfuse.tracing.delivery.buffer import BufferFailed
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.spool import Spool
-from pytest_langfuse.tracing.delivery.spool_files import Destination
+from pytest_langfuse.tracing.delivery.spool_files import Destination, SpoolFile
 from tests.helpers.paths import ROOT
 from tests.tracing.delivery.test_buffer import MANY, body, content, names
 
@@ -479,3 +480,36 @@ def test_a_fork_while_the_directory_is_gone(tmp_path):
     assert child == [["child"], 0, 0]
     # The file was closed for the fork: what was in it went with the directory.
     assert (sent, dropped, unaccounted) == (["parent-2"], {"spool_damaged": 1}, 0)
+
+
+def test_a_read_that_fails_for_now_costs_nothing(tmp_path, monkeypatch):
+    buffer = spool(tmp_path / "s")
+    for number in range(3):
+        buffer.put(body(number), moved=buffer._ledger.ended)
+    read = SpoolFile.body
+
+    def fails(file, key):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(SpoolFile, "body", fails)
+    with pytest.raises(BufferFailed, match="disk I/O error"):
+        buffer.take(MANY, MANY)
+    assert (balance(buffer).buffered, balance(buffer).unaccounted) == (3, 0)
+    monkeypatch.setattr(SpoolFile, "body", read)
+
+    assert content_counted(buffer) == ["0", "1", "2"]
+    assert balance(buffer).dropped == {}
+    buffer.close()
+
+
+def test_a_full_disk_never_costs_rows_of_another_project(tmp_path):
+    """What was sent can't be removed: the file would be deleted if nobody else had rows in it."""
+    buffer = spool(tmp_path / "s")
+    buffer.put(body(1), moved=buffer._ledger.ended)
+    change(tmp_path / "s", "INSERT INTO batches VALUES (99, 1, 1, x'00', 'pk-lf-other', 'http://else')")
+    buffer._file._db.execute("PRAGMA query_only = 1")
+    (batch,) = buffer.take(MANY, MANY)
+    buffer.remove([batch])
+    buffer.close()
+
+    assert rows(tmp_path / "s") == 2
