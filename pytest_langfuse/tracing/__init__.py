@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.tracing.decorator import safe_trace
     from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
     from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
+    from pytest_langfuse.tracing.propagation.aiohttp_client import instrument_aiohttp
     from pytest_langfuse.tracing.propagation.carry_context import carry_context
     from pytest_langfuse.tracing.propagation.headers import extract_context, inject_headers
     from pytest_langfuse.tracing.propagation.httpx_client import instrument_httpx
@@ -52,6 +53,7 @@ __all__ = [
     "get_tracing_config",
     "init_tracing",
     "inject_headers",
+    "instrument_aiohttp",
     "instrument_httpx",
     "instrument_requests",
     "langfuse_aiohttp_middleware",
@@ -70,6 +72,7 @@ __getattr__ = lazy_exports(
         "decorator": ("safe_trace",),
         "delivery.breaker": ("CircuitBreaker", "CircuitOpen"),
         "delivery.health": ("ShutdownReport", "TracingHealth"),
+        "propagation.aiohttp_client": ("instrument_aiohttp",),
         "propagation.carry_context": ("carry_context",),
         "propagation.headers": ("extract_context", "inject_headers"),
         "propagation.httpx_client": ("instrument_httpx",),

@@ -38,19 +38,19 @@ _trace_context = TraceContextTextMapPropagator()
 _baggage_propagator = W3CBaggagePropagator()
 
 
-def inject_headers(headers: Headers, *, url: object = None) -> Headers:
+def inject_headers(headers: Headers, *, url: object = None, trusted: bool = False) -> Headers:
     """Add to `headers`, and return them, what makes the other side's observations part of this trace.
 
     `traceparent` and `tracestate` name the nearest observation around that Langfuse gets. `baggage` gets user and
-    session only if the host of `url` is one of `propagate_to` (see `TracingConfig`); otherwise Langfuse's entries are
-    taken out of a `baggage` that is already there. Headers are replaced, whatever their case; other members of
-    `baggage` stay. Outside of any span nothing is added.
+    session only if the host of `url` is one of `propagate_to` (see `TracingConfig`), or if you say `trusted=True`: for
+    a message, which goes to no host. Otherwise Langfuse's entries are taken out of a `baggage` that is already there.
+    Headers are replaced, whatever their case; other members of `baggage` stay. Outside of any span nothing is added.
 
     Takes a dict, `httpx.Headers`, requests' and multidict's mappings, or any other mutable mapping. Never raises: what
     goes wrong is logged.
     """
     try:
-        for name, value in outgoing(headers, allowed=url is not None and allows(url)).items():
+        for name, value in outgoing(headers, allowed=trusted or (url is not None and allows(url))).items():
             replace(headers, name, value)
     except Exception as error:  # noqa: BLE001 - whatever it is, the request goes out
         failures.report("adding headers to a request", error)

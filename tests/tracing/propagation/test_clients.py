@@ -20,6 +20,7 @@ from requests.auth import HTTPDigestAuth
 from pytest_langfuse.tracing import (
     init_tracing,
     inject_headers,
+    instrument_aiohttp,
     instrument_httpx,
     instrument_requests,
     request_context,
@@ -77,15 +78,52 @@ def with_async_httpx(method, url, **arguments):
     return asyncio.run(send())
 
 
+def with_httpx2(method, url, **arguments):
+    with pytest.importorskip("httpx2").Client(follow_redirects=True, trust_env=False) as client:
+        return client.request(method, url, **arguments)
+
+
+def with_async_httpx2(method, url, **arguments):
+    httpx2 = pytest.importorskip("httpx2")
+
+    async def send():
+        async with httpx2.AsyncClient(follow_redirects=True, trust_env=False) as client:
+            return await client.request(method, url, **arguments)
+
+    return asyncio.run(send())
+
+
+class Read:
+    """A response of aiohttp, as far as these tests read it."""
+
+    def __init__(self, status_code):
+        self.status_code = status_code
+
+
+def with_aiohttp(method, url, **arguments):
+    aiohttp = pytest.importorskip("aiohttp")
+
+    async def send():
+        async with aiohttp.ClientSession() as session, session.request(method, url, **arguments) as response:
+            await response.read()
+            return Read(response.status)
+
+    return asyncio.run(send())
+
+
 def with_requests(method, url, **arguments):
     with requests.Session() as session:
         session.trust_env = False
         return session.request(method, url, timeout=10, **arguments)
 
 
-@pytest.fixture(params=[with_httpx, with_async_httpx, with_requests], ids=lambda send: send.__name__)
+SENDERS = [with_httpx, with_async_httpx, with_httpx2, with_async_httpx2, with_aiohttp, with_requests]
+INSTRUMENTS = {with_requests: instrument_requests, with_aiohttp: instrument_aiohttp}
+
+
+@pytest.fixture(params=SENDERS, ids=lambda send: send.__name__)
 def send(request):
-    with instrument_requests() if request.param is with_requests else instrument_httpx():
+    with INSTRUMENTS.get(request.param, instrument_httpx)():
         yield request.param
 
 
@@ -207,7 +245,10 @@ async def _prompt(client):
 
 
 def test_digest_authentication(client, service, send):
-    auth = HTTPDigestAuth("me", "pw") if send is with_requests else httpx.DigestAuth("me", "pw")
+    if send is with_aiohttp:
+        pytest.skip("aiohttp has a middleware for it")
+    kind = HTTPDigestAuth if send is with_requests else httpx.DigestAuth
+    auth = (pytest.importorskip("httpx2").DigestAuth if "httpx2" in send.__name__ else kind)("me", "pw")
     with client.start_as_current_observation(name="a") as observation:
         response = send("GET", service.here + "/x?challenge=1", auth=auth)
 
@@ -515,10 +556,30 @@ def test_a_client_is_not_kept_alive():
 
 @pytest.mark.usefixtures("untouched")
 def test_another_object_is_refused():
-    with pytest.raises(TypeError, match=r"instrument_httpx\(\) takes a httpx.Client or httpx.AsyncClient, or nothing"):
+    with pytest.raises(
+        TypeError, match=r"instrument_httpx\(\) takes a httpx.Client or httpx.AsyncClient.*, or nothing"
+    ):
         instrument_httpx(requests.Session())
     with pytest.raises(TypeError, match=r"Fix: instrument_requests\(\)"):
         instrument_requests(requests)
+
+
+def test_aiohttp_is_needed_only_where_it_is_used(monkeypatch):
+    from pytest_langfuse.tracing.propagation import aiohttp_client
+
+    aiohttp_client._instrumented.cache_clear()
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(ModuleNotFoundError, match="Fix: pip install aiohttp"):
+        instrument_aiohttp()
+
+
+def test_a_client_of_openai_carries_the_trace(client, service):
+    openai = pytest.importorskip("openai")
+    with instrument_httpx(), client.start_as_current_observation(name="a") as observation:
+        provider = openai.OpenAI(api_key="sk-x", base_url=service.here, max_retries=0)
+        with pytest.raises(Exception):  # noqa: B017, PT011 - the service is none of OpenAI's
+            provider.models.list().data[0].id  # noqa: B018
+    assert parents(service)[:1] == [observation.id]
 
 
 def test_requests_is_needed_only_where_it_is_used(monkeypatch):

@@ -527,3 +527,13 @@ def test_requests_sends_what_was_injected(client, collector):
     (seen,) = [request for request in collector.requests if request.path == "/x"]
 
     assert observation.id in seen.headers["traceparent"]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_message_goes_to_no_host(fresh, keys, trusted):
+    client = init_tracing(**keys)
+    with request_context(user_id="u"), client.start_as_current_observation(name="a") as observation:
+        headers = inject_headers({}, trusted=trusted)
+
+    assert observation.id in headers["traceparent"]
+    assert ("langfuse_user_id=u" in headers.get("baggage", "")) == trusted

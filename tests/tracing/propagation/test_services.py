@@ -1,11 +1,9 @@
 """One trace over services on real sockets, asserted in one literal; and what it looks like when a header is missing."""
 
-import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import aiohttp
 import httpx
 import pytest
 import requests
@@ -27,7 +25,6 @@ from pytest_langfuse.tracing import (
 )
 from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
 from tests.helpers.loopback_service import Service
-from tests.helpers.paths import DOCS
 
 # Slow: starts servers.
 pytestmark = pytest.mark.slow
@@ -178,20 +175,3 @@ def test_an_error_downstream_of_an_unsampled_caller_is_seen(langfuse_tracing, la
 
     langfuse_spans.assert_tree("span failing level=ERROR user_id=u")
     assert shutdown_tracing(60.0).dropped == {"sampled_out": 2}
-
-
-async def test_the_recipe_for_aiohttp(fresh, keys, service):
-    client = init_tracing(**keys, propagate_to=("127.0.0.1",))
-    page = (DOCS / "propagation.md").read_text()
-    (recipe,) = re.findall(r"^```python\n([^`]*def traced\(\)[^`]*)^```$", page, flags=re.MULTILINE)
-    names = {}
-    exec(recipe, names)
-    with request_context(user_id="u"), client.start_as_current_observation(name="a") as observation:
-        async with aiohttp.ClientSession(trace_configs=[names["traced"]()]) as session:
-            url = service.chain(service.here, service.elsewhere, service.here)
-            async with session.get(url, headers={"x-app": "1"}) as response:
-                assert response.status == 200
-
-    assert [got.one("x-app") for got in service.got] == ["1"] * 3
-    assert [observation.id in got.one("traceparent") for got in service.got] == [True] * 3
-    assert ["langfuse_user_id=u" in (got.one("baggage") or "") for got in service.got] == [True, False, True]
