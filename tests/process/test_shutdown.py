@@ -316,6 +316,11 @@ BLOCKED = {
         threading.Timer(0.5, ready).start()
         while True: logging.warning("x" * 10_000)
     """,
+    "a call into C that goes on": """
+        import hashlib
+        threading.Timer(0.5, ready).start()
+        hashlib.pbkdf2_hmac("sha256", b"x", b"y", 2**31 - 1)
+    """,
     "a log handler that takes its time": """
         class Slow(logging.Handler):
             def emit(self, record): time.sleep(3600)
@@ -327,10 +332,9 @@ BLOCKED = {
 
 
 @pytest.mark.parametrize("where", BLOCKED)
-def test_a_signal_while_the_application_logs(
-    langfuse_process, script: Callable[..., Path], arrived: Arrived, langfuse_outage, where: str
+def test_a_signal_while_the_main_thread_is_blocked(
+    langfuse_process, script: Callable[..., Path], arrived: Arrived, where: str
 ) -> None:
-    """Langfuse hangs for the prompts only; the loss of a second shutdown would be logged, too."""
     body = "import logging\ninit_tracing(); observe()\n" + dedent(BLOCKED[where])
     app = langfuse_process.start("-W", "ignore", script(TRACING + body, "logging_worker.py"), env=SENT_AT_THE_END)
 
@@ -684,6 +688,23 @@ def test_no_child_waits_for_a_lock_that_another_thread_held(start: Start, arrive
     assert [name for name in arrived() if name.startswith("child ")] == span_names(10, "child ")
     assert "_app_root_lock" in app.output
     assert "SpanLedger" in app.output
+
+
+@pytest.mark.exhaustive
+def test_a_signal_to_a_child_right_after_the_fork_is_not_the_parents(start: Start, arrived: Arrived) -> None:
+    """Until the child has a channel for signals, it shares the parent's."""
+    app = start("""
+        init_tracing(); observe()
+        for _ in range(40):
+            pid = os.fork()
+            if pid == 0: time.sleep(60)
+            os.kill(pid, signal.SIGTERM)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+    """)
+
+    assert app.wait(60) == 0, app.output
+    assert arrived() == span_names()
 
 
 @pytest.mark.exhaustive
