@@ -277,7 +277,9 @@ def test_a_file_of_version_0_1_belongs_to_the_project_that_its_spans_name(tmp_pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 def test_nobody_else_may_read_any_of_the_files(tmp_path):
-    (tmp_path / "s").touch(mode=0o644)
+    for name in ("s", "s.lock"):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(0o644)
     before = os.umask(0)
     try:
         buffer = spool(tmp_path / "s")
