@@ -9,14 +9,20 @@ import pytest
 from langfuse import Langfuse, propagate_attributes
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.instrumentation.utils import (
+    _SUPPRESS_INSTRUMENTATION_KEY_PLAIN,
+    is_http_instrumentation_enabled,
+)
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 
 from pytest_langfuse.tracing import init_tracing, langfuse_internals
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.name_resolution import NameResolution
 from pytest_langfuse.tracing.open_connections import OpenConnections
+from pytest_langfuse.tracing.untraced import untraced
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -268,3 +274,60 @@ def test_the_size_of_a_span(client):
     inner = span._otel_span
     need(hasattr(inner._attributes, "_dict"), "BoundedAttributes._dict is gone: spans count as having no attributes.")
     need(1000 < langfuse_internals.span_size(inner._readable_span()) < 2000, "The size of a span can't be told.")
+
+
+def test_parent_of_a_span(client):
+    observation = client.start_observation(name="x")
+    span = observation._otel_span
+    parent = SpanContext(span.get_span_context().trace_id, 7, is_remote=False)
+    langfuse_internals.set_parent(span, parent)
+    need(span._readable_span().parent is parent, "Span._parent is not what an ended span has as its parent.")
+    copied = langfuse_internals.with_parent(span, None, {"a": 1})
+    need(
+        copied.parent is None and dict(copied.attributes) == {"a": 1} and copied.name == "x",
+        "ReadableSpan._parent or _attributes is gone.",
+    )
+    observation.end()
+
+
+def test_processors_of_another_provider():
+    seen = []
+
+    class Follower(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            seen.append(span.name)
+
+    follower, tracer = Follower(), TracerProvider().get_tracer("x")
+    for name in ("first", "second"):
+        langfuse_internals.follow_provider_of(tracer.start_span(name), follower)
+    need(seen == ["second"], "Span._span_processor is gone: spans of other providers are not followed.")
+
+
+def test_mark_of_the_applications_root(client):
+    observation = client.start_observation(name="x")
+    need(
+        not langfuse_internals.METADATA_IS_JSON or langfuse_internals.IS_APP_ROOT in observation._otel_span.attributes,
+        "langfuse renamed the attribute of the application's root.",
+    )
+    observation.end()
+
+
+def test_when_the_filter_is_asked(keys):
+    asked = []
+    client = init_tracing(**keys, should_export_span=lambda span: asked.append(span.name) or True)
+    observation = client.start_observation(name="x")
+    need(
+        bool(asked) == langfuse_internals.FILTER_IS_ASKED_AT_START or len(asked) == 1,
+        "LangfuseSpanProcessor._is_expected_exported_at_start no longer asks should_export_span.",
+    )
+    observation.end()
+
+
+def test_keys_that_suppress_instrumentations():
+    need(
+        _SUPPRESS_INSTRUMENTATION_KEY_PLAIN in langfuse_internals.SUPPRESSING
+        and len(set(langfuse_internals.SUPPRESSING)) == 3,
+        "OpenTelemetry suppresses instrumentations by other keys.",
+    )
+    with untraced():
+        need(not is_http_instrumentation_enabled(), "OpenTelemetry suppresses instrumentations by other keys.")
