@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pytest_langfuse.recording import decode_otlp
 from pytest_langfuse.tracing import extract_context, init_tracing, inject_headers, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing.exported_ancestor import MOST_LATE, exported_ancestors
-from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
+from pytest_langfuse.tracing.langfuse_internals import IS_APP_ROOT, METADATA_IS_JSON
 from tests.helpers.loopback_langfuse import TRACES
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -99,6 +99,21 @@ def test_a_root_is_exported_while_its_filtered_ancestor_is_open(start, library, 
         assert parents(exported(client)) == {"a": None}
 
 
+def test_only_the_first_observation_is_the_applications_root(start, library, exported):
+    """The SDK marks each one whose parent is not exported."""
+    client = start()
+    tracer = trace.get_tracer("an.instrumentation")
+    with tracer.start_as_current_span("chat", attributes={"gen_ai.system": "x"}), library("x"):
+        observation = client.start_observation(name="a")
+        marked = IS_APP_ROOT in observation._otel_span.attributes
+        observation.end()
+
+    found = exported(client)
+    assert parents(found) == {"chat": None, "a": "chat"}
+    assert marked == METADATA_IS_JSON
+    assert not found["a"].is_app_root
+
+
 def test_a_parent_in_another_process_stays(start, library, exported):
     client = start()
     token = otel_context.attach(extract_context(REMOTE))
@@ -107,7 +122,10 @@ def test_a_parent_in_another_process_stays(start, library, exported):
     client.start_observation(name="b").end()
     otel_context.detach(token)
 
-    assert parents(exported(client)) == {"a": "2" * 16, "b": "2" * 16}
+    found = exported(client)
+    assert parents(found) == {"a": "2" * 16, "b": "2" * 16}
+    if METADATA_IS_JSON:
+        assert found["a"].is_app_root
     assert tracing_health().reparented == 1
 
 

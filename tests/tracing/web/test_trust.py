@@ -431,3 +431,4 @@ async def test_fastapi_that_makes_spans_of_its_own(langfuse_spans, lines, added)
     assert lines() == []
     assert "fastapi.telemetry" not in scope
     assert scope["path_params"] == {"i": "3"}
+    assert isinstance(scope["app"], FastAPI)
