@@ -374,6 +374,16 @@ class QueueWatcher(Protocol):
         """A span was taken for an export."""
 
 
+class Room(Protocol):
+    """Counts the bytes of the spans that are held here and elsewhere."""
+
+    limit: int
+    total: int
+
+    def make_room(self) -> None:
+        """Drop spans until `total` is within `limit`."""
+
+
 class SpanQueue(deque[Any]):
     """The SDK's queue of ended spans, which tells what comes, goes, and is pushed out.
 
@@ -382,9 +392,9 @@ class SpanQueue(deque[Any]):
 
     GONE = object()
 
-    def __init__(self, maxlen: int, watcher: QueueWatcher, make_room: Callable[[], None]) -> None:
+    def __init__(self, maxlen: int, watcher: QueueWatcher, room: Room) -> None:
         super().__init__((), maxlen)
-        self._watcher, self._make_room = watcher, make_room
+        self._watcher, self._room = watcher, room
         self._sizes: deque[int] = deque()
         #: Bytes of the spans in it.
         self.size = 0
@@ -399,7 +409,9 @@ class SpanQueue(deque[Any]):
             self._sizes.appendleft(size)
             self.size += size
             self._watcher.came(span)
-            self._make_room()
+            self._room.total += size
+            if self._room.total > self._room.limit:
+                self._room.make_room()
 
     def pop(self) -> Any:  # type: ignore[override] # the SDK takes no other than the last
         """Take the oldest span."""
@@ -419,10 +431,13 @@ class SpanQueue(deque[Any]):
         """Forget all: the SDK does so in a forked child."""
         super().clear()
         self._sizes.clear()
+        self._room.total -= self.size
         self.size = 0
 
     def _taken(self) -> Any:
-        self.size -= self._sizes.pop()
+        size = self._sizes.pop()
+        self.size -= size
+        self._room.total -= size
         return super().pop()
 
 
@@ -468,17 +483,14 @@ def span_size(span: ReadableSpan) -> int:
 _SPAN, _ATTRIBUTE = 100, 30
 
 
-def watch_queue(processor: BatchSpanProcessor, watcher: QueueWatcher, make_room: Callable[[], None]) -> SpanQueue:
-    """Watch the processor's queue. Call it before the processor gets its first span.
-
-    `make_room` is called with each span that comes.
-    """
+def watch_queue(processor: BatchSpanProcessor, watcher: QueueWatcher, room: Room) -> SpanQueue:
+    """Watch the processor's queue, whose spans count in `room`. Call it before the processor gets its first span."""
     batch: Any = getattr(processor, "_batch_processor", None)
     if batch is None:  # opentelemetry-sdk 1.33
         old: Any = processor
-        old.queue = queue = SpanQueue(old.max_queue_size, watcher, make_room)
+        old.queue = queue = SpanQueue(old.max_queue_size, watcher, room)
     else:
-        batch._queue = queue = SpanQueue(batch._max_queue_size, watcher, make_room)
+        batch._queue = queue = SpanQueue(batch._max_queue_size, watcher, room)
     return queue
 
 

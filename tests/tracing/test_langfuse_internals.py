@@ -20,6 +20,7 @@ from opentelemetry.trace import SpanContext
 
 from pytest_langfuse.tracing import init_tracing, langfuse_internals
 from pytest_langfuse.tracing import singleton as singleton_module
+from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.name_resolution import NameResolution
 from pytest_langfuse.tracing.open_connections import OpenConnections
 from pytest_langfuse.tracing.untraced import untraced
@@ -141,7 +142,7 @@ def test_spans_go_through_the_queue_and_the_exporter():
 
     processor = BatchSpanProcessor(InMemorySpanExporter())
     watcher = Watcher()
-    langfuse_internals.watch_queue(processor, watcher, lambda: None)
+    langfuse_internals.watch_queue(processor, watcher, HeldBytes(10**9))
     langfuse_internals.watch_transformations(processor, lambda inner: Around())
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -157,7 +158,7 @@ def test_spans_go_through_the_queue_and_the_exporter():
 
 def test_the_queue_of_the_sdk_drops_the_oldest():
     watcher = Watcher()
-    queue = langfuse_internals.SpanQueue(2, watcher, lambda: None)
+    queue = langfuse_internals.SpanQueue(2, watcher, HeldBytes(10**9))
     for name in "123":
         queue.appendleft(ReadableSpan(name))
 

@@ -33,7 +33,7 @@ class DecidedTraces:
     """Takes spans to `intake`: kept ones to be queued, dropped ones to be forgotten. Thread-safe."""
 
     def __init__(self, intake: Intake, *, ledger: SpanLedger, held: HeldBytes) -> None:
-        self._intake, self._ledger = intake, ledger
+        self._intake, self._ledger, self._held = intake, ledger, held
         self._clear()
         ledger.watch(lambda: self._kept.spans)
         held.add(self)
@@ -51,6 +51,7 @@ class DecidedTraces:
         """Take spans of a kept trace, and their bytes. The list is this object's. With the ledger's lock held."""
         self._kept.add(spans)
         self.size += size
+        self._held.total += size
 
     def drop(self, spans: list[Sized]) -> None:
         """Take spans that were dropped and counted: Langfuse's processor is told of them, too. As `keep`."""
@@ -59,7 +60,7 @@ class DecidedTraces:
     def drop_oldest(self) -> None:
         """Drop a kept span for want of room. As `keep`."""
         oldest = self._kept.first()
-        self.size -= oldest[1]
+        self._left(oldest[1])
         self._ledger.dropped("queue_full")
         self._dropped.add([oldest])
 
@@ -81,7 +82,12 @@ class DecidedTraces:
 
     def after_fork(self) -> None:
         """In a forked child: what is here is the parent's."""
+        self._left(self.size)
         self._clear()
+
+    def _left(self, size: int) -> None:
+        self.size -= size
+        self._held.total -= size
 
     def _start(self) -> None:
         with self._ledger.lock:
@@ -124,7 +130,7 @@ class DecidedTraces:
         with self._ledger.lock:
             if self._kept.spans:
                 span, size = self._kept.first()
-                self.size -= size
+                self._left(size)
                 kept = flagged(span, sampled=True)
                 self._ledger.in_hand[id(kept)] = kept
             elif self._dropped.spans:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Holder(Protocol):
-    """A stage that holds spans."""
+    """A stage that holds spans. It counts them in `HeldBytes.total`, too."""
 
     #: Bytes of the spans in it.
     size: int
@@ -19,7 +19,9 @@ class HeldBytes:
     """Keeps all holders together within `limit` bytes: who holds most drops its oldest. Use it with a lock held."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
+        #: Bytes of all holders.
+        self.total = 0
         self._holders: list[Holder] = []
 
     def add(self, holder: Holder) -> None:
@@ -28,7 +30,7 @@ class HeldBytes:
 
     def make_room(self) -> None:
         """Drop what is too much."""
-        while sum([holder.size for holder in self._holders]) > self._limit:
+        while self.total > self.limit:
             max(self._holders, key=_size_of).drop_oldest()
 
 

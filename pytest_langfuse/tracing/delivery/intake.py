@@ -37,7 +37,7 @@ class Intake(SpanProcessor):
         self.queued: QueuedSpans | None = None
         if isinstance(processor, BatchSpanProcessor):
             self.queued = QueuedSpans(ledger)
-            self.queued.queue = langfuse_internals.watch_queue(processor, self.queued, held.make_room)
+            self.queued.queue = langfuse_internals.watch_queue(processor, self.queued, held)
             held.add(self.queued.queue)
             langfuse_internals.limit_notes(processor, MOST_OPEN)
             langfuse_internals.watch_filter(processor, self._watched)

@@ -153,7 +153,7 @@ class TailSampler(SpanProcessor):
                 for one in own:
                     trace.spans.append(one)
                     trace.size += one[1]
-                    self.size += one[1]
+                    self._grow(one[1])
                     self._waiting += 1
                 trace.open -= 1
                 dropped = self._drop_trace(trace_id) if trace.open <= 0 else self._evict()
@@ -188,6 +188,7 @@ class TailSampler(SpanProcessor):
 
     def after_fork(self) -> None:
         """In a forked child: what waits is the parent's."""
+        self._grow(-self.size)
         self._clear()
         self._traces_on_their_way.after_fork()
 
@@ -226,12 +227,16 @@ class TailSampler(SpanProcessor):
     def _take(self, trace_id: int) -> _UndecidedTrace:
         trace = self._traces.pop(trace_id, None) or _UndecidedTrace()
         self._waiting -= len(trace.spans)
-        self.size -= trace.size
+        self._grow(-trace.size)
         if trace.caller is not None:
             self._callers[trace_id] = trace.caller
             if len(self._callers) > MOST_TRACES:
                 self._callers.popitem(last=False)
         return trace
+
+    def _grow(self, size: int) -> None:
+        self.size += size
+        self._held.total += size
 
     def _evict(self) -> Sequence[int]:
         """Make room; return the traces that had to go."""

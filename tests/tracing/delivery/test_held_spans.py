@@ -206,7 +206,7 @@ def test_the_sampler_holds_no_more_than_the_limit():
     it.end(root, error=False)
     it.sampler.force_flush()
     assert it.ledger.balance().dropped["sampled_out"] == 601
-    assert it.sampler.size == it.way.size == 0
+    assert it.sampler.size == it.way.size == it.held.total == 0
 
 
 def test_the_oldest_trace_goes_first():
@@ -285,7 +285,7 @@ def test_the_sdk_finds_as_many_as_it_has_seen():
         evicted = staticmethod(lambda: None)
 
     held = HeldBytes(1000)
-    queue = SpanQueue(10, Watcher(), held.make_room)
+    queue = SpanQueue(10, Watcher(), held)
     held.add(queue)
     queue.appendleft(ReadableSpan("a"))
     queue.appendleft(ReadableSpan("b"))
