@@ -27,7 +27,13 @@ def _no_settings():
     """Those of the capture stay."""
 
 
-@pytest.mark.parametrize("call", [traced_sites.served, traced_sites.called], ids=["served", "test client"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(traced_sites.served, id="served"),
+        pytest.param(traced_sites.called, id="test client", marks=pytest.mark.exhaustive),
+    ],
+)
 @pytest.mark.parametrize(
     ("site", "order"),
     # OpenTelemetry's middleware for aiohttp takes the request's parent from its headers alone; it belongs outside, and
