@@ -395,14 +395,13 @@ def test_no_thread_waits_for_langfuse_after_a_shutdown_that_timed_out(collector,
     collector.wait_for(lambda: not left())
 
 
-def test_the_exit_handlers_of_the_sdk_are_off_from_the_start(keys):
+def test_the_exit_handlers_of_the_sdk_are_off_from_the_start(keys, monkeypatch):
     """Python 3.14 calls those that are taken off while it ends."""
-    client = init_tracing(**keys)
-    resources = langfuse_internals.resources_of(client)
-    before = atexit._ncallbacks()
-    langfuse_internals.release_exit_handlers(resources)
+    taken_off, unregister = [], atexit.unregister
+    monkeypatch.setattr(atexit, "unregister", lambda function: taken_off.append(function) or unregister(function))
+    resources = langfuse_internals.resources_of(init_tracing(**keys))
 
-    assert atexit._ncallbacks() == before
+    assert resources.shutdown in taken_off
 
 
 @pytest.mark.parametrize(
