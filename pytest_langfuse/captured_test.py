@@ -85,7 +85,8 @@ class CapturedTest:
 
         server = self.listening_server
         self._stack.enter_context(self._recorder.sent_for_real(server.accepted, server.refusals))
-        self._stack.enter_context(hooks.forwarding(LoopbackForwarder(server.base_url_for)))
+        forwarder = LoopbackForwarder(server.base_url_for, self._count_as_cut_short)
+        self._stack.enter_context(hooks.forwarding(forwarder))
         return server
 
     @cached_property
@@ -129,6 +130,11 @@ class CapturedTest:
 
         sampler = BlockingSampler(limit=self._outage_timeout or None, on_limit=self._end_waits)
         return self._stack.enter_context(sampler)
+
+    def _count_as_cut_short(self, began: float) -> None:
+        # Looked up, not made: this may be another thread, and without an outage nobody asks for the wait.
+        if (sampler := vars(self).get("sampler")) is not None:
+            sampler.cut_short(began)
 
     def _end_waits(self) -> None:
         # Looked up, not made: this is another thread, and only a server that is there can be waited for.

@@ -170,12 +170,13 @@ class CaptureSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Check the faults of `--langfuse-outage`, and report on them where results are printed."""
+        """Check the faults of `--langfuse-outage`, and report on the run where results are printed."""
         if self.options.outage is not None:
             from pytest_langfuse.outage.suite import parse_faults
 
             self._suite_faults = parse_faults(*self.options.outage)
-        if self.options.capture and not hasattr(config, "workerinput"):
+        reports = self.options.capture or self.options.json is not None
+        if reports and not hasattr(config, "workerinput"):
             from pytest_langfuse.report.degradation import Degradation
 
             degradation = Degradation(config, self.options, self._suite_faults)

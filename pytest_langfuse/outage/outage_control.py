@@ -92,7 +92,7 @@ class _OutageBlock:
         self._outage = outage
         self._server = server
         self._sampler = sampler
-        self._mark: Mark = {}
+        self._mark: Mark | None = None
 
     def __enter__(self) -> Outage:
         __tracebackhide__ = True
@@ -118,9 +118,9 @@ def _first(reasons: Iterable[str | None]) -> str | None:
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def _why_blocked(outage: Outage, sampler: BlockingSampler, mark: Mark) -> str | None:
+def _why_blocked(outage: Outage, sampler: BlockingSampler, mark: Mark | None) -> str | None:
     allowed, wait = outage.max_block, sampler.wait(mark)
-    if allowed is None or wait is None or wait.seconds <= allowed:
+    if allowed is None or wait is None or wait.unshortened <= allowed:
         return None
     return (
         f"the test waited {wait.seconds:.1f} s for Langfuse during the outage {outage.name!r}, max_block allows "

@@ -62,6 +62,7 @@ from pytest_langfuse.recording.origin_queue import OriginQueue
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
 from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, Rejection, mark, marked
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
+from pytest_langfuse.recording.supplied_timeout import SUPPLIED_TIMEOUT, SuppliedTimeout
 from pytest_langfuse.recording.why_not_exported import NO_PROCESSOR
 from pytest_langfuse.recording.why_nothing import KnownClient
 
@@ -563,22 +564,27 @@ class Hooks:
         if forwarder is None:
             return SpanExportResult.SUCCESS
         self._local.forwarded = True
-        return original(self._forwarded(exporter, forwarder), spans)
+        twin, limited = self._forwarded(exporter, forwarder)
+        return forwarder.export(lambda: original(twin, spans), limited=limited)
 
     def _is_for_langfuse(self, exporter: SpanExporter) -> bool:
         """Return whether an exporter that the app built itself sends to Langfuse, by argument or environment."""
         return _LANGFUSE_PATH in str(getattr(exporter, "_endpoint", ""))
 
-    def _forwarded(self, exporter: OTLPSpanExporter, forwarder: LoopbackForwarder) -> OTLPSpanExporter:
-        """Return a twin of the app's exporter, with its timeout and headers, that sends to the server of the test."""
+    def _forwarded(self, exporter: OTLPSpanExporter, forwarder: LoopbackForwarder) -> tuple[OTLPSpanExporter, bool]:
+        """Return a twin of the app's exporter, with its timeout and headers, that sends to the server of the test.
+
+        And whether its timeout is the one that capture supplies.
+        """
+        args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
+        limited = isinstance(kwargs.get("timeout"), SuppliedTimeout)
         twin = self._forwarding.get(exporter)
         if twin is None:
-            args, kwargs = self._otlp_arguments.get(exporter, ((), {}))
             # The environment that named its address may be another by now.
             if not args:
                 kwargs = {**kwargs, "endpoint": exporter._endpoint}
             twin = self._forwarding[exporter] = OTLPSpanExporter(*args, **{**kwargs, "session": forwarder.session()})
-        return twin
+        return twin, limited
 
     @contextmanager
     def forwarding(self, forwarder: LoopbackForwarder) -> Iterator[None]:
@@ -979,7 +985,7 @@ def _lacking(arguments: Mapping[str, Any]) -> dict[str, Any]:
         lacking |= {"public_key": PLACEHOLDER_PUBLIC_KEY, "secret_key": PLACEHOLDER_SECRET_KEY}
     if not arguments.get("timeout") and "LANGFUSE_TIMEOUT" not in os.environ:
         # An outage test waits for it, once for each request.
-        lacking["timeout"] = 1
+        lacking["timeout"] = SUPPLIED_TIMEOUT
     return lacking
 
 

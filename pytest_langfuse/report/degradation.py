@@ -26,8 +26,8 @@ _ATTRIBUTE = "pytest_langfuse_outage"
 
 def add_degradation(report: pytest.TestReport, fault: str | None, *, lost: int | None, wait: Wait | None) -> None:
     """Note on a report the fault of the suite, how many observations were lost, if known, and the wait so far."""
-    seconds, blocked = (0.0, None) if wait is None else (round(wait.seconds, 3), str(wait))
-    setattr(report, _ATTRIBUTE, {"fault": fault, "lost": lost, "blocked": blocked, "seconds": seconds})
+    waited = {} if wait is None else {"blocked": str(wait), "seconds": wait.seconds, "shortened": wait.shortened}
+    setattr(report, _ATTRIBUTE, {"fault": fault, "lost": lost, **waited})
 
 
 def fault_of(report: pytest.TestReport, faults: Sequence[str]) -> str | None:
@@ -45,7 +45,8 @@ def _details(report: pytest.TestReport) -> Mapping[str, Any]:
 class Degradation:
     """Collects the reports of a run and compares them with the last healthy run in pytest's cache.
 
-    A plugin of its run, registered where results are printed: with xdist, in the controller only.
+    Without an outage it keeps a captured run for later comparisons. A plugin of its run, registered where results are
+    printed: with xdist, in the controller only.
     """
 
     def __init__(self, config: pytest.Config, options: Options, faults: Sequence[str]) -> None:
@@ -88,8 +89,9 @@ class Degradation:
             run.outcome = report.outcome
         if (lost := details.get("lost")) is not None:
             run.lost = lost
-        if (seconds := details.get("seconds", 0.0)) > run.blocked_seconds:
-            run.blocked, run.blocked_seconds = details["blocked"], seconds
+        seconds, shortened = details.get("seconds", 0.0), details.get("shortened", 0.0)
+        if seconds + shortened > run.blocked_seconds + run.shortened_seconds:
+            run.blocked, run.blocked_seconds, run.shortened_seconds = details["blocked"], seconds, shortened
 
     def _tell_junit(self, report: pytest.TestReport, run: TestRun, message: str) -> None:
         report.user_properties.append(("langfuse_degraded", message))
@@ -97,9 +99,9 @@ class Degradation:
             add_failure(self._config, report, f"{message}\n{run.blocked}" if run.blocked else message)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> None:
+    def pytest_runtest_logstart(self) -> None:
         """Empty the file of the JSON lines when the first test is about to run: it holds one run."""
-        if self._faults and not session.config.option.collectonly:
+        if not self._begun:
             self._begun = True
             self._write_json([])
 
@@ -109,10 +111,8 @@ class Degradation:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
         """Keep a healthy run for comparison; fail a run in which a test is degraded, and say so in the last line."""
         self._stopped = str(session.shouldstop or session.shouldfail or "") or None
-        if not self._faults:
+        if self._options.capture and not self._faults:
             remember(self._cache, (run for test, run in self._runs.items() if test in self._finished))
-            yield
-            return
         for run in self._runs.values():
             run.compare_with(self._healthy.get(run.test))
         if self._begun:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_langfuse.recording.blocking_sampler import without_time_limit
+
 if TYPE_CHECKING:
     from pytest_langfuse.options import Options
 
@@ -22,8 +24,9 @@ class HealthyRun(NamedTuple):
 class TestRun:
     """One test of the run, under one fault.
 
-    `duration` is in seconds, `blocked` says where the test waited for Langfuse, and `lost` counts the observations that
-    Langfuse did not accept.
+    `duration` is in seconds, `blocked` says where the test waited for Langfuse, `blocked_seconds` how long, and
+    `shortened_seconds` how much longer it would have waited at most without the timeout that capture supplies. `lost`
+    counts the observations that Langfuse did not accept.
     """
 
     test: str
@@ -33,6 +36,7 @@ class TestRun:
     lost: int = 0
     blocked: str | None = None
     blocked_seconds: float = 0.0
+    shortened_seconds: float = 0.0
     healthy_outcome: str | None = None
     healthy_duration: float | None = None
 
@@ -55,10 +59,14 @@ class TestRun:
             return "failed, not compared"
         if before is not None and _WORSE.index(self.outcome) > _WORSE.index(before):
             return f"{before} -> {self.outcome}"
+        waits = self.blocked_seconds + self.shortened_seconds
+        unshortened = without_time_limit(self.blocked_seconds, self.shortened_seconds)
         if self.healthy_duration is not None:
-            slower = min(self.duration - self.healthy_duration, self.blocked_seconds)
+            slower = min(self.duration + self.shortened_seconds - self.healthy_duration, waits)
             if slower > options.max_slowdown:
-                return f"{self.healthy_duration:.2f} s -> {self.duration:.2f} s"
-        if self.blocked_seconds > options.max_block:
-            return f"waited {self.blocked_seconds:.1f} s for Langfuse, {options.max_block:g} s is allowed"
+                why = f"{self.healthy_duration:.2f} s -> {self.duration:.2f} s"
+                return f"{why}, waited {unshortened}" if unshortened else why
+        if waits > options.max_block:
+            how_long = f"{self.blocked_seconds:.1f} s for Langfuse{unshortened and f' ({unshortened})'}"
+            return f"waited {how_long}, {options.max_block:g} s is allowed"
         return None

@@ -40,7 +40,7 @@ def test_green_while_langfuse_is_well_and_red_when_it_is_not(tmp_path: Path):
             "hang: 2 of 3 tests degraded, * lost",
             "  tests/test_service.py::test_answers: passed -> failed",
             "    blocked * in answer, calling Langfuse.get_prompt",
-            "  tests/test_service.py::test_takes_feedback: * s -> * s",
+            "  tests/test_service.py::test_takes_feedback: * s -> * s, waited up to * s without the time limit *",
             "    blocked * in feedback, calling Langfuse.flush",
             "http_503: * of 3 tests degraded, * lost",
             "  tests/test_service.py::test_answers: passed -> failed",

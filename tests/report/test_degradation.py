@@ -129,8 +129,8 @@ def test_a_test_that_waits_is_degraded_without_a_healthy_run(app: pytest.Pyteste
         [
             "no healthy run to compare with: record one with pytest --langfuse-capture",
             "hang: 1 of 3 tests degraded, 3 not compared, * observations lost",
-            "  *::test_flushes: waited [0-9].[0-9] s for Langfuse, 0.5 s is allowed",
-            "    blocked * s at test_*.py:9 in test_flushes, calling Langfuse.flush",
+            "  *::test_flushes: waited [0-9].[0-9] s for Langfuse (up to *), 0.5 s is allowed",
+            "    blocked * at test_*.py:9 in test_flushes, calling Langfuse.flush",
         ]
     )
     last = result.stdout.lines[-1]
@@ -145,6 +145,103 @@ def test_a_short_wait_is_allowed(app: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["hang: none of 3 tests degraded, 3 not compared, * observations lost"])
     assert "degraded by" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("options", [(), ("-n1",)], ids=["", "xdist"])
+def test_a_wait_that_capture_has_cut_short_counts_as_the_one_of_production(
+    app: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    """4.9 s are allowed: a client with a timeout of its own waits for a second, and a test need not wait at all."""
+    app.makeini("[pytest]\nlangfuse_max_block = 4.9\n")
+    app.makepyfile(
+        test_it="""
+        import asyncio
+        import threading
+        import time
+        from langfuse import Langfuse, get_client
+
+        def fetch(client=None, **arguments):
+            client = client or get_client()
+            assert client.get_prompt("greeting", fallback="hello", max_retries=0, **arguments).prompt == "hello"
+
+        def test_default(): fetch()
+
+        def test_flush():
+            get_client().start_observation(name="answer").end()
+            get_client().flush()
+
+        def test_threads():
+            threads = [threading.Thread(target=fetch) for _ in range(3)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+
+        def test_async():
+            async def answer():
+                await asyncio.wait([asyncio.create_task(ask()), asyncio.create_task(ask())])
+            async def ask():
+                try:
+                    await get_client().async_api.prompts.get("greeting")
+                except Exception:
+                    pass
+            asyncio.run(answer())
+
+        def test_timeout_of_the_client(): fetch(Langfuse(public_key="pk-lf-other", secret_key="sk-lf-other", timeout=1))
+
+        def test_timeout_of_the_call(): fetch(fetch_timeout_seconds=1)
+
+        def test_nobody_waits():
+            thread = threading.Thread(target=fetch)
+            thread.start()
+            while thread.is_alive(): time.sleep(0.01)
+    """
+    )
+    result = app.runpytest("--langfuse-outage=hang", "--langfuse-json=lines.jsonl", "-p", "no:randomly", *options)
+    result.assert_outcomes(passed=7)
+    waited = "1.? s{} (up to 5.? s without the time limit of the capture)"
+    result.stdout.fnmatch_lines(
+        [
+            "hang: 4 of 7 tests degraded, *",
+            f"  test_it.py::test_default: waited {waited.format(' for Langfuse')}, 4.9 s is allowed",
+            f"    blocked {waited.format('')} at test_it.py:8 in fetch, calling Langfuse.get_prompt",
+        ]
+    )
+    lines = [json.loads(line) for line in (app.path / "lines.jsonl").read_text().splitlines()]
+    assert {line["test"].rpartition("_")[2]: line["shortened_seconds"] for line in lines} == {
+        **dict.fromkeys(("default", "flush", "threads", "async"), 4.0),
+        **dict.fromkeys(("client", "call", "waits"), 0.0),
+    }
+
+
+def test_a_second_is_more_than_a_second_is_allowed(app: pytest.Pytester) -> None:
+    app.makepyfile("""
+        import pytest
+        from langfuse import Langfuse
+
+        @pytest.mark.parametrize("time", range(4))
+        def test_timeout_of_the_client(time):
+            client = Langfuse(public_key="pk-lf-other", secret_key="sk-lf-other", timeout=1)
+            client.get_prompt("greeting", fallback="hello", max_retries=0)
+    """)
+    app.runpytest("--langfuse-outage=hang").stdout.fnmatch_lines(["hang: 4 of 4 tests degraded, *"])
+
+
+def test_retries_for_which_there_was_no_time(app: pytest.Pytester) -> None:
+    """With 5 s, an exporter tries again after 1 s and after 2 s; with 1 s, chance decides whether it does at all."""
+    app.makepyfile("""
+        from langfuse import Langfuse, get_client
+
+        def flush(client):
+            client.start_observation(name="answer").end()
+            client.flush()
+
+        def test_default(): flush(get_client())
+
+        def test_timeout_of_the_client():
+            flush(Langfuse(public_key="pk-lf-other", secret_key="sk-lf-other", timeout=1))
+    """)
+    result = app.runpytest("--langfuse-outage=http_503,http_401", "-p", "no:randomly")
+    result.stdout.fnmatch_lines(["http_503: * of 2 tests degraded, *", "  *::test_default: waited *(up to *"])
+    result.stdout.fnmatch_lines(["http_401: none of 2 tests degraded, *"])
 
 
 def test_a_wait_that_nothing_else_ends(app: pytest.Pytester) -> None:
@@ -208,8 +305,8 @@ def test_terminal_json_and_junit_agree(app: pytest.Pytester) -> None:
     why = cases["test_flushes[hang]"].find("failure")
     assert why is not None
     assert re.fullmatch(
-        r"degraded under hang: waited \d\.\d s for Langfuse, 0\.5 s is allowed\n"
-        r"blocked \d\.\d s at test_it\.py:9 in test_flushes, calling Langfuse\.flush",
+        r"degraded under hang: waited \d\.\d s for Langfuse \(up to .*\), 0\.5 s is allowed\n"
+        r"blocked \d\.\d s \(up to .*\) at test_it\.py:9 in test_flushes, calling Langfuse\.flush",
         why.get("message", ""),
     )
     assert [p.get("name") for p in cases["test_red[hang]"].iter("property")] == ["langfuse_degraded"]
@@ -323,6 +420,21 @@ def test_without_a_cache_it_says_so(app: pytest.Pytester) -> None:
     app.makepyfile("from app import answer\n\ndef test_robust():\n    answer('why?')\n")
     result = app.runpytest("--langfuse-outage=http_400", "-p", "no:cacheprovider")
     result.stdout.fnmatch_lines(["no healthy run to compare with: pytest's cache is switched off"])
+
+
+@pytest.mark.parametrize("options", [(), ("--langfuse-capture",), ("-n1",)], ids=["", "capture", "xdist"])
+def test_a_json_file_holds_nothing_of_an_older_run(app: pytest.Pytester, options: tuple[str, ...]) -> None:
+    file = app.path / "lines.jsonl"
+    app.makepyfile("def test_one():\n    pass\n")
+    for before in ("of an earlier run\n", None):
+        if before is not None:
+            file.write_text(before)
+        else:
+            file.unlink()
+        app.runpytest(f"--langfuse-json={file}", "--collect-only", *options)
+        assert (file.read_text() if file.exists() else None) == before
+        app.runpytest(f"--langfuse-json={file}", *options).assert_outcomes(passed=1)
+        assert file.read_text() == ""
 
 
 def test_a_json_file_holds_one_run(app: pytest.Pytester) -> None:

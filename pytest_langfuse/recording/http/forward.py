@@ -8,24 +8,41 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 import httpx
 import requests
+from opentelemetry.sdk.trace.export import SpanExportResult
 from requests.adapters import HTTPAdapter
 
 from pytest_langfuse.recording.http.unmocked import AsyncUnmockedTransport, UnmockedTransport
+from pytest_langfuse.recording.supplied_timeout import SuppliedTimeout
+
+#: Answers after which an exporter tries again (OpenTelemetry, OTLP specification, "Retryable Response Codes").
+_RETRIED: Final = {429, 502, 503, 504}
 
 
 class LoopbackForwarder:
     """Sends requests that were meant for Langfuse to a server of this machine.
 
     `base_url_for(path)` is called once for each request, retries included: a fault may change the address (a closed
-    port, another scheme), and the server counts the attempts. Thread-safe.
+    port, another scheme), and the server counts the attempts. `on_time_limit` is called in the thread of a request that
+    the timeout supplied by capture has ended, with the monotonic time of its beginning. Thread-safe.
     """
 
-    def __init__(self, base_url_for: Callable[[str], str]) -> None:
+    # An attribute of the class: freezegun replaces those of modules.
+    _clock = staticmethod(time.monotonic)
+
+    def __init__(
+        self, base_url_for: Callable[[str], str], on_time_limit: Callable[[float], None] = lambda _began: None
+    ) -> None:
         self._base_url_for = base_url_for
+        self._on_time_limit = on_time_limit
+        #: Whether the last attempt of this thread's exporter is one that it repeats as long as it has time.
+        self._attempt = threading.local()
         # Loopback: building a context that loads the system's certificates costs 20 ms a client.
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # A test that mocks another API with respx must not meet its own mock on the way.
@@ -42,7 +59,8 @@ class LoopbackForwarder:
         Raises:
             httpx.TransportError: The request cannot be sent, or gets no answer.
         """
-        return self._transport.handle_request(self._readdressed(request))
+        with self._watched(request):
+            return self._transport.handle_request(self._readdressed(request))
 
     async def answer_async(self, request: httpx.Request) -> httpx.Response:
         """Send the request of an asynchronous client.
@@ -50,7 +68,18 @@ class LoopbackForwarder:
         Raises:
             httpx.TransportError: The request cannot be sent, or gets no answer.
         """
-        return await self._async_transport.handle_async_request(self._readdressed(request))
+        with self._watched(request):
+            return await self._async_transport.handle_async_request(self._readdressed(request))
+
+    @contextmanager
+    def _watched(self, request: httpx.Request) -> Iterator[None]:
+        began = self._clock()
+        try:
+            yield
+        except httpx.TimeoutException:
+            if any(isinstance(limit, SuppliedTimeout) for limit in request.extensions.get("timeout", {}).values()):
+                self._on_time_limit(began)
+            raise
 
     def _readdressed(self, request: httpx.Request) -> httpx.Request:
         url = request.url.copy_with(**_address(self._base_url_for(request.url.path)))
@@ -72,11 +101,26 @@ class LoopbackForwarder:
             self._sessions.append(session)
         return session
 
+    def export(self, export: Callable[[], SpanExportResult], *, limited: bool) -> SpanExportResult:
+        """Call `export`, which sends through a session. `limited`: with the timeout that capture supplies."""
+        self._attempt.in_need_of_time = False
+        began = self._clock()
+        result = export()
+        if limited and result is not SpanExportResult.SUCCESS and self._attempt.in_need_of_time:
+            self._on_time_limit(began)
+        return result
+
     def send(self, adapter: HTTPAdapter, request: requests.PreparedRequest, **options: object) -> requests.Response:
         """Send one attempt of an exporter."""
         url = httpx.URL(request.url or "")
         request.url = str(url.copy_with(**_address(self._base_url_for(url.path))))
-        return HTTPAdapter.send(adapter, request, **options)  # type: ignore[arg-type]
+        try:
+            response = HTTPAdapter.send(adapter, request, **options)  # type: ignore[arg-type]
+        except (requests.ConnectionError, requests.Timeout):
+            self._attempt.in_need_of_time = True
+            raise
+        self._attempt.in_need_of_time = response.status_code in _RETRIED
+        return response
 
     def close(self) -> None:
         """Close all connections."""
