@@ -42,6 +42,8 @@ class ExpectedLine:
     #: Whether it may be at any depth (`>>`), and those of the children that may.
     deep: bool = False
     descendants: Sequence[ExpectedLine] = ()
+    #: The `>>` lines that may have observations below it, too: it is one of them, or stands beside or below them.
+    reaching: Sequence[ExpectedLine] = ()
     #: Scores of the observation, and those of its trace.
     scores: Sequence[ExpectedScore] = ()
     trace_scores: Sequence[ExpectedScore] = ()
@@ -57,6 +59,11 @@ class ExpectedLine:
     def label(self) -> str:
         """`generation llm`, for sentences."""
         return f"{self.type} {self.name.text}"
+
+    @property
+    def passing(self) -> Sequence[ExpectedLine]:
+        """The `>>` lines whose observations, and those on the way to them, need no line among the children."""
+        return (*self.descendants, *self.reaching) if self.reaching else self.descendants
 
     def written_before(self, index: int) -> list[str]:
         """The `*` and `...` lines that stand before a child (or after the last one)."""

@@ -16,8 +16,8 @@ __tracebackhide__ = True
 _SPACE: Final = re.compile(r"[ \t]*")
 _WORD: Final = re.compile(r"[^ \t]+")
 _QUOTED: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
-_ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
-_SURROGATES: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_PAIR: Final = r"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE: Final = re.compile(rf"\\({_PAIR}|u[0-9a-fA-F]{{4}}|U[0-9a-fA-F]{{8}}|x[0-9a-fA-F]{{2}}|.)", re.DOTALL)
 _SIMPLE_ESCAPES: Final = {
     "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\", '"': '"', "'": "'"
 }  # fmt: skip
@@ -93,12 +93,13 @@ class LineReader:
             escape = match[1]
             if escape in _SIMPLE_ESCAPES:
                 return _SIMPLE_ESCAPES[escape]
+            if "\\" in escape:  # one character, as JSON and JavaScript write it
+                return chr(0x10000 + (int(escape[1:5], 16) - 0xD800) * 0x400 + int(escape[7:], 16) - 0xDC00)
             if len(escape) == 1 or int(escape[1:], 16) > 0x10FFFF:  # noqa: PLR2004 - the last code point
                 self.fail(f"unknown escape '\\{escape}' in quotes", ", write a backslash as \\\\")
             return chr(int(escape[1:], 16))
 
-        text = _ESCAPE.sub(replacement, body)
-        return _SURROGATES.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+        return _ESCAPE.sub(replacement, body)
 
     def value(self) -> tuple[Any, str | None]:
         """A JSON value or a bare word: the value, and the word if it was bare."""

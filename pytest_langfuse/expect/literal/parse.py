@@ -104,6 +104,7 @@ class _Parser:
                 follows = lines[number] if number < len(lines) else ""
                 self._line(LineReader(text, number, start, follows), text[:start])
         self._conditions.check_all_used()
+        _pass_on(self._root)
         return self._root
 
     def _line(self, line: LineReader, indent: str) -> None:
@@ -256,3 +257,14 @@ def _inherited(block: _IndentedBlock, own: Sequence[Condition]) -> tuple[Conditi
         return block.inherited
     kept = tuple(old for old in block.inherited if not any(new.replaces(old) for new in own))
     return block.inherited if len(kept) == len(block.inherited) else kept
+
+
+def _pass_on(root: ExpectedLine) -> None:
+    """Tell the lines below a level of its `>>` lines."""
+    stack = [root]
+    while stack:
+        line = stack.pop()
+        passing = line.passing
+        for child in line.children:
+            child.reaching = passing
+            stack.append(child)

@@ -114,12 +114,24 @@ def _escape(char: str) -> str:
     return f"\\u{code:04x}"
 
 
+#: The first of two surrogates that would be read as one character.
+_FIRST_OF_PAIR: Final = re.compile("([\ud800-\udbff])(?=[\udc00-\udfff])")
+
+
 def quoted(text: str) -> str:
     """A string in the literal's quotes: double ones, or single ones where that saves backslashes."""
-    double = compact(text)
+    double = compact(text) if text.isascii() else _without_pairs(text)
     if '"' in text and "'" not in text and double.count("\\") == text.count('"'):
         return f"'{text}'"
     return double
+
+
+def _without_pairs(text: str) -> str:
+    """Return `compact` of a text, a surrogate that is followed by its other half as a long escape."""
+    parts = _FIRST_OF_PAIR.split(text)
+    parts[::2] = [compact(part)[1:-1] for part in parts[::2]]
+    parts[1::2] = [f"\\U{ord(part):08x}" for part in parts[1::2]]
+    return '"' + "".join(parts) + '"'
 
 
 def literal_text(value: Any) -> str:

@@ -21,7 +21,7 @@ from pytest_langfuse.expect.matching.level import (
     arrange,
 )
 from pytest_langfuse.expect.matching.likeness import NEVER, Likeness
-from pytest_langfuse.expect.matching.matcher import Matcher
+from pytest_langfuse.expect.matching.matcher import Matcher, counted
 from pytest_langfuse.expect.matching.siblings import align_siblings
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.trace import roots
@@ -91,6 +91,11 @@ class Alignment:
             line = siblings.slots[slot].expected
             if line is not None:
                 self._miss(line, under, pairing)
+        if parent.reaching:
+            lines = counted(parent)
+            for index, allowed in siblings.extra.items():
+                passes = self.matcher.leads_any(parent.reaching, free[index])
+                siblings.extra[index] = allowed or (passes and not any(line.fits(free[index]) for line in lines))
         for index, allowed in siblings.extra.items():
             pairing.extra[id(free[index])] = allowed
             self._spare.offer(free[index], allowed=allowed)

@@ -42,7 +42,7 @@ class Assignment:
         self.owner = [_FREE] * len(captured)
         self.found = [_FREE] * len(lines)
         self._candidates = _Candidates(captured)
-        self._optional = optional
+        self.optional = optional
         #: The siblings of each optional line that takes only so many.
         self._taken: list[dict[int, None]] = [{} for _ in optional]
         self._named: dict[str | None, list[tuple[int, ExpectedLine]]] = {}
@@ -81,7 +81,7 @@ class Assignment:
         for index in range(len(self.lines)):
             if self.found[index] == _FREE:
                 yield from self._find_sibling(index)
-        for place in range(len(self.captured) if self._optional else 0):
+        for place in range(len(self.captured) if self.optional else 0):
             if self.owner[place] == _FREE:
                 yield from self._find_line(place, lambda _observation: True)
         return True
@@ -174,7 +174,7 @@ class Assignment:
         """The siblings that a line has, if it takes no more."""
         if index < len(self.lines):
             return () if self.found[index] == _FREE else (self.found[index],)
-        line, taken = self._optional[index - len(self.lines)], self._taken[index - len(self.lines)]
+        line, taken = self.optional[index - len(self.lines)], self._taken[index - len(self.lines)]
         return tuple(taken) if line.high is not None and len(taken) == line.high - line.low else ()
 
     def _leave(self, place: int) -> None:
@@ -186,7 +186,7 @@ class Assignment:
     def _lines_of(self, name: str) -> Iterator[tuple[int, ExpectedLine]]:
         """Lines that may be of that name, with their indexes; optional ones first, which take whatever comes."""
         if not self._named:
-            for index, line in (*enumerate(self._optional, len(self.lines)), *enumerate(self.lines)):
+            for index, line in (*enumerate(self.optional, len(self.lines)), *enumerate(self.lines)):
                 self._named.setdefault(line.name.exact, []).append((index, line))
         yield from self._named.get(None, ())
         yield from self._named.get(name, ())
@@ -199,7 +199,7 @@ class Assignment:
             self.owner[place] = index
             if index < len(self.lines):
                 self.found[index] = place
-            elif self._optional[index - len(self.lines)].high is not None:
+            elif self.optional[index - len(self.lines)].high is not None:
                 self._taken[index - len(self.lines)][place] = None
             if place == start:
                 return

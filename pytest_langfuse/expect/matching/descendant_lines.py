@@ -9,7 +9,6 @@ from typing import Final
 from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.matching.level import DescendantLine, MatchedLine, MissingLine, Placement
 from pytest_langfuse.expect.matching.likeness import NEVER, Likeness
-from pytest_langfuse.expect.matching.matcher import optional
 from pytest_langfuse.recording.observation import Observation
 
 #: Observations that are looked at, for each line that has none, in search of the most alike.
@@ -19,7 +18,7 @@ _STEPS: Final = 1_000
 class DescendantLines:
     """The `>>` lines below `parent`, each with its observations; `above` is the one that `parent` was matched with.
 
-    An observation may have another line, too: what is between, and beside it, is not compared.
+    What is between is not compared. An observation that has a line without `>>` is not one of theirs.
     """
 
     def __init__(
@@ -41,17 +40,18 @@ class DescendantLines:
     def _align(self, parent: ExpectedLine) -> None:
         matcher = self._likeness.matcher
         assignment = matcher.deep_assignment(parent, self._above)
-        theirs = [*assignment.lines, *optional(parent.descendants)]
+        theirs, rivals = [*assignment.lines, *assignment.optional], matcher.rivals(parent)
         needs = matcher.needs_deep_line(parent)
         left: list[Observation] = []
         for observation, owner in zip(assignment.captured, assignment.owner, strict=True):
             if owner >= 0:
-                self.entries[id(theirs[owner])].found += 1
+                if theirs[owner] not in rivals:
+                    self.entries[id(theirs[owner])].found += 1
                 self._taken.add(id(observation))
             elif needs(observation):
                 left.append(observation)
         for line, place in zip(assignment.lines, assignment.found, strict=True):
-            if place < 0:
+            if place < 0 and line not in rivals:
                 self._find(line, left)
         for observation in left:
             if id(observation) not in self._taken:

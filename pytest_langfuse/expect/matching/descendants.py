@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pytest_langfuse.expect.literal.expected_line import ExpectedLine
+from pytest_langfuse.expect.literal.name_pattern import NamePattern
 from pytest_langfuse.recording.observation import Observation
 
 
@@ -18,6 +19,7 @@ class Descendants:
         self._first: dict[int, int] = {}
         self._end: dict[int, int] = {}
         self._fitting: dict[int, list[int]] = {}
+        self._named: dict[str, list[int]] = {}
         self._overlap: dict[int, bool] = {}
         stack: list[tuple[Observation, bool]] = [(root, False) for root in reversed(roots)]
         while stack:
@@ -42,6 +44,14 @@ class Descendants:
         if places is None:
             places = [place for place, observation in enumerate(self.order) if line.fits(observation)]
             self._fitting[id(line)] = places
+        return places
+
+    def named(self, name: NamePattern) -> list[int]:
+        """Return the places of the observations of a name."""
+        places = self._named.get(name.text)
+        if places is None:
+            places = [place for place, observation in enumerate(self.order) if name.matches(observation.name)]
+            self._named[name.text] = places
         return places
 
     def overlap(self, lines: Sequence[ExpectedLine]) -> bool:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.matching.assignment import Assignment, Questions
 from pytest_langfuse.expect.matching.descendants import Descendants, number_within, within
+from pytest_langfuse.expect.matching.rival_lines import RivalLines
 from pytest_langfuse.expect.matching.score_index import ScoreIndex, pair
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.trace import roots
@@ -92,6 +93,7 @@ class Matcher:
         self._descendants: Descendants | None = None
         self._whole_places: dict[int, list[int]] = {}
         self._answers: dict[tuple[int, int], bool] = {}
+        self._rivals: dict[int, RivalLines] = {}
 
     def forest(self, root: ExpectedLine, captured: Sequence[Observation]) -> bool:
         """Return whether `captured`, which have no parent, match the lines below the root of a literal."""
@@ -117,15 +119,19 @@ class Matcher:
 
     def _needs_line(self, parent: ExpectedLine) -> Callable[[Observation], bool]:
         """Return the test for children that need a line: all, or with `...` those that match a counted line."""
-        if not (self.contained or parent.gaps or parent.descendants):
+        passing = parent.passing
+        if not (self.contained or parent.gaps or passing):
             return lambda _observation: True
         lines = counted(parent)
         if self.contained or parent.gaps:
             return lambda observation: any(line.fits(observation) for line in lines)
         return lambda observation: (
-            any(line.fits(observation) for line in lines)
-            or not any(self.descendants.leads(line, observation) for line in parent.descendants)
+            any(line.fits(observation) for line in lines) or not self.leads_any(passing, observation)
         )
+
+    def leads_any(self, lines: Sequence[ExpectedLine], observation: Observation) -> bool:
+        """Return whether one of some `>>` lines fits an observation or any below it."""
+        return any(self.descendants.leads(line, observation) for line in lines)
 
     # -- at any depth --------------------------------------------------------------------------------------------
 
@@ -146,13 +152,24 @@ class Matcher:
     def deep_assignment(self, parent: ExpectedLine, above: Observation | None) -> Assignment:
         """Return the best assignment of the observations below `above` to the `>>` lines below `parent`."""
         assignment = self._deep_assignment(parent, self.descendants.below(above))
-        self._answer(assignment.settle(self.needs_deep_line(parent)))
+        self._answer(self.rivals(parent).ask(assignment.settle(self.needs_deep_line(parent)), above))
         return assignment
 
     def _deep_assignment(self, parent: ExpectedLine, below: range) -> Assignment:
-        index, lines = self.descendants, parent.descendants
-        places = sorted({place for line in lines for place in within(index.fitting(line), below)})
-        return Assignment(required(lines), optional(lines), [index.order[place] for place in places])
+        """Return an assignment to the `>>` lines below `parent`, and first to those that compete with them."""
+        index, rivals = self.descendants, self.rivals(parent)
+        places = {place for line in parent.descendants for place in within(index.fitting(line), below)}
+        for name in rivals.names:
+            places.update(within(index.named(name), below))
+        lines = [*rivals.lines, *parent.descendants]
+        return Assignment(required(lines), optional(lines), [index.order[place] for place in sorted(places)])
+
+    def rivals(self, parent: ExpectedLine) -> RivalLines:
+        """Return the lines below `parent` that compete with its `>>` lines."""
+        rivals = self._rivals.get(id(parent))
+        if rivals is None:
+            rivals = self._rivals[id(parent)] = RivalLines(parent, len(self.descendants.order))
+        return rivals
 
     def _anywhere_below(self, parent: ExpectedLine, above: Observation | None) -> Questions:
         """Answer whether each `>>` line below `parent` has the observations below `above` that it needs."""
@@ -160,8 +177,10 @@ class Matcher:
         below = index.below(above)
         if any(number_within(index.fitting(line), below) < line.low for line in lines):
             return False
-        if index.overlap(lines):
-            return (yield from self._deep_assignment(parent, below).complete(self.needs_deep_line(parent)))
+        rivals = self.rivals(parent)
+        if rivals.lines or index.overlap(lines):
+            assignment = self._deep_assignment(parent, below)
+            return (yield from rivals.ask(assignment.complete(self.needs_deep_line(parent)), above))
         # Lines that fit different observations need no assignment: counting takes no time, however deep they are.
         for line in lines:
             yield from self._find_whole(line)
@@ -218,8 +237,11 @@ class Matcher:
                 return False
             return (yield from assignment.complete(self._needs_line(parent)))
         if not (parent.gaps or parent.descendants) and all(line.once for line in lines):
-            return len(lines) == len(captured) and (yield from _one_by_one(lines, captured))
-        return (yield from _in_order(parent, captured, self.descendants if parent.descendants else None))
+            if len(lines) == len(captured) and (yield from _one_by_one(lines, captured)):
+                return True
+            if not parent.reaching or len(lines) > len(captured):
+                return False
+        return (yield from _in_order(parent, captured, self))
 
 
 def _ask(expected: ExpectedLine, captured: Observation) -> Questions:
@@ -233,7 +255,7 @@ def _one_by_one(lines: Sequence[ExpectedLine], captured: Sequence[Observation]) 
     return True
 
 
-def _in_order(parent: ExpectedLine, captured: Sequence[Observation], index: Descendants | None) -> Questions:
+def _in_order(parent: ExpectedLine, captured: Sequence[Observation], matcher: Matcher) -> Questions:
     """Walk `captured` with all places where an attempt to fill the slots in order may stand.
 
     Of attempts at one place, the one that has taken the fewest observations there can do all that the others can.
@@ -243,6 +265,9 @@ def _in_order(parent: ExpectedLine, captured: Sequence[Observation], index: Desc
     reached = _with_skips({0: 0}, slots)
     for observation in captured:
         following: dict[int, int] = {}
+        is_counted = any(line.fits(observation) for line in exact)
+        if not is_counted and matcher.leads_any(parent.reaching, observation):
+            following.update(reached)
         for place, used in sorted(reached.items()):
             if place == len(slots):
                 break
@@ -250,8 +275,8 @@ def _in_order(parent: ExpectedLine, captured: Sequence[Observation], index: Desc
             if slot.most is not None and used == slot.most:
                 continue
             if slot.expected is None:
-                leads = slot.through is None or index is None or index.leads(slot.through, observation)
-                taken = leads and not any(line.fits(observation) for line in exact)
+                leads = slot.through is None or matcher.descendants.leads(slot.through, observation)
+                taken = leads and not is_counted
             else:
                 taken = yield slot.expected, observation
             if taken:

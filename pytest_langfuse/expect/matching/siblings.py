@@ -53,11 +53,12 @@ def align_siblings(
 
     `leads` tells whether a `>>` line takes a sibling, for what is below it.
     """
-    level = _SiblingAligner(parent, captured, likeness, leads)
+    open_ = open_ or bool(parent.gaps)
+    level = _SiblingAligner(parent, captured, likeness, leads, open_=open_)
     if ordered:
         level.align_in_order()
     else:
-        level.align_in_any_order(open_=open_ or bool(parent.gaps))
+        level.align_in_any_order(open_=open_)
     return level.result
 
 
@@ -70,8 +71,11 @@ class _SiblingAligner:
         captured: Sequence[Observation],
         likeness: Likeness,
         leads: Callable[[ExpectedLine, Observation], bool],
+        *,
+        open_: bool,
     ) -> None:
         self._leads = leads
+        self._open = open_
         self._descendants = parent.descendants
         self._slots = _single(slots_of(parent), len(captured))
         self._captured = captured
@@ -164,6 +168,15 @@ class _SiblingAligner:
     def _opens(self, slot: SiblingSlot, place: int) -> bool:
         return slot.through is None or self._leads(slot.through, self._captured[place])
 
+    def _cost(self, line: ExpectedLine, captured: Observation) -> float:
+        """Return what it costs to say that a line is a sibling.
+
+        Where further siblings are allowed, one that a line for any name does not fit is not a changed one of it.
+        """
+        if self._open and line.name.any and not line.fits(captured):
+            return NEVER
+        return self._likeness.cost(line, captured)
+
     def _is_counted(self, place: int) -> bool:
         return any(line.fits(self._captured[place]) for line in self._exact)
 
@@ -201,7 +214,7 @@ class _SiblingAligner:
 
     def _take(self, slot: SiblingSlot, place: int) -> float:
         if slot.expected is not None:
-            return self._likeness.cost(slot.expected, self._captured[place])
+            return self._cost(slot.expected, self._captured[place])
         return NEVER if self._is_counted(place) or not self._opens(slot, place) else 0.0
 
     def _traced(self, how: list[list[str]], first: int, width: int) -> list[Pair]:
@@ -294,7 +307,7 @@ class _SiblingAligner:
             for slot in slots
             if (line := self._slots[slot].expected) is not None
             for place in places
-            if (cost := self._likeness.cost(line, self._captured[place])) < NEVER
+            if (cost := self._cost(line, self._captured[place])) < NEVER
         ]
         pairs: dict[int, int] = {}
         taken: set[int] = set()

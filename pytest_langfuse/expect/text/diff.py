@@ -312,4 +312,6 @@ def _count_sentence(line: ExpectedLine, found: int) -> str:
     bound = f"at least {line.low}" if line.high is None else str(line.low)
     if line.high is not None and line.high > line.low:
         bound += f" to {line.high}"
-    return f"{line.name.text}: appears {found} {'time' if found == 1 else 'times'}, expected {bound}"
+    # `*` alone names nothing.
+    name = line.label if line.name.any else line.name.text
+    return f"{name}: appears {found} {'time' if found == 1 else 'times'}, expected {bound}"

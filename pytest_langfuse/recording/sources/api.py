@@ -114,6 +114,30 @@ def is_api_document(document: Any) -> bool:
     return bool(_get(document, "id") and _get(document, "traceId") and _get(document, "type"))
 
 
+def damage_of(document: Any) -> str | None:
+    """Return what keeps `observations_in` from reading a document of the API; `None` if it looks like none of them."""
+    if isinstance(document, list):
+        found = ((place, damage_of(item)) for place, item in enumerate(document))
+        return next((f"[{place}]: {damage}" for place, damage in found if damage is not None), None)
+    if not isinstance(document, Mapping) or "resourceSpans" in document:
+        return None
+    rows = document.get("observations", document.get("data"))
+    if "observations" in document and not isinstance(rows, list):
+        return f"'observations' is {shown(rows)}, expected a list"
+    if not isinstance(rows, list):
+        return _damage_of_row(document) if _get(document, "traceId") else None
+    key = "observations" if "observations" in document else "data"
+    found = ((place, _damage_of_row(row)) for place, row in enumerate(rows))
+    return next((f"{key}[{place}]: {damage}" for place, damage in found if damage is not None), None)
+
+
+def _damage_of_row(row: Any) -> str | None:
+    if not isinstance(row, Mapping):
+        return f"{shown(row)} is not an observation, expected an object"
+    missing = [repr(key) for key in ("id", "type") if not _get(row, key)]
+    return f"the observation has no {' and no '.join(missing)}" if missing else None
+
+
 def _set(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value is not None}
 

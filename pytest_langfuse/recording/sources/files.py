@@ -15,7 +15,7 @@ from pytest_langfuse.recording.otlp.from_json import exports_from_documents
 from pytest_langfuse.recording.otlp.json_documents import json_documents, looks_like_json
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.server_view.loss import split
-from pytest_langfuse.recording.sources.api import is_api_document, observations_in
+from pytest_langfuse.recording.sources.api import damage_of, is_api_document, observations_in
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.recording.span_record import SpanRecord
@@ -58,6 +58,8 @@ def _in_file(plain: bytes) -> StaticSource:
         return _source(decode_exports(plain, encoding="identity"), wire)
     if all(map(is_api_document, documents)):
         return StaticSource(chain.from_iterable(map(observations_in, documents)), wire=[wire])
+    if (damage := next(filter(None, map(damage_of, documents)), None)) is not None:
+        raise DecodeError(f"it looks like JSON of Langfuse's API, but it is damaged: {damage}")
     return _source(exports_from_documents(documents), wire)
 
 

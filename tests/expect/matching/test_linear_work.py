@@ -134,6 +134,18 @@ def test_descendants(comparisons, literal, order):
     assert work[1] <= 12 * work[0] + 50, work
 
 
+@pytest.mark.parametrize("order", ["start", "any"])
+@pytest.mark.parametrize("deep", [">> span b", ">> 2x span b", ">> 3+x span *\n...", ">> 0x span c"])
+def test_descendants_that_compete_with_other_lines(comparisons, order, deep):
+    work = []
+    for count in (SMALL, LARGE):
+        captured = of(forest("span a\n  span b\n" * count + "span a\n  span c\n    span b"))[:]
+        comparisons.update(fits=0, failing=0)
+        compare(parse("span a\n  span b\n" * count + deep), captured, Style(), order=order)
+        work.append(sum(comparisons.values()))
+    assert work[1] <= 12 * work[0] + 50, work
+
+
 def test_descendants_of_every_level_of_a_deep_tree(comparisons):
     """Each of many nested observations has all of those below it as descendants: they are counted, not walked."""
     work = []

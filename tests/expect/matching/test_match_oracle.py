@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.matching.matcher import Matcher, anywhere, direct
+from pytest_langfuse.expect.matching.rival_lines import RivalLines
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording import link
 from tests.helpers.forest import observation
@@ -100,10 +101,19 @@ class Slow:
         self.ordered = order == "start" and not contained
         self.contained = contained
 
-    def forest(self, parent, children):
-        if parent.descendants and not self._anywhere_below(parent, 0, everything_below(children)):
+    def forest(self, parent, children, above=None):
+        rivals = RivalLines(parent, 100)
+        lines = [*rivals.lines, *parent.descendants]
+        if parent.descendants and not self._anywhere_below(parent, above, rivals, lines, everything_below(children)):
             return False
-        return self._in_order(parent, 0, children) if self.ordered else self._any_order(parent, 0, children)
+        if not self.ordered:
+            return self._any_order(parent, 0, children)
+        passing = [one for one in children if passes(parent.reaching, one) and not exactly(parent, one)]
+        return any(
+            self._in_order(parent, 0, without(children, gone))
+            for number in range(len(passing) + 1)
+            for gone in combinations(passing, number)
+        )
 
     def _in_order(self, parent, index, children):
         starts = [0]
@@ -130,8 +140,7 @@ class Slow:
     def _any_order(self, parent, index, rest):
         if index == len(parent.children):
             return all(
-                (self.contained or parent.gaps or any(leads(line, one) for line in parent.descendants))
-                and not exactly(parent, one)
+                (self.contained or parent.gaps or passes(parent.passing, one)) and not exactly(parent, one)
                 for one in rest
             )
         line = parent.children[index]
@@ -144,24 +153,29 @@ class Slow:
             for chosen in combinations(rest, taken)
         )
 
-    def _anywhere_below(self, parent, index, rest):
-        """Whether the `>>` lines, each, have different observations of those below, and none is left that needs one."""
-        if index == len(parent.descendants):
+    def _anywhere_below(self, parent, above, rivals, lines, rest):
+        """Whether the `>>` lines and those that compete with them, each, have different observations of those below.
+
+        And none is left that needs one.
+        """
+        if not lines:
             return not any(
                 line.fits(one) and (not (self.contained or parent.gaps) or (line.count_text and line.high is not None))
                 for line in parent.descendants
                 for one in rest
             )
-        line = parent.descendants[index]
+        line = lines[0]
         return any(
-            self._all_fit(line, chosen) and self._anywhere_below(parent, index + 1, without(rest, chosen))
+            all(rivals.stands(line, one, above) for one in chosen)
+            and self._all_fit(line, chosen)
+            and self._anywhere_below(parent, above, rivals, lines[1:], without(rest, chosen))
             for taken in range(len(rest) + 1)
             if enough(line, taken)
             for chosen in combinations(rest, taken)
         )
 
     def _all_fit(self, line, chosen):
-        return all(line.fits(child) and self.forest(line, child.children) for child in chosen)
+        return all(line.fits(child) and self.forest(line, child.children, child) for child in chosen)
 
 
 def enough(line, number):
@@ -180,6 +194,10 @@ def everything_below(children):
 def leads(line, child):
     """Whether a `>>` line fits a child or anything below it."""
     return any(line.fits(one) for one in everything_below([child]))
+
+
+def passes(lines, child):
+    return any(leads(line, child) for line in lines)
 
 
 def without(rest, chosen):

@@ -202,6 +202,80 @@ def test_descendants_at_any_depth(literal, order):
     captured(NESTED).assert_contains(literal.removesuffix("\n..."))
 
 
+NESTING = """
+    agent research
+      agent research
+        span step
+          agent research
+"""
+
+
+@pytest.mark.parametrize("order", ["start", "any"])
+@pytest.mark.parametrize(
+    "literal",
+    [
+        ">> 3x agent research",
+        ">> 1+x agent *",
+        "agent research\n  >> 2x agent research",
+        "agent research\n  >> 1-3x agent *",
+        ">> 3x agent research\n  ...",
+        "agent research\n  agent research\n    span step\n      agent research",
+        # The span is on the way to the last one, below a line without `>>`.
+        "agent research\n  agent research\n  >> agent research",
+    ],
+)
+def test_descendants_below_one_another(literal, order):
+    captured(NESTING).assert_tree(literal, order=order)
+    captured(NESTING).assert_contains(literal)
+
+
+@pytest.mark.parametrize("order", ["start", "any"])
+def test_nested_descendants_that_are_too_many(order):
+    text = failure(captured(NESTING), "agent research\n  >> agent research", order=order)
+    assert text.endswith("Differences:\n  research: appears 2 times, expected 1 (at any depth)")
+    text = failure(captured(NESTING), ">> 3x agent research model=x", order=order)
+    assert text.count("model is not set, expected 'x'") == 1
+    text = failure(captured(NESTING), "agent research\n  agent research", order=order)
+    assert text.endswith("Differences:\n  span step is unexpected\n  agent research (3 of 3) is unexpected")
+
+
+TWICE = """
+    span a
+      span b
+        tool x
+      chain c
+        tool x
+"""
+
+
+@pytest.mark.parametrize("order", ["start", "any"])
+def test_an_observation_satisfies_one_line_at_most(order):
+    both = "span a\n  span b\n    tool x\n  >> tool x"
+    captured(TWICE).assert_tree(both, order=order)
+    captured(TWICE).assert_tree("span a\n  >> 2x tool x", order=order)
+    text = failure(captured("span a\n  span b\n    tool x"), both, order=order)
+    assert text.endswith("Differences:\n  tool x is missing at any depth")
+    text = failure(captured(TWICE), both.replace(">>", ">> 2x"), order=order)
+    assert text.endswith("Differences:\n  x: appears 1 time, expected 2 (at any depth)")
+    # The line without `>>` takes the one that stands where it does.
+    text = failure(captured(TWICE), "span a\n  span b\n    tool x\n  >> 0x tool x\n  ...", order=order)
+    assert text.endswith("Differences:\n  x: appears 1 time, expected 0 (at any depth)")
+    captured(TWICE).assert_tree("span a\n  chain c\n    tool x\n  >> tool *", order="any")
+
+
+@pytest.mark.parametrize("order", ["start", "any"])
+def test_a_wrong_count_between_dots_blames_no_other_observation(order):
+    made = captured("span a\n  retriever r\n  tool t model=x\n  tool u model=x\n  generation g model=y")
+    for line, sentence in (
+        ("3x tool *", "tool *: appears 2 times, expected 3"),
+        ("1x tool *", "tool *: appears 2 times, expected 1"),
+        ("3+x any * model=x", "any *: appears 2 times, expected at least 3"),
+        ("embedding *", "embedding * is missing"),
+    ):
+        text = failure(made, f"span a\n  ...\n  {line}\n  ...", order=order)
+        assert text.endswith(f"Differences:\n  {sentence}"), text
+
+
 def test_descendants_that_are_missing_or_too_many():
     literal = "span answer\n  ...\n  >> tool u\n    span v\n  >> 1-2x any t\n  >> 0x generation *\nspan other"
     for order in ("start", "any"):
@@ -222,7 +296,7 @@ def test_descendants_that_are_missing_or_too_many():
             Differences:
               tool u is missing at any depth
               span v is missing
-              *: appears 2 times, expected 0 (at any depth)
+              generation *: appears 2 times, expected 0 (at any depth)
             """,
         )
 

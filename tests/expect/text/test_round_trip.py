@@ -228,6 +228,14 @@ def test_what_cannot_be_printed_is_escaped():
     assert observations == str(observations)
 
 
+@given(st.text(st.sampled_from("\ud83d\ude00\udbff\udc00\\\"'u😀\U000e0001 \u200b"), max_size=8))
+def test_two_surrogates_are_not_read_as_the_character_that_json_makes_of_them(text):
+    observations = of([observation("span", text, input=text)])
+    assert observations == str(observations)
+    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert (of([observation("span", joined, input=joined)]) == str(observations)) == (joined == text)
+
+
 def test_globs_in_captured_names_are_escaped():
     observations = of([observation("span", "a*[b]?")])
     assert str(observations) == "span a[*][[]b][?]"

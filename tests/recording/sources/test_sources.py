@@ -219,6 +219,26 @@ def test_other_files_are_one_clear_error(tmp_path):
         Observations.from_file(tmp_path / "missing")
 
 
+@pytest.mark.parametrize(
+    ("document", "damage"),
+    [
+        ({"observations": [{}]}, "observations[0]: the observation has no 'id' and no 'type'"),
+        ({"observations": 5}, "'observations' is 5, expected a list"),
+        ({"observations": None, "id": "t"}, "'observations' is None, expected a list"),
+        ({"observations": [ROOT, 3]}, "observations[1]: 3 is not an observation, expected an object"),
+        ({"data": [{"id": "o"}]}, "data[0]: the observation has no 'type'"),
+        ([ROOT, {"observations": [{"type": "SPAN"}]}], "[1]: observations[0]: the observation has no 'id'"),
+        ({"traceId": "t", "id": "o", "type": ""}, "the observation has no 'type'"),
+    ],
+)
+def test_a_damaged_trace_of_the_api_says_what_is_missing(tmp_path, document, damage):
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(DecodeError) as error:
+        Observations.from_file(path)
+    assert str(error.value) == f"{path}: it looks like JSON of Langfuse's API, but it is damaged: {damage}"
+
+
 BAD_FIELDS = {
     "startTime": ["yesterday", "", "2026-13-01T00:00:00Z", 5, True, {}, "9" * 5000],
     "endTime": ["later", 1767225600000, []],
