@@ -780,7 +780,8 @@ class Hooks:
         for client, arguments in list(early.items()):
             if client._resources is None and "public_key" in _lacking(arguments):
                 self._without_keys[client] = dict(client.__dict__)
-                client.__init__(**arguments)
+                # Not `client.__init__`: a subclass may take other arguments; these are what it passed on.
+                Langfuse.__init__(client, **arguments)
 
     def disable(self) -> None:
         """Take the placeholder keys away again: a test that is not captured finds the clients as the app built them."""

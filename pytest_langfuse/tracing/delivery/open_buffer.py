@@ -23,7 +23,7 @@ def open_buffer(config: TracingConfig, ledger: SpanLedger) -> MemoryBuffer:
             max_spans=config.max_buffer_spans,
             max_bytes=config.max_buffer_bytes,
             ledger=ledger,
-            destination=Destination(str(config.public_key), str(config.base_url)),
+            destination=Destination(str(config.public_key), _origin(str(config.base_url))),
         )
     except BufferFailed as error:
         message = (
@@ -31,3 +31,9 @@ def open_buffer(config: TracingConfig, ledger: SpanLedger) -> MemoryBuffer:
             "write. Fix: set spool_path (LANGFUSE_SPOOL_PATH) to one, or leave it out."
         )
         raise ConfigError(message) from None
+
+
+def _origin(base_url: str) -> str:
+    """Return an address without its path: the same Langfuse may be reached through another one the next time."""
+    scheme, _, rest = base_url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
