@@ -24,17 +24,13 @@ ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 LANGFUSES = {
     # The LangChain handler of version 4 needs all of langchain.
-    "4.5.0": (
-        "langfuse==4.5.0",
-        "opentelemetry-sdk==1.35.0",
-        "opentelemetry-test-utils==0.56b0",
-        "opentelemetry-exporter-otlp-proto-grpc==1.35.0",
-        "langchain",
-    ),
+    "4.5.0": ("langfuse==4.5.0", "langchain"),
     "4": ("langfuse>=4.5,<5", "langchain"),
     "5": ("langfuse>=5,<6",),
 }
 PYTESTS = {"8.2": ("pytest==8.2.*",), "9": ("pytest>=9,<10",)}
+#: OpenTelemetry of the columns that have another than `pyproject.toml` names: of its stable packages and of its others.
+OPENTELEMETRY = {"4.5.0": ("1.35.0", "0.56b0")}
 #: Not for tests.
 NOT_INSTALLED = {"mypy", "ruff"}
 
@@ -108,8 +104,18 @@ def requirements(combination: Combination) -> Iterator[str]:
         development: list[str] = tomllib.load(file)["dependency-groups"]["dev"]
     cell = [*LANGFUSES[combination.langfuse], *PYTESTS[combination.pytest]]
     decided = NOT_INSTALLED.union(map(name_of, cell))
-    yield from (requirement for requirement in development if name_of(requirement) not in decided)
+    kept = (requirement for requirement in development if name_of(requirement) not in decided)
+    yield from (with_opentelemetry(requirement, combination.langfuse) for requirement in kept)
     yield from cell
+
+
+def with_opentelemetry(requirement: str, langfuse: str) -> str:
+    """The requirement in the column's version of OpenTelemetry: each of its packages fits one version of the SDK."""
+    if langfuse not in OPENTELEMETRY or not requirement.startswith("opentelemetry-"):
+        return requirement
+    name, _, version = requirement.partition("==")
+    stable, beta = OPENTELEMETRY[langfuse]
+    return f"{name}=={beta if 'b' in version else stable}"
 
 
 def name_of(requirement: str) -> str:

@@ -21,6 +21,15 @@ class Failures:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._logged: dict[str, float] = {}
+        self._said: set[str] = set()
+
+    def say_once(self, sentence: str) -> None:
+        """Log a sentence unless it was logged before."""
+        with self._lock:
+            new = sentence not in self._said
+            self._said.add(sentence)
+        if new:
+            logger.warning("%s", sentence)
 
     def report(self, where: str, error: BaseException) -> None:
         """Count `error`. Call it from the `except` block, so that the log has the traceback."""
@@ -49,6 +58,7 @@ class Failures:
         self._lock = threading.Lock()
         self._counts.clear()
         self._logged.clear()
+        self._said.clear()
 
 
 def _shown(error: BaseException) -> str:

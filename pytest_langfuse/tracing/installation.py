@@ -104,12 +104,14 @@ class Installation:
         except BaseException:
             self.pipeline.buffer.close()
             raise
-        self._resources = langfuse_internals.resources_of(self.client)
+        self._resources = langfuse_internals.resources_of(self.client) or langfuse_internals.registered(
+            str(config.public_key)
+        )
         self._take_over()
         self._report_cut_values()
         if config.reparent_filtered:
             global_propagator.install()
-        self.pipeline.start(self._resources.httpx_client)
+        self.pipeline.start(self._http_client)
         if config.serverless:
             self.pipeline.provider.processor.outermost_ended = self._end_invocation
         #: For what may not return: the SDK, code of the application that it calls, and the network.
@@ -208,6 +210,8 @@ class Installation:
         """Take over what the SDK has made, here or in a forked child."""
         # They wait for Langfuse without a limit. Python 3.14 calls also those that are removed while it ends.
         langfuse_internals.release_exit_handlers(self._resources)
+        if not self.pipeline.closing:
+            langfuse_internals.restart_threads(self._resources)
         langfuse_internals.limit_tries(self._resources)
         langfuse_internals.limit_flush(self._resources, self._flush)
         langfuse_internals.hook_scores(self._resources, self.pipeline.scores)
@@ -223,23 +227,32 @@ class Installation:
 
         langfuse_internals.guard_async(self._resources, guard)
 
+    @property
+    def _http_client(self) -> httpx.Client:
+        return langfuse_internals.http_client_of(self._resources) or self.pipeline.rest_client
+
     def _flush(self) -> None:
         """Send all that waits: for at most `timeout` seconds, and as long as Langfuse is not known to fail."""
         deadline = now() + self.config.timeout
         pipeline = self.pipeline
 
+        woken = -1
+
         def left() -> float:
+            nonlocal woken
             pipeline.scores.hand_on()
+            # Scores that came later than the last call wait again.
+            if woken != (woken := pipeline.scores.handed_on):
+                langfuse_internals.wake_scores(self._resources)
             return 0.0 if pipeline.breaker.failing else deadline - now()
 
         pipeline.provider.force_flush(round(self.config.timeout * 1000))
-        pipeline.scores.hand_on()
-        langfuse_internals.wake_scores(self._resources)
+        left()
         langfuse_internals.wait_for_queues(self._resources, left)
 
     def owns(self, client: object) -> bool:
         """Return whether this HTTP client serves the SDK: Langfuse's REST API, exports, uploads."""
-        return client is self.pipeline.rest_client or client is self._resources.httpx_client
+        return client is self.pipeline.rest_client or client is self._http_client
 
     def health(self) -> TracingHealth:
         """Return the state of the pipeline."""

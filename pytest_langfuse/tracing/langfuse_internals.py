@@ -1,7 +1,8 @@
 """Private names of langfuse, OpenTelemetry and httpx that production tracing needs; no other module here uses any.
 
-Read from langfuse 4.5.1 and 5.0.4, opentelemetry-sdk 1.33.1, 1.36.0 and 1.45.1, httpx 0.27 and 0.28.
+Read from langfuse 4.5.0, 4.18.0 and 5.0.4, opentelemetry-sdk 1.35.0, 1.36.0 and 1.45.1, httpx 0.27 and 0.28.
 `tests/tracing/test_langfuse_internals.py` fails with one sentence for each name that a later release drops.
+Tracing goes on without it, and says so once.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import copy
 import gc
 import logging
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from queue import Empty, Queue
+from queue import Empty, Full, Queue
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -41,6 +43,7 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import SpanContext
 
 from pytest_langfuse.tracing.config import TracingConfig
+from pytest_langfuse.tracing.missing_names import MissingNameError, first, has, member, replace, without
 from pytest_langfuse.tracing.name_resolution import NameResolution
 from pytest_langfuse.tracing.open_connections import OpenConnections
 from pytest_langfuse.tracing.recent_entries import RecentEntries
@@ -102,13 +105,20 @@ def mask_of(observation: object) -> Callable[..., Any] | None:
 
 def registered(public_key: str) -> LangfuseResourceManager | None:
     """Return what all clients of this key work with: a second client silently gets the first one's settings."""
-    return LangfuseResourceManager._instances.get(public_key)
+    with without("a client that was built before init_tracing() is not noticed"):
+        found: LangfuseResourceManager | None = member(LangfuseResourceManager, "_instances").get(public_key)
+        return found
+    return None
 
 
 def earlier_resources(public_key: str | None) -> LangfuseResourceManager | None:
     """Return what an earlier client of this key works with; of no key, if there is only one. Ours are not meant."""
-    with LangfuseResourceManager._lock:
-        known = dict(LangfuseResourceManager._instances)
+    known: dict[str, LangfuseResourceManager] = {}
+    with (
+        without("a client that was built before init_tracing() is not noticed"),
+        member(LangfuseResourceManager, "_lock"),
+    ):
+        known.update(member(LangfuseResourceManager, "_instances"))
     if public_key is None and len(known) == 1:
         (public_key,) = known
     found = known.get(public_key or "")
@@ -121,10 +131,14 @@ def provider_of(resources: LangfuseResourceManager) -> TracerProvider | None:
     return provider if isinstance(provider, TracerProvider) else None
 
 
-def remember(resources: LangfuseResourceManager) -> None:
+def remember(resources: LangfuseResourceManager | None) -> None:
     """Undo `forget`."""
-    with LangfuseResourceManager._lock:
-        LangfuseResourceManager._instances.setdefault(resources.public_key, resources)
+    if resources is None:
+        return
+    with without("a client that is built after init_tracing() failed does not send"):
+        instances = member(LangfuseResourceManager, "_instances")
+        with member(LangfuseResourceManager, "_lock"):
+            instances.setdefault(resources.public_key, resources)
 
 
 def detach_processors(provider: TracerProvider, public_key: str) -> list[LangfuseSpanProcessor]:
@@ -178,14 +192,16 @@ def replace_client(old: LangfuseResourceManager, client: Langfuse) -> None:
                 vars(found).update({name: value for name, value in vars(client).items() if name in vars(found)})
 
 
-def retire(old: LangfuseResourceManager, new: LangfuseResourceManager, processors: list[LangfuseSpanProcessor]) -> None:
+def retire(
+    old: LangfuseResourceManager, new: LangfuseResourceManager | None, processors: list[LangfuseSpanProcessor]
+) -> None:
     """End the threads of resources that no client uses any more. Their scores go on; what is in flight may arrive."""
     release_exit_handlers(old)
     # The SDK would start its threads again in a forked child.
     old._shutdown = True
     old.tracer_provider = None
     for name in _SCORE_QUEUES:
-        if hasattr(old, name):
+        if hasattr(old, name) and hasattr(new, name):
             _move(getattr(old, name), getattr(new, name))
 
     def end() -> None:
@@ -212,55 +228,127 @@ def _move(old: Queue[Any], new: Queue[Any]) -> None:
             new.put_nowait(item)
 
 
-def resources_of(client: Langfuse) -> LangfuseResourceManager:
+def resources_of(client: Langfuse) -> LangfuseResourceManager | None:
     """Return what a client with keys works with; a disabled client has none."""
-    return cast("LangfuseResourceManager", client._resources)
+    with without("what a client works with is looked for by its key"):
+        return cast("LangfuseResourceManager | None", member(client, "_resources"))
+    return None
 
 
-def forget(resources: LangfuseResourceManager) -> None:
+def http_client_of(resources: LangfuseResourceManager | None) -> httpx.Client | None:
+    """Return the HTTP client of the REST API: the one that it was given first, if there was an earlier client."""
+    with without("spans are sent by an HTTP client of init_tracing(), not by that of an earlier Langfuse client"):
+        return cast("httpx.Client", member(resources, "httpx_client"))
+    return None
+
+
+def forget(resources: LangfuseResourceManager | None) -> None:
     """Let the next client of this key be built anew."""
-    with LangfuseResourceManager._lock:
-        if LangfuseResourceManager._instances.get(resources.public_key) is resources:
-            del LangfuseResourceManager._instances[resources.public_key]
+    with without("a client that is built after shutdown_tracing() still does not send"):
+        instances = member(LangfuseResourceManager, "_instances")
+        with member(LangfuseResourceManager, "_lock"):
+            for key in [key for key, value in instances.items() if value is resources]:
+                del instances[key]
 
 
-def release_exit_handlers(resources: LangfuseResourceManager) -> None:
+def release_exit_handlers(resources: LangfuseResourceManager | None) -> None:
     """Remove the SDK's exit handlers, which wait for Langfuse without a limit; in a forked child it makes them anew."""
-    atexit.unregister(resources.shutdown)
-    atexit.unregister(resources.prompt_cache._task_manager.shutdown)
+    for handler in ("shutdown", _PROMPT_TASKS):
+        with without("the exit of the process may wait for Langfuse without a limit"):
+            atexit.unregister(member(resources, handler))
 
 
-def stop_threads(resources: LangfuseResourceManager) -> None:
+def stop_threads(resources: LangfuseResourceManager | None) -> None:
     """Send what waits in the SDK's queues, then end its threads. Has no time limit."""
+    if resources is None:
+        return
     vars(resources).pop("flush", None)
-    if any(consumer.is_alive() for consumer in _consumers(resources)):
-        resources.shutdown()
-    elif resources.tracer_provider is not None:
-        # The SDK would wait for ever on a queue that no thread empties (a child that version 4 left without threads).
-        resources.tracer_provider.force_flush()
-    resources.prompt_cache._task_manager.shutdown()
+    consumers = _consumers(resources)
+    wake_scores(resources)
+    # Without any thread the SDK would wait for ever on its queue.
+    if consumers is None or any(consumer.is_alive() for consumer in consumers):
+        with without("scores and media that wait are not sent by shutdown_tracing()"):
+            member(resources, "shutdown")()
+    with without("a thread of the SDK that refreshes prompts is not stopped"):
+        member(resources, _PROMPT_TASKS)()
 
 
-def limit_flush(resources: LangfuseResourceManager, flush: Callable[[], None]) -> None:
+def limit_flush(resources: LangfuseResourceManager | None, flush: Callable[[], None]) -> None:
     """Let `flush` do what `client.flush()` does, for all clients of the key: the SDK's own has no time limit."""
-    resources.flush = flush  # type: ignore[method-assign]
+    with without("flush() of a client has no time limit"):
+        replace(resources, "flush", flush)
 
 
-def wait_for_queues(resources: LangfuseResourceManager, until: Callable[[], float]) -> None:
+def wait_for_queues(resources: LangfuseResourceManager | None, until: Callable[[], float]) -> None:
     """Wait until scores and media were sent, as long as `until()`, the seconds that are left, is above 0."""
-    for queue in _queues(resources):
-        # `until` may put into the queue, so its lock is not held.
-        while queue.unfinished_tasks and (left := until()) > 0:
-            with queue.all_tasks_done:
-                if queue.unfinished_tasks:
-                    queue.all_tasks_done.wait(min(left, _LOOK_AGAIN))
+    for names in (_SCORE_QUEUES, _MEDIA_QUEUES):
+        with without("flush() does not wait until all was sent"):
+            queue = first(resources, *names)
+            sent = member(queue, "all_tasks_done")
+            # `until` may put into the queue, so its lock is not held.
+            while member(queue, "unfinished_tasks") and (left := until()) > 0:
+                with sent:
+                    if queue.unfinished_tasks:
+                        sent.wait(min(left, _LOOK_AGAIN))
 
 
-def wake_scores(resources: LangfuseResourceManager) -> None:
-    """Let the scores that wait be sent now. Version 4 waits for its interval."""
-    for consumer in _consumers(resources):
-        if consumer.is_alive() and hasattr(consumer, "wake"):
-            consumer.wake()
+def wake_scores(resources: LangfuseResourceManager | None) -> None:
+    """Let the scores that wait be sent now: the SDK collects them for `flush_interval`."""
+    for consumer in _consumers(resources) or ():
+        if not consumer.is_alive():
+            continue
+        with without(_NOT_WOKEN):
+            wake = _wake_of(consumer)
+            with suppress(Full):
+                wake()
+
+
+def _wake_of(consumer: Any) -> Callable[[], None]:
+    """Return what ends the batch that the thread collects. Version 4 has a mark for it, which is put into the queue."""
+    if has(consumer, "wake"):
+        return cast("Callable[[], None]", consumer.wake)
+    mark = member(sys.modules[type(consumer).__module__], "_SHUTDOWN_SENTINEL")
+    put = member(consumer, "_ingestion_queue.put_nowait")
+    # The thread ends only after `pause()`.
+    return lambda: put(mark)
+
+
+def restart_threads(resources: LangfuseResourceManager | None) -> None:
+    """In a forked child: start the threads that send scores and media, which early versions 4 do not.
+
+    What waits in their queues is the parent's.
+    """
+    consumers = _consumers(resources)
+    if not consumers or any(consumer.is_alive() for consumer in consumers):
+        return
+    with without("a forked child does not send scores"):
+        scores: Queue[Any] = Queue(_QUEUE_SIZE)
+        restarted = [
+            type(consumer)(
+                ingestion_queue=scores,
+                **{name: member(consumer, f"_{name}") for name in _CONSUMER_ARGUMENTS},
+            )
+            for consumer in member(resources, "_ingestion_consumers")
+        ]
+        replace(resources, "_score_ingestion_queue", scores)
+        replace(resources, "_ingestion_consumers", restarted)
+        _start(restarted)
+    with without("a forked child does not upload media"):
+        media: Queue[Any] = Queue(_QUEUE_SIZE)
+        manager = member(resources, "_media_manager")
+        uploading = [
+            type(consumer)(identifier=member(consumer, "_identifier"), media_manager=manager)
+            for consumer in member(resources, "_media_upload_consumers")
+        ]
+        replace(manager, "_queue", media)
+        replace(resources, "_media_upload_queue", media)
+        replace(resources, "_media_upload_consumers", uploading)
+        _start(uploading)
+
+
+def _start(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
 
 
 class ScoreHooks(Protocol):
@@ -283,24 +371,46 @@ class ScoreHooks(Protocol):
         """Return whether the batch was taken back."""
 
 
-def hook_scores(resources: LangfuseResourceManager, hooks: ScoreHooks) -> None:
+def hook_scores(resources: LangfuseResourceManager | None, hooks: ScoreHooks) -> None:
     """Let scores pass through `hooks` on their way to the SDK's queue, and batches that can't be sent go back there."""
+    if resources is None:
+        return
     # In a forked child they are hooked again.
     vars(resources).pop("add_score_task", None)
-    original = resources.add_score_task
-    hooks.send = lambda score: original(score, force_sample=True)
-    hooks.backlog = lambda: _queues(resources)[0].unfinished_tasks
+    with without("scores are sent even if their trace is not"):
+        original = member(resources, "add_score_task")
 
-    def add(score: Any, *, force_sample: bool = False) -> None:
-        hooks.add(score, None if force_sample else _trace_of(score))
+        def add(score: Any, *, force_sample: bool = False) -> None:
+            hooks.add(score, None if force_sample else _trace_of(score))
 
-    resources.add_score_task = add  # type: ignore[method-assign]
-    for consumer in _consumers(resources):
-        _hook_upload(consumer, hooks)
+        def send(score: Any) -> None:
+            if isinstance(score.get("body"), dict):
+                # Version 4 has made it ready to be sent, and refuses to take it again in that form.
+                with without("scores that could not be sent are not sent later"):
+                    member(first(resources, *_SCORE_QUEUES), "put")(score)
+            else:
+                original(score, force_sample=True)
+
+        hooks.send = send
+        replace(resources, "add_score_task", add)
+    with without("the number of scores that the SDK holds is not limited"):
+        queue = first(resources, *_SCORE_QUEUES)
+        member(queue, "unfinished_tasks")
+        hooks.backlog = lambda: queue.unfinished_tasks
+    for consumer in _consumers(resources) or ():
+        with without("scores that can't be sent are lost after three tries"):
+            _hook_upload(consumer, hooks)
+        with without(_NOT_WOKEN):
+            try:
+                _wake_of(consumer)
+            except MissingNameError:
+                interval = member(consumer, "_flush_interval")
+                replace(consumer, "_flush_interval", min(interval, _WITHOUT_WAKING))
+                raise
 
 
 def _hook_upload(consumer: Any, hooks: ScoreHooks) -> None:
-    original = consumer._upload_batch
+    original = member(consumer, "_upload_batch")
 
     def upload(batch: list[Any]) -> None:
         # The SDK would try three times, with pauses.
@@ -314,7 +424,7 @@ def _hook_upload(consumer: Any, hooks: ScoreHooks) -> None:
             raise
         hooks.uploaded()
 
-    consumer._upload_batch = upload
+    replace(consumer, "_upload_batch", upload)
 
 
 def _trace_of(score: Any) -> int | None:
@@ -324,18 +434,20 @@ def _trace_of(score: Any) -> int | None:
     return int(trace_id, 16) if trace_id else None
 
 
-def _queues(resources: LangfuseResourceManager) -> list[Any]:
-    """Return the queues of scores and of media, in this order."""
-    return [queue for name in _QUEUES if (queue := getattr(resources, name, None)) is not None]
-
-
-def _consumers(resources: LangfuseResourceManager) -> list[Any]:
-    return [consumer for name in _CONSUMERS for consumer in getattr(resources, name, ())]
+def _consumers(resources: LangfuseResourceManager | None) -> list[Any] | None:
+    """Return the threads that send scores; `None` if they can't be found."""
+    with without(_NOT_FOUND):
+        return list(first(resources, *_CONSUMERS))
+    return None
 
 
 def settings(resources: LangfuseResourceManager) -> dict[str, Any]:
     """The settings that a client of the SDK runs with, by the names of our configuration."""
-    return {name: value for name in SETTINGS if (value := getattr(resources, name, None)) is not None}
+    found = {}
+    for name in SETTINGS:
+        with without(f"an earlier client's {name} is not compared with init_tracing()'s"):
+            found[name] = member(resources, name)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 #: Settings that the SDK's clients and ours have in common, under one name.
@@ -353,7 +465,16 @@ SETTINGS = (
 
 # Version 5 and version 4 name the same threads differently.
 _CONSUMERS = ("_score_consumers", "_ingestion_consumers")
-_QUEUES = ("_score_queue", "_score_ingestion_queue", "_media_upload_queue")
+_MEDIA_QUEUES = ("_media_upload_queue",)
+_NOT_FOUND = "flush() does not wait until scores were sent, and shutdown_tracing() may lose some"
+_NOT_WOKEN = "scores are sent every second, not every flush_interval"
+#: How long a thread that can't be woken collects scores (seconds).
+_WITHOUT_WAKING = 1.0
+_PROMPT_TASKS = "prompt_cache._task_manager.shutdown"
+#: For a thread of version 4 that sends scores; it keeps each under this name with an underscore.
+_CONSUMER_ARGUMENTS = ("identifier", "client", "public_key", "flush_at", "flush_interval", "max_retries")
+#: Of the SDK's queues of scores and media.
+_QUEUE_SIZE = 100_000
 #: Nobody says when it is in vain to wait on (seconds).
 _LOOK_AGAIN = 0.05
 
@@ -483,15 +604,14 @@ def span_size(span: ReadableSpan) -> int:
 _SPAN, _ATTRIBUTE = 100, 30
 
 
-def watch_queue(processor: BatchSpanProcessor, watcher: QueueWatcher, room: Room) -> SpanQueue:
+def watch_queue(processor: BatchSpanProcessor, watcher: QueueWatcher, room: Room) -> SpanQueue | None:
     """Watch the processor's queue, whose spans count in `room`. Call it before the processor gets its first span."""
-    batch: Any = getattr(processor, "_batch_processor", None)
-    if batch is None:  # opentelemetry-sdk 1.33
-        old: Any = processor
-        old.queue = queue = SpanQueue(old.max_queue_size, watcher, room)
-    else:
-        batch._queue = queue = SpanQueue(batch._max_queue_size, watcher, room)
-    return queue
+    with without("spans that the SDK drops because its queue is full are not counted"):
+        batch = member(processor, "_batch_processor")
+        queue = SpanQueue(member(batch, "_max_queue_size"), watcher, room)
+        replace(batch, "_queue", queue)
+        return queue
+    return None
 
 
 def limit_notes(processor: SpanProcessor, most: int) -> None:
@@ -505,29 +625,38 @@ SpanFilter = Callable[[ReadableSpan], bool]
 
 def watch_filter(processor: SpanProcessor, watch: Callable[[SpanFilter], SpanFilter]) -> None:
     """Put a filter around the application's `should_export_span`, if it has given one."""
-    if isinstance(processor, LangfuseSpanProcessor) and processor._should_export_span is not is_default_export_span:
-        processor._should_export_span = watch(processor._should_export_span)
+    if not isinstance(processor, LangfuseSpanProcessor):
+        return
+    with without("spans on which should_export_span fails are not counted"):
+        given = member(processor, "_should_export_span")
+        if given is not is_default_export_span:
+            replace(processor, "_should_export_span", watch(given))
 
 
 def wants(processor: SpanProcessor, span: ReadableSpan) -> bool:
     """Return whether Langfuse's processor would take a span that has ended, by all its rules but the sampled flag."""
     if not isinstance(processor, LangfuseSpanProcessor):
         return True
-    if is_langfuse_span(span) and not processor._is_langfuse_project_span(span):
-        return False
+    with without("spans of other projects are taken for spans of this one when traces are sampled"):
+        if is_langfuse_span(span) and not member(processor, "_is_langfuse_project_span")(span):
+            return False
     # Version 4 only.
     is_blocked = getattr(processor, "_is_blocked_instrumentation_scope", None)
     if is_blocked is not None and is_blocked(span):
         return False
-    try:
-        return bool(processor._should_export_span(span))
-    except Exception:  # noqa: BLE001 - the application's filter; the watched one has counted it
-        return False
+    with without("spans are judged by the SDK's default filter when traces are sampled"):
+        wanted = member(processor, "_should_export_span")
+        try:
+            return bool(wanted(span))
+        except Exception:  # noqa: BLE001 - the application's filter; the watched one has counted it
+            return False
+    return bool(is_default_export_span(span))
 
 
 def set_parent(span: Span, parent: SpanContext) -> None:
     """Replace a started span's parent by one that is equal to it; the span's copies have it, too."""
-    span._parent = parent
+    with without("observations below one that is not exported keep it as their parent"):
+        replace(span, "_parent", parent)
 
 
 def follow_provider_of(span: ReadableSpan, follower: SpanProcessor) -> None:
@@ -539,34 +668,35 @@ def follow_provider_of(span: ReadableSpan, follower: SpanProcessor) -> None:
 
 def with_parent(span: ReadableSpan, parent: SpanContext | None, attributes: Mapping[str, Any]) -> ReadableSpan:
     """Return a copy of an ended span with another parent and other attributes."""
-    dropped = span.dropped_attributes
-    changed: Any = copy.copy(span)
-    changed._parent = parent
-    changed._attributes = bounded = BoundedAttributes(attributes=dict(attributes))
-    bounded.dropped = dropped
-    return cast("ReadableSpan", changed)
+    with without("observations below one that is not exported keep it as their parent"):
+        dropped = span.dropped_attributes
+        changed: Any = copy.copy(span)
+        bounded = BoundedAttributes(attributes=dict(attributes))
+        bounded.dropped = dropped
+        replace(changed, "_parent", parent)
+        replace(changed, "_attributes", bounded)
+        return cast("ReadableSpan", changed)
+    return span
 
 
 def watch_transformations(processor: BatchSpanProcessor, watch: Callable[[SpanExporter], SpanExporter]) -> None:
     """Put an exporter around the one that the processor has: the SDK's, which masks and moves media, if it has one."""
-    batch: Any = getattr(processor, "_batch_processor", None)
-    if batch is None:  # opentelemetry-sdk 1.33
-        old: Any = processor
-        old.span_exporter = PresentSpans(watch(old.span_exporter))
-    else:
-        batch._exporter = PresentSpans(watch(processor.span_exporter))
+    with without("spans that the SDK drops before an export are not counted"):
+        batch = member(processor, "_batch_processor")
+        replace(batch, "_exporter", PresentSpans(watch(member(batch, "_exporter"))))
 
 
 def guard_async(
-    resources: LangfuseResourceManager, guard: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
+    resources: LangfuseResourceManager | None, guard: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
 ) -> None:
     """Put `guard` around the transport of the asynchronous REST client, which the SDK makes itself.
 
     Its transports for proxies go: what `guard` makes looks for them itself.
     """
-    client = resources.async_api._client_wrapper.httpx_client.httpx_client
-    client._transport = guard(client._transport)
-    client._mounts = {}
+    with without("the asynchronous REST client has no circuit breaker"):
+        client = member(resources, "async_api._client_wrapper.httpx_client.httpx_client")
+        replace(client, "_transport", guard(member(client, "_transport")))
+        replace(client, "_mounts", {})
 
 
 _tries = threading.local()
@@ -583,17 +713,18 @@ def single_tries() -> Iterator[None]:
         _tries.single = before
 
 
-def limit_tries(resources: LangfuseResourceManager) -> None:
+def limit_tries(resources: LangfuseResourceManager | None) -> None:
     """Make `single_tries` hold for the synchronous REST client."""
-    client = resources.api._client_wrapper.httpx_client
-    request = client.request
+    with without("get_prompt() may wait for retries of the REST client"):
+        client = member(resources, "api._client_wrapper.httpx_client")
+        request = member(client, "request")
 
-    def limited(*args: Any, request_options: Any = None, **kwargs: Any) -> httpx.Response:
-        if getattr(_tries, "single", False):
-            request_options = {**(request_options or {}), "max_retries": 0}
-        return request(*args, request_options=request_options, **kwargs)
+        def limited(*args: Any, request_options: Any = None, **kwargs: Any) -> httpx.Response:
+            if getattr(_tries, "single", False):
+                request_options = {**(request_options or {}), "max_retries": 0}
+            return cast("httpx.Response", request(*args, request_options=request_options, **kwargs))
 
-    client.request = limited  # type: ignore[method-assign]
+        replace(client, "request", limited)
 
 
 @contextmanager
@@ -636,14 +767,17 @@ HTTPX_HOP = "_send_single_request"
 
 def limit_waits(transport: httpx.HTTPTransport, resolution: NameResolution, connections: OpenConnections) -> None:
     """Make `time_limit` hold for a transport. httpcore has the hook (`network_backend=`), httpx does not pass it on."""
-    pool = transport._pool
-    pool._network_backend = LimitedBackend(pool._network_backend, resolution, connections)
+    with without("a request to Langfuse may take longer than timeout"):
+        pool = member(transport, "_pool")
+        backend = LimitedBackend(member(pool, "_network_backend"), resolution, connections)
+        replace(pool, "_network_backend", backend)
 
 
 def resolve_names(transport: httpx.AsyncHTTPTransport, resolution: NameResolution) -> None:
     """Let an asynchronous transport resolve names in threads of ours."""
-    pool = transport._pool
-    pool._network_backend = ResolvingAsyncBackend(pool._network_backend, resolution)
+    with without("an asynchronous request may wait for the resolution of a name"):
+        pool = member(transport, "_pool")
+        replace(pool, "_network_backend", ResolvingAsyncBackend(member(pool, "_network_backend"), resolution))
 
 
 def environment_proxies(*, strict: bool = False) -> list[tuple[Callable[[httpx.URL], bool], str | None]]:

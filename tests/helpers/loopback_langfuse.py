@@ -11,7 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
+
 TRACES = "/api/public/otel/v1/traces"
+#: Version 4 of the SDK sends scores as events.
+SCORES = "/api/public/scores" if METADATA_IS_JSON else "/api/public/ingestion"
 
 
 @dataclass

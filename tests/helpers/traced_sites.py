@@ -19,7 +19,8 @@ from django.test import override_settings
 from django.urls import path
 from fastapi import Depends, FastAPI, Request
 from opentelemetry import trace
-from opentelemetry.instrumentation.aiohttp_server import AioHttpServerInstrumentor, create_aiohttp_middleware
+from opentelemetry.instrumentation import aiohttp_server
+from opentelemetry.instrumentation.aiohttp_server import AioHttpServerInstrumentor
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware as OtelASGI
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
@@ -213,7 +214,9 @@ def aiohttp_site(order: str, work: Work) -> Any:
 
     middlewares = [langfuse_aiohttp_middleware(trusted=True)]
     if order == "outside":
-        middlewares.insert(0, create_aiohttp_middleware(trace.get_tracer_provider()))
+        make = getattr(aiohttp_server, "create_aiohttp_middleware", None)
+        # Early versions have one middleware, which finds the provider itself.
+        middlewares.insert(0, make(trace.get_tracer_provider()) if make else aiohttp_server.middleware)
     app = AiohttpApplication(middlewares=middlewares)
     app.add_routes([web.get("/items/{i}", item)])
     return app

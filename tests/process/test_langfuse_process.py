@@ -269,9 +269,11 @@ def test_names_what_a_deployment_loses(langfuse_process, langfuse_spans, script)
     assert app.spans.unended[0].end_time is None
     with pytest.raises(TreeMismatch) as failure:
         langfuse_spans.assert_flushed()
-    assert "3 observations were not delivered:" in str(failure.value)
-    assert "`llm`: `python script.py` was terminated by SIGTERM before the observation arrived" in str(failure.value)
-    assert "`running` was recorded but not exported: it never ended in `python script.py`" in str(failure.value)
+    # Lines are folded to the width of the terminal.
+    said = " ".join(str(failure.value).split())
+    assert "3 observations were not delivered:" in said
+    assert "`s0`, `s1`, `llm`: `python script.py` was terminated by SIGTERM before the observation arrived" in said
+    assert "`running` was recorded but not exported: it never ended in `python script.py`" in said
 
 
 def test_survives_sigkill_at_any_moment(langfuse_process, script):

@@ -38,7 +38,8 @@ class Intake(SpanProcessor):
         if isinstance(processor, BatchSpanProcessor):
             self.queued = QueuedSpans(ledger)
             self.queued.queue = langfuse_internals.watch_queue(processor, self.queued, held)
-            held.add(self.queued.queue)
+            if self.queued.queue is not None:
+                held.add(self.queued.queue)
             langfuse_internals.limit_notes(processor, MOST_OPEN)
             langfuse_internals.watch_filter(processor, self._watched)
 

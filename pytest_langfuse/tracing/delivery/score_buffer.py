@@ -62,6 +62,8 @@ class ScoreBuffer:
         self._ready: deque[_Score] = deque()
         self._undecided: OrderedDict[int, list[_Score]] = OrderedDict()
         self._scores = self._bytes = self._tries = self._dropped = 0
+        #: The number of scores that were handed on so far.
+        self.handed_on = 0
         self._logged = -_QUIET
         self._closed = False
 
@@ -110,6 +112,7 @@ class ScoreBuffer:
                 score = self._ready.popleft()
                 self._count(score, -1)
                 self.send(score.content)
+                self.handed_on += 1
 
     @property
     def refusal(self) -> CircuitOpen | None:

@@ -190,6 +190,22 @@ def test_scores_survive_an_outage(collector, keys, monkeypatch, caplog):
     assert pipeline().scores.waiting == (0, 0)
 
 
+@pytest.mark.parametrize("send", ["flush", "shutdown"])
+@pytest.mark.parametrize("count", [1, 777])
+def test_scores_are_sent_before_the_interval_is_over(collector, keys, send, count):
+    """However many: some are handed to the SDK only when it has sent others."""
+    collector.reply = answer
+    client = init_tracing(**keys, flush_interval=3600.0, flush_at=100, timeout=60.0)
+    for number in range(count):
+        client.create_score(name=f"s{number}", value=1, trace_id=TRACE)
+    if send == "flush":
+        client.flush()
+    else:
+        shutdown_tracing(timeout=60.0)
+
+    assert scores(collector) == [f"s{number}" for number in range(count)]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_child_sends_its_own_scores_only(collector, keys):
     collector.reply = answer

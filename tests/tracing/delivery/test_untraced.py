@@ -17,7 +17,7 @@ from sentry_sdk.integrations.httpx import HttpxIntegration
 from sentry_sdk.transport import Transport
 
 from pytest_langfuse.tracing import init_tracing, langfuse_internals
-from tests.helpers.loopback_langfuse import TRACES
+from tests.helpers.loopback_langfuse import SCORES, TRACES
 
 # Slow: media and scores are sent by threads of the SDK, which look for work now and then.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh")]
@@ -65,8 +65,6 @@ def seen(collector):
     return {request.path for request in collector.requests}
 
 
-# Version 4 of the SDK sends scores elsewhere.
-SCORES = "/api/public/scores" if langfuse_internals.METADATA_IS_JSON else "/api/public/ingestion"
 ALL = {TRACES, SCORES, "/api/public/media", "/api/public/v2/prompts/p"}
 
 

@@ -16,10 +16,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.traced_sites import ORDERS, SITES, TREE
 
 # Slow: starts servers.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Inheritance class _InstrumentedApplication:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
