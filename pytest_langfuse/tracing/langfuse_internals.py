@@ -428,9 +428,11 @@ def _hook_upload(consumer: Any, hooks: ScoreHooks) -> None:
 
 
 def _trace_of(score: Any) -> int | None:
-    """Return the trace of a score; version 4 wraps it in an event."""
+    """Return the trace of a score; version 4 wraps it in an event, which may keep the name of the API."""
     body = score.get("body", score)
-    trace_id = body.get("traceId") if isinstance(body, dict) else getattr(body, "trace_id", None)
+    if not isinstance(body, dict):
+        body = vars(body) | (getattr(body, "model_extra", None) or {})
+    trace_id = body.get("traceId") or body.get("trace_id")
     return int(trace_id, 16) if trace_id else None
 
 

@@ -76,7 +76,7 @@ LAYERS = [
     {"exported_ancestor", "observed_error", "untraced"},
     {"langfuse_internals"},
     {"generator_context", "config", "time_limit"},
-    {"arguments", "otel_variables"},
+    {"arguments", "missing_names", "otel_variables"},
     {"setting_parsers"},
     {"failures"},
     {"open_requests"},
