@@ -56,9 +56,18 @@ class ActiveCapture:
         with ExitStack() as stack:
             if options.capture and options.env_keys:
                 stack.enter_context(placeholder_keys())
-            stack.enter_context(sealed(recorder, url_of_test=self._url_of_test, refused=refused.add, last=is_last))
             # Another one for what captured tests send later: no test finds it among what it sent itself.
-            late = StandIn()
+            self._late = late = StandIn()
+            stack.enter_context(
+                sealed(
+                    recorder,
+                    url_of_test=self._url_of_test,
+                    refused=refused.add,
+                    refusals_of_children=refused.file_for_children,
+                    answer=late,
+                    last=is_last,
+                )
+            )
             stack.enter_context(hooked(recorder, stand_in, late, last=is_last))
             imports = ImportWatcher({"freezegun": _spare_langfuse, "pytest_langfuse.tracing.config": self._supply})
             stack.callback(imports.stop)
@@ -109,11 +118,13 @@ class ActiveCapture:
                 if self._options.env_keys:
                     stack.enter_context(placeholder_keys())
                 stack.callback(hooks.disable)
+                hooks.keep_prompts()
+                stack.callback(hooks.restore_prompts)
             timeout = self._options.outage_timeout
             self.test = test = CapturedTest(
                 name, self._recorder, self._stand_in, stack.pop_all(), before=before, outage_timeout=timeout
             )
-        self._refused.in_test = True
+        self._refused.begin_test()
         if not self._options.capture:
             hooks.enable(early_clients)
         hooks.revive()
@@ -128,7 +139,8 @@ class ActiveCapture:
         test, self.test = self.test, None
         if test is not None:
             test.close()
-            self._refused.in_test = False
+            self._late.reset()
+            self._refused.end_test()
 
     def _style_failures(self) -> None:
         """Show failures in colour on a terminal, and whole with -vv; as before once this run is over."""

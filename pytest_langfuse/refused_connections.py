@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_langfuse.refusals_of_children import RefusalsOfChildren
+
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
@@ -27,7 +29,8 @@ class RefusedConnections:
     def __init__(self, key: str) -> None:
         self._key = key
         #: Whether a captured test runs, to which the next attempt belongs.
-        self.in_test = False
+        self._in_test = False
+        self._children = RefusalsOfChildren()
         self._of_test: list[str] = []
         self._late: list[str] = []
         self._said: Counter[str] = Counter()
@@ -38,19 +41,41 @@ class RefusedConnections:
     def add(self, refusal: RefusedConnection) -> None:
         """Take note of an attempt; say it at once if nothing else will."""
         text = str(refusal)
-        if self._finished or os.getpid() != self._process:
+        forked = os.getpid() != self._process
+        if forked:
+            # Its copy of the list is of no use to the test.
+            self._children.add(text, in_test=self._in_test)
+        if self._finished or forked:
             self._fail_session()
             self._said[text] += 1
             # An exporter tries again and again.
             if self._said[text] == 1 and sys.stderr is not None:
                 print(f"pytest-langfuse: refused: {text}", file=sys.stderr)  # noqa: T201 - pytest has ended
-        elif self.in_test:
+        elif self._in_test:
             self._of_test.append(text)
         else:
             self._late.append(text)
 
+    def begin_test(self) -> None:
+        """Attribute what is tried from now on to a captured test."""
+        self._in_test = True
+        self._children.begin_test()
+
+    def end_test(self) -> None:
+        """Attribute what is tried from now on to no test."""
+        self._in_test = False
+
+    def file_for_children(self) -> str:
+        """Return the file to which a process that is started now appends the refusals in it, one a line."""
+        return self._children.path(in_test=self._in_test)
+
+    def close(self) -> None:
+        """Remove the files of child processes."""
+        self._children.remove()
+
     def fail(self, report: pytest.TestReport) -> None:
         """Fail the phase of a test in which a connection was tried, whatever the test made of the error."""
+        self._of_test += self._children.of_test()
         if not self._of_test:
             return
         texts, self._of_test = self._of_test, []
@@ -72,7 +97,8 @@ class RefusedConnections:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
         """Fail the session for attempts that no captured test made, and say so in its last line."""
-        self.in_test = False
+        self._in_test = False
+        self._late += self._children.others()
         self._session = session
         if (output := getattr(session.config, "workeroutput", None)) is not None:
             # The list itself: xdist sends it once all other hooks of the worker have run.

@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_langfuse.process.sealed_children import SealedChildren
-from pytest_langfuse.process.sealed_environment import NOWHERE
+from pytest_langfuse.process.sealed_environment import handed_over
 from pytest_langfuse.recording.grpc_guard import GrpcGuard
 from pytest_langfuse.recording.network_guard import NetworkGuard
 from pytest_langfuse.recording.sdk import GRPC_EXPORTERS, exporter_endpoint, hooks
+from pytest_langfuse.standin.http.accepting_server import AcceptingServer
 from pytest_langfuse.standin.http.listener import is_stand_in
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.network_guard import RefusedConnection
     from pytest_langfuse.recording.recorder import Recorder
+    from pytest_langfuse.standin.http.http_server import Answer
 
 
 @contextmanager
@@ -24,25 +26,34 @@ def sealed(
     *,
     url_of_test: Callable[[], str | None],
     refused: Callable[[RefusedConnection], None],
+    refusals_of_children: Callable[[], str],
+    answer: Answer,
     last: Callable[[], bool],
 ) -> Iterator[None]:
     """Guard the sockets of this process and seal the processes that it starts, inside the block.
 
+    `answer` answers what these ask where the running test uses no server.
     `url_of_test` returns the address of the server that the running test uses; `refused` is told of each connection
-    that was refused. Where `last()` says at the end that nothing can follow but the process's exit, what captured tests
-    have left behind stays sealed until then.
+    that was refused; `refusals_of_children` returns the file in which a child process notes those in it. Where `last()`
+    says at the end that nothing can follow but the process's exit, what captured tests have left behind stays sealed
+    until then.
     """
     left = False
 
     def is_captive() -> bool:
         return (left and recorder.everything) or hooks.is_captive()
 
+    accepting = AcceptingServer(answer)
+
     def url_for_children() -> str | None:
-        return (url_of_test() or NOWHERE) if is_captive() else None
+        return (url_of_test() or accepting.start().url) if is_captive() else None
+
+    def variables_for_children() -> dict[str, str]:
+        return handed_over(guard.known_endpoints(), refusals_of_children())
 
     guard = NetworkGuard(is_captive=is_captive, addresses=hooks.addresses, is_stand_in=is_stand_in, refused=refused)
     grpc_guard = GrpcGuard(GRPC_EXPORTERS, guard.refuse, exporter_endpoint)
-    children = SealedChildren(url_for_children)
+    children = SealedChildren(url_for_children, variables_for_children)
     guard.install()
     grpc_guard.install()
     children.install()
@@ -55,3 +66,4 @@ def sealed(
             children.uninstall()
             grpc_guard.uninstall()
             guard.uninstall()
+            accepting.stop()

@@ -134,6 +134,7 @@ class CaptureSession:
         if refused is None:
             refused = RefusedConnections(_WORKER_REFUSED)
             plugins.register(refused, "langfuse_refused_connections")
+            self._config.add_cleanup(refused.close)
         return refused
 
     def stop(self) -> None:

@@ -30,11 +30,13 @@ _XDIST = "execnet"
 class SealedChildren:
     """Seals the child processes that are started while `url()` returns the address of their Langfuse.
 
-    `url` is called for each process, in the thread that starts it; `None` leaves the process as it is.
+    `url` is called for each process, in the thread that starts it; `None` leaves the process as it is. `others()`
+    returns further variables for a process that is sealed.
     """
 
-    def __init__(self, url: Callable[[], str | None]) -> None:
+    def __init__(self, url: Callable[[], str | None], others: Callable[[], Mapping[str, str]]) -> None:
         self._url = url
+        self._others = others
         self._undo: list[Callable[[], None]] = []
         #: The address of the fork server that runs, if it was started for a captured test.
         self._fork_server: str | None = None
@@ -76,20 +78,22 @@ class SealedChildren:
 
     def _sealed(self, env: Mapping[Any, Any] | None, url: str | None) -> Mapping[Any, Any] | None:
         """Return the environment for a child that was to get `env`; as it is if it needs no sealing."""
-        if url is None or isinstance(env, SealedEnvironment):
+        if url is None:
             return env
+        if isinstance(env, SealedEnvironment):
+            return SealedEnvironment({**env, **self._others()})
         variables = os.environ if env is None else env
         try:
             text = {os.fsdecode(name): os.fsdecode(value) for name, value in variables.items()}
         except TypeError:
             # What the application passes is wrong, and starting the process will tell it so.
             return env
-        return sealed(text, url)
+        return sealed(text, url, self._others())
 
     # -- hooks -------------------------------------------------------------------------------------------------
 
     def _popen(self, original: Callable[..., None], process: Any, *args: Any, **kwargs: Any) -> None:
-        if (url := self._url()) is not None and not _is_for_xdist():
+        if not _is_for_xdist() and (url := self._url()) is not None:
             if len(args) > _POPEN_ENV:
                 args = (*args[:_POPEN_ENV], self._sealed(args[_POPEN_ENV], url), *args[_POPEN_ENV + 1 :])
             else:
@@ -161,30 +165,30 @@ class SealedChildren:
         """Hand over the environment to a process of the fork server, which may have been started with another one."""
         data = original(name)
         if (url := self._url()) is not None:
-            data["pytest_langfuse"] = _Sealing(url)
+            data["pytest_langfuse"] = _Sealing(url, self._others())
         return data
 
 
 class _Sealing:
     """Seals the process in which it is unpickled. It is the first thing that a process of multiprocessing unpickles."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, others: Mapping[str, str]) -> None:
         self._url = url
+        self._others = others
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A builtin: the process may not be able to import this package yet.
-        environment = sealed(os.environ, self._url)
+        environment = sealed(os.environ, self._url, self._others)
         variables = {name: value for name, value in environment.items() if os.environ.get(name) != value}
         source = f"""
 import os, sys
-if os.environ.get("PYTEST_LANGFUSE_URL") != {self._url!r}:
-    started = "PYTEST_LANGFUSE_URL" in os.environ
-    os.environ.update({variables!r})
-    if not started:
-        sys.path.insert(0, {str(CHILD)!r})
-        import _pytest_langfuse_imports
-        sys.path.remove({str(CHILD)!r})
-        _pytest_langfuse_imports.start({str(CHILD)!r}, None, {self._url!r})
+started = "PYTEST_LANGFUSE_URL" in os.environ
+os.environ.update({variables!r})
+if not started:
+    sys.path.insert(0, {str(CHILD)!r})
+    import _pytest_langfuse_imports
+    sys.path.remove({str(CHILD)!r})
+    _pytest_langfuse_imports.start({str(CHILD)!r}, None, {self._url!r})
 """
         return exec, (source, {})
 

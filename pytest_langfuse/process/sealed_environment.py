@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 
 #: Holds the `sitecustomize` module that every Python below a captured test runs at its start.
 CHILD = Path(__file__).with_name("child")
-#: A closed port of this machine, for children of tests that have no server.
-NOWHERE = "http://127.0.0.1:9"
 #: Where a child finds the address to which its clients and exporters send, whatever address they are given.
 URL = "PYTEST_LANGFUSE_URL"
+#: Where a child finds the endpoints that it must not reach, one a line: host and port, then what they belong to.
+KNOWN = "PYTEST_LANGFUSE_KNOWN"
+#: Where a child finds the file to which it appends the connections that were refused.
+REFUSED = "PYTEST_LANGFUSE_REFUSED"
 #: Addresses of this machine that the test itself has given to a child, separated by blanks.
 GIVEN = "PYTEST_LANGFUSE_GIVEN"
 
@@ -24,8 +26,18 @@ class SealedEnvironment(dict[str, str]):
     """The variables of a child process, sealed already: the hooks on the start of processes leave them as they are."""
 
 
-def sealed(variables: Mapping[str, str], url: str) -> SealedEnvironment:
+def handed_over(known: Mapping[tuple[str, int], str], refused: str) -> dict[str, str]:
+    """Return the variables for the second line in a child: what it refuses, and the file in which it says so."""
+    lines = [
+        f"[{host}]:{port} {owner}" if ":" in host else f"{host}:{port} {owner}" for (host, port), owner in known.items()
+    ]
+    return {KNOWN: "\n".join(lines), REFUSED: refused}
+
+
+def sealed(variables: Mapping[str, str], url: str, others: Mapping[str, str]) -> SealedEnvironment:
     """Return `variables` with the addresses of Langfuse and of OTLP exporters replaced by the one of the stand-in.
+
+    `others` are added (see `handed_over`).
 
     Requests to this machine bypass any proxy, and Python runs our `sitecustomize` first.
     """
@@ -35,6 +47,7 @@ def sealed(variables: Mapping[str, str], url: str) -> SealedEnvironment:
             **stand_in_variables(url),
             **without_proxy(variables),
             "PYTHONPATH": python_path(variables),
+            **others,
             URL: url,
         }
     )

@@ -16,7 +16,8 @@ _LIBRARIES = tuple(
 _STDLIB = sys.stdlib_module_names
 #: pytest calls everything in its main thread.
 _RUNNERS = {"_pytest", "pytest", "pluggy", "__main__", "xdist", "execnet"}
-_OURS = __name__.partition(".")[0]
+#: Beside the package, modules that it loads in child processes.
+_OURS = ("pytest_langfuse", "_pytest_langfuse")
 
 
 def calling_code() -> str:
@@ -28,7 +29,8 @@ def calling_code() -> str:
     for frame in _outwards(sys._getframe(1)):  # noqa: SLF001 - the documented way to see the caller
         filename = frame.f_code.co_filename
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package == _OURS or filename.startswith("<"):
+        # "<string>" is the application where `python -c` runs it.
+        if package.startswith(_OURS) or (filename.startswith("<") and package != "__main__"):
             continue
         if not filename.startswith(_LIBRARIES):
             return f"{_shown(filename)}:{frame.f_lineno}"
@@ -46,4 +48,8 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _shown(filename: str) -> str:
     path = Path(filename)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
+    try:
+        here = Path.cwd()
+    except OSError:  # the folder is gone
+        return filename
+    return str(path.relative_to(here)) if path.is_relative_to(here) else filename

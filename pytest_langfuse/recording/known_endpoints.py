@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment
+
+#: Stands for this machine, by whatever name or address it is called.
+THIS_MACHINE = "localhost"
+_LOOPBACK = (ip_address("127.0.0.1"), ip_address("::1"))
 
 
 class HostPort(NamedTuple):
-    """A host, as a name in lower case or as an address, and a port."""
+    """A host, as `normalized` returns it, and a port."""
 
     host: str
     port: int
@@ -54,10 +58,22 @@ class KnownEndpoints:
         known_as = self._find(endpoint)
         return None if known_as is None or endpoint in _proxies() else known_as
 
-    def _find(self, endpoint: HostPort) -> str | None:
+    def all(self) -> dict[HostPort, str]:
+        """Return the endpoints that variables, clients and exporters name, each with what it belongs to."""
+        self._read_variables()
+        named = {found: owner for url, owner in self._addresses() if (found := _endpoint(url)) is not None}
+        proxies = _proxies()
+        return {
+            endpoint: owner for endpoint, owner in {**named, **self._from_variables}.items() if endpoint not in proxies
+        }
+
+    def _read_variables(self) -> None:
         for name in _VARIABLES:
             if (value := os.environ.get(name)) and (found := _endpoint(value)) is not None:
                 self._from_variables.setdefault(found, name)
+
+    def _find(self, endpoint: HostPort) -> str | None:
+        self._read_variables()
         if (name := self._from_variables.get(endpoint, "")) != "":
             return name
         if endpoint in _CLOUD:
@@ -65,16 +81,40 @@ class KnownEndpoints:
         return next((owner for url, owner in self._addresses() if _endpoint(url) == endpoint), None)
 
 
+@lru_cache(maxsize=1024)
 def normalized(host: str) -> str:
-    """Return the form in which a host is compared: no trailing dot, lower case, one spelling of an address."""
-    host = host.rstrip(".").lower()
+    """Return the form in which a host is compared: the one address that a socket takes all its spellings for.
+
+    Names and addresses of this machine (`localhost`, 127.0.0.1, ::1, and the unspecified ones, which connect to it)
+    are one host: a Langfuse on a developer's machine is called by any of them.
+    """
+    name = host.rstrip(".").lower()
+    if not name.isascii():
+        try:
+            # As a socket does: digits of other scripts are digits.
+            name = name.encode("idna").decode()
+        except UnicodeError:
+            return name
+    address = _address(name)
+    if address is None:
+        return THIS_MACHINE if name in {"", THIS_MACHINE} or name.endswith(f".{THIS_MACHINE}") else name
+    return THIS_MACHINE if address.is_unspecified or address in _LOOPBACK else str(address)
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    # A scope ("fe80::1%eth0") belongs to this machine, not to the address.
+    text = name.partition("%")[0].strip("[]")
     try:
-        # A scope ("fe80::1%eth0") belongs to this machine, not to the address.
-        address = ip_address(host.partition("%")[0].strip("[]"))
+        address = ip_address(text)
     except ValueError:
-        return host
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped if mapped is not None else address)
+        if text.split() != [text]:
+            return None
+        try:
+            # "127.1", "0x7f000001", "2130706433", "0177.0.0.1": resolved without a resolver.
+            return IPv4Address(socket.inet_aton(text))
+        except OSError:
+            return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 @lru_cache(maxsize=256)
@@ -93,6 +133,9 @@ def _parsed(url: str, ports: dict[str, int]) -> HostPort | None:
 
 def _proxies() -> set[HostPort]:
     """Return the proxies of the environment, read as clients do; none if `NO_PROXY` is `*`."""
+    # Imported here: a child process that connects to nothing saves it.
+    from urllib.request import getproxies_environment
+
     proxies = getproxies_environment()
     if "*" in (part.strip() for part in proxies.pop("no", "").split(",")):
         return set()

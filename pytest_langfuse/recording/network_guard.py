@@ -11,19 +11,18 @@ from __future__ import annotations
 import errno
 import functools
 import socket
-import ssl
 import sys
 import weakref
-from asyncio import base_events
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from operator import index
 from typing import Any, NamedTuple
 
-from pytest_langfuse.recording.calling_code import calling_code
-from pytest_langfuse.recording.known_endpoints import KnownEndpoints, normalized
+# Relative: child processes load these files without the package, under another name.
+from .calling_code import calling_code
+from .known_endpoints import THIS_MACHINE, KnownEndpoints, normalized
 
 _SERVICES = {"http": 80, "https": 443}
-_THIS_MACHINE = {"127.0.0.1", "::1", "localhost"}
 #: Names are forgotten beyond this number of addresses: a session may be long.
 _REMEMBERED = 10_000
 
@@ -60,7 +59,7 @@ class NetworkGuard:
 
     `addresses()` yields the URLs of clients and exporters, each with what it belongs to. `is_stand_in(port)` says
     whether a server of this run has a port of this machine. `refused` is told of each refusal, in the thread that
-    tried. Thread-safe.
+    tried. `caller()` names the code that tries. Thread-safe.
     """
 
     def __init__(
@@ -70,12 +69,15 @@ class NetworkGuard:
         addresses: Callable[[], Iterable[tuple[str, str]]],
         is_stand_in: Callable[[int], bool],
         refused: Callable[[RefusedConnection], None],
+        caller: Callable[[], str] = calling_code,
     ) -> None:
         self._is_captive = is_captive
         self._known = KnownEndpoints(addresses)
         self._is_stand_in = is_stand_in
         self._refused = refused
+        self._caller = caller
         self._undo: list[Callable[[], None]] = []
+        self._is_checked_in_tasks = False
         #: Sockets whose connection has been checked: each is looked at once.
         self._checked_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         #: The last name that was resolved in this thread or task: what it connects to next.
@@ -86,11 +88,28 @@ class NetworkGuard:
     # -- install -----------------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """Wrap sockets and the resolution of names."""
-        self._wrap_sockets()
+        """Wrap sockets, also those that are connected already, and the resolution of names."""
+        # Imported here: a child process does without, and both take long.
+        import ssl
+        from asyncio import base_events
+
+        self.install_for_new_connections()
+        for name in ("send", "sendall", "sendmsg"):
+            if hasattr(socket.socket, name):
+                self._patch(socket.socket, name, self._send)
+        # Its `sendall` calls it.
+        self._patch(ssl.SSLSocket, "send", self._send)
+        self._patch_loop(base_events.BaseEventLoop)
+        self._is_checked_in_tasks = True
+
+    def install_for_new_connections(self) -> None:
+        """Wrap what connects sockets, and the resolution of names."""
+        self._original_connect = socket.socket.connect
+        self._patch(socket.socket, "connect", self._connect)
+        self._patch(socket.socket, "connect_ex", self._connect_ex)
         self._patch(socket, "getaddrinfo", self._getaddrinfo)
         self._patch(socket, "gethostbyname", self._gethostbyname)
-        self._patch_loop()
+        self._patch(socket, "gethostbyname_ex", self._gethostbyname_ex)
 
     def uninstall(self) -> None:
         """Remove the wraps. One that something else has wrapped meanwhile stays in place, and lets all pass."""
@@ -104,16 +123,6 @@ class NetworkGuard:
         if self._undo and socket.socket.connect is self._original_connect:
             self._patch(socket.socket, "connect", self._connect)
 
-    def _wrap_sockets(self) -> None:
-        self._original_connect = socket.socket.connect
-        self._patch(socket.socket, "connect", self._connect)
-        self._patch(socket.socket, "connect_ex", self._connect_ex)
-        for name in ("send", "sendall", "sendmsg"):
-            if hasattr(socket.socket, name):
-                self._patch(socket.socket, name, self._send)
-        # Its `sendall` calls it.
-        self._patch(ssl.SSLSocket, "send", self._send)
-
     def _patch(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
         original = getattr(owner, name)
 
@@ -123,8 +132,8 @@ class NetworkGuard:
 
         self._replace(owner, name, hooked)
 
-    def _patch_loop(self) -> None:
-        original = base_events.BaseEventLoop.getaddrinfo
+    def _patch_loop(self, loop_class: Any) -> None:
+        original = loop_class.getaddrinfo
 
         @functools.wraps(original)
         async def getaddrinfo(loop: Any, host: Any, port: Any, **options: Any) -> Any:
@@ -134,7 +143,7 @@ class NetworkGuard:
             self._remember(host, found)
             return found
 
-        self._replace(base_events.BaseEventLoop, "getaddrinfo", getaddrinfo)
+        self._replace(loop_class, "getaddrinfo", getaddrinfo)
 
     def _replace(self, owner: Any, name: str, hooked: Any) -> None:
         inherited = name not in vars(owner)
@@ -152,6 +161,12 @@ class NetworkGuard:
         self._undo.append(undo)
 
     # -- connections -------------------------------------------------------------------------------------------
+
+    def known_endpoints(self) -> dict[tuple[str, int], str]:
+        """Return the hosts and ports that are refused, each with what it belongs to."""
+        return {
+            (known.host, known.port): owner for known, owner in self._known.all().items() if not self._is_ours(*known)
+        }
 
     def refuse(self, endpoint: str, known_as: str) -> None:
         """Refuse an attempt that no socket of Python shows (gRPC), if the caller is captured.
@@ -188,33 +203,34 @@ class NetworkGuard:
         if not self._is_captive():
             return None
         self._checked_sockets.discard(sock)
-        if isinstance(address, tuple) and len(address) >= 2:  # noqa: PLR2004 - a host and a port
-            host, port = _text(address[0]), address[1]
-            if host is not None and isinstance(port, int) and not self._is_ours(host, port):
-                name, known_as = self._known_as(normalized(host), port)
-                if known_as is not None:
-                    return self._refusal(f"{name}:{port}", known_as)
+        if (endpoint := _endpoint(address)) is not None and not self._is_ours(*endpoint):
+            name, known_as = self._known_as(*endpoint)
+            if known_as is not None:
+                return self._refusal(f"{name}:{endpoint[1]}", known_as)
         self._checked_sockets.add(sock)
         return None
 
-    def _known_as(self, host: str, port: int) -> tuple[str, str | None]:
+    def _known_as(self, address: str, port: int) -> tuple[str, str | None]:
+        """Return how the endpoint was called, and what it belongs to."""
+        # An address that is known is refused, whatever name else has been resolved to it.
+        if (known_as := self._known.find(address, port)) is not None:
+            return address, known_as
+        host = normalized(address)
         last = self._last.get()
         if last is not None and not last.addresses.isdisjoint({(host, port), (host, 0)}):
             return last.name, self._known.find(last.name, port)
-        if (known_as := self._known.find(host, port)) is not None:
-            return host, known_as
         names = self._names.get((host, port), set()) | self._names.get((host, 0), set())
         found = {name: self._known.find(name, port) for name in sorted(names)}
         # Another service on the same address passes, unless it is certain that none is meant.
         if found and None not in found.values():
             return next(iter(found.items()))
-        return host, None
+        return address, None
 
     def _is_ours(self, host: str, port: int) -> bool:
-        return self._is_stand_in(port) and normalized(host) in _THIS_MACHINE
+        return self._is_stand_in(port) and normalized(host) == THIS_MACHINE
 
     def _refusal(self, endpoint: str, known_as: str) -> CapturedConnectionError:
-        refusal = RefusedConnection(calling_code(), endpoint, known_as)
+        refusal = RefusedConnection(self._caller(), endpoint, known_as)
         self._refused(refusal)
         return CapturedConnectionError(refusal)
 
@@ -223,7 +239,8 @@ class NetworkGuard:
     def _getaddrinfo(self, original: Callable[..., Any], host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
         self.restore()
         # asyncio's executor: checked before, in the task.
-        if sys._getframe(2).f_globals.get("__name__") != "concurrent.futures.thread":  # noqa: SLF001 - see calling_code
+        caller = sys._getframe(2).f_globals.get("__name__")  # noqa: SLF001 - see calling_code
+        if not self._is_checked_in_tasks or caller != "concurrent.futures.thread":
             self._check_name(host, port)
         found = original(host, port, *args, **kwargs)
         self._remember(host, found)
@@ -232,6 +249,11 @@ class NetworkGuard:
     def _gethostbyname(self, original: Callable[..., str], host: Any) -> str:
         found = original(host)
         self._remember(host, [(None, None, None, None, (found, 0))])
+        return found
+
+    def _gethostbyname_ex(self, original: Callable[..., Any], host: Any) -> Any:
+        found = original(host)
+        self._remember(host, [(None, None, None, None, (address, 0)) for address in found[2]])
         return found
 
     def _check_name(self, host: Any, port: Any) -> None:
@@ -245,7 +267,7 @@ class NetworkGuard:
         if self._is_captive() and not self._is_ours(name, number):
             known_as = self._known.find(name, number)
             if known_as is not None:
-                raise self._refusal(f"{normalized(name)}:{number}", known_as)
+                raise self._refusal(f"{name.rstrip('.').lower()}:{number}", known_as)
 
     def _remember(self, host: Any, found: Iterable[Any]) -> None:
         name = _text(host)
@@ -258,6 +280,16 @@ class NetworkGuard:
         for address in addresses:
             if address[0] != normalized(name):
                 self._names.setdefault(address, set()).add(normalized(name))
+
+
+def _endpoint(address: Any) -> tuple[str, int] | None:
+    """Return host and port of a socket's address; `None` for one of another kind."""
+    if not isinstance(address, tuple) or len(address) < 2 or (host := _text(address[0])) is None:  # noqa: PLR2004
+        return None
+    try:
+        return host, index(address[1])
+    except TypeError:
+        return None
 
 
 def _text(host: Any) -> str | None:

@@ -44,6 +44,7 @@ from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse._client.span_filter import is_default_export_span, is_langfuse_span
 from langfuse._client.span_processor import LangfuseSpanProcessor
 from langfuse._utils import prompt_cache as langfuse_prompt_cache
+from langfuse._utils.prompt_cache import PromptCache
 from langfuse.api.core.http_client import AsyncHttpClient, HttpClient
 from langfuse.logger import langfuse_logger
 from opentelemetry import context as otel_context
@@ -129,6 +130,8 @@ class Hooks:
         self._with_keys: weakref.WeakKeyDictionary[Langfuse, dict[str, Any]] = weakref.WeakKeyDictionary()
         #: What those clients share. Tests that are not captured don't find it.
         self.placeholder_manager: LangfuseResourceManager | None = None
+        #: What was cached before the captured test that runs, by the cache.
+        self._kept_prompts: dict[PromptCache, dict[str, Any]] = {}
         self.forwarder: LoopbackForwarder | None = None
         self._forwarding: dict[OTLPSpanExporter, OTLPSpanExporter] = {}
         self._pending = 0
@@ -224,6 +227,7 @@ class Hooks:
         OriginQueue.origin_now = self.origin
         for module in (langfuse_resource_manager, langfuse_prompt_cache):
             self._replace(module, "Queue", OriginQueue)
+        self._patch(PromptCache, "set", self._cache_prompt)
         self._patch(_ScoreConsumer, "upload", self._upload)
         self._patch(threading.Thread, "start", self._thread_start)
         self._patch(ThreadPoolExecutor, "submit", self._submit)
@@ -790,6 +794,39 @@ class Hooks:
             client.__dict__ = dict(state)
         manager = LangfuseResourceManager._instances.pop(PLACEHOLDER_PUBLIC_KEY, None)
         self.placeholder_manager = manager or self.placeholder_manager
+
+    def keep_prompts(self) -> None:
+        """Put away what the SDK has cached, until `restore_prompts`: a captured test caches for itself."""
+        self._kept_prompts = {}
+        for manager in list(self.managers):
+            self._kept_prompts[manager.prompt_cache] = dict(manager.prompt_cache._cache)
+
+    def restore_prompts(self) -> None:
+        """Forget what a captured test has cached, and bring back what was cached before it, for every client."""
+        kept, self._kept_prompts = self._kept_prompts, {}
+        for manager in list(self.managers):
+            cache = manager.prompt_cache
+            with cache._lock:
+                cache._cache = kept.get(cache, {})
+
+    def _cache_prompt(self, original: Callable[..., None], cache: PromptCache, *args: Any, **kwargs: Any) -> None:
+        """Cache a prompt for the test that asked for it: threads of the SDK fetch it, and may take long."""
+        origin, recorder = self.origin(), self.recorder
+        captured = origin is not None and origin.captured
+        current = recorder.current if recorder is not None else None
+        if captured:
+            # A test that is over caches nothing.
+            if current is not None and current.origin is origin:
+                original(cache, *args, **kwargs)
+        elif current is None:
+            original(cache, *args, **kwargs)
+        elif cache in self._kept_prompts:
+            with cache._lock:
+                of_test, cache._cache = cache._cache, self._kept_prompts[cache]
+                try:
+                    original(cache, *args, **kwargs)
+                finally:
+                    cache._cache = of_test
 
     def revive(self) -> None:
         """Undo what a test's `shutdown()` did to clients that outlive it, so that the next test starts like the first.

@@ -57,6 +57,10 @@ REPLACED = {
         "BatchSpanProcessor.on_end": "_pytest_langfuse_spans",
         "SimpleSpanProcessor.on_end": "_pytest_langfuse_spans",
     },
+    "socket": dict.fromkeys(
+        ("socket.connect", "socket.connect_ex", "getaddrinfo", "gethostbyname", "gethostbyname_ex"),
+        "_pytest_langfuse_connections",
+    ),
     "langfuse": {"Langfuse.__init__": "_pytest_langfuse_addresses"},
     "langfuse.api": {
         "LangfuseAPI.__init__": "_pytest_langfuse_addresses",

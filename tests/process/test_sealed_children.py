@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_langfuse.process.sealed_children import SealedChildren
-from pytest_langfuse.process.sealed_environment import NOWHERE, SealedEnvironment, sealed, without_proxy
+from pytest_langfuse.process.sealed_environment import SealedEnvironment, handed_over, sealed, without_proxy
 from tests.helpers.loopback_langfuse import Collector
 from tests.plugin.sealed.folder_of_suite import folder_of_suite, real
 
@@ -143,6 +143,9 @@ def names_of_ways() -> list[str]:
     return list(space["WAYS"])
 
 
+STAND_IN = "http://127.0.0.1:9"
+OTHERS = handed_over({("langfuse.test", 443): "LANGFUSE_BASE_URL", ("fe80::1", 80): "Langfuse Cloud"}, "/tmp/refused")
+
 __all__ = ["real"]
 
 
@@ -164,9 +167,11 @@ def test_every_way_to_start_a_process(folder, real):
         def test_sealed(way, langfuse_spans):
             before = dict(os.environ)
             found = seen(way)
+            sink = found["LANGFUSE_BASE_URL"]
+            assert sink != {real.url!r} and sink.startswith("http://127.0.0.1:")
             assert found == {{
-                "LANGFUSE_BASE_URL": {NOWHERE!r}, "LANGFUSE_HOST": {NOWHERE!r}, "LANGFUSE_OTEL_HOST": {NOWHERE!r},
-                "OTEL_EXPORTER_OTLP_ENDPOINT": "{NOWHERE}/api/public/otel", "NO_PROXY": "127.0.0.1,localhost",
+                "LANGFUSE_BASE_URL": sink, "LANGFUSE_HOST": sink, "LANGFUSE_OTEL_HOST": sink,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"{{sink}}/api/public/otel", "NO_PROXY": "127.0.0.1,localhost",
                 "OWN": OWN.get(way),
             }}
             assert dict(os.environ) == before
@@ -193,10 +198,10 @@ def test_every_way_with_the_option(folder, real):
 
         @pytest.mark.parametrize("way", {names_of_ways()!r})
         def test_sealed(way):
-            assert seen(way)["LANGFUSE_BASE_URL"] == {NOWHERE!r}
+            assert seen(way)["LANGFUSE_BASE_URL"] != {real.url!r}
 
         def test_a_process_that_is_started_between_tests():
-            assert outside["LANGFUSE_BASE_URL"] == {NOWHERE!r}
+            assert outside["LANGFUSE_BASE_URL"] != {real.url!r}
     """)
     folder.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=len(names_of_ways()) + 1)
 
@@ -282,7 +287,7 @@ def test_xdist_workers_see_the_real_environment(folder, real):
         def test_it():
             assert os.environ["LANGFUSE_BASE_URL"] == {real.url!r}
             assert "PYTEST_LANGFUSE_URL" not in os.environ
-            assert seen("run")["LANGFUSE_BASE_URL"] == {NOWHERE!r}
+            assert seen("run")["LANGFUSE_BASE_URL"] != {real.url!r}
     """)
     folder.runpytest_subprocess("--langfuse-capture", "-n1").assert_outcomes(passed=1)
 
@@ -329,13 +334,13 @@ def test_hosts_without_proxy_are_kept(before, after):
 
 
 def test_what_is_sealed_already_stays():
-    once = sealed({"PYTHONPATH": "mine"}, NOWHERE)
-    assert sealed(once, NOWHERE) == once
+    once = sealed({"PYTHONPATH": "mine"}, STAND_IN, OTHERS)
+    assert sealed(once, STAND_IN, OTHERS) == once
     assert once["PYTHONPATH"].endswith(f"{os.pathsep}mine")
 
 
 def test_a_wrong_environment_is_the_error_of_the_application():
-    children = SealedChildren(lambda: NOWHERE)
+    children = SealedChildren(lambda: STAND_IN, lambda: OTHERS)
     children.install()
     try:
         with pytest.raises(TypeError):
@@ -350,7 +355,7 @@ def test_a_wrong_environment_is_the_error_of_the_application():
 
 def test_hooks_are_removed():
     before = (subprocess.Popen.__init__, os.posix_spawn, os.execv, os.execve, os.system)
-    children = SealedChildren(lambda: NOWHERE)
+    children = SealedChildren(lambda: STAND_IN, lambda: OTHERS)
     children.install()
     assert subprocess.Popen.__init__ is not before[0]
     assert inspect.signature(subprocess.Popen) == inspect.signature(before[0]).replace(
@@ -362,6 +367,310 @@ def test_hooks_are_removed():
 
 def test_the_position_of_the_environment():
     assert list(inspect.signature(subprocess.Popen).parameters)[10] == "env"
-    assert isinstance(sealed({}, NOWHERE), SealedEnvironment)
-    assert json.loads(json.dumps(sealed({}, NOWHERE)))["PYTEST_LANGFUSE_URL"] == NOWHERE
-    assert Path(sealed({}, NOWHERE)["PYTHONPATH"]).joinpath("sitecustomize.py").is_file()
+    assert isinstance(sealed({}, STAND_IN, OTHERS), SealedEnvironment)
+    assert json.loads(json.dumps(sealed({}, STAND_IN, OTHERS)))["PYTEST_LANGFUSE_URL"] == STAND_IN
+    assert Path(sealed({}, STAND_IN, OTHERS)["PYTHONPATH"]).joinpath("sitecustomize.py").is_file()
+
+
+def test_what_is_handed_over():
+    assert OTHERS == {
+        "PYTEST_LANGFUSE_KNOWN": "langfuse.test:443 LANGFUSE_BASE_URL\n[fe80::1]:80 Langfuse Cloud",
+        "PYTEST_LANGFUSE_REFUSED": "/tmp/refused",
+    }
+
+
+#: Sends to an address in code with no client of Langfuse, and says what became of it.
+FEEDBACK = """
+import asyncio, os, socket, sys, urllib.request
+
+REAL = "http://127.0.0.1:{port}"
+
+
+def by_urllib(host="127.0.0.1"):
+    urllib.request.urlopen(REAL.replace("127.0.0.1", host) + "/api/public/scores", data=b"{{}}", timeout=5).read()
+
+
+def by_requests():
+    import requests
+    requests.post(REAL + "/api/public/scores", data=b"{{}}", timeout=5)
+
+
+def by_httpx():
+    import httpx
+    httpx.post(REAL + "/api/public/scores", data=b"{{}}", timeout=5)
+
+
+async def stream():
+    _, writer = await asyncio.open_connection("localhost", {port})
+    writer.write(b"POST / HTTP/1.0\\r\\n\\r\\n")
+    await writer.drain()
+
+
+def by_asyncio():
+    asyncio.run(stream())
+
+
+def by_aiohttp():
+    import aiohttp
+
+    async def post():
+        async with aiohttp.ClientSession() as session:
+            await session.post(REAL + "/api/public/scores", data=b"{{}}")
+
+    asyncio.run(post())
+
+
+def by_socket():
+    with socket.socket() as sock:
+        sock.connect(("127.1", {port}))
+        sock.send(b"POST / HTTP/1.0\\r\\n\\r\\n")
+
+
+def by_connect_ex():
+    with socket.socket() as sock:
+        if code := sock.connect_ex(("127.0.0.1", {port})):
+            raise OSError(code, "refused")
+        sock.send(b"POST / HTTP/1.0\\r\\n\\r\\n")
+
+
+CLIENTS = {{name: function for name, function in globals().items() if name.startswith("by_")}}
+
+
+def attempt(name="by_urllib"):
+    try:
+        CLIENTS[name]()
+    except Exception:
+        return "refused"
+    return "sent"
+
+
+if __name__ == "__main__":
+    print(attempt(*sys.argv[1:]))
+"""
+REFUSED = "feedback.py:* (in a child process) tried to connect to *:* (LANGFUSE_BASE_URL), which a captured test *"
+#: Uses every part of the SDK, and an exporter over gRPC.
+TRACED = """
+import logging, sys
+logging.basicConfig(level=logging.WARNING)
+from langfuse import get_client
+from langfuse.media import LangfuseMedia
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+media = LangfuseMedia(content_bytes=b"x", content_type="a/b")
+with get_client().start_as_current_observation(name="x", input=media) as x:
+    x.score(name="s", value=1)
+get_client().flush()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
+provider.get_tracer("t").start_span("s").end()
+"""
+#: Wraps `connect` before it connects.
+WRAPPING = """
+import socket
+calls = []
+connect = socket.socket.connect
+def wrapped(sock, address):
+    calls.append(address)
+    return connect(sock, address)
+socket.socket.connect = wrapped
+with socket.create_server(("127.0.0.1", 0)) as server:
+    socket.create_connection(server.getsockname()).close()
+    socket.create_connection(server.getsockname()).close()
+assert len(calls) >= 2, calls
+import feedback
+print(feedback.attempt())
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: Collector) -> pytest.Pytester:
+    """A folder with a program that has the address of the real Langfuse in its code."""
+    port = real.url.rpartition(":")[2]
+    return folder_of_suite(
+        pytester, monkeypatch, real, feedback=FEEDBACK.format(port=port), traced=TRACED, wrapping=WRAPPING
+    )
+
+
+WAYS_TO_ATTEMPT = """
+    import multiprocessing, os, subprocess, sys
+    from concurrent.futures import ProcessPoolExecutor
+    import pytest
+    from feedback import CLIENTS, attempt
+
+    def output(*arguments, **options):
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def in_pool(method):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+            return pool.submit(attempt).result()
+
+    def in_process(method):
+        context = multiprocessing.get_context(method)
+        with context.Pool(1) as pool:
+            return pool.apply(attempt)
+
+    def after_fork():
+        end, begin = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.write(begin, attempt().encode())
+            os._exit(0)
+        os.waitpid(pid, 0)
+        return os.read(end, 100).decode()
+
+    WAYS = {
+        "program": lambda: output("feedback.py"),
+        "string": lambda: output("-c", "import feedback; print(feedback.attempt())"),
+        "environment of its own": lambda: output("feedback.py", env={"OWN": "1"}),
+        "program of a program": lambda: output("-c", "import os, sys; os.execv(sys.executable, ['x', 'feedback.py'])"),
+        "fork": after_fork,
+        **{f"pool {m}": lambda m=m: in_pool(m) for m in ("fork", "spawn", "forkserver")},
+        **{f"process {m}": lambda m=m: in_process(m) for m in ("fork", "spawn", "forkserver")},
+        **{name: lambda name=name: output("feedback.py", name) for name in CLIENTS},
+    }
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="by fixture"),
+        pytest.param(["--langfuse-capture"], id="by option", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_no_python_child_connects_to_the_real_langfuse(suite, real, arguments):
+    """By any client, however it is started; the test fails although the child has caught the error."""
+    suite.makepyfile(
+        WAYS_TO_ATTEMPT
+        + """
+    @pytest.mark.parametrize("way", WAYS)
+    def test_captured(langfuse_spans, way):
+        assert WAYS[way]() == "refused"
+
+    def test_of_the_fixture(langfuse_process):
+        app = langfuse_process.start("feedback.py")
+        assert app.wait(30) == 0
+        assert "refused: feedback.py:" in app.output
+
+    def test_clean(langfuse_spans):
+        pass
+    """
+    )
+    result = suite.runpytest_subprocess(*arguments, "-p", "no:randomly")
+    result.assert_outcomes(failed=19, passed=1)
+    shown = result.stdout.str()
+    # No other difference: each is the refusal alone.
+    assert "assert " not in shown
+    result.stdout.fnmatch_lines([REFUSED + "*"])
+    assert real.requests == []
+    assert result.ret == 1
+
+
+def test_a_child_of_an_uncaptured_test_connects_as_ever(suite, real):
+    suite.makepyfile(
+        WAYS_TO_ATTEMPT
+        + """
+    def test_captured(langfuse_spans):
+        assert WAYS["pool forkserver"]() == "refused"
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_not_captured(way):
+        assert WAYS[way]() == "sent"
+    """
+    )
+    suite.runpytest_subprocess("-p", "no:randomly").assert_outcomes(failed=1, passed=18)
+    real.wait_for(lambda: len(real.requests) == 18)
+
+
+def test_what_a_child_itself_names_is_known(suite, real, monkeypatch):
+    """By its own variables, and by a client or an exporter of it."""
+    monkeypatch.setenv("LANGFUSE_BASE_URL", "http://127.0.0.1:9")
+    url = real.url
+    suite.makepyfile(f"""
+        import subprocess, sys
+        import pytest
+
+        @pytest.mark.parametrize("line", [
+            "import os; os.environ['LANGFUSE_HOST'] = '{url}'",
+            "import langfuse; langfuse.Langfuse(base_url='{url}', public_key='pk', secret_key='sk')",
+            "from langfuse.api import LangfuseAPI; LangfuseAPI(base_url='{url}', username='pk', password='sk')",
+            "import opentelemetry.exporter.otlp.proto.http.trace_exporter as e; e.OTLPSpanExporter('{url}/v1/traces')",
+            "import os; os.environ.clear(); os.environ['LANGFUSE_HOST'] = '{url}'",
+        ])
+        def test_it(langfuse_spans, line):
+            code = line + "; import feedback; print(feedback.attempt())"
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+            assert done.stdout == "refused\\n", done.stderr
+    """)
+    result = suite.runpytest_subprocess()
+    result.assert_outcomes(failed=5)
+    assert "AssertionError" not in result.stdout.str()
+    assert real.requests == []
+
+
+def test_a_child_that_outlives_its_test_fails_the_session(suite, real):
+    suite.makepyfile("""
+        import subprocess, sys
+
+        started = []
+
+        def test_starts(langfuse_spans):
+            code = "import feedback; input(); print(feedback.attempt())"
+            started.append(subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True))
+
+        def test_ends():
+            assert started[0].communicate("\\n")[0] == "refused\\n"
+    """)
+    result = suite.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(passed=2)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["Langfuse: refused connections outside of captured tests: " + REFUSED + "*"])
+    assert real.requests == []
+
+
+def test_a_worker_of_xdist_hears_of_it(suite, real):
+    suite.makepyfile(
+        WAYS_TO_ATTEMPT
+        + """
+    @pytest.mark.parametrize("way", ["program", "fork"])
+    def test_captured(way):
+        assert WAYS[way]() == "refused"
+    """
+    )
+    result = suite.runpytest_subprocess("--langfuse-capture", "-n1")
+    result.assert_outcomes(failed=2)
+    assert "AssertionError" not in result.stdout.str()
+    assert real.requests == []
+
+
+def test_a_child_neither_waits_nor_complains(suite, real):
+    """What it sends is taken at once, where the test uses no server, and shown to nobody."""
+    suite.makepyfile("""
+        import subprocess, sys
+        import pytest
+
+        def test_child(langfuse_spans):
+            done = subprocess.run([sys.executable, "traced.py"], capture_output=True, text=True)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+            assert list(langfuse_spans) == [] and langfuse_spans.scores == []
+    """)
+    suite.runpytest_subprocess().assert_outcomes(passed=1)
+    assert real.requests == []
+
+
+def test_a_guard_does_not_get_in_the_way_of_other_wraps(suite, real):
+    """What the application has wrapped before its first connection is called, and the guard stays."""
+    suite.makepyfile("""
+        import subprocess, sys
+
+        def test_child(langfuse_spans):
+            done = subprocess.run([sys.executable, "wrapping.py"], capture_output=True, text=True)
+            assert done.stdout == "refused\\n", done.stderr
+    """)
+    result = suite.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    assert "AssertionError" not in result.stdout.str()
+    assert real.requests == []

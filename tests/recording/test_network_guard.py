@@ -1,6 +1,7 @@
 """The second line: connections to a known Langfuse or exporter are refused, and nothing else is."""
 
 import asyncio
+import contextlib
 import errno
 import http.client
 import socket
@@ -31,6 +32,7 @@ def functions() -> dict[str, object]:
         "send over TLS": ssl.SSLSocket.send,
         "getaddrinfo": socket.getaddrinfo,
         "gethostbyname": socket.gethostbyname,
+        "gethostbyname_ex": socket.gethostbyname_ex,
         "loop": asyncio.base_events.BaseEventLoop.getaddrinfo,
     }
 
@@ -73,7 +75,19 @@ class Run:
 
 
 @pytest.fixture
-def run():
+def _names(monkeypatch):
+    """Two names of this machine, as of a load balancer."""
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host, *args, **kwargs):
+        name = host.decode() if isinstance(host, bytes) else host
+        return resolve("127.0.0.1" if name in ("langfuse.test", "service.test") else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture
+def run(_names):
     made = Run()
     made.guard.install()
     yield made
@@ -183,19 +197,112 @@ def test_another_port_of_the_host_passes(known, send):
     assert known.refusals == []
 
 
-@each_client
-@pytest.mark.parametrize(("langfuse", "service"), [("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")])
-def test_another_name_of_the_address_passes(run, real, send, langfuse, service):
+@pytest.mark.parametrize("send", [SYNC[name] for name in SYNC if name != "socket"])
+def test_another_name_of_the_address_passes(run, real, send):
     """Behind one load balancer there may be a Langfuse and another service."""
-    if langfuse == "127.0.0.1" and send is SYNC["aiohttp"]:
-        pytest.skip("aiohttp resolves in another task: only the address is known")
     port = port_of(real)
-    run.addresses.append((f"http://{langfuse}:{port}", "a Langfuse client's base URL"))
+    run.addresses.append((f"http://langfuse.test:{port}", "a Langfuse client's base URL"))
     with pytest.raises(Exception):  # noqa: B017, PT011 - each client has an exception of its own
-        SYNC["requests"](f"http://{langfuse}:{port}")
+        SYNC["requests"](f"http://langfuse.test:{port}")
     assert real.requests == []
-    send(f"http://{service}:{port}")
+    send(f"http://service.test:{port}")
     real.wait_for(lambda: len(real.requests) == 1)
+
+
+def refused(run, real, *addresses):
+    """Connect to each address by every way that takes it as it is, and return those that were not refused."""
+    passed = []
+    for address in addresses:
+        for connect in (
+            lambda sock, address=address: sock.connect(address),
+            lambda sock, address=address: sock.connect_ex(address) and pytest.fail("refused"),
+        ):
+            before = len(run.refusals)
+            with socket.socket(socket.AF_INET6 if ":" in str(address[0]) else socket.AF_INET) as sock:
+                sock.settimeout(5)
+                # What was refused counts, and nothing else.
+                with contextlib.suppress(OSError, pytest.fail.Exception):
+                    connect(sock)
+            if len(run.refusals) == before:
+                passed.append(address)
+    return passed
+
+
+def test_every_spelling_of_a_known_address_is_refused(known, real):
+    """Each of them reaches the server, as the test below shows."""
+    spellings = [*SPELLINGS, "::ffff:127.0.0.1", "::ffff:7f00:1", "::1%1", "::"]
+    assert refused(known, real, *[(host, port_of(real)) for host in spellings]) == []
+    assert refused(known, real, (bytearray(b"127.1"), port_of(real)), (b"127.1", Port(port_of(real)))) == []
+    assert real.requests == []
+
+
+SPELLINGS = ["127.0.0.1", "127.1", "127.0.1", "0x7f000001", "2130706433", "0177.0.0.1", "0x7f.1", "0", "0.0.0.0", ""]
+SPELLINGS += ["localhost", "LOCALHOST", "localhost.", "\uff11\uff12\uff17.0.0.1", b"localhost"]
+
+
+class Port:
+    """A number as numpy has it."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __index__(self):
+        return self.number
+
+
+@pytest.mark.parametrize("host", [host for host in SPELLINGS if host != "localhost."])
+def test_a_spelling_of_an_address_is_what_a_socket_takes_it_for(run, real, host):
+    run.captive = False
+    with socket.socket() as sock:
+        sock.connect((host, port_of(real)))
+        assert sock.getpeername() == ("127.0.0.1", port_of(real))
+
+
+@pytest.mark.parametrize("spelling", ["localhost", "LOCALHOST.", "127.1", "[::1]", "0x7f000001", "[::ffff:127.0.0.1]"])
+def test_this_machine_has_many_names(run, real, spelling):
+    run.addresses.append((f"http://{spelling}:{port_of(real)}/", "a Langfuse client's base URL"))
+    assert refused(run, real, *[(host, port_of(real)) for host in ("127.0.0.1", "localhost", "127.1", "::1")]) == []
+    for resolve in (socket.getaddrinfo, lambda host, port: (socket.gethostbyname(host), raw(f"http://{host}:{port}"))):
+        with pytest.raises(CapturedConnectionError):
+            resolve("localhost", port_of(real))
+    assert real.requests == []
+
+
+def test_other_addresses_of_the_machine_are_other_hosts(known, real):
+    """Forwarded ports are told apart by them."""
+    assert len(refused(known, real, ("127.0.0.2", port_of(real)), ("127.1.1", port_of(real)))) == 4
+
+
+@pytest.mark.parametrize(
+    "resolve", [socket.getaddrinfo, lambda host, _: socket.gethostbyname(host), lambda host, _: host]
+)
+@pytest.mark.parametrize("name", ["service.test", "localhost", "127.0.0.1"])
+def test_a_name_of_a_known_address_does_not_open_the_way(known, real, resolve, name):
+    with contextlib.suppress(OSError):
+        resolve(name, port_of(real))
+    with pytest.raises(CapturedConnectionError):
+        raw(real.url)
+    with pytest.raises(CapturedConnectionError):
+        asyncio.run(streams(real.url))
+    assert real.requests == []
+
+
+@pytest.mark.parametrize("resolve", ["gethostbyname", "gethostbyname_ex"])
+def test_an_address_is_the_name_s_that_was_resolved_to_it(run, real, monkeypatch, resolve):
+    monkeypatch.undo()
+    run.guard.uninstall()
+    monkeypatch.setattr(socket, resolve, lambda _: ("langfuse.test", [], ["127.0.0.1"]) if "_" in resolve else "127.1")
+    run.before = functions()
+    run.guard.__init__(
+        is_captive=lambda: True,
+        addresses=lambda: [(f"http://langfuse.test:{port_of(real)}", "a Langfuse client's base URL")],
+        is_stand_in=lambda _: False,
+        refused=run.refusals.append,
+    )
+    run.guard.install()
+    getattr(socket, resolve)("langfuse.test")
+    with pytest.raises(CapturedConnectionError, match=r"langfuse\.test"):
+        raw(real.url)
 
 
 @pytest.mark.parametrize(
@@ -312,13 +419,13 @@ def test_a_thread_of_a_library_is_named(known, real):
 def test_an_address_that_another_task_has_resolved_is_the_name_s(run, real):
     """Aiohttp keeps addresses, and resolves in a task of its own."""
     port = port_of(real)
-    run.addresses.append((f"http://localhost:{port}", "a Langfuse client's base URL"))
+    run.addresses.append((f"http://langfuse.test:{port}", "a Langfuse client's base URL"))
     run.captive = False
-    thread = threading.Thread(target=socket.getaddrinfo, args=("localhost", port))
+    thread = threading.Thread(target=socket.getaddrinfo, args=("langfuse.test", port))
     thread.start()
     thread.join()
     run.captive = True
-    with pytest.raises(CapturedConnectionError, match=f"localhost:{port}"):
+    with pytest.raises(CapturedConnectionError, match=f"langfuse.test:{port}"):
         raw(f"http://127.0.0.1:{port}")
     assert real.requests == []
 

@@ -34,6 +34,8 @@ GUARDED = {"recording/sdk.py", "tracing/langfuse_internals.py"}
 USE_PUBLIC_NAMES = {"outage/server/langfuse_server.py"}
 #: `tracing` stands alone, so it has a twin of each.
 TWINS = {"arguments.py", "lazy.py", "suggest.py"}
+#: Files that child processes load without the package, so that they import one another by relative names.
+LOADED_ALONE = {"recording/network_guard.py": {"calling_code", "known_endpoints"}}
 #: Modules of a foreign process, loaded from a folder that is put on its path.
 CHILD = PACKAGE / "process" / "child"
 SDKS = ("langfuse", "opentelemetry")
@@ -56,7 +58,11 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            if node.level:
+                alone = LOADED_ALONE.get(path.relative_to(PACKAGE).as_posix(), set())
+                assert node.module in alone, f"{path}:{node.lineno}: a relative import"
+                yield node.lineno, f"{module_of(path.parent / '__init__.py')}.{node.module}"
+                continue
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield node.lineno, inner if inner in MODULES else str(node.module)

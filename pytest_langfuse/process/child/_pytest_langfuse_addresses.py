@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 _DEFAULT = "https://cloud.langfuse.com"
 #: Nothing listens here: an exporter over gRPC can't speak to the stand-in.
 _NOWHERE = "http://127.0.0.1:9"
+_CLIENT, _EXPORTER = "a Langfuse client's base URL", "an OTLP exporter's endpoint"
+#: Addresses that the application gave and that were replaced, each with what it belongs to.
+redirected: dict[str, str] = {}
 
 
 def _origin(url: str) -> tuple[str, int | None]:
@@ -44,6 +47,7 @@ def readdress_client(module: Any, url: str) -> None:
         if allowed is None:
             allowed = known[address] = _is_allowed(address, url)
         if not allowed:
+            redirected[address] = _CLIENT
             kwargs["base_url"] = url
         original(client, *args, **kwargs)
 
@@ -63,6 +67,7 @@ def _readdress_api(api: Any, url: str) -> None:
     def init(client: Any, *args: Any, **kwargs: Any) -> None:
         address = kwargs.get("base_url")
         if isinstance(address, str) and not _is_allowed(address, url):
+            redirected[address] = _CLIENT
             kwargs["base_url"] = url
         original(client, *args, **kwargs)
 
@@ -81,6 +86,8 @@ def readdress_exporter(module: Any, url: str) -> None:
             or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
         )
         if not (address and _is_allowed(address, url)):
+            if address:
+                redirected[address] = _EXPORTER
             endpoint = f"{url}/api/public/otel/v1/traces"
         original(exporter, endpoint, *args, **kwargs)
 
@@ -88,14 +95,21 @@ def readdress_exporter(module: Any, url: str) -> None:
 
 
 def readdress_grpc_exporter(module: Any, url: str) -> None:
-    """Make OpenTelemetry's exporter over gRPC send to nobody."""
+    """Make OpenTelemetry's exporter over gRPC send to nobody, and wait for nobody: it would try for a minute."""
+    from opentelemetry.sdk.trace.export import SpanExportResult
+
     original = module.OTLPSpanExporter.__init__
 
     @functools.wraps(original)
     def init(exporter: Any, endpoint: str | None = None, *args: Any, **kwargs: Any) -> None:
-        if not (endpoint and _is_allowed(endpoint, url)):
+        allowed = endpoint and _is_allowed(endpoint, url)
+        if not allowed:
+            if endpoint:
+                redirected[endpoint] = _EXPORTER
             endpoint = _NOWHERE
         original(exporter, endpoint, *args, **kwargs)
+        if not allowed:
+            exporter.export = lambda _spans: SpanExportResult.SUCCESS
 
     module.OTLPSpanExporter.__init__ = init
 
@@ -109,6 +123,7 @@ def readdress_config(module: Any, url: str) -> None:
         # `init_tracing` builds the configuration that counts with keywords, also from one that was built by position.
         address = kwargs.get("base_url")
         if isinstance(address, str) and not _is_allowed(address, url):
+            redirected[address] = _CLIENT
             kwargs["base_url"] = url
         original(config, *args, **kwargs)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+#: Variables that the test's process has set, as they were at the start: the application may clear its environment.
+at_start: dict[str, str] = {}
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ SPAN_HOOKS = {
     "opentelemetry.sdk.trace.export": ("_pytest_langfuse_spans", "watch_processors"),
 }
 ADDRESS_HOOKS = {
+    "socket": ("_pytest_langfuse_connections", "guard_sockets"),
     "langfuse": ("_pytest_langfuse_addresses", "readdress_client"),
     "langfuse.api": ("_pytest_langfuse_addresses", "readdress_api"),
     "opentelemetry.exporter.otlp.proto.http.trace_exporter": ("_pytest_langfuse_addresses", "readdress_exporter"),
@@ -92,6 +97,7 @@ def start(folder: str, ledger_folder: str | None, url: str | None) -> None:
         failed = ledger.failed
         hooks.update({name: _hook(folder, *function, ledger, failed) for name, function in SPAN_HOOKS.items()})
     if url:
+        at_start.update({name: value for name, value in os.environ.items() if name.startswith("PYTEST_LANGFUSE_")})
         hooks.update({name: _hook(folder, *function, url, failed) for name, function in ADDRESS_HOOKS.items()})
     AfterImport(hooks).start()
 

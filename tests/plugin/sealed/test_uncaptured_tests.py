@@ -110,3 +110,113 @@ def test_a_batch_that_is_being_collected_when_the_capture_starts(
     app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
     assert real.got("free")
     assert not real.got("captured"), real.requests
+
+
+def test_prompts_of_a_captured_test_are_gone_after_it(app: pytest.Pytester, real: RealLangfuse) -> None:
+    """Those that were cached before are back, for every client; with both in either order."""
+    app.makepyfile(
+        """
+        import pytest
+        from langfuse import Langfuse
+
+        clients = [Langfuse(), Langfuse(public_key="pk-lf-other", secret_key="sk-lf-other")]
+
+        def fetched(name, client=clients[0]):
+            return client.get_prompt(name, fallback="fallback", max_retries=0).prompt
+
+        def cache(client, name, text):
+            from langfuse.api import Prompt_Text
+            from langfuse.model import TextPromptClient
+            prompt = Prompt_Text(name=name, version=1, prompt=text, config={}, labels=[], tags=[])
+            client._resources.prompt_cache.set(name + "-label:production", TextPromptClient(prompt), 3600)
+
+        def test_not_captured():
+            for client in clients:
+                cache(client, "real", "of the real Langfuse")
+                assert fetched("real", client) == "of the real Langfuse"
+
+        @pytest.mark.parametrize("how", ["created", "served"])
+        def test_captured(langfuse_api, how):
+            assert [fetched("real", client) for client in clients] == ["fallback", "fallback"]
+            for client in clients:
+                if how == "created":
+                    client.create_prompt(name="P", prompt="captured", labels=["production"])
+                    client.create_prompt(name="real", prompt="captured", labels=["production"])
+                else:
+                    langfuse_api.prompt("P", "captured")
+                    langfuse_api.prompt("real", "captured")
+                assert fetched("P", client) == fetched("real", client) == "captured"
+            built_here = Langfuse(public_key="pk-lf-here", secret_key="sk-lf-here")
+            assert fetched("P", built_here) == "captured"
+
+        def test_not_captured_again():
+            clients.append(Langfuse(public_key="pk-lf-here", secret_key="sk-lf-here"))
+            for client in clients:
+                assert fetched("P", client) == "fallback"
+            for client in clients[:2]:
+                assert fetched("real", client) == "of the real Langfuse"
+        """
+    )
+    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=4)
+    assert len([request for request in real.requests if request.startswith("GET /api/public/v2/prompts/P")]) == 3
+    assert not real.got("captured")
+
+
+@pytest.mark.parametrize("first", ["captured", "not captured"])
+def test_a_prompt_that_arrives_late_is_cached_where_it_was_asked_for(
+    app: pytest.Pytester, real: RealLangfuse, first: str
+) -> None:
+    """A thread of the SDK refreshes a prompt, and may take longer than the test."""
+    app.makepyfile(
+        f"""
+        import threading
+        import pytest
+        from langfuse import Langfuse
+
+        client = Langfuse()
+        begun, arrived, done = threading.Event(), threading.Event(), threading.Event()
+
+        def refresh(text):
+            def task():
+                begun.set()
+                arrived.wait(10)
+                cache(text)
+                done.set()
+            client._resources.prompt_cache.add_refresh_prompt_task("P-label:production", task)
+            assert begun.wait(10)
+
+        def cache(text):
+            from langfuse.api import Prompt_Text
+            from langfuse.model import TextPromptClient
+            prompt = Prompt_Text(name="P", version=1, prompt=text, config={{}}, labels=[], tags=[])
+            client._resources.prompt_cache.set("P-label:production", TextPromptClient(prompt), 3600)
+
+        def fetched():
+            return client.get_prompt("P", fallback="fallback", max_retries=0).prompt
+
+        @pytest.fixture
+        def capture(request):
+            if request.param:
+                request.getfixturevalue("langfuse_spans")
+
+        @pytest.mark.parametrize("capture", [{first == "captured"}], indirect=True)
+        def test_asks(capture):
+            refresh("late")
+
+        def arrives():
+            arrived.set()
+            assert done.wait(10)
+            assert fetched() == "fallback"
+
+        if {first == "captured"}:
+            def test_arrives():
+                arrives()
+        else:
+            def test_arrives(langfuse_spans):
+                arrives()
+
+        def test_after():
+            assert fetched() == ("fallback" if {first == "captured"} else "late")
+        """
+    )
+    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=3)
