@@ -264,6 +264,20 @@ def test_an_observation_satisfies_one_line_at_most(order):
 
 
 @pytest.mark.parametrize("order", ["start", "any"])
+@pytest.mark.parametrize("other", ["chain c\n    tool x model=z", "tool x model=z"])
+def test_a_line_takes_its_observation_where_it_stands(order, other):
+    """The tool elsewhere is not the one of the line below `b`, so that none is left for the other line."""
+    made = captured(f"span a\n  span b\n    tool x model=y\n  {other}")
+    literal = "span a\n  span b\n    tool x\n  ...\n  >> tool x model={}\n"
+    made.assert_tree(literal.format("z"), order=order)
+    assert "tool x" in failure(made, literal.format("y"), order=order)
+    made = captured("span a\n  tool x model=y\n  chain c\n    tool x model=z")
+    literal = "span a\n  tool x\n  ...\n  >> tool x model={}\n"
+    made.assert_tree(literal.format("z"), order=order)
+    assert "tool x" in failure(made, literal.format("y"), order=order)
+
+
+@pytest.mark.parametrize("order", ["start", "any"])
 def test_a_wrong_count_between_dots_blames_no_other_observation(order):
     made = captured("span a\n  retriever r\n  tool t model=x\n  tool u model=x\n  generation g model=y")
     for line, sentence in (
