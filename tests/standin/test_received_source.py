@@ -161,7 +161,9 @@ def test_json_that_javascript_does_not_parse_is_refused(stand_in: StandIn, conte
 
 
 @pytest.mark.slow
-def test_no_body_stops_a_run(pytester: pytest.Pytester) -> None:
+def test_no_body_stops_a_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The failure is folded to the width of the terminal.
+    monkeypatch.setenv("COLUMNS", "200")
     body = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "ab" * 16, **ROOT, "attributes": [nan("n")]}]}]}]}
     lost = json.loads(json.dumps(body).replace('{"doubleValue": null}', "null"))
     pytester.makepyfile(
