@@ -265,6 +265,8 @@ class ServerCase:
     lost: frozenset[str]
     statuses: tuple[int, ...] = (0,)
     env: tuple[tuple[str, str], ...] = ()
+    #: Another signal to a server that SIGTERM shows already.
+    repeats: bool = False
 
 
 SERVERS = [
@@ -275,7 +277,13 @@ SERVERS = [
     ),
     ServerCase("uvicorn --workers 2 SIGTERM", (*UVICORN, "--workers", "2"), signal.SIGTERM, ONLY_PLAIN, (0, -15)),
     *(
-        ServerCase(f"gunicorn {' '.join(options) or 'sync'} {number.name}", (*GUNICORN, *options), number, NEITHER)
+        ServerCase(
+            f"gunicorn {' '.join(options) or 'sync'} {number.name}",
+            (*GUNICORN, *options),
+            number,
+            NEITHER,
+            repeats=bool(options) and number != signal.SIGTERM,
+        )
         for options in ((), ("--preload",), ("--worker-class", "gthread"))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
     ),
@@ -305,7 +313,11 @@ def how(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.mark.parametrize("case", SERVERS, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.exhaustive) if case.repeats else case for case in SERVERS],
+    ids=lambda case: case.name,
+)
 def test_server(langfuse_process, script: Callable[..., Path], case: ServerCase, how: str) -> None:
     pytest.importorskip(case.command[1])
     path = script(SERVICE, "service.py")

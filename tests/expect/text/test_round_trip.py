@@ -104,7 +104,7 @@ def scores(draw, made):
     return given
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(forests(), st.data())
 def test_text_matches_what_it_was_made_from(made, data):
     given = data.draw(scores(made))
@@ -126,7 +126,7 @@ def test_text_matches_what_it_was_made_from(made, data):
     assert text.isprintable() or text.replace("\n", "").isprintable()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(forests(), st.data())
 def test_text_does_not_match_another_name(made, data):
     observations = of(made)
@@ -136,7 +136,7 @@ def test_text_does_not_match_another_name(made, data):
     assert observations != text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(forests(), st.data())
 def test_text_does_not_match_another_input(made, data):
     observations = of(made)
