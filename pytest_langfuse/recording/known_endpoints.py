@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple
+from typing import Self
 from urllib.parse import urlsplit
 
 #: Stands for this machine, by whatever name or address it is called.
@@ -15,11 +15,28 @@ THIS_MACHINE = "localhost"
 _LOOPBACK = (ip_address("127.0.0.1"), ip_address("::1"))
 
 
-class HostPort(NamedTuple):
-    """A host, as `normalized` returns it, and a port."""
+class HostPort(tuple[str, int]):
+    """A host, as `normalized` returns it, and a port.
 
-    host: str
-    port: int
+    Not a `NamedTuple`, nor are other classes that child processes load late, for a connection at their exit: making one
+    evaluates a string, and Python then forgets that it ends by a KeyboardInterrupt, whose exit status is another.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, host: str, port: int) -> Self:
+        """Return the pair."""
+        return super().__new__(cls, (host, port))
+
+    @property
+    def host(self) -> str:
+        """The host."""
+        return self[0]
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        return self[1]
 
 
 #: Langfuse's own regions (langfuse.com/security/data-regions).

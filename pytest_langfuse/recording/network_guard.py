@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from operator import index
-from typing import Any, NamedTuple
+from typing import Any
 
 # Relative: child processes load these files without the package, under another name.
 from .calling_code import calling_code
@@ -27,12 +27,11 @@ _SERVICES = {"http": 80, "https": 443}
 _REMEMBERED = 10_000
 
 
-class RefusedConnection(NamedTuple):
+class RefusedConnection:
     """An attempt to connect that was refused. `known_as` says whose endpoint it is."""
 
-    caller: str
-    endpoint: str
-    known_as: str
+    def __init__(self, caller: str, endpoint: str, known_as: str) -> None:
+        self.caller, self.endpoint, self.known_as = caller, endpoint, known_as
 
     def __str__(self) -> str:
         return (
@@ -49,9 +48,9 @@ class CapturedConnectionError(ConnectionRefusedError):
         self.refusal = refusal
 
 
-class _Resolution(NamedTuple):
-    name: str
-    addresses: frozenset[tuple[str, int]]
+class _Resolution:
+    def __init__(self, name: str, addresses: frozenset[tuple[str, int]]) -> None:
+        self.name, self.addresses = name, addresses
 
 
 class NetworkGuard:

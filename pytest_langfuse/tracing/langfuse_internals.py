@@ -183,7 +183,8 @@ def replace_sampler(resources: LangfuseResourceManager, sampler: Sampler) -> Non
 def replace_client(old: LangfuseResourceManager, client: Langfuse) -> None:
     """Let all client objects that work with `old` be `client`."""
     for found in gc.get_objects():
-        if isinstance(found, Langfuse) and getattr(found, "_resources", None) is old:
+        # By its type: `isinstance` runs code of proxies, which may raise (Django's settings, weak references).
+        if issubclass(type(found), Langfuse) and getattr(found, "_resources", None) is old:
             if type(found) is Langfuse:
                 found.__class__ = type(client)
                 vars(found).update(vars(client))

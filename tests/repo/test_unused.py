@@ -27,7 +27,7 @@ json.dump({{"status": int(status), "heavy": [name for name in {HEAVY!r} if name 
 
 def test_there_is_one_entry_point():
     [found] = [point for point in entry_points(group="pytest11") if point.value.startswith("pytest_langfuse")]
-    assert (found.name, found.value) == ("langfuse", "pytest_langfuse.plugin")
+    assert (found.name, found.value) == ("langfuse", "pytest_langfuse.entry_point")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 
@@ -28,6 +29,7 @@ from pytest_langfuse.tracing import (
     get_tracing_config,
     init_tracing,
     inject_headers,
+    instrument_aiohttp,
     instrument_httpx,
     instrument_requests,
     langfuse_aiohttp_middleware,
@@ -145,6 +147,7 @@ CALLS: dict[Callable[..., object], dict[str, tuple[Any, ...]]] = {
     safe_trace("answer"): {"function": (*NOT_TRACEABLE, None, "answer")},
     carry_context: {"function": (*bad.NOT_CALLABLE, property(len))},
     carry_context(): {"function": (*bad.FUNCTION, property(len))},
+    instrument_aiohttp: {"session": (5, "x", aiohttp, aiohttp.ClientSession, bad.SECRET, bad.Broken())},
     instrument_httpx: {"client": (5, "x", httpx, httpx.Client, bad.SECRET, bad.Broken())},
     instrument_requests: {"session": (5, "x", httpx.Client, bad.SECRET, bad.Broken())},
     LangfuseASGIMiddleware: {"app": bad.FUNCTION, **MIDDLEWARE},
@@ -186,7 +189,10 @@ def test_a_value_that_cannot_be_used_is_one_sentence_that_names_the_place(functi
 
 def named(function: Callable[..., object], name: str) -> str:
     """What the message names: the parameter, or the call where it has but one."""
-    if function in {carry_context, instrument_httpx, instrument_requests} or name in {"function", "context"}:
+    if function in {carry_context, instrument_aiohttp, instrument_httpx, instrument_requests} or name in {
+        "function",
+        "context",
+    }:
         return "()"
     return "safe_trace()" if (function, name) == (safe_trace, "name") else name
 
