@@ -82,6 +82,9 @@ class MetricsAndLogs:
         def export(original: Callable[..., Any], exporter: Any, batch: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
             self.exporters.add(exporter)
             passing = [record for record in batch if not _is_captured(self._origin_of(record))]
+            if not batch:
+                # Nothing in it is captured.
+                return original(exporter, batch, *args, **kwargs)
             if not passing:
                 return success
             with item_of(self._origin_of(passing[-1])):
