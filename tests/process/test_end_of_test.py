@@ -187,7 +187,16 @@ def test_the_report_of_a_failure_shows_what_was_printed(suite):
     result.stdout.fnmatch_lines(["line 0", "line 149"])
 
 
-@pytest.mark.parametrize("arguments", [[], ["--langfuse-capture"], ["-n", "2"], ["-p", "no:cacheprovider"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-n", "2"],
+        pytest.param(["--langfuse-capture"], marks=pytest.mark.exhaustive),
+        pytest.param(["-p", "no:cacheprovider"], marks=pytest.mark.exhaustive),
+    ],
+    ids=str,
+)
 def test_in_any_kind_of_run(suite, arguments, monkeypatch):
     suite.makepyfile(
         service="""

@@ -292,7 +292,7 @@ def test_xdist_workers_see_the_real_environment(folder, real):
     folder.runpytest_subprocess("--langfuse-capture", "-n1").assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("program", ["sends.py", "sends.py real"])
+@pytest.mark.parametrize("program", [pytest.param("sends.py", marks=pytest.mark.exhaustive), "sends.py real"])
 def test_no_proxy_stands_between_a_process_and_the_stand_in(folder, real, program, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, real.url)

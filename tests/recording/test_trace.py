@@ -85,7 +85,7 @@ class TestLink:
         assert sorted(reachable(observations)) == sorted(names(observations))
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("shape", ["deep", "wide"])
+    @pytest.mark.parametrize("shape", ["deep", pytest.param("wide", marks=pytest.mark.exhaustive)])
     def test_100_000_observations(self, shape):
         count = 100_000
         observations = [seen(start=START)]

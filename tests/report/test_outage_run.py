@@ -36,7 +36,7 @@ def suite(app: pytest.Pytester) -> pytest.Pytester:
 @pytest.mark.parametrize(
     "options",
     [
-        ("-n", "2"),
+        pytest.param(("-n", "2"), marks=pytest.mark.exhaustive),
         pytest.param(("-n", "2", "--dist", "loadscope"), marks=pytest.mark.exhaustive),
         ("-n", "2", "--dist", "loadgroup"),
         pytest.param(("-n", "2", "--dist", "worksteal"), marks=pytest.mark.exhaustive),
@@ -70,7 +70,9 @@ def test_a_group_of_xdist_stays_one(suite: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["hang: 1 of 2 tests degraded*", "http_401: none of 2 tests degraded*"])
 
 
-@pytest.mark.parametrize("options", [("-x",), ("--maxfail=1",), ("-x", "-n", "1")], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [("-x",), pytest.param(("--maxfail=1",), marks=pytest.mark.exhaustive), ("-x", "-n", "1")], ids=" ".join
+)
 def test_a_run_that_stops_says_what_is_missing(app: pytest.Pytester, options: tuple[str, ...]) -> None:
     app.makepyfile(
         test_it="""

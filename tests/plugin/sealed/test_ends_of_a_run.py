@@ -40,7 +40,6 @@ SHOWN = {
     ("-x", "by fixture"),
     ("pytest.exit", "by option"),
     ("workers", "by fixture"),
-    ("workers", "by option"),
 }
 
 
