@@ -63,6 +63,6 @@ def test_init_tracing_at_import_is_off_and_the_failure_says_why(app: pytest.Pyte
             langfuse_spans.assert_tree("span answer")
         """,
     )
-    result = app.runpytest("-p", "no:randomly")
+    result = app.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E*The environment has no keys (LANGFUSE_PUBLIC_KEY and*"])
