@@ -88,6 +88,10 @@ class _Guarded:
         for path in _GUARDED:
             owner, _, name = path.rpartition(".")
             self._replace(getattr(self._module, owner) if owner else self._module, name)
+        # A fork waits until a thread has loaded the guard: its child would wait for that thread for ever.
+        if hasattr(os, "register_at_fork"):
+            release = self._lock.release
+            os.register_at_fork(before=self._lock.acquire, after_in_parent=release, after_in_child=release)
 
     def _replace(self, owner: Any, name: str) -> None:
         original = getattr(owner, name)
