@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
+# Not one that a client of an earlier test had for its Langfuse: it stays known, and is refused.
+from pytest_langfuse.standin.http.listener import free_port
+
 #: Makes the bytes of an answer, in pieces, from the request as it came.
 Answer = Callable[[bytes], Iterable[bytes]]
 
@@ -22,7 +25,7 @@ class HostileServer:
         self.requests: list[bytes] = []
         self.sent: list[int] = []
         self._changed = threading.Condition()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._socket = socket.create_server(("127.0.0.1", free_port()), backlog=128)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.closing = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+# Not one that a client of an earlier test had for its Langfuse: it stays known, and is refused.
+from pytest_langfuse.standin.http.listener import free_port
 from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
 
 TRACES = "/api/public/otel/v1/traces"
@@ -113,7 +115,7 @@ class Collector:
         self.accepted: list[str] = []
         self._changed = threading.Condition()
         self.released = threading.Event()
-        self._server = Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"collector": self}))
+        self._server = Server(("127.0.0.1", free_port()), type("Handler", (_Handler,), {"collector": self}))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, urlsplit
 
+# Not one that a client of an earlier test had for its Langfuse: it stays known, and is refused.
+from pytest_langfuse.standin.http.listener import free_port
+
 
 @dataclass
 class Got:
@@ -77,7 +80,7 @@ class Service:
 
     def __init__(self) -> None:
         self.got: list[Got] = []
-        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"service": self}))
+        self._server = _Server(("127.0.0.1", free_port()), type("Handler", (_Handler,), {"service": self}))
         port = self._server.server_address[1]
         #: Two names of one address: only the first is on the list of the tests.
         self.here, self.elsewhere = f"http://127.0.0.1:{port}", f"http://localhost:{port}"

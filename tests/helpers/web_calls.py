@@ -13,6 +13,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import uvicorn
 from aiohttp import web
 
+# Not one that a client of an earlier test had for its Langfuse: it stays known, and is refused.
+from pytest_langfuse.standin.http.listener import free_port
+
 
 def scope_of(path: str, method: str = "GET", headers: Any = (), query: bytes = b"", **more: Any) -> dict[str, Any]:
     """The scope that a server makes of a request."""
@@ -83,7 +86,7 @@ def call_wsgi(app: Any, path: str = "/", *, environ: dict[str, Any] | None = Non
 @contextlib.contextmanager
 def uvicorn_serving(app: Any, **settings: Any) -> Iterator[str]:
     """A real ASGI server in a thread; its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", free_port()))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", **{"lifespan": "off", **settings}))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -105,7 +108,7 @@ def aiohttp_serving(app: Any) -> Iterator[str]:
     async def serve() -> None:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        site: Any = web.TCPSite(runner, "127.0.0.1", 0)
+        site: Any = web.TCPSite(runner, "127.0.0.1", free_port())
         await site.start()
         found.append(site._server.sockets[0].getsockname()[1])
         end = asyncio.Event()
@@ -137,7 +140,7 @@ class _QuietServer(WSGIServer):
 @contextlib.contextmanager
 def wsgiref_serving(app: Any) -> Iterator[str]:
     """A real WSGI server in a thread; its address."""
-    server = make_server("127.0.0.1", 0, app, server_class=_QuietServer, handler_class=_Quiet)
+    server = make_server("127.0.0.1", free_port(), app, server_class=_QuietServer, handler_class=_Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
