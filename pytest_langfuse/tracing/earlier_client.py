@@ -6,8 +6,7 @@ some module would decide for the whole process, past the pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.tracing import langfuse_internals
@@ -70,15 +69,9 @@ class EarlierClient:
                 given.client_arguments[name] = value
                 self._kept.append(name)
 
-    @contextmanager
-    def set_aside(self) -> Iterator[None]:
+    def set_aside(self) -> AbstractContextManager[None]:
         """Let the SDK build a new client of this key inside the block; if that fails, the earlier one stays."""
-        langfuse_internals.forget(self._resources)
-        try:
-            yield
-        except BaseException:
-            langfuse_internals.remember(self._resources)
-            raise
+        return langfuse_internals.set_aside(self._resources)
 
     def take_over(self, client: Langfuse) -> list[ReadableSpan]:
         """Let all clients that were built earlier be `client`, and return the spans that their exporter has not got."""

@@ -7,7 +7,7 @@ import logging
 import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import httpx
@@ -303,15 +303,9 @@ class Installation:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not the application's
             failures.report("flushing at the end of an invocation", error)
 
-    @contextmanager
-    def set_aside(self) -> Iterator[None]:
+    def set_aside(self) -> AbstractContextManager[None]:
         """After a shutdown, let a new client of this key be built inside the block; if that fails, ours stays."""
-        langfuse_internals.forget(self._resources)
-        try:
-            yield
-        except BaseException:
-            langfuse_internals.remember(self._resources)
-            raise
+        return langfuse_internals.set_aside(self._resources)
 
     def _close(self, deadline: float) -> None:
         self.pipeline.close(deadline - now())

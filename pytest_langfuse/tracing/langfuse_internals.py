@@ -131,16 +131,6 @@ def provider_of(resources: LangfuseResourceManager) -> TracerProvider | None:
     return provider if isinstance(provider, TracerProvider) else None
 
 
-def remember(resources: LangfuseResourceManager | None) -> None:
-    """Undo `forget`."""
-    if resources is None:
-        return
-    with without("a client that is built after init_tracing() failed does not send"):
-        instances = member(LangfuseResourceManager, "_instances")
-        with member(LangfuseResourceManager, "_lock"):
-            instances.setdefault(resources.public_key, resources)
-
-
 def detach_processors(provider: TracerProvider, public_key: str) -> list[LangfuseSpanProcessor]:
     """Remove the span processors of a project's clients from a provider, and return them."""
     active = provider._active_span_processor
@@ -243,13 +233,32 @@ def http_client_of(resources: LangfuseResourceManager | None) -> httpx.Client | 
     return None
 
 
-def forget(resources: LangfuseResourceManager | None) -> None:
-    """Let the next client of this key be built anew."""
+@contextmanager
+def set_aside(resources: LangfuseResourceManager | None) -> Iterator[None]:
+    """Let the SDK build a new client of this key inside the block; if that fails, the one that was there stays."""
+    _forget(resources)
+    try:
+        yield
+    except BaseException:
+        _remember(resources)
+        raise
+
+
+def _forget(resources: LangfuseResourceManager | None) -> None:
     with without("a client that is built after shutdown_tracing() still does not send"):
         instances = member(LangfuseResourceManager, "_instances")
         with member(LangfuseResourceManager, "_lock"):
             for key in [key for key, value in instances.items() if value is resources]:
                 del instances[key]
+
+
+def _remember(resources: LangfuseResourceManager | None) -> None:
+    if resources is None:
+        return
+    with without("a client that is built after init_tracing() failed does not send"):
+        instances = member(LangfuseResourceManager, "_instances")
+        with member(LangfuseResourceManager, "_lock"):
+            instances.setdefault(resources.public_key, resources)
 
 
 def release_exit_handlers(resources: LangfuseResourceManager | None) -> None:

@@ -57,21 +57,22 @@ def readdress_client(module: Any, url: str) -> None:
 def readdress_api(module: Any, url: str) -> None:
     """Make clients of Langfuse's API that are built without `Langfuse` send to `url`."""
     for name in ("LangfuseAPI", "AsyncLangfuseAPI"):
-        _readdress_api(getattr(module, name), url)
+        _readdress_keyword(getattr(module, name), url)
 
 
-def _readdress_api(api: Any, url: str) -> None:
-    original = api.__init__
+def _readdress_keyword(owner: Any, url: str) -> None:
+    """Replace the argument `base_url` of a class where it names another address."""
+    original = owner.__init__
 
     @functools.wraps(original)
-    def init(client: Any, *args: Any, **kwargs: Any) -> None:
+    def init(built: Any, *args: Any, **kwargs: Any) -> None:
         address = kwargs.get("base_url")
         if isinstance(address, str) and not _is_allowed(address, url):
             redirected[address] = _CLIENT
             kwargs["base_url"] = url
-        original(client, *args, **kwargs)
+        original(built, *args, **kwargs)
 
-    api.__init__ = init
+    owner.__init__ = init
 
 
 def readdress_exporter(module: Any, url: str) -> None:
@@ -116,15 +117,5 @@ def readdress_grpc_exporter(module: Any, url: str) -> None:
 
 def readdress_config(module: Any, url: str) -> None:
     """Make `TracingConfig` of `pytest_langfuse.tracing` name `url` where it would name another address."""
-    original = module.TracingConfig.__init__
-
-    @functools.wraps(original)
-    def init(config: Any, *args: Any, **kwargs: Any) -> None:
-        # `init_tracing` builds the configuration that counts with keywords, also from one that was built by position.
-        address = kwargs.get("base_url")
-        if isinstance(address, str) and not _is_allowed(address, url):
-            redirected[address] = _CLIENT
-            kwargs["base_url"] = url
-        original(config, *args, **kwargs)
-
-    module.TracingConfig.__init__ = init
+    # `init_tracing` builds the configuration that counts with keywords, also from one that was built by position.
+    _readdress_keyword(module.TracingConfig, url)
