@@ -80,7 +80,14 @@ def test_registry_of_clients(client, keys):
         "LangfuseResourceManager._instances no longer has the client of a public key.",
     )
     need(hasattr(type(resources), "_lock"), "LangfuseResourceManager._lock is gone.")
-    langfuse_internals.forget(resources)
+    with pytest.raises(RuntimeError), langfuse_internals.set_aside(resources):
+        raise RuntimeError
+    need(
+        langfuse_internals.registered(keys["public_key"]) is resources,
+        "LangfuseResourceManager._instances doesn't take a client back.",
+    )
+    with langfuse_internals.set_aside(resources):
+        pass
     need(
         langfuse_internals.registered(keys["public_key"]) is None, "LangfuseResourceManager._instances keeps a client."
     )
