@@ -4,10 +4,15 @@ import asyncio
 import os
 from collections.abc import Iterator
 
+# Before pydantic is imported: logfire's plugin for it takes a third of the time that each process needs for langfuse.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "1"
+
+# isort: split
 import langfuse  # noqa: F401 - pytester's in-process runs forget modules that they were the first to import: 300 ms each
 import pytest
 
 from pytest_langfuse.expect.text import style
+from tests.helpers import slow_plugins
 
 pytest_plugins = ["pytester"]
 
@@ -16,11 +21,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _without_plugins_of_libraries():
-    """Keep plugins out of runs in a subprocess of libraries under test: each takes half a second to import."""
-    names = ("langsmith_plugin", "logfire", "pytest_logfire")
+def _without_slow_plugins():
+    """Keep plugins that few tests need out of runs of pytest in a subprocess: together they take over a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in names))
+        slow_plugins.keep_out(patch)
         yield
 
 

@@ -23,6 +23,7 @@ class MatchedLine:
     """A line and its observation.
 
     `whole`: nothing differs, at it and below it. `under` is the match below which a moved one was expected.
+    `siblings` are the matches in place on the level of one that is reordered, in the order of the lines.
     """
 
     expected: ExpectedLine
@@ -31,6 +32,7 @@ class MatchedLine:
     whole: bool
     under: MatchedLine | None = None
     level: Level = field(default_factory=list)
+    siblings: Sequence[MatchedLine] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +143,9 @@ def arrange(parent: ExpectedLine, captured: Sequence[Observation], pairing: Leve
             builder.level += here or pairing.missing.get(id(line)) or _reordered(pairing.reordered[id(line)])
     builder.write(parent, len(parent.children))
     builder.extras_before(None)
+    for matches in pairing.reordered.values():
+        for match in matches:
+            match.siblings = in_place(builder.level)
     return builder.level
 
 

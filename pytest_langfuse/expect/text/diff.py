@@ -22,7 +22,6 @@ from pytest_langfuse.expect.matching.level import (
     Placement,
     TraceScores,
     VerbatimLine,
-    in_place,
 )
 from pytest_langfuse.expect.matching.score_index import pair
 from pytest_langfuse.expect.text.obstacles import Obstacles
@@ -73,22 +72,22 @@ class Diff:
     def _walk(self, level: Iterable[LevelEntry], depth: int = 0) -> None:
         """Show a level and all below it; a stack of iterators, so that deep trees need no recursion."""
         self._obstacles.look(level)
-        stack: list[tuple[Iterator[LevelEntry], int, list[MatchedLine]]] = [(iter(level), depth, in_place(level))]
+        stack: list[tuple[Iterator[LevelEntry], int]] = [(iter(level), depth)]
         while stack:
-            entries, depth, siblings = stack[-1]
+            entries, depth = stack[-1]
             entry = next(entries, None)
             if entry is None:
                 stack.pop()
                 continue
-            below = self._show(entry, depth, siblings)
+            below = self._show(entry, depth)
             if below:
                 if isinstance(entry, MatchedLine):
                     self._obstacles.look(below)
                 # What a line with a count stands for is on the level of that line.
                 depth += not isinstance(entry, CountedLine | DescendantLine)
-                stack.append((iter(below), depth, in_place(below)))
+                stack.append((iter(below), depth))
 
-    def _show(self, entry: LevelEntry, depth: int, siblings: list[MatchedLine]) -> Level:
+    def _show(self, entry: LevelEntry, depth: int) -> Level:
         """Show one entry; returns what is to be shown below it."""
         match entry:
             case VerbatimLine():
@@ -96,11 +95,11 @@ class Diff:
             case MissingLine():
                 return self._show_missing(entry, depth)
             case ExtraObservation():
-                return self._show_extra(entry, depth, siblings)
+                return self._show_extra(entry, depth)
             case CountedLine():
                 return self._show_repeated(entry, depth)
             case MatchedLine():
-                return self._show_match(entry, depth, siblings)
+                return self._show_match(entry, depth)
             case DescendantLine():
                 return self._show_descendants(entry, depth)
             case TraceScores():
@@ -126,11 +125,11 @@ class Diff:
                 self._row("-", depth + 1, score.text)
         return [*missing.below]
 
-    def _show_extra(self, extra: ExtraObservation, depth: int, siblings: list[MatchedLine]) -> Level:
+    def _show_extra(self, extra: ExtraObservation, depth: int) -> Level:
         captured = extra.captured
         match = self._alignment.match_of.get(id(captured))
         if match is not None:
-            return self._show_match(match, depth, siblings)
+            return self._show_match(match, depth)
         if extra.allowed:
             if id(captured) not in self._alignment.likeness.broken:
                 return []
@@ -147,10 +146,10 @@ class Diff:
             self._sentences.unexpected(captured, self._obstacles.hint(captured))
         return [ExtraObservation(child, allowed=False, told=told) for child in captured.children]
 
-    def _show_match(self, match: MatchedLine, depth: int, siblings: list[MatchedLine]) -> Level:
+    def _show_match(self, match: MatchedLine, depth: int) -> Level:
         self._shown.add(id(match))
         line, captured = match.expected, match.captured
-        differs = self._tell(match, siblings)
+        differs = self._tell(match)
         name = line.name.written if line.name.exact == captured.name else name_text(captured.name)
         if match.place is Placement.IN_PLACE and not differs:
             # A line with a count stands for one observation here.
@@ -265,7 +264,7 @@ class Diff:
 
     # -- sentences ---------------------------------------------------------------------------------------------
 
-    def _tell(self, match: MatchedLine, siblings: list[MatchedLine]) -> bool:
+    def _tell(self, match: MatchedLine) -> bool:
         """Add a sentence for each difference between a line and its observation; return whether there is any."""
         line, captured, sentences = match.expected, match.captured, self._sentences
         failing = line.failing(captured)
@@ -277,7 +276,7 @@ class Diff:
         if match.place is Placement.MOVED:
             sentences.place(captured, self._parents.difference(match), self._parents.difference(match, numbered=False))
         if match.place is Placement.REORDERED:
-            other, where = self._displacement(match, siblings)
+            other, where = self._displacement(match)
             sentences.place(
                 captured, where.format(sentences.names.name(other)), where.format(name_in_sentence(other.name))
             )
@@ -286,9 +285,9 @@ class Diff:
             sentences.value(captured, alone, shared)
         return bool(failing) or other_type or other_name or match.place is not Placement.IN_PLACE
 
-    def _displacement(self, match: MatchedLine, siblings: list[MatchedLine]) -> tuple[Observation, str]:
+    def _displacement(self, match: MatchedLine) -> tuple[Observation, str]:
         """Return the sibling before or after which it should have started, and the sentence part that names it."""
-        start, place = self._position[id(match.captured)], match.expected.place
+        start, place, siblings = self._position[id(match.captured)], match.expected.place, match.siblings
         index = bisect_left(siblings, place, key=lambda sibling: sibling.expected.place)
         if index and self._position[id(siblings[index - 1].captured)] > start:
             return siblings[index - 1].captured, "starts before {}, expected after it"

@@ -206,6 +206,14 @@ def without(rest, chosen):
 
 @settings(max_examples=400, deadline=None)
 @example(([("...", ()), ("1-2x any a", ())], [("a", None, (("a", None, ()),)), ("a", None, ())]), "any")
+# What is in another order below a `>>` line is shown below the line that has its parent, too.
+@example(
+    (
+        [("any a", ()), (">> any a", (("any a", ()), ("any a", ()), ("any a", ()), ("any b", ())))],
+        [("a", None, (("b", None, ()), ("a", None, ())))],
+    ),
+    "start",
+)
 @given(pairs(), st.sampled_from(("start", "any", "contained")))
 def test_same_answer_as_trying_everything(pair, mode):
     level, trees = pair
