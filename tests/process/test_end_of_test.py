@@ -107,7 +107,8 @@ def test_nothing_is_left(suite, body, arguments, outcomes):
         def test_it(app, number):
             {body}
     """)
-    # The run around this one may have a server for what its tests start.
+    # The run around this one has a server for the processes of its tests, from the first process on.
+    subprocess.run([sys.executable, "-S", "-c", ""], check=True)
     before = threads()
     files = open_files()
     suite.runpytest_inprocess("-p", "no:randomly", "-p", "no:rerunfailures", *arguments).assert_outcomes(**outcomes)

@@ -404,7 +404,8 @@ def test_what_the_sdks_own_queue_pushes_out_is_counted(collector, keys, monkeypa
 
     assert report.exported + sum(report.dropped.values()) == 100
     assert len(collector.accepted) == report.exported
-    assert set(names(100)[80:]) <= set(collector.accepted)
+    # The newest were in the queue. If the first are on their way still, the buffer may have no room for all of them.
+    assert len(set(names(100)[80:]) - set(collector.accepted)) <= report.dropped.get("buffer_full", 0)
 
 
 @pytest.mark.slow
