@@ -103,6 +103,7 @@ def test_threading_timers_run_out() -> None:
             blocked.set()
 
 
+@pytest.mark.slow
 def test_asyncio_timers_run_out() -> None:
     async def main() -> None:
         await asyncio.sleep(0.01)
@@ -124,6 +125,7 @@ def test_urllib3_times_out(silent_port: int) -> None:
         pool.request("GET", f"http://127.0.0.1:{silent_port}", timeout=0.05, retries=1)
 
 
+@pytest.mark.slow
 def test_opentelemetrys_batch_processor_goes_on() -> None:
     class Waking(SpanExporter):
         exported = threading.Event()

@@ -256,6 +256,7 @@ def test_slow_and_drip_wait_as_they_say(server: LangfuseServer, waits: list[floa
     assert len(waits) > len(body)  # between any two bytes, those of the headers included
 
 
+@pytest.mark.slow
 def test_a_client_that_gives_up_ends_the_waiting(server: LangfuseServer) -> None:
     for count, name in enumerate(["slow", "drip", "hang", "http_503", "reset"], 1):
         with Outage.of(name, delay=3600).apply(server):
@@ -281,6 +282,7 @@ def test_a_status_comes_with_retry_after(server: LangfuseServer, waits: list[flo
     assert (response.status_code, response.headers["retry-after"], waits) == (int(name[-3:]), "7", [2])
 
 
+@pytest.mark.slow
 def test_errors_are_langfuses_own_or_a_load_balancers(server: LangfuseServer) -> None:
     for name in NAMES:
         if name.startswith("http_"):

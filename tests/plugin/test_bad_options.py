@@ -50,6 +50,7 @@ def outcome(pytester: pytest.Pytester, option: str, value: str) -> str:
     return ", ".join(problem for problem, found in problems.items() if found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [*INI, *COMMAND_LINE])
 def test_a_value_that_cannot_be_used_is_one_line_that_names_the_option(app: pytest.Pytester, option: str) -> None:
     app.makepyfile("def test_it(): pass")
@@ -72,6 +73,7 @@ def test_the_longest_wait_is_the_same_everywhere() -> None:
     assert options.LONGEST_WAIT == arguments.LONGEST_WAIT
 
 
+@pytest.mark.slow
 def test_the_plugin_named_on_the_command_line_is_that_of_the_entry_point(app: pytest.Pytester) -> None:
     app.makepyfile("def test_it(langfuse_spans): assert not langfuse_spans")
     for order in (["entry_point", "plugin"], ["plugin", "entry_point"]):

@@ -44,6 +44,7 @@ def test_a_client_that_was_built_at_import_is_captured(app: pytest.Pytester, cli
     app.runpytest("-p", "no:randomly").assert_outcomes(passed=3)
 
 
+@pytest.mark.slow
 def test_init_tracing_at_import_is_off_and_the_failure_says_why(app: pytest.Pytester) -> None:
     app.makepyfile(
         application="""

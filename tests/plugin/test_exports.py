@@ -101,6 +101,7 @@ def test_a_name_is_looked_up_once():
     )
 
 
+@pytest.mark.slow
 def test_without_respx_its_router_is_one_clear_error():
     printed = python(
         "import sys; sys.modules['respx'] = None\n"

@@ -118,6 +118,7 @@ def test_two_that_watch_the_same_module(module, seen):
     assert "pytest_langfuse" not in type(imported.__loader__).__module__
 
 
+@pytest.mark.slow
 def test_the_client_of_an_application_that_imports_langfuse_later(pytester):
     """As the session of a run does it, whose test asks for a fixture when the client has been built."""
     result = pytester.runpython_c(

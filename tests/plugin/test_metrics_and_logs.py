@@ -69,6 +69,7 @@ def sent(real: Collector) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_by_fixture_the_others_arrive(folder, real):
     folder.makepyfile(SUITE)
     folder.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=3)
@@ -80,6 +81,7 @@ def test_by_fixture_the_others_arrive(folder, real):
     }
 
 
+@pytest.mark.slow
 def test_by_option_nothing_arrives(folder, real):
     folder.makepyfile(SUITE)
     folder.runpytest_subprocess("-p", "no:randomly", "--langfuse-capture").assert_outcomes(passed=3)

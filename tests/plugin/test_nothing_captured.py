@@ -80,6 +80,7 @@ CALLED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_keys")
 @MODES
 def test_tracing_that_is_switched_off(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, mode: list[str]) -> None:

@@ -213,6 +213,7 @@ def test_masks(app: pytest.Pytester) -> None:
     )
 
 
+@pytest.mark.slow
 def test_queues(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "2")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")

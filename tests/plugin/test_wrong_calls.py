@@ -94,6 +94,7 @@ TRACING = [
 ]
 
 
+@pytest.mark.slow
 def test_nor_is_one_of_tracing(app: pytest.Pytester) -> None:
     calls = [*(call for call, _ in TRACING), "langfuse_tracing(5)"]
     tests = [f"def test_{number}(langfuse_tracing):\n    {call}\n" for number, call in enumerate(calls)]

@@ -33,6 +33,7 @@ def test_the_arguments_of_clients_are_remembered(early):
     assert early.arguments[client] == {"public_key": "pk", "timeout": 3}
 
 
+@pytest.mark.slow
 def test_a_client_is_not_kept_alive(early):
     client = weakref.ref(Client(public_key="pk"))
     gc.collect()

@@ -70,6 +70,7 @@ def test_an_export_is_refused(guard, name):
     assert not connects(name)
 
 
+@pytest.mark.slow
 @each_signal
 def test_without_the_guard_it_connects(guard, name):
     if name.endswith("_log_exporter") and importlib.util.find_spec("opentelemetry.exporter.otlp.common") is None:

@@ -481,6 +481,7 @@ def kept_by_aiohttp(url):
         runner.run(session.close())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kept", [kept_by_http_client, kept_by_requests, kept_by_httpx, kept_by_urllib3, kept_by_aiohttp]
 )

@@ -84,6 +84,7 @@ def test_a_new_version_keeps_what_it_does_not_set(langfuse: Langfuse, dataset: s
     assert inputs(langfuse) == []
 
 
+@pytest.mark.slow
 def test_an_item_belongs_to_one_dataset(langfuse: Langfuse, dataset: str) -> None:
     item = langfuse.create_dataset_item(dataset_name=dataset, input="q")
     langfuse.create_dataset(name="other")

@@ -107,6 +107,7 @@ def test_a_body_that_is_not_compressed_as_it_says(http: httpx.Client) -> None:
         assert (response.status_code, response.json()) == (400, {"message": "Failed to decompress request body"})
 
 
+@pytest.mark.slow
 def test_a_small_body_that_decompresses_to_a_huge_one_is_refused_before_it_is_held(
     http: httpx.Client, stand_in: StandIn
 ) -> None:

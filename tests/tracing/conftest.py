@@ -32,7 +32,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def fresh() -> Iterator[None]:
+def fresh(collector: Collector) -> Iterator[None]:
     """Langfuse, OpenTelemetry and the tracing singleton as on a fresh interpreter; nothing is captured."""
     with fresh_globals(), singleton_module.fresh():
         yield

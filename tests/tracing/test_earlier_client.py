@@ -183,6 +183,7 @@ def test_its_scores_and_prompts_go_the_new_way(collector, keys):
     assert not tracing_health().healthy
 
 
+@pytest.mark.slow
 def test_no_thread_of_it_is_left(keys):
     before = set(threading.enumerate())
     Langfuse(**keys)

@@ -210,6 +210,7 @@ def test_what_is_sent_and_thrown_goes_to_the_generator(spans):
     assert steps.throw(error) is error
 
 
+@pytest.mark.slow
 async def test_what_is_sent_and_thrown_goes_to_the_async_generator(spans):
     @safe_trace
     async def echo():

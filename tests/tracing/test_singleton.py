@@ -352,6 +352,7 @@ def test_nothing_is_sent_after_a_shutdown_that_timed_out(collector, keys):
     assert len(collector.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_shutdown_tries_until_its_deadline(collector, keys):
     """Langfuse is restarted: it refuses for longer than a few attempts take."""
     collector.reply = lambda _: Reply(503) if len(collector.requests) < 5 else Reply()
@@ -379,6 +380,7 @@ def test_a_shutdown_that_leaves_spans_says_so_once(collector, keys, lines, reply
     assert "3 are dropped (shutdown)" in line
 
 
+@pytest.mark.slow
 def test_no_thread_waits_for_langfuse_after_a_shutdown_that_timed_out(collector, keys):
     """Not those of the SDK either: a score is being sent, and a media file uploaded."""
     before = set(threading.enumerate())

@@ -44,6 +44,7 @@ def imported(path: Path, *, lazily: bool) -> set[str]:
     return names
 
 
+@pytest.mark.slow
 @for_each(sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
 def test_a_source_file_imports_only_what_production_has(path):
     lazily = imported(path, lazily=True)
@@ -54,6 +55,7 @@ def test_a_source_file_imports_only_what_production_has(path):
     assert not any(name.split(".")[0] in OPTIONAL for name in imported(path, lazily=False))
 
 
+@pytest.mark.slow
 @for_each(sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
 def test_private_names_of_the_sdk_are_in_one_file(path):
     if path.name == "langfuse_internals.py":

@@ -841,6 +841,7 @@ def test_parents_of_a_difference_are_shown() -> None:
     )
 
 
+@pytest.mark.slow
 def test_very_many_differences_are_counted_unless_verbose() -> None:
     many = "span root\n" + "".join(f"  tool t{index}\n" for index in range(1200))
     text = failure_of_many(many)

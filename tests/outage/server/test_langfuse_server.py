@@ -137,6 +137,7 @@ def test_nodelay(client: http.client.HTTPConnection, server: LangfuseServer) -> 
     assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@pytest.mark.slow
 def test_a_body_of_64_mib(client: http.client.HTTPConnection, server: LangfuseServer) -> None:
     export = ExportTraceServiceRequest()
     span = export.resource_spans.add().scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=b"s" * 8)
@@ -288,6 +289,7 @@ def resources() -> tuple[int, int]:
     return threading.active_count(), len(list(FDS.iterdir()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FDS.is_dir(), reason="counts descriptors as Linux shows them")
 def test_nothing_is_left_when_it_stops() -> None:
     with LangfuseServer() as warm_up:

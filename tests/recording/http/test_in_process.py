@@ -203,6 +203,7 @@ def test_what_the_handler_raises_reaches_the_app() -> None:
         client.get(URL)
 
 
+@pytest.mark.slow
 def test_a_client_that_is_dropped_is_gone() -> None:
     handlers = HandlerStack(answer)
     client = sync_client(None, timeout=5, headers=None, handlers=handlers)

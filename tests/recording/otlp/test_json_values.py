@@ -278,6 +278,7 @@ documents = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(documents)
 def test_any_json_at_any_place_is_observations_or_one_error(document):
     body = json.dumps(document).encode()
@@ -313,6 +314,7 @@ def attribute(key: str, value: str) -> dict[str, Any]:
     return {"key": key, "value": {"stringValue": value}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "build",
     [

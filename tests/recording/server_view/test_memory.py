@@ -202,6 +202,7 @@ keys = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     attributes=st.dictionaries(keys, values, max_size=6),

@@ -234,6 +234,7 @@ def spool_machine(tmp_path):
     return SpoolMachine
 
 
+@pytest.mark.slow
 def test_the_same_of_the_spool(spool_machine):
     from hypothesis.stateful import run_state_machine_as_test
 
@@ -319,6 +320,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_sigkill_in_the_middle_of_writing_loses_nothing_that_was_written(tmp_path):
     path = tmp_path / "s"
     script = CHILD.format(root=str(ROOT), path=str(path))
@@ -371,6 +373,7 @@ def test_a_file_that_can_not_be_read_is_moved_aside(tmp_path, caplog):
     fresh.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_parent_and_forked_child_write_to_files_of_their_own(tmp_path):
     script = textwrap.dedent(f"""

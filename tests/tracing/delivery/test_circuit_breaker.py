@@ -337,6 +337,7 @@ TestModel = pytest.mark.slow(Model.TestCase)
 
 
 class TestThreads(ConcurrencyTestBase):
+    @pytest.mark.slow
     def test_exactly_one_of_sixty_four_gets_the_trial(self):
         clock = Clock()
         breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=1, clock=clock)

@@ -357,6 +357,7 @@ def test_nothing_is_sent_at_shutdown_while_the_breaker_is_open(collector, keys):
     assert (report.dropped, report.timed_out) == ({"shutdown": 5}, False)
 
 
+@pytest.mark.slow
 def test_a_response_that_drips_is_cut_off(collector, keys):
     collector.reply = Reply(drip=0.02)
     client = init_tracing(**keys, timeout=0.1)
@@ -370,6 +371,7 @@ def test_a_response_that_drips_is_cut_off(collector, keys):
 # -- bounds ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_outage_beyond_the_buffer_keeps_the_newest_and_counts_the_rest(collector, keys):
     collector.reply = Reply(503)
     client = init_tracing(**keys, max_buffer_spans=50, flush_at=10, breaker_failure_threshold=1)
@@ -512,6 +514,7 @@ def test_discarded_while_they_are_being_sent(collector, keys):
 # -- the ledger ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_ledger_balances_at_every_instant_under_flapping(collector, keys):
     answers = [Reply(), Reply(503), Reply(reset=True), Reply(400), Reply(body=partial(1)), Reply(429)]
     count = [0]

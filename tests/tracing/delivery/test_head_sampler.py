@@ -131,6 +131,7 @@ class Sampled:
         return trace.set_span_in_context(trace.NonRecordingSpan(context))
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(1, 3), st.booleans(), st.booleans()), max_size=8),
     st.floats(0.0, 1.0),

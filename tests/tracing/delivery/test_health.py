@@ -77,6 +77,7 @@ def test_an_answer_that_costs_spans_is_not_healthy_until_the_next_is_accepted(
     assert (health.dropped, health.last_error, health.healthy) == (dropped, error, True)
 
 
+@pytest.mark.slow
 def test_an_outage_is_named_by_the_last_error(collector, keys):
     collector.reply = Reply(503, b"busy", "text/plain")
     client = init_tracing(**keys, breaker_failure_threshold=1)

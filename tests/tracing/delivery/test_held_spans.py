@@ -87,6 +87,7 @@ class Sampled:
         return thread
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [True, False])
 def test_the_thread_that_ends_a_large_trace_does_not_work_through_it(error):
     it = Sampled()
@@ -119,6 +120,7 @@ def test_a_small_trace_needs_no_thread(error, monkeypatch):
     assert len(it.seen.of(sampled=error)) == MOST_AT_ONCE
 
 
+@pytest.mark.slow
 def test_a_flush_waits_for_what_was_decided():
     it = Sampled()
     root = it.tracer.start_span("root")

@@ -155,6 +155,7 @@ async def test_a_dripping_answer_is_cut_off_for_asynchronous_calls(collector, ke
     assert breaker().failures == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drip", ["head", "body"])
 def test_a_dripping_answer_is_cut_off(collector, keys, drip):
     # 60 bytes of head, each within the timeout; or a body that is longer than the head is allowed to take.

@@ -279,6 +279,7 @@ def test_what_is_undecided_at_the_end_is_decided_by_the_rate(collector, keys, li
     assert lines() == []
 
 
+@pytest.mark.slow
 def test_a_shutdown_during_an_outage_leaves_no_thread_at_work_and_says_what_is_lost(
     collector, keys, lines, monkeypatch
 ):

@@ -353,6 +353,7 @@ def on_a_full_disk(tmp_path, code):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 def test_a_disk_that_is_full_at_the_start(tmp_path):
     answer = on_a_full_disk(tmp_path, f"""
@@ -373,6 +374,7 @@ def test_a_disk_that_is_full_at_the_start(tmp_path):
     after.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 def test_a_disk_that_is_full_later_is_left_by_sending_without_a_restart(tmp_path):
     """There is no room for a removal either: what was sent is not sent again, and the file gives its space back."""
@@ -443,6 +445,7 @@ def test_somebody_reads_the_file_or_locks_it(tmp_path, monkeypatch):
     buffer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_while_the_directory_is_gone(tmp_path):
     script = textwrap.dedent(f"""

@@ -234,6 +234,7 @@ def test_the_rule_is_that_of_opentelemetrys_own_sampler(trace_id, rate):
 STEP = st.tuples(st.sampled_from(["start", "end", "fail"]), st.integers(0, 5), st.integers(0, 3))
 
 
+@pytest.mark.slow
 @given(st.lists(STEP, max_size=60), st.sampled_from([0.0, 0.5, 1.0]))
 @settings(max_examples=200, deadline=None)
 def test_a_trace_is_kept_whole_or_not_at_all(steps, rate):

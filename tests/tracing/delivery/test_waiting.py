@@ -86,6 +86,7 @@ def test_a_resolver_that_hangs_is_waited_for_as_long_as_a_request_may_take(resol
     assert tracing_health().healthy is False
 
 
+@pytest.mark.slow
 def test_all_who_wait_for_a_name_wait_for_one_thread(resolver, elsewhere, caplog):
     caplog.set_level(logging.CRITICAL)
     client = init_tracing(**elsewhere)
@@ -237,6 +238,7 @@ def test_calls_of_the_application_keep_the_sdks_tries(collector, keys, no_sleep)
 # -- Retry-After -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["0", "-5", "Thu, 01 Jan 1970 00:00:00 GMT", "0.0001", "nan"])
 def test_retry_after_is_never_less_than_the_pause(collector, keys, value, monkeypatch):
     monkeypatch.setattr(sender_module, "_FIRST_PAUSE", 3600.0)
@@ -324,6 +326,7 @@ def waits(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_a_flush_waits_once_for_a_langfuse_that_hangs_and_not_again(collector, keys, waits, caplog):
     caplog.set_level(logging.CRITICAL)
     collector.reply = Reply(hang=True)
@@ -359,6 +362,7 @@ def test_a_flush_sends_spans_and_all_scores_of_a_healthy_langfuse(collector, key
     assert pipeline().scores.waiting == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_flush_of_any_client_is_limited(collector, keys, waits, caplog):
     caplog.set_level(logging.CRITICAL)
     collector.reply = Reply(hang=True)

@@ -197,6 +197,7 @@ def test_observations_that_the_filter_turns_down(start, exported):
     assert parents(exported(client)) == {"a": None, "b": "a"}
 
 
+@pytest.mark.slow
 def test_observations_of_another_project(start, exported):
     client = start()
     provider = trace.get_tracer_provider()
@@ -394,6 +395,7 @@ print(exported_ancestors._unsure)
     assert done.stdout.split() == ["True", "{}"]
 
 
+@pytest.mark.slow
 def test_spans_that_are_turned_down_at_their_end_are_remembered_within_a_limit(start):
     start(should_export_span=lambda span: span.end_time is None)
     for _ in range(MOST_LATE + 10):

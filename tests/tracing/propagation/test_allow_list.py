@@ -131,6 +131,7 @@ def expected(pattern, name):
     return name == pattern
 
 
+@pytest.mark.slow
 @given(st.one_of(names, names.map(lambda name: ["*", *name])), names, st.lists(labels, max_size=2), st.data())
 @settings(max_examples=400, deadline=None)
 def test_names_match_as_documented(pattern, name, below, data):
@@ -145,6 +146,7 @@ pieces = [*"@:/\\?#[]%.&;=+ \t\r\n\0", "evil.org", "good.com", "%40", "%2f", "\u
 junk = st.lists(st.sampled_from(pieces), max_size=3).map("".join)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["http://", "https://", "//", "HTTP://", "http:", "http:/", "ws://"]), junk, junk, junk)
 @settings(max_examples=1500, deadline=None)
 def test_every_client_agrees_on_where_a_matching_address_leads(scheme, first, second, third):

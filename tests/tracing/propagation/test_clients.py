@@ -389,6 +389,7 @@ def test_what_goes_wrong_does_not_reach_the_application(fresh, keys, service, se
     failures.forget()
 
 
+@pytest.mark.slow
 def test_threads_do_not_share_a_user(client, service):
     with httpx.Client(trust_env=False) as one, requests.Session() as other, instrument_httpx(), instrument_requests():
 
@@ -542,6 +543,7 @@ def test_each_call_is_undone_by_itself(client, service):
     assert [bool(parent) for parent in parents(service)] == [True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untouched")
 def test_a_client_is_not_kept_alive():
     handle = instrument_httpx(session := httpx.Client())
@@ -573,6 +575,7 @@ def test_aiohttp_is_needed_only_where_it_is_used(monkeypatch):
         instrument_aiohttp()
 
 
+@pytest.mark.slow
 def test_a_client_of_openai_carries_the_trace(client, service):
     openai = pytest.importorskip("openai")
     with instrument_httpx(), client.start_as_current_observation(name="a") as observation:

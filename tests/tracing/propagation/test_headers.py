@@ -453,6 +453,7 @@ names = st.sampled_from(["traceparent", "TraceParent", "tracestate", "baggage", 
 anything = st.one_of(st.none(), st.integers(), st.text(max_size=20), st.binary(max_size=20))
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.tuples(names, lines_of_text), st.tuples(anything, anything), anything), max_size=12))
 @settings(max_examples=300, deadline=None)
 def test_whatever_comes_in_a_context_comes_out(headers):

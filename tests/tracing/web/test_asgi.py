@@ -547,6 +547,7 @@ async def test_observations_of_the_plain_sdk_are_below_too(langfuse_spans):
     langfuse_spans.assert_tree("span GET user_id=u-1\n    span plain user_id=u-1")
 
 
+@pytest.mark.slow
 async def test_nothing_of_a_request_stays_alive():
     class Marker:
         pass
