@@ -1,6 +1,7 @@
 """Shared by all tests."""
 
 import asyncio
+import atexit
 import os
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ os.environ["PYDANTIC_DISABLE_PLUGINS"] = "1"
 # isort: split
 import langfuse  # noqa: F401 - pytester's in-process runs forget modules that they were the first to import: 300 ms each
 import pytest
+from langfuse._client.resource_manager import LangfuseResourceManager
 
 from pytest_langfuse.expect.text import style
 from tests.helpers import slow_plugins
@@ -39,3 +41,13 @@ def _no_terminal() -> Iterator[None]:
     restore = style.configure()
     yield
     restore()
+
+
+@pytest.fixture(autouse=True)
+def _no_client_is_left() -> Iterator[None]:
+    """Forget the clients that a run of pytest in this process has left: the next test with their key would get them."""
+    instances = LangfuseResourceManager._instances
+    before = set(instances)
+    yield
+    for key in [key for key in instances if key not in before]:
+        atexit.unregister(instances.pop(key).shutdown)

@@ -147,6 +147,7 @@ def test_opentelemetrys_batch_processor_goes_on() -> None:
     assert span.end_time - span.start_time < 60_000_000_000
 
 
+@pytest.mark.slow
 def test_pydantic_models_can_be_built_meanwhile() -> None:
     from pydantic import TypeAdapter
 

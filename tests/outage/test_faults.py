@@ -182,6 +182,7 @@ KEPT = {"slow", "drip", "flapping"}
 RETRIED = {"refused", "reset", "http_429", "http_502", "http_503", "http_504", "truncated", "garbage", "tls_error"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_opentelemetrys_exporter(server: LangfuseServer, waits: list[float], name: str) -> None:
     with Outage.of(name).activate(server) as outage:

@@ -133,6 +133,7 @@ def test_every_parameter_is_tried():
     assert not missing, missing
 
 
+@pytest.mark.slow
 def test_an_outage_of_a_with_block_is_not_entered_twice(app: pytest.Pytester):
     app.makepyfile(
         test_it="""

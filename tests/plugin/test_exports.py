@@ -80,6 +80,7 @@ def test_an_instance_can_be_pickled():
     assert (type(failed), str(failed)) == (pytest_langfuse.ProcessTimeout, "slow")
 
 
+@pytest.mark.slow
 def test_a_traceback_names_the_class_as_it_is_imported(pytester: pytest.Pytester):
     pytester.makepyfile("""
         from pytest_langfuse import ProcessFailed

@@ -252,6 +252,7 @@ def test_other_set_up_code(app: pytest.Pytester, files: str, scope: str, name: s
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_keys")
 def test_a_fixture_that_is_torn_down_is_not_named(app: pytest.Pytester) -> None:
     app.makepyfile(

@@ -9,6 +9,8 @@ def test_whoever_installs_it(app: pytest.Pytester) -> None:
         import pytest
         from pytest_langfuse.tracing import get_langfuse_client, init_tracing, request_context, shutdown_tracing
 
+        BEFORE = set(threading.enumerate())
+
         def test_by_the_fixture(langfuse_tracing, langfuse_spans):
             client = langfuse_tracing(environment="staging", sample_rate=1.0)
             client.start_observation(name="a").end()
@@ -31,7 +33,8 @@ def test_whoever_installs_it(app: pytest.Pytester) -> None:
             from app import answer
             answer("why?")
             assert len(langfuse_spans) == 3
-            assert not [thread for thread in threading.enumerate() if "langfuse-tracing" in thread.name]
+            new = set(threading.enumerate()) - BEFORE
+            assert not [thread for thread in new if "langfuse-tracing" in thread.name]
     """)
     app.runpytest("-p", "no:randomly").assert_outcomes(passed=4)
 

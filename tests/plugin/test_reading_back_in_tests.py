@@ -45,6 +45,7 @@ def test_what_a_test_has_exported_is_read_back(app: pytest.Pytester, arguments: 
     app.runpytest(*arguments).assert_outcomes(passed=6)
 
 
+@pytest.mark.slow
 def test_both_ways_of_one_test_are_one_list(app: pytest.Pytester) -> None:
     app.makepyfile("""
         from langfuse import get_client

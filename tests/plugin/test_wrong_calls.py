@@ -46,6 +46,7 @@ CALLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fixture", "call", "message"), CALLS, ids=lambda value: value[:30])
 def test_one_sentence_at_the_line_of_the_test(app: pytest.Pytester, fixture: str, call: str, message: str) -> None:
     app.makepyfile(test_it=f"def test_it({fixture}):\n    {fixture}{call}\n")

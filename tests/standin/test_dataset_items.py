@@ -54,6 +54,7 @@ def test_a_dataset_as_it_was(langfuse: Langfuse, dataset: str) -> None:
     assert langfuse.get_dataset(dataset, version=first.created_at).version == first.created_at
 
 
+@pytest.mark.slow
 def test_a_version_in_another_time_zone_without_an_offset_or_of_a_day(langfuse: Langfuse, http: httpx.Client) -> None:
     with freeze_time("2026-05-05T12:00:00Z", ignore=["langfuse"]):
         langfuse.create_dataset(name="quiz")

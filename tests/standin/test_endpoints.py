@@ -38,6 +38,7 @@ def test_the_page_lists_all_endpoints() -> None:
     assert sorted(f"{method}{API}{path}" for method, path in listed) == sorted(StandIn().endpoints)
 
 
+@pytest.mark.slow
 def test_every_request_of_the_sdk_is_answered_or_listed_as_not_there() -> None:
     requests = set(requests_of_the_sdk())
     answered = [re.sub(r"\{[^}]*\}", "[^/]+", endpoint) for endpoint in StandIn().endpoints]

@@ -49,6 +49,7 @@ def test_a_relative_url_is_enough(langfuse: Langfuse, api: LangfuseRouter, stand
     assert stand_in.scores == []
 
 
+@pytest.mark.slow
 def test_a_side_effect_reaches_the_app(langfuse: Langfuse, api: LangfuseRouter) -> None:
     route = api.get(path=PROMPT).mock(side_effect=httpx.ConnectError)
     with pytest.raises(httpx.ConnectError):

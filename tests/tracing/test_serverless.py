@@ -100,6 +100,7 @@ def test_an_observation_that_never_ends_does_not_keep_the_others(collector, keys
     leaked.end()
 
 
+@pytest.mark.slow
 def test_an_outage_is_bounded_and_what_is_left_is_sent_with_the_next(collector, keys):
     collector.reply = Reply(hang=True)
     init_tracing(**keys, **LATER, timeout=0.2)

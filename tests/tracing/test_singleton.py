@@ -157,6 +157,7 @@ def test_the_sdk_warns_of_missing_keys_again_after_the_shutdown(lines):
     assert any("without public_key" in line for line in lines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "off", [{"LANGFUSE_TRACING_ENABLED": "false"}, {"OTEL_SDK_DISABLED": "true"}, {"LANGFUSE_SAMPLE_RATE": "0"}]
 )
@@ -363,6 +364,7 @@ def test_a_shutdown_tries_until_its_deadline(collector, keys):
     assert (report.exported, report.timed_out) == (1, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "settings"),
     [(Reply(hang=True), {}), (Reply(503), {"breaker_failure_threshold": 2})],

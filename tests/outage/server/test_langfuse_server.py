@@ -253,6 +253,7 @@ def test_pipelined_requests_are_answered_in_order(server: LangfuseServer) -> Non
     assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"400", b"404", b"405"]
 
 
+@pytest.mark.slow
 def test_many_clients_at_once(server: LangfuseServer) -> None:
     def send(number: int) -> None:
         client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)

@@ -67,6 +67,7 @@ def outcome(post: Post, server: LangfuseServer, fault: str, *, direct: bool) -> 
         return response.status_code, response.headers.get("content-type"), len(response.content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("post", [post_sync, post_async])
 @pytest.mark.parametrize(
     "fault",

@@ -344,6 +344,7 @@ class TestErrors:
     def test_json_that_is_nested_too_deeply(self):
         assert fails(b'{"a": ' + b"[" * 100_000) == "the JSON body is nested too deeply"
 
+    @pytest.mark.slow
     @given(
         st.binary(max_size=200) | st.binary(max_size=60).map(lambda data: b"\n" + data) | st.binary().map(gzip.compress)
     )

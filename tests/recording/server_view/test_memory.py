@@ -141,6 +141,7 @@ def test_attributes_are_copied(client):
     assert record.attributes["langfuse.observation.input"] == "before"
 
 
+@pytest.mark.slow
 def test_spans_share_the_attributes_of_their_resource_and_scope(client, exporter):
     for name in ("one", "two"):
         client.start_observation(name=name).end()

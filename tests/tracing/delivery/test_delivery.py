@@ -190,6 +190,7 @@ def test_one_giant_does_not_take_the_others_with_it(collector, keys):
     assert (report.exported, report.dropped) == (20, {"http_413": 1})
 
 
+@pytest.mark.slow
 def test_a_413_halves_until_it_fits_and_is_learned_from(collector, keys):
     collector.reply = lambda seen: Reply(413) if len(seen.body) > 8_000 else Reply()
     client = init_tracing(**keys, flush_at=64, flush_interval=60)

@@ -119,6 +119,7 @@ def test_garbage_for_gzip_is_an_error():
         bounded_answer.read(response, MIB)
 
 
+@pytest.mark.slow
 def test_prompts_and_scores_have_the_limit_too_and_pages_a_larger_one(caplog):
     caplog.set_level(logging.CRITICAL)
     with HostileServer(lambda _: _endless(head(JSON), b" " * 65536)) as server:

@@ -135,6 +135,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_that_is_planted_shows(collector, keys, monkeypatch, tmp_path, lines, name):
     owner, method, lossy, options = LOSSES[name]

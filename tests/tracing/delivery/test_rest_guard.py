@@ -79,6 +79,7 @@ def test_a_cached_prompt_is_given_while_it_is_open(collector, keys):
     assert client.get_prompt("greeting").version == 3
 
 
+@pytest.mark.slow
 def test_one_try_after_a_failure_instead_of_three(collector, keys, caplog):
     caplog.set_level(logging.CRITICAL)
     collector.reply = Reply(reset=True)

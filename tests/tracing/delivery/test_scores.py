@@ -257,6 +257,7 @@ def test_scores_of_a_trace_that_is_kept_for_its_error(collector, keys):
     assert collector.accepted == ["root"]
 
 
+@pytest.mark.slow
 def test_scores_within_the_rate_are_sent_at_once(collector, keys):
     collector.reply = answer
     client = init_tracing(**keys, sample_rate=1.0, flush_interval=0.01)

@@ -75,6 +75,7 @@ def no_sleep(monkeypatch):
 # -- names -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_resolver_that_hangs_is_waited_for_as_long_as_a_request_may_take(resolver, elsewhere, caplog):
     caplog.set_level(logging.CRITICAL)
     client = init_tracing(**elsewhere)
@@ -158,6 +159,7 @@ def test_at_the_end_of_the_interpreter_a_name_is_resolved_without_a_thread(monke
     assert NameResolution().start("localhost", 80).result(0)
 
 
+@pytest.mark.slow
 def test_a_server_that_reads_slowly_is_left_too(caplog):
     caplog.set_level(logging.CRITICAL)
     hold = threading.Event()

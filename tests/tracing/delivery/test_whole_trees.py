@@ -236,6 +236,7 @@ def test_spans_of_another_tracer_provider_between_two_observations(start, export
     assert parents(exported(client)) == {"c": None, "a1": None, "b1": "a1", "a2": None, "b2": "a2"}
 
 
+@pytest.mark.slow
 def test_what_starts_and_ends_after_its_filtered_parent(start, library, exported):
     client = start()
     with client.start_as_current_observation(name="a"), library("x"):
@@ -257,6 +258,7 @@ def test_what_starts_and_ends_after_its_filtered_parent(start, library, exported
     assert parents(exported(client)) == {"a": None, "b": "a"}
 
 
+@pytest.mark.slow
 def test_other_exporters_see_the_spans_as_the_application_made_them(start, library, exported):
     memory = InMemorySpanExporter()
     provider = TracerProvider()

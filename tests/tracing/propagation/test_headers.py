@@ -475,6 +475,7 @@ def test_whatever_comes_in_a_context_comes_out(headers):
         otel_context.detach(token)
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.text(string.ascii_letters + string.digits + "-_.", min_size=1, max_size=20).filter(
@@ -497,6 +498,7 @@ def test_other_baggage_is_read_as_opentelemetry_reads_it(entries):
     )
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200).map(str.strip).filter(bool))
 @settings(max_examples=200, deadline=None)
 def test_every_user_arrives_as_it_was(user):

@@ -386,6 +386,7 @@ async def test_a_request_within_a_request(langfuse_spans):
     """)
 
 
+@pytest.mark.slow
 async def test_user_and_session_of_the_applications_own_authentication(langfuse_spans):
     app = LangfuseASGIMiddleware(
         answer, trusted=True, user_id=lambda scope: scope["state"]["user"], session_id=lambda scope: 17

@@ -193,6 +193,7 @@ async def test_a_long_id_stays_one_id(langfuse_spans, serve):
     assert {len(one) for one in found} == {200}
 
 
+@pytest.mark.slow
 def test_bytes_that_are_no_text_are_no_id():
     assert of_scope([(b"x-user-id", b"\xff\xfe")]).identifier(request_headers_module.USER) is None
     assert of_environ({"HTTP_X_USER_ID": "\xff\xfe"}).identifier(request_headers_module.USER) is None
