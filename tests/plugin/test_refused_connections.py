@@ -141,7 +141,7 @@ def test_an_uncaptured_test_reaches_it(folder, real):
 
 
 @pytest.mark.parametrize("parallel", [[], ["-n1"]], ids=["alone", "xdist"])
-@pytest.mark.parametrize("quiet", [[], ["-q"]], ids=["", "quiet"])
+@pytest.mark.parametrize("quiet", [[], pytest.param(["-q"], marks=pytest.mark.exhaustive)], ids=["", "quiet"])
 def test_an_attempt_between_tests_fails_the_session(folder, real, parallel, quiet):
     folder.makeconftest("""
         from raw import tell_carefully

@@ -15,6 +15,7 @@ import pytest
 from pytest_langfuse.process.exceptions import LedgerMissing
 from pytest_langfuse.process.ledger_reader import LedgerReader
 from tests.helpers.paths import ROOT
+from tests.helpers.tiers import first_of, only, repeats
 from tests.helpers.traced_service import span_names
 
 # Slow: starts processes.
@@ -94,7 +95,9 @@ def test_every_hooked_module_and_every_hook_exists(hooks):
         assert callable(getattr(importlib.import_module(module), function))
 
 
-@pytest.mark.parametrize("looked_for", [False, True], ids=["imported", "looked for, then imported"])
+@pytest.mark.parametrize(
+    "looked_for", [pytest.param(False, marks=repeats), True], ids=["imported", "looked for, then imported"]
+)
 @pytest.mark.parametrize("name", REPLACED)
 def test_every_hook_runs_in_a_process_that_imports_its_module(langfuse_process, name, looked_for):
     """Even if the application looks for the module before it imports it."""
@@ -214,7 +217,11 @@ def test_an_application_without_file_descriptors_left(langfuse_process, script):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "tab\t and line\n", '"quoted" \\', "ünïcödé 🎉", "lone \udc80 surrogate", "x" * 100_000]
+    "name",
+    only(
+        ["lone \udc80 surrogate"],
+        ["", "tab\t and line\n", '"quoted" \\', "ünïcödé 🎉", "lone \udc80 surrogate", "x" * 100_000],
+    ),
 )
 def test_any_name(langfuse_process, script, name):
     app = langfuse_process.start(script(f"get_client().start_observation(name={name!r}).end(); os._exit(0)"))
@@ -286,25 +293,28 @@ def test_a_span_that_is_open_over_a_fork_is_its_parents(langfuse_process, script
 
 @pytest.mark.parametrize(
     "body",
-    [
-        'client = Langfuse(public_key="pk", secret_key="sk", base_url="https://langfuse.example")',
-        'client = Langfuse(host="https://langfuse.example")',
-        'os.environ["LANGFUSE_BASE_URL"] = "https://langfuse.example"; client = get_client()',
-        'del os.environ["LANGFUSE_BASE_URL"], os.environ["LANGFUSE_HOST"]; client = get_client()',
-        "from pytest_langfuse.tracing import init_tracing; client = init_tracing(base_url='https://langfuse.example')",
-        (
-            "from pytest_langfuse.tracing import TracingConfig, init_tracing;"
-            "client = init_tracing(TracingConfig('pk', 'sk', 'https://langfuse.example', 'test', '1', 1.0, 1.0, 1))"
-        ),
-        (
-            "from pytest_langfuse.tracing import init_tracing;"
-            "os.environ['LANGFUSE_BASE_URL'] = 'https://langfuse.example'; client = init_tracing()"
-        ),
-        (
-            "from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter;"
-            "client = Langfuse(span_exporter=OTLPSpanExporter('https://langfuse.example/api/public/otel/v1/traces'))"
-        ),
-    ],
+    first_of(
+        [
+            'client = Langfuse(public_key="pk", secret_key="sk", base_url="https://langfuse.example")',
+            'client = Langfuse(host="https://langfuse.example")',
+            'os.environ["LANGFUSE_BASE_URL"] = "https://langfuse.example"; client = get_client()',
+            'del os.environ["LANGFUSE_BASE_URL"], os.environ["LANGFUSE_HOST"]; client = get_client()',
+            "from pytest_langfuse.tracing import init_tracing; client = init_tracing(base_url='https://langfuse.example')",
+            (
+                "from pytest_langfuse.tracing import TracingConfig, init_tracing;"
+                "client = init_tracing(TracingConfig('pk', 'sk', 'https://langfuse.example', 'test', '1', 1.0, 1.0, 1))"
+            ),
+            (
+                "from pytest_langfuse.tracing import init_tracing;"
+                "os.environ['LANGFUSE_BASE_URL'] = 'https://langfuse.example'; client = init_tracing()"
+            ),
+            (
+                "from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter;"
+                "client = Langfuse(span_exporter=OTLPSpanExporter('https://langfuse.example/api/public/otel/v1/traces'))"
+            ),
+        ],
+        3,
+    ),
 )
 def test_no_other_machine_is_asked(langfuse_process, script, body):
     app = langfuse_process.start(
@@ -327,15 +337,19 @@ def test_no_other_machine_is_asked(langfuse_process, script, body):
 
 @pytest.mark.parametrize(
     ("given", "coded", "used"),
-    [
-        (None, "http://localhost:9", "stand-in"),
-        (None, "http://127.0.0.1.evil.test", "stand-in"),
-        (None, "http://localhost.evil.test:9", "stand-in"),
-        ("http://localhost:9", "http://localhost:9", "http://localhost:9"),
-        ("http://localhost:9", "http://localhost:99", "stand-in"),
-        ("https://langfuse.example", "https://langfuse.example", "stand-in"),
-        ("https://127.0.0.1.evil.test", "https://127.0.0.1.evil.test", "stand-in"),
-    ],
+    first_of(
+        [
+            (None, "http://localhost.evil.test:9", "stand-in"),
+            ("http://localhost:9", "http://localhost:9", "http://localhost:9"),
+            (None, "http://localhost:9", "stand-in"),
+            (None, "http://127.0.0.1.evil.test", "stand-in"),
+            ("http://localhost:9", "http://localhost:99", "stand-in"),
+            ("https://langfuse.example", "https://langfuse.example", "stand-in"),
+            ("https://127.0.0.1.evil.test", "https://127.0.0.1.evil.test", "stand-in"),
+        ],
+        2,
+        several=True,
+    ),
 )
 def test_only_an_address_of_this_machine_that_the_test_gives_is_left_alone(
     langfuse_process, script, given, coded, used

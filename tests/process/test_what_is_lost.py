@@ -15,6 +15,7 @@ from urllib.error import HTTPError
 import pytest
 
 from pytest_langfuse.process.app import App
+from tests.helpers.tiers import only
 from tests.helpers.traced_service import SENT_AT_THE_END, SERVICE, SET_UP, ask, span_names
 
 # Slow: starts processes and ends them with signals.
@@ -40,6 +41,19 @@ class ScriptCase:
     kept: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
 
+
+#: They show once more what another script does.
+REPEATS = {
+    "sys.exit(3)",
+    "SIGABRT",
+    "SIGQUIT",
+    "SIGUSR1",
+    "os.fork, the child flushes and calls os._exit",
+    "multiprocessing forkserver, set up by the main module",
+    "multiprocessing fork, the child flushes",
+    "ProcessPoolExecutor spawn",
+    "ProcessPoolExecutor forkserver, set up by the main module",
+}
 
 WAIT = "ready(); time.sleep(60)"
 #: These signals leave a core dump.
@@ -237,7 +251,9 @@ def check(app: App, row_lost: bool, prefix: str = "s", others: tuple[str, ...] =
 
 
 @pytest.mark.parametrize("how", SET_UPS)
-@pytest.mark.parametrize("case", SCRIPTS, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", only([case for case in SCRIPTS if case.name not in REPEATS], SCRIPTS), ids=lambda case: case.name
+)
 def test_script(langfuse_process, script: Callable[..., Path], case: ScriptCase, how: str) -> None:
     app = langfuse_process.start(
         "-W", "ignore", script(SET_UP + dedent(case.body)), env={**SENT_AT_THE_END, "SET_UP": how}

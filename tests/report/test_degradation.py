@@ -80,7 +80,9 @@ def test_under_xdist(app: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["http_401: 1 of 4 tests degraded*", "  *without_a_fallback: passed -> failed"])
 
 
-@pytest.mark.parametrize("options", [("-v",), ("-q",), ("-n", "1")], ids=["verbose", "quiet", "xdist"])
+@pytest.mark.parametrize(
+    "options", only([("-n", "1")], [("-v",), ("-q",), ("-n", "1")]), ids=["verbose", "quiet", "xdist"]
+)
 def test_says_which_of_several_faults_is_in_force(app: pytest.Pytester, options: tuple[str, ...]) -> None:
     app.makepyfile("""
         import pytest
@@ -147,7 +149,7 @@ def test_a_short_wait_is_allowed(app: pytest.Pytester) -> None:
     assert "degraded by" not in result.stdout.str()
 
 
-@pytest.mark.parametrize("options", [(), ("-n1",)], ids=["", "xdist"])
+@pytest.mark.parametrize("options", first_of([(), ("-n1",)]), ids=["", "xdist"])
 def test_a_wait_that_capture_has_cut_short_counts_as_the_one_of_production(
     app: pytest.Pytester, options: tuple[str, ...]
 ) -> None:

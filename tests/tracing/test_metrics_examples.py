@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
+from pytest_langfuse.standin.http.listener import free_port
 from tests.helpers.loopback_langfuse import Collector, Reply
 from tests.helpers.paths import DOCS
 
@@ -115,7 +116,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 @pytest.mark.slow
 def test_otlp(choosy, tmp_path):
-    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    server = HTTPServer(("127.0.0.1", free_port()), Receiver)
     server.received = []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -1,7 +1,10 @@
 """Whatever a captured test makes stays on this side of the real Langfuse, until the process is gone."""
 
+from itertools import cycle, product
+
 import pytest
 
+from tests.helpers.tiers import only
 from tests.plugin.sealed.cases import ALONE, BY_FIXTURE, CASES, CLIENTS, CONTROL, application, files, production
 from tests.plugin.sealed.real_langfuse import RealLangfuse
 
@@ -37,8 +40,7 @@ def test_nothing_reaches_langfuse(folder: pytest.Pytester, real: RealLangfuse, m
     assert real.got("control") == (mode == "by fixture")
 
 
-@pytest.mark.parametrize("case", ALONE)
-@each_client
+@pytest.mark.parametrize(("client", "case"), only(zip(cycle(CLIENTS), ALONE), product(CLIENTS, ALONE), several=True))
 def test_the_first_that_asks_for_capture(
     folder: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: RealLangfuse, case: str
 ) -> None:

@@ -10,6 +10,7 @@ import requests
 from opentelemetry import context as otel_context
 
 from pytest_langfuse import TreeMismatch
+from pytest_langfuse.standin.http.listener import free_port
 from pytest_langfuse.tracing import (
     carry_context,
     extract_context,
@@ -59,7 +60,7 @@ def serve():
                 self.end_headers()
                 self.wfile.write(body)
 
-        server = Server(("127.0.0.1", 0), Handler)
+        server = Server(("127.0.0.1", free_port()), Handler)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         servers.append((server, thread))
