@@ -1,4 +1,4 @@
-"""Which cases of a test run where: all of them in `make soak` and `make matrix`, the ones that differ in `make test`."""
+"""Which cases of a test run where: all in `make soak` and `make matrix`, those that differ in `make test`."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.helpers.tiers import first_of, only
+
 # Slow: runs suites under several faults.
 pytestmark = pytest.mark.slow
 
