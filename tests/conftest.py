@@ -43,6 +43,10 @@ def _no_terminal() -> Iterator[None]:
     restore()
 
 
+#: They have sockets, of which the interpreter would complain in whatever test it collects them.
+_forgotten: list[LangfuseResourceManager] = []
+
+
 @pytest.fixture(autouse=True)
 def _no_client_is_left() -> Iterator[None]:
     """Forget the clients that a run of pytest in this process has left: the next test with their key would get them."""
@@ -50,4 +54,6 @@ def _no_client_is_left() -> Iterator[None]:
     before = set(instances)
     yield
     for key in [key for key in instances if key not in before]:
-        atexit.unregister(instances.pop(key).shutdown)
+        manager = instances.pop(key)
+        atexit.unregister(manager.shutdown)
+        _forgotten.append(manager)
