@@ -50,8 +50,11 @@ class Options(NamedTuple):
         option = bool(_command_line(config, "langfuse_capture"))
         show, outage, json = (_given(config, name) for name in ("show", "outage", "json"))
         return cls(
-            # A suite in an outage is captured: it must not send anything to the real Langfuse.
-            capture=option or _ini_bool(config, "langfuse_capture") or bool(outage.value.strip()),
+            # A suite in an outage is captured: it must not send anything to the real Langfuse. And a file of the run
+            # is one of what was captured.
+            capture=option
+            or _ini_bool(config, "langfuse_capture")
+            or any(given.value.strip() for given in (outage, json)),
             show=cast("Show", one_of(show.value, _SHOW, show.source)),
             outage=outage if outage.value.strip() else None,
             max_block=_ini_seconds(config, "langfuse_max_block"),
@@ -93,7 +96,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE",
         default=None,
         help="write one JSON line to FILE for each test and each fault of --langfuse-outage; FILE holds one run. "
-        "(ini: langfuse_json)",
+        "Implies --langfuse-capture. (ini: langfuse_json)",
     )
     parser.addini("langfuse_outage", "faults to run the suite under, as with --langfuse-outage", default="")
     parser.addini("langfuse_json", "file to write JSON lines to, as with --langfuse-json", default="")

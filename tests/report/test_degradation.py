@@ -469,6 +469,21 @@ def test_a_json_file_holds_one_run(app: pytest.Pytester) -> None:
     assert tests() == ["test_stops"]
 
 
+@pytest.mark.parametrize("ini", [False, True], ids=["option", "ini"])
+def test_a_json_file_implies_capture(app: pytest.Pytester, ini: bool) -> None:
+    app.makepyfile("""
+        from app import answer
+
+        def test_it():
+            answer("why?")
+    """)
+    if ini:
+        app.makeini("[pytest]\nlangfuse_json = lines.jsonl\n")
+    result = app.runpytest(*([] if ini else ["--langfuse-json=lines.jsonl"]))
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["langfuse: 3 observations in 1 test"])
+
+
 @pytest.mark.slow
 def test_workers_of_xdist_write_one_file(app: pytest.Pytester) -> None:
     app.makepyfile(test_it="import pytest\n\n@pytest.mark.parametrize('n', range(4))\ndef test_one(n):\n    pass\n")
