@@ -14,6 +14,6 @@ _NAMES = (
 )
 
 
-def keep_out(patch: pytest.MonkeyPatch, *, needed: tuple[str, ...] = ()) -> None:
-    """Let runs of pytest that are started from now on load none of them but those that are needed."""
-    patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in _NAMES if name not in needed))
+def keep_out(patch: pytest.MonkeyPatch) -> None:
+    """Let runs of pytest from now on load none of them but those that are named on the command line."""
+    patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in _NAMES))

@@ -143,9 +143,10 @@ def arrange(parent: ExpectedLine, captured: Sequence[Observation], pairing: Leve
             builder.level += here or pairing.missing.get(id(line)) or _reordered(pairing.reordered[id(line)])
     builder.write(parent, len(parent.children))
     builder.extras_before(None)
+    siblings = in_place(builder.level)
     for matches in pairing.reordered.values():
         for match in matches:
-            match.siblings = in_place(builder.level)
+            match.siblings = siblings
     return builder.level
 
 
