@@ -21,21 +21,21 @@ class RefusalsOfChildren:
     def __init__(self) -> None:
         # Decided before any process is forked, which may be the first that writes.
         self._folder = Path(tempfile.gettempdir(), f"langfuse-refused-{uuid4().hex}")
-        self._file = self._outside = self._folder / "outside"
+        self._file = self._outside = str(self._folder / "outside")
         self._tests = 0
         self._removed = False
-        self._read: dict[Path, int] = {}
+        self._read: dict[str, int] = {}
 
     def begin_test(self) -> None:
         """Let the processes that are started from now on write for another test."""
         self._tests += 1
-        self._file = self._folder / str(self._tests)
+        self._file = f"{self._folder}{os.sep}{self._tests}"
 
     def path(self, *, in_test: bool) -> str:
         """Return the file for a process of the test, or of nobody; its folder is there until `remove`."""
         if not self._removed:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-        return str(self._file if in_test else self._outside)
+        return self._file if in_test else self._outside
 
     def add(self, text: str, *, in_test: bool) -> None:
         """Hand a refusal over to the process that runs the tests; if that has gone, to nobody."""
@@ -53,11 +53,14 @@ class RefusalsOfChildren:
     def others(self) -> list[str]:
         """Return everything else that was refused."""
         files = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
-        return [line for file in files for line in self._new_lines(file)]
+        return [line for file in files for line in self._new_lines(str(file))]
 
-    def _new_lines(self, file: Path) -> list[str]:
+    def _new_lines(self, file: str) -> list[str]:
+        # Asked three times a test, and hardly ever is there a file: opening it would cost ten times as much.
+        if not os.access(file, os.F_OK):
+            return []
         try:
-            data = file.read_bytes()[self._read.get(file, 0) :]
+            data = Path(file).read_bytes()[self._read.get(file, 0) :]
         except FileNotFoundError:
             return []
         whole = data[: data.rfind(b"\n") + 1]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pytest_langfuse.expect.literal.expected_line import ExpectedLine
 from pytest_langfuse.expect.matching.alignment import Alignment
-from pytest_langfuse.expect.matching.matcher import Matcher, Order, anywhere
+from pytest_langfuse.expect.matching.matcher import Matcher, Order, anywhere, is_plain_match
 from pytest_langfuse.expect.matching.score_index import ScoreIndex
 from pytest_langfuse.expect.text.diff import Diff
 from pytest_langfuse.expect.text.style import Style
@@ -31,6 +31,8 @@ def compare(
     With `contained`, each line of the top level may be anywhere in the captured trees. `unexported` tells
     why a parent is missing; `scores` is asked only if the literal names any.
     """
+    if order == "start" and not contained and is_plain_match(root, roots(captured)):
+        return None
     root = anywhere(root) if contained else root
     matcher = Matcher(order, contained=contained, scores=ScoreIndex(scores() if root.names_scores else (), captured))
     if matcher.forest(root, captured if contained else roots(captured)):

@@ -53,6 +53,8 @@ class OriginQueue(Queue[Any]):
 
     def discard(self) -> None:
         """Drop the items that captured tests have put."""
+        if not self.queue:
+            return
         with self.mutex:
             kept = [item for item in self.queue if not _is_captured(item)]
             dropped = len(self.queue) - len(kept)

@@ -111,8 +111,6 @@ class Recorder:
         if source.sent_for_real:
             # Scores may be retried for long after an outage; they are not waited for.
             self.disowned_traces.update(f"{recorded.key[0]:032x}" for recorded in source.spans)
-        else:
-            self.flush_scores()
         source.close()
         self._discard()
         counts = source.counts()

@@ -144,10 +144,12 @@ class Hooks:
     @property
     def recorder(self) -> Recorder | None:
         """The recorder that is told of spans: the innermost one that captures a test, else the innermost."""
-        for recorder in reversed(self.recorders):
-            if recorder.current is not None:
-                return recorder
-        return self.recorders[-1] if self.recorders else None
+        recorders = self.recorders
+        if len(recorders) != 1:
+            for recorder in reversed(recorders):
+                if recorder.current is not None:
+                    return recorder
+        return recorders[-1] if recorders else None
 
     # -- origin ------------------------------------------------------------------------------------------------
 

@@ -94,6 +94,11 @@ def from_readable_span(span: ReadableSpan, thread: str | None = None) -> SpanRec
     record.name = span.name
     record.start_ns = span.start_time or 0
     record.end_ns = span.end_time
+    scope = span.instrumentation_scope
+    record.scope_name = scope.name if scope is not None else ""
+    record.scope_version = (scope.version or None) if scope is not None else None
+    if not span.events:
+        record.events = ()
     record.unconvertible = None
     record.wire = "protobuf"
     record.raw = span
@@ -121,12 +126,8 @@ class _RecordOfSpan(SpanRecord):
 
 
 _READERS: Final[Mapping[str, Callable[[ReadableSpan], Any]]] = {
-    "attributes": lambda span: encodable(_copied(span.attributes)),
+    "attributes": lambda span: encodable(attributes_of(span)),
     "resource": lambda span: _shared(span.resource),
-    "scope_name": lambda span: span.instrumentation_scope.name if span.instrumentation_scope is not None else "",
-    "scope_version": lambda span: (
-        (span.instrumentation_scope.version or None) if span.instrumentation_scope is not None else None
-    ),
     "scope_attributes": lambda span: (
         _shared(span.instrumentation_scope) if span.instrumentation_scope is not None else {}
     ),
@@ -196,8 +197,9 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _copied(attributes: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return a snapshot, taken in one step if the SDK's mapping can: another thread may be setting attributes."""
+def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
+    """Return a snapshot of what the app has set, taken in one step if the SDK's mapping can: it may be setting more."""
+    attributes = span.attributes
     if not attributes:
         return {}
     try:

@@ -69,17 +69,19 @@ class Degradation:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add one phase of a test to its run; at its end, tell the JUnit file if it is degraded."""
-        fault = fault_of(report, self._faults)
-        test = report.nodeid if fault is None else without_fault(report.nodeid, [fault])[0]
-        run = self._runs.setdefault(report.nodeid, TestRun(test, fault))
+        run = self._runs.get(report.nodeid)
+        if run is None:
+            fault = fault_of(report, self._faults)
+            test = report.nodeid if fault is None else without_fault(report.nodeid, [fault])[0]
+            run = self._runs[report.nodeid] = TestRun(test, fault)
         if report.when == "setup":
             run.begin_attempt()
         self._add(report, run)
         if report.when == "teardown":
             self._finished.add(report.nodeid)
-            run.compare_with(self._healthy.get(test))
-            if fault is not None and (why := run.why_degraded(self._options)) is not None:
-                self._tell_junit(report, run, f"degraded under {fault}: {why}")
+            run.compare_with(self._healthy.get(run.test))
+            if run.fault is not None and (why := run.why_degraded(self._options)) is not None:
+                self._tell_junit(report, run, f"degraded under {run.fault}: {why}")
 
     def _add(self, report: pytest.TestReport, run: TestRun) -> None:
         details = _details(report)

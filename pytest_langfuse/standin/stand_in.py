@@ -161,7 +161,7 @@ class StandIn(AddsPrompts):
 
     @contextmanager
     def exports_shown_to(self, listener: Callable[[ReceivedExport], None]) -> Iterator[None]:
-        """ApiCall `listener` with each export that is accepted inside the block, before its sender gets the answer."""
+        """Call `listener` with each export that is accepted inside the block, before its sender gets the answer."""
         self._traces.listeners.append(listener)
         try:
             yield

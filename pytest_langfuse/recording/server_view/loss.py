@@ -16,7 +16,8 @@ from pytest_langfuse.recording.server_view.types import NAMED_TYPES, observation
 from pytest_langfuse.recording.server_view.unconvertible import OBJECT_MEMBERS, UnconvertibleError
 from pytest_langfuse.recording.span_record import SpanRecord
 
-_OPERATIONS: Final = ("operation.name", "ai.operationId")
+_NAMES_OF_TYPES: Final = frozenset(key for key, _ in NAMED_TYPES)
+_OPERATIONS: Final = frozenset(("operation.name", "ai.operationId"))
 _MESSAGES: Final = ("gen_ai.prompt", "gen_ai.completion", "llm.input_messages", "llm.output_messages")
 
 
@@ -60,10 +61,13 @@ def unconvertible(record: SpanRecord) -> str | None:
 
 def is_suspect(attributes: Mapping[str, Any]) -> bool:
     """Return whether a span with these attributes has to be looked at: fast, and false for nearly all spans."""
-    if "events" in attributes or any(not isinstance(attributes.get(key, ""), str) for key in _OPERATIONS):
-        return True
-    for key, _ in NAMED_TYPES:
-        value = attributes.get(key, "")
-        if not isinstance(value, str) or value in OBJECT_MEMBERS:
+    for key, value in attributes.items():
+        if key in _NAMES_OF_TYPES:
+            if not isinstance(value, str) or value in OBJECT_MEMBERS:
+                return True
+        elif key in _OPERATIONS:
+            if not isinstance(value, str):
+                return True
+        elif key == "events" or key.startswith(_MESSAGES):
             return True
-    return any(key.startswith(_MESSAGES) for key in attributes)
+    return False

@@ -15,7 +15,7 @@ from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.server_view.loss import is_suspect, unconvertible
 from pytest_langfuse.recording.sources.score import Score, latest, orphans
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
-from pytest_langfuse.recording.span_record import SpanRecord, from_readable_span
+from pytest_langfuse.recording.span_record import SpanRecord, attributes_of, from_readable_span
 from pytest_langfuse.recording.trace import link
 from pytest_langfuse.recording.why_not_exported import Explains, why_not_accepted, why_not_exported
 from pytest_langfuse.recording.why_nothing import EarlierTest, KnownClient, WiderFixture, listed, why_nothing
@@ -86,6 +86,8 @@ class LiveSource:
         self._changed = threading.Condition()
         self._view: _View | None = None
         self._cache: dict[RecordedSpan, Observation] = {}
+        #: Of each exported span that was asked about, why Langfuse loses it.
+        self._losses: dict[RecordedSpan, str | None] = {}
         self._first_score = len(owner.score_source())
         self._final_scores: Sequence[Score] | None = None
         self._remote: set[tuple[str, str]] = set()
@@ -191,10 +193,14 @@ class LiveSource:
 
     def _loss(self, recorded: RecordedSpan) -> str | None:
         """Return why Langfuse loses an exported span, and with it all of its export; `None` for nearly all spans."""
-        if not recorded.exports or not is_suspect(recorded.exports[0][1].attributes or {}):
+        if not recorded.exports:
             return None
-        reason = unconvertible(self._observe(recorded).record)
-        return reason and f"Langfuse accepts its export and then loses all of it: {reason}"
+        if recorded not in self._losses:
+            span, reason = recorded.exports[0][1], None
+            if span.events or is_suspect(attributes_of(span)):
+                reason = unconvertible(self._observe(recorded).record)
+            self._losses[recorded] = reason and f"Langfuse accepts its export and then loses all of it: {reason}"
+        return self._losses[recorded]
 
     def clear(self) -> None:
         """Forget everything so far; spans that still run stay attributed to this test."""
@@ -206,6 +212,7 @@ class LiveSource:
         self.late_spans.clear()
         self._view = None
         self._cache.clear()
+        self._losses.clear()
 
     def wait(self, timeout: float) -> None:
         """Return when something new was exported, at the latest after `timeout` seconds."""
@@ -221,7 +228,7 @@ class LiveSource:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop flushing: the test can add nothing more."""
+        """Wait for the scores that the test has sent, then stop flushing: it can add nothing more."""
         self._final_scores = [] if self.sent_for_real else self.scores()
         self.closed = True
 

@@ -214,6 +214,12 @@ def without(rest, chosen):
     ),
     "start",
 )
+# Literals that match line by line as far as they go.
+@example(([("any a", ())], [("a", None, (("b", None, ()),))]), "start")
+@example(([("any a", ())], [("a", None, ()), ("b", None, ())]), "start")
+@example(([("any a", (("any b", ()),))], [("a", None, ())]), "start")
+@example(([("2x any a", ())], [("a", None, ())]), "start")
+@example(([("any a", (("any a", ()), ("any b", ())))], [("a", None, (("b", None, ()), ("a", None, ())))]), "start")
 @given(pairs(), st.sampled_from(("start", "any", "contained")))
 def test_same_answer_as_trying_everything(pair, mode):
     level, trees = pair

@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from pytest_langfuse import Observations, TreeMismatch
 from pytest_langfuse.recording import DecodeError, decode_otlp, decode_records
 from pytest_langfuse.recording.server_view.loss import split, unconvertible
+from pytest_langfuse.recording.sources import live
 from tests.helpers.spans import record
 
 
@@ -182,3 +183,23 @@ def test_a_span_of_this_process(langfuse_spans):
     assert "loses all of it: attribute 'operation.name' is 5, not text" in str(error.value)
     with pytest.raises(AssertionError, match="odd"):
         langfuse_spans.assert_flushed()
+
+
+def test_an_event_of_a_span_of_this_process(langfuse_spans):
+    from langfuse import get_client
+
+    with get_client().start_as_current_observation(name="odd") as odd:
+        odd._otel_span.add_event("gen_ai.content.prompt", {"events": "{}"})
+    assert not langfuse_spans
+    with pytest.raises(AssertionError, match="attribute 'events' is JSON, but not a list"):
+        langfuse_spans.assert_flushed()
+
+
+def test_a_span_is_checked_once(langfuse_spans, monkeypatch):
+    from langfuse import get_client
+
+    checked = []
+    monkeypatch.setattr(live, "is_suspect", lambda attributes: checked.append(dict(attributes)))
+    for name in ("a", "b"):
+        get_client().start_observation(name=name).end()
+        assert [len(langfuse_spans), len(langfuse_spans.unexported)] == [len(checked), 0]
