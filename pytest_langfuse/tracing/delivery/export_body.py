@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 from opentelemetry.sdk.trace import ReadableSpan
+
+from pytest_langfuse.tracing.delivery.span_encoder import request_of
 
 #: A larger body is split: web servers and proxies refuse what is too large as a whole (413).
 LARGEST_BODY = 4 * 1024 * 1024
@@ -30,7 +31,7 @@ def encode(spans: Sequence[ReadableSpan]) -> tuple[list[ExportBody], int]:
     if not spans:
         return [], 0
     try:
-        data = encode_spans(spans).SerializePartialToString()
+        data = request_of(spans).SerializePartialToString()
     except Exception:  # noqa: BLE001 - protobuf raises whatever the bad value makes it
         # One span that can't be encoded (a lone surrogate in a text) must not take the others with it.
         if len(spans) == 1:
