@@ -214,6 +214,11 @@ def without(rest, chosen):
     ),
     "start",
 )
+# `...` takes none of what a line says how many there are of, at any depth.
+@example(([("...", ()), (">> 0x any b", ())], [("b", None, ())]), "start")
+@example(([("...", ()), (">> 1x any b", ())], [("b", None, (("b", None, ()),))]), "any")
+# An observation is what one line says, also after lines have changed theirs.
+@example(([("any a", ()), ("any *", ()), (">> any a", ())], [("a", None, ()), ("a", None, ())]), "start")
 # Literals that match line by line as far as they go.
 @example(([("any a", ())], [("a", None, (("b", None, ()),))]), "start")
 @example(([("any a", ())], [("a", None, ()), ("b", None, ())]), "start")
