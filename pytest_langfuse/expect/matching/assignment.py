@@ -47,6 +47,12 @@ class Assignment:
         self._taken: list[dict[int, None]] = [{} for _ in optional]
         self._named: dict[str | None, list[tuple[int, ExpectedLine]]] = {}
         self._asked = 0
+        self._ordinals: defaultdict[str | None, int] = defaultdict(int)
+
+    @property
+    def gave_up(self) -> bool:
+        """True if the search took too long: a "no" proves nothing then."""
+        return self._asked > _PATIENCE
 
     def complete(self, needs_line: Callable[[Observation], bool]) -> Questions:
         """Assign, and answer whether each line, and each sibling that `needs_line`, has a partner.
@@ -54,7 +60,7 @@ class Assignment:
         First every line finds a sibling, then every sibling that is left and needs one a line. Neither step takes
         back what the other achieved, so both are as good as they can be (Mendelsohn and Dulmage 1958).
         """
-        yield from self._assign_in_order()
+        yield from self._assign_in_order(range(len(self.lines)))
         for index in range(len(self.lines)):
             if self.found[index] == _FREE and not (yield from self._find_sibling(index)):
                 return False
@@ -64,12 +70,16 @@ class Assignment:
                 return False
         return True
 
-    def settle(self, needs_line: Callable[[Observation], bool]) -> Questions:
-        """Assign as `complete` does, but go on where a partner is missing; the answer is always true."""
-        yield from self._assign_in_order()
-        for index in range(len(self.lines)):
-            if self.found[index] == _FREE:
-                yield from self._find_sibling(index)
+    def settle(self, needs_line: Callable[[Observation], bool], *, first: int) -> Questions:
+        """Assign as `complete` does, but go on where a partner is missing; the answer is always true.
+
+        None of the `first` lines is without a partner because a later one has it.
+        """
+        for indexes in (range(first), range(first, len(self.lines))):
+            yield from self._assign_in_order(indexes)
+            for index in indexes:
+                if self.found[index] == _FREE:
+                    yield from self._find_sibling(index)
         for place, observation in enumerate(self.captured):
             if self.owner[place] == _FREE and needs_line(observation):
                 yield from self._find_line(place, needs_line)
@@ -77,7 +87,7 @@ class Assignment:
 
     def most(self) -> Questions:
         """Assign as many as possible; the answer is always true."""
-        yield from self._assign_in_order()
+        yield from self._assign_in_order(range(len(self.lines)))
         for index in range(len(self.lines)):
             if self.found[index] == _FREE:
                 yield from self._find_sibling(index)
@@ -86,13 +96,13 @@ class Assignment:
                 yield from self._find_line(place, lambda _observation: True)
         return True
 
-    def _assign_in_order(self) -> Questions:
+    def _assign_in_order(self, indexes: range) -> Questions:
         """Most trees come as they are written, or nearly so: try the first line of a name with its first sibling."""
-        ordinals: defaultdict[str | None, int] = defaultdict(int)
-        for index, line in enumerate(self.lines):
+        for index in indexes:
+            line = self.lines[index]
             name = line.name.exact
-            ordinal = ordinals[name]
-            ordinals[name] += 1
+            ordinal = self._ordinals[name]
+            self._ordinals[name] += 1
             alike = self._candidates.named(name)
             if ordinal < len(alike):
                 place = alike[ordinal]

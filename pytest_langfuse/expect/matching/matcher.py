@@ -89,6 +89,8 @@ class Matcher:
         self.ordered: Final = order == "start" and not contained
         self.contained: Final = contained
         self.scores: Final = scores if scores is not None else ScoreIndex()
+        #: Whether a search took too long: that it found no match proves nothing.
+        self.gave_up = False
         self._captured: Sequence[Observation] = ()
         self._descendants: Descendants | None = None
         self._whole_places: dict[int, list[int]] = {}
@@ -152,7 +154,9 @@ class Matcher:
     def deep_assignment(self, parent: ExpectedLine, above: Observation | None) -> Assignment:
         """Return the best assignment of the observations below `above` to the `>>` lines below `parent`."""
         assignment = self._deep_assignment(parent, self.descendants.below(above))
-        self._answer(self.rivals(parent).ask(assignment.settle(self.needs_deep_line(parent)), above))
+        rivals = self.rivals(parent)
+        first = len(required(rivals.lines))
+        self._answer(rivals.ask(assignment.settle(self.needs_deep_line(parent), first=first), above))
         return assignment
 
     def _deep_assignment(self, parent: ExpectedLine, below: range) -> Assignment:
@@ -180,7 +184,9 @@ class Matcher:
         rivals = self.rivals(parent)
         if rivals.lines or index.overlap(lines):
             assignment = self._deep_assignment(parent, below)
-            return (yield from rivals.ask(assignment.complete(self.needs_deep_line(parent)), above))
+            return self._noted(
+                assignment, (yield from rivals.ask(assignment.complete(self.needs_deep_line(parent)), above))
+            )
         # Lines that fit different observations need no assignment: counting takes no time, however deep they are.
         for line in lines:
             yield from self._find_whole(line)
@@ -201,6 +207,10 @@ class Matcher:
             return found >= line.low
         most = found if line.high is None else line.high
         return line.low <= found <= most and found == number_within(self.descendants.fitting(line), below)
+
+    def _noted(self, assignment: Assignment, answer: bool) -> bool:  # noqa: FBT001 - the answer itself
+        self.gave_up = self.gave_up or assignment.gave_up
+        return answer
 
     def _answer(self, first: Questions) -> bool:
         """Run `first`, and a generator for each question that it or another one asks."""
@@ -235,7 +245,7 @@ class Matcher:
             assignment = Assignment(required(lines), optional(lines), captured)
             if len(assignment.lines) > len(captured):
                 return False
-            return (yield from assignment.complete(self._needs_line(parent)))
+            return self._noted(assignment, (yield from assignment.complete(self._needs_line(parent))))
         if not (parent.gaps or parent.descendants) and all(line.once for line in lines):
             if len(lines) == len(captured) and (yield from _one_by_one(lines, captured)):
                 return True
