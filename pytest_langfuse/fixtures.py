@@ -91,7 +91,7 @@ def langfuse_process(request: pytest.FixtureRequest) -> Iterator[Processes]:
 
 
 @pytest.fixture
-def langfuse_clock() -> Iterator[Clock]:
+def langfuse_clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
     """A frozen clock for the app and the circuit breaker; `langfuse_clock.advance(seconds=300)` moves it.
 
     It moves the SDK's cache of prompts too, so that cached prompts expire. The timers of the SDK, of HTTP clients,
@@ -99,6 +99,7 @@ def langfuse_clock() -> Iterator[Clock]:
     """
     from pytest_langfuse.outage.clock import frozen_clock
 
+    _captured_test(request)
     with frozen_clock() as clock:
         yield clock
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FIXTURES = frozenset(
     {
         "langfuse_api",
+        "langfuse_clock",
         "langfuse_fresh_client",
         "langfuse_outage",
         "langfuse_process",

@@ -5,10 +5,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from pytest_langfuse import OutageControl
+from pytest_langfuse import OutageControl, plugin
 from pytest_langfuse.captured_test import CapturedTest
 from pytest_langfuse.recording.recorder import Recorder
-from pytest_langfuse.session import session_key
+from pytest_langfuse.session import FIXTURES, session_key
 from pytest_langfuse.standin.stand_in import StandIn
 
 SUITE = """
@@ -113,3 +113,8 @@ def test_a_part_is_made_once_and_on_demand() -> None:
     assert test.processes is test.processes
     assert set(vars(test)) - made == {"listening_server", "server", "processes"}
     test.close()
+
+
+def test_every_fixture_captures():
+    # Each has a case of its own in `sealed/cases.py`.
+    assert sorted(FIXTURES) == plugin.__all__

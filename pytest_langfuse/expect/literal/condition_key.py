@@ -46,6 +46,8 @@ FIELDS: Final = (
     "parent",
     "children",
 )
+#: Parts of a path: each is tried alone and with those after it, because keys of metadata may hold dots.
+_MOST_PARTS: Final = 100
 #: A part of a path that needs no quotes.
 BARE_PART: Final = re.compile(r"[\w-]+")
 #: Fields that have parts: `usage.total`, `input.messages.0.role`, `parent.name`.
@@ -100,6 +102,8 @@ class ConditionKey:
 
 def unknown_field(path: Sequence[str], keys: KeySet = OBSERVATION_KEYS) -> str | None:
     """Return the end of "unknown key …" for a path that no observation can have, else `None`."""
+    if len(path) > _MOST_PARTS:
+        return f": it has {len(path):,} parts, at most {_MOST_PARTS} are possible"
     start = 0
     while start < len(path):
         field = path[start]

@@ -59,6 +59,11 @@ CASES = {
     def test_case(langfuse_server):
         langfuse.create_score(name="LEAK", value=1, trace_id="1" * 32)
 """,
+    "span_with_clock": """
+    def test_case(langfuse_clock):
+        langfuse.start_observation(name="LEAK").end()
+        langfuse.create_score(name="LEAK", value=1, trace_id="1" * 32)
+""",
     "media_with_server": """
     def test_case(langfuse_server):
         media = LangfuseMedia(content_bytes=b"LEAK", content_type="image/png")
