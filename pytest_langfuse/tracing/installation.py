@@ -99,6 +99,8 @@ class Installation:
         self.client_arguments = dict(client_arguments)
         self._readable_records = self._guard_logs()
         self.pipeline = self._pipeline(earlier)
+        # Before there are threads.
+        langfuse_internals.import_for_requests()
         try:
             self.client = self._client(self.pipeline, earlier)
         except BaseException:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import copy
 import gc
+import importlib
 import logging
 import os
 import sys
@@ -323,6 +324,16 @@ def _wake_of(consumer: Any) -> Callable[[], None]:
     return lambda: put(mark)
 
 
+def import_for_requests() -> None:
+    """Import what the first requests of threads would import.
+
+    A child that is forked while another thread imports a module waits for ever when it imports that module itself.
+    """
+    for name in _IMPORTED_BY_REQUESTS:
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+
 def restart_threads(resources: LangfuseResourceManager | None) -> None:
     """In a forked child: start the threads that send scores and media, which early versions 4 do not.
 
@@ -485,6 +496,15 @@ _WITHOUT_WAKING = 1.0
 _PROMPT_TASKS = "prompt_cache._task_manager.shutdown"
 #: For a thread of version 4 that sends scores; it keeps each under this name with an underscore.
 _CONSUMER_ARGUMENTS = ("identifier", "client", "public_key", "flush_at", "flush_interval", "max_retries")
+#: Python imports the first one for each connection to a host; the SDK imports the others for scores (version 5; version
+#: 4 sends events), media and prompts.
+_IMPORTED_BY_REQUESTS = (
+    "encodings.idna",
+    *(("langfuse.api.scores.client",) if METADATA_IS_JSON else ()),
+    "langfuse.api.media.client",
+    "langfuse.api.prompts.client",
+    "pydantic.type_adapter",
+)
 #: Of the SDK's queues of scores and media.
 _QUEUE_SIZE = 100_000
 #: Nobody says when it is in vain to wait on (seconds).
