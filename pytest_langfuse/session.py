@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.active_capture import ActiveCapture
     from pytest_langfuse.captured_test import CapturedTest
     from pytest_langfuse.outage.outage import Outage
+    from pytest_langfuse.outage.suite import ChosenTests
     from pytest_langfuse.recording.early_clients import EarlyClients
     from pytest_langfuse.refused_connections import RefusedConnections
 
@@ -71,6 +72,8 @@ class CaptureSession:
         self._early_clients: EarlyClients | None = None
         self._imports = ImportWatcher({"langfuse": self._watch_clients})
         self._suite_faults: Sequence[str] = ()
+        #: The tests that the command line names with one of these.
+        self._chosen: ChosenTests | None = None
         #: When the test began that runs and is not captured, in nanoseconds since 1970.
         self._began = 0
         #: The counts of each process that captured tests: of this one, or of xdist's workers.
@@ -192,6 +195,16 @@ class CaptureSession:
         """Say that the command line switches the outage of the ini file off."""
         return outage_switched_off(config)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> None:
+        """Find tests that are named with the fault under which they ran."""
+        if self._suite_faults:
+            from pytest_langfuse.outage.suite import ChosenTests
+
+            config = session.config
+            self._chosen = ChosenTests(config.args, self._suite_faults, config.invocation_params.dir)
+            config.args[:] = self._chosen.arguments
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Hook the SDK before the first test if any test asks for capture."""
@@ -200,7 +213,11 @@ class CaptureSession:
         if self._suite_faults:
             from pytest_langfuse.outage.suite import multiply
 
+            if self._chosen is not None:
+                self._chosen.spare_own_ids(items)
             multiply(items, self._suite_faults, OUTAGE_MARKER)
+            if self._chosen is not None:
+                items[:] = filter(self._chosen.keep, items)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -44,6 +46,53 @@ def multiply(items: list[pytest.Item], faults: Sequence[str], marker: str) -> No
     own = [item for item in items if item.get_closest_marker(marker) is not None]
     others = [item for item in items if item.get_closest_marker(marker) is None]
     items[:] = [_under(item, fault) for fault in faults for item in others] + own
+
+
+class _Chosen(NamedTuple):
+    """What an argument of the command line names: a file or folder, the rest of the id, and a fault."""
+
+    path: Path
+    test: str
+    fault: str | None
+
+    def includes(self, item: pytest.Item) -> bool:
+        """Return whether a test is, or is in, what the argument names, whatever its fault."""
+        rest = item.nodeid.partition("::")[2]
+        if not self.test:
+            return item.path.is_relative_to(self.path)
+        return item.path == self.path and (rest == self.test or rest.startswith((f"{self.test}[", f"{self.test}::")))
+
+
+class ChosenTests:
+    """The tests that the command line names with a fault, as the reports of a run do: `test_it.py::test_it[hang]`.
+
+    `arguments` are those of the command line without these faults, for pytest to collect.
+    """
+
+    def __init__(self, arguments: Sequence[str], faults: Sequence[str], directory: Path) -> None:
+        self.arguments: list[str] = []
+        self._chosen: list[_Chosen] = []
+        for argument in arguments:
+            test, fault = without_fault(argument, faults) if "::" in argument else (argument, None)
+            file, _, rest = test.partition("::")
+            self.arguments.append(test)
+            self._chosen.append(_Chosen(Path(os.path.abspath(directory / file)), rest, fault))  # noqa: PTH100 - links stay
+        self._with_fault = [chosen for chosen in self._chosen if chosen.fault is not None]
+
+    def spare_own_ids(self, items: Sequence[pytest.Item]) -> None:
+        """Take `test_it[hang]` for the parameter of a test where it has one of that name. Call it before `multiply`."""
+        ids = {(item.path, item.nodeid.partition("::")[2]) for item in items} if self._with_fault else set()
+        for index, (path, test, fault) in enumerate(self._chosen):
+            if fault is not None and (path, own := f"{test}[{fault}]") in ids:
+                self._chosen[index] = _Chosen(path, own, None)
+
+    def keep(self, item: pytest.Item) -> bool:
+        """Return whether a test runs under its fault: unless it was named, and only with others."""
+        fault = item.stash.get(FAULT, None)
+        return not any(chosen.includes(item) for chosen in self._with_fault) or any(
+            chosen.includes(item) and (chosen.fault is None or fault is None or fault == chosen.fault)
+            for chosen in self._chosen
+        )
 
 
 def outages_of_suite(item: pytest.Item) -> list[Outage]:

@@ -197,3 +197,48 @@ def test_a_fault_of_the_tests_own_is_not_the_suites(app: pytest.Pytester) -> Non
     result = app.runpytest("--langfuse-outage=http_401")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["http_401: none of 1 test degraded*"])
+
+
+NAMED = """
+    import pytest
+
+    class TestIt:
+        @pytest.mark.parametrize("value", ["hang", "x[y]"])
+        def test_values(self, value):
+            pass
+
+    def test_other():
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "run"),
+    [
+        (["test_other[hang]"], ["test_other[hang]"]),
+        (["test_other[http_401]", "test_other[hang]"], ["test_other[hang]", "test_other[http_401]"]),
+        (["test_other[hang]", "test_other"], ["test_other[hang]", "test_other[http_401]"]),
+        (["TestIt::test_values[x[y]][hang]"], ["TestIt::test_values[x[y]][hang]"]),
+        # Its own parameter.
+        (["TestIt::test_values[hang]"], ["TestIt::test_values[hang][hang]", "TestIt::test_values[hang][http_401]"]),
+        (["TestIt::test_values[http_401]"], [f"TestIt::test_values[{value}][http_401]" for value in ("hang", "x[y]")]),
+        (["TestIt[hang]"], [f"TestIt::test_values[{value}][hang]" for value in ("hang", "x[y]")]),
+        (
+            ["test_other[hang]", "TestIt::test_values[hang][hang]"],
+            ["test_other[hang]", "TestIt::test_values[hang][hang]"],
+        ),
+    ],
+)
+def test_a_test_can_be_named_as_it_was_reported(app: pytest.Pytester, named: list[str], run: list[str]) -> None:
+    app.makepyfile(test_it=NAMED)
+    reports = app.inline_run(FAULTS, "-p", "no:randomly", *(f"test_it.py::{test}" for test in named)).getreports(
+        "pytest_runtest_logreport"
+    )
+    assert [report.nodeid for report in reports if report.when == "call"] == [f"test_it.py::{test}" for test in run]
+
+
+def test_a_test_is_named_with_a_fault_in_a_worker(app: pytest.Pytester) -> None:
+    app.makepyfile(test_it=NAMED)
+    result = app.runpytest_subprocess(FAULTS, "-n", "1", "-v", "test_it.py::test_other[http_401]")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*PASSED test_it.py::test_other[[]http_401]*"])
