@@ -49,7 +49,7 @@ def multiply(items: list[pytest.Item], faults: Sequence[str], marker: str) -> No
 
 
 class _Chosen(NamedTuple):
-    """What an argument of the command line names: a file or folder, the rest of the id, and a fault."""
+    """An argument of the command line: a file or folder, the rest of a test id, and a fault."""
 
     path: Path
     test: str
