@@ -39,6 +39,8 @@ def _line(totals: Mapping[str, int]) -> str:
         text += f", {_count(orphan_scores, 'score')} of what nothing made"
     if not observations and (switch := _switched_off()):
         text += f" (tracing is switched off by {switch})"
+    if observations and (limit := _length_limit()):
+        text += f" (values are cut after {limit}, JSON in its middle)"
     return text
 
 
@@ -49,6 +51,17 @@ def _write_passed(terminal: TerminalReporter) -> None:
             if title == TRACE_SECTION and report.when == "call":
                 terminal.write_sep("-", f"{TRACE_SECTION}: {report.nodeid}")
                 terminal.write_line(text)
+
+
+def _length_limit() -> str | None:
+    """Return how long values of spans can be, and the variable that says so, or `None` if any length is kept.
+
+    The first of the two is the one that counts (OpenTelemetry, "Span Limits").
+    """
+    for name in ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"):
+        if (value := os.environ.get(name, "").strip()).isdecimal():
+            return f"{_count(int(value), 'character')} by {name}"
+    return None
 
 
 def _switched_off() -> str | None:

@@ -313,6 +313,22 @@ def test_the_summary_says_what_switched_tracing_off(
 
 
 @pytest.mark.slow
+def test_the_summary_says_that_values_are_cut(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "8")
+    app.makepyfile("""
+        from app import langfuse
+
+        def test_cut(langfuse_spans):
+            langfuse.start_observation(name="a", input={"question": "why?"}).end()
+            assert langfuse_spans.one("span a").input == '{"questi'
+    """)
+    result = app.runpytest_subprocess()
+    result.assert_outcomes(passed=1)
+    cut = "values are cut after 8 characters by OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, JSON in its middle"
+    result.stdout.fnmatch_lines([f"langfuse: 1 observation in 1 test ({cut})"])
+
+
+@pytest.mark.slow
 def test_a_missing_key_is_left_missing(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-real")
     app.makepyfile("""
