@@ -1,8 +1,8 @@
 """Spans as messages of the OpenTelemetry protocol, an eighth of the time of OpenTelemetry's own encoder.
 
 That one makes each message from keyword arguments and lists of messages, which are copied, and computes the hash of the
-resource, as JSON, for each span. Here messages are filled in place, and only with what spans of Langfuse usually hold.
-OpenTelemetry's encoder does the rest: resources and scopes, and each span that holds anything else.
+resource, as JSON, for each span; and it drops values that the protocol has no form for. Here messages are filled in
+place, and such values are sent in another form (see `sendable_values`).
 """
 
 from __future__ import annotations
@@ -10,28 +10,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, SpanFlags, Status
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanKind, StatusCode
+
+from pytest_langfuse.tracing.delivery.sendable_values import sendable_attributes, sendable_span, sendable_text
 
 #: By the values of the SDK's enumerations, which are in order; their members' hashes are slow.
 _KINDS: Final = tuple(Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind)
 _CODES: Final = tuple(Status.StatusCode.Value(f"STATUS_CODE_{code.name}") for code in StatusCode)
-_LOCAL_PARENT: Final = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
-_REMOTE_PARENT: Final = _LOCAL_PARENT | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
-
-
-class _UnusualError(Exception):
-    """A span holds something that is left to OpenTelemetry's encoder."""
+_LOCAL: Final = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+_REMOTE: Final = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 
 def request_of(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
     """Return the message that `encode_spans` of OpenTelemetry returns, spans grouped by resource and scope.
 
     Raises:
-        Exception: `encode_spans` raises it, for a span that it can't encode.
+        Exception: A span can't be encoded.
     """
     request = ExportTraceServiceRequest()
     resources: dict[int, ResourceSpans] = {}
@@ -41,37 +40,60 @@ def request_of(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
         resource, scope = id(span.resource), id(span.instrumentation_scope)
         group = scopes.get((resource, scope))
         if group is None:
-            encoded = encode_spans([span]).resource_spans[0]
-            del encoded.scope_spans[0].spans[:]
-            if resource in resources:
-                resources[resource].scope_spans.append(encoded.scope_spans[0])
-            else:
-                request.resource_spans.append(encoded)
-                resources[resource] = request.resource_spans[-1]
-            group = scopes[resource, scope] = resources[resource].scope_spans[-1]
+            if resource not in resources:
+                resources[resource] = request.resource_spans.add()
+                _describe_resource(resources[resource], span.resource)
+            group = scopes[resource, scope] = resources[resource].scope_spans.add()
+            _describe_scope(group, span.instrumentation_scope)
         _add(group, span)
     return request
+
+
+def _describe_resource(message: ResourceSpans, resource: Resource) -> None:
+    message.schema_url = sendable_text(resource.schema_url)
+    message.resource.SetInParent()
+    _set_attributes(message.resource.attributes, sendable_attributes(resource.attributes))
+
+
+def _describe_scope(message: ScopeSpans, scope: InstrumentationScope | None) -> None:
+    message.scope.SetInParent()
+    if scope is not None:
+        message.schema_url = sendable_text(scope.schema_url or "")
+        message.scope.name, message.scope.version = sendable_text(scope.name), sendable_text(scope.version or "")
+        _set_attributes(message.scope.attributes, sendable_attributes(scope.attributes))
 
 
 def _add(group: ScopeSpans, span: ReadableSpan) -> None:
     try:
         _fill(group.spans.add(), span)
-    except Exception:  # noqa: BLE001 - protobuf raises whatever a value makes it, and the other encoder drops such a value
+    except Exception:  # noqa: BLE001 - protobuf raises whatever a value makes it
         del group.spans[-1]
-        group.spans.extend(encode_spans([span]).resource_spans[0].scope_spans[0].spans)
+        _fill_unusual(group.spans.add(), span)
+
+
+def _fill_unusual(message: Span, span: ReadableSpan) -> None:
+    """Fill a message from a copy of the span that has only values which can be sent."""
+    _fill(message, sendable_span(span))
+    message.dropped_attributes_count = span.dropped_attributes
+    message.dropped_events_count = span.dropped_events
+    message.dropped_links_count = span.dropped_links
+    for added_event, event in zip(message.events, span.events, strict=True):
+        added_event.dropped_attributes_count = event.dropped_attributes
+    for added_link, link in zip(message.links, span.links, strict=True):
+        added_link.dropped_attributes_count = link.dropped_attributes
 
 
 def _fill(message: Span, span: ReadableSpan) -> None:
     context, parent, status = span.context, span.parent, span.status
-    if context is None or context.trace_state or span.links:
-        raise _UnusualError
+    if context.trace_state:
+        message.trace_state = ",".join(f"{key}={value}" for key, value in context.trace_state.items())
     message.trace_id = context.trace_id.to_bytes(16, "big")
     message.span_id = context.span_id.to_bytes(8, "big")
-    message.flags = _LOCAL_PARENT
+    message.flags = _LOCAL
     if parent is not None:
         message.parent_span_id = parent.span_id.to_bytes(8, "big")
         if parent.is_remote:
-            message.flags = _REMOTE_PARENT
+            message.flags = _REMOTE
     message.name = span.name
     message.kind = _KINDS[span.kind.value]
     message.start_time_unix_nano = span.start_time or 0
@@ -82,6 +104,8 @@ def _fill(message: Span, span: ReadableSpan) -> None:
         added.name, added.time_unix_nano = event.name, event.timestamp
         _set_attributes(added.attributes, event.attributes)
         added.dropped_attributes_count = event.dropped_attributes
+    if span.links:
+        _add_links(message, span.links)
     message.status.SetInParent()
     if not status.is_unset:
         message.status.code = _CODES[status.status_code.value]
@@ -89,6 +113,16 @@ def _fill(message: Span, span: ReadableSpan) -> None:
     message.dropped_attributes_count = span.dropped_attributes
     message.dropped_events_count = span.dropped_events
     message.dropped_links_count = span.dropped_links
+
+
+def _add_links(message: Span, links: Sequence[Link]) -> None:
+    for link in links:
+        added = message.links.add()
+        added.trace_id = link.context.trace_id.to_bytes(16, "big")
+        added.span_id = link.context.span_id.to_bytes(8, "big")
+        added.flags = _REMOTE if link.context.is_remote else _LOCAL
+        _set_attributes(added.attributes, link.attributes)
+        added.dropped_attributes_count = link.dropped_attributes
 
 
 def _set_attributes(field: Any, attributes: Mapping[str, Any] | None) -> None:
@@ -120,4 +154,18 @@ def _set_value(message: Any, value: Any) -> None:
         for item in value:
             _set_value(message.array_value.values.add(), item)
     else:
-        raise _UnusualError
+        _set_rare_value(message, value)
+
+
+def _set_rare_value(message: Any, value: Any) -> None:
+    if value is None:
+        message.SetInParent()
+    elif isinstance(value, bytes):
+        message.bytes_value = value
+    elif isinstance(value, float):
+        message.double_value = value
+    elif type(value) is dict:
+        message.kvlist_value.SetInParent()
+        _set_attributes(message.kvlist_value.values, value)
+    else:
+        raise TypeError(type(value))

@@ -20,6 +20,7 @@ from pytest_langfuse.tracing.delivery import settlement as settlement_module
 from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY
 from pytest_langfuse.tracing.delivery.http_sink import judge
 from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
+from pytest_langfuse.tracing.failures import failures
 from tests.helpers.loopback_langfuse import TRACES, Reply
 
 pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
@@ -426,11 +427,24 @@ def test_twenty_thousand_spans_in_a_tight_loop_to_a_healthy_server(collector, ke
 def test_a_span_that_can_not_be_encoded_is_counted_and_takes_none_with_it(collector, keys):
     client = init_tracing(**keys, flush_at=100, flush_interval=60)
     observe(client, 5)
-    client._otel_tracer.start_span("bad \ud800").end()
+    client._otel_tracer.start_span("before 1970", start_time=-1).end()
     observe(client, 5, prefix="t")
     report = shutdown_tracing()
 
     assert (report.exported, report.dropped) == (10, {"encode_failed": 1})
+
+
+def test_what_the_protocol_has_no_form_for_arrives_in_another_form(collector, keys, lines):
+    failures.forget()
+    client = init_tracing(**keys, flush_at=100, flush_interval=60)
+    for _ in range(3):
+        client.start_observation(name="half \ud83d", output="cut \ud83d", metadata={"n": 1 << 64}).end()
+    report = shutdown_tracing()
+
+    assert (report.exported, report.dropped) == (3, {})
+    assert set(collector.accepted) == {"half \N{REPLACEMENT CHARACTER}"}
+    assert b"cut \xef\xbf\xbd" in collector.exports[0].body
+    assert len(lines()) == 1
 
 
 def test_a_mask_that_fails_is_counted(collector, keys):
