@@ -62,17 +62,32 @@ class FileLock:
             OSError: The file can't be opened.
         """
         resolved = path.resolve()
-        if resolved in _held:
+        if resolved in _held or (descriptor := _locked(resolved)) is None:
             return None
-        descriptor = os.open(resolved, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-        try:
-            _lock(descriptor)
-        except OSError:
-            os.close(descriptor)
-            return None
-        _restrict(resolved, os.fstat(descriptor).st_mode)
         _held.add(resolved)
         return cls(resolved, descriptor)
+
+    def renew(self) -> bool:
+        """Return whether this process holds the lock; make its file again if that was removed or replaced.
+
+        Raises:
+            OSError: The file can't be made.
+        """
+        if self._descriptor < 0:
+            return False
+        if _leads_to(self._path, self._descriptor):
+            # Any close of the file in this process has released the record lock.
+            return sys.platform == "win32" or _try(self._descriptor)
+        if (descriptor := _locked(self._path)) is None:
+            return False
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        return True
+
+    def touch(self) -> None:
+        """Give the file the time of now."""
+        with suppress(OSError):
+            os.utime(self._path)
 
     def release(self) -> None:
         """Let another process have it. The file stays: deleting it would let two processes hold "the" lock."""
@@ -84,3 +99,32 @@ class FileLock:
             os.close(self._descriptor)
             self._descriptor = -1
             _held.discard(self._path)
+
+
+def _locked(path: Path) -> int | None:
+    """Return a descriptor of the file, locked; `None` if another process has it locked."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        if not _try(descriptor):
+            os.close(descriptor)
+            return None
+        # It may have been removed since it was opened: then the next process makes another one.
+        if _leads_to(path, descriptor):
+            _restrict(path, os.fstat(descriptor).st_mode)
+            return descriptor
+        os.close(descriptor)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        _lock(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _leads_to(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False

@@ -56,6 +56,12 @@ class SpanLedger:
             if self._final is None:
                 self._ended += spans
 
+    def handed_over(self, spans: int) -> None:
+        """Count spans no longer: another process has them now, for which they have ended."""
+        with self.lock:
+            if self._final is None:
+                self._ended -= spans
+
     def queued(self, span: ReadableSpan) -> None:
         """Count a span that sampling has kept, and that ended now unless it was held. `lock` is held by the caller."""
         if self._final is None:

@@ -1,13 +1,14 @@
 """Encoded spans that wait for Langfuse, in a file that outlives the process.
 
-A file belongs to one process at a time; who holds the lock of `FILE.lock` owns `FILE`. A second process with the same
-`spool_path` uses `FILE.1`, a third `FILE.2`. The lock goes with its process, however that ends, and the next process
-that starts takes over what the dead ones left. Each row names its project and address: another project's are left
-alone. After a crash between Langfuse's confirmation and the removal from the file, a batch is sent a second time:
-delivery is at least once.
+A file belongs to one process at a time: the one that holds the lock of `FILE.lock` and has `FILE` open, which SQLite
+lets nobody else open meanwhile. A second process with the same `spool_path` uses `FILE.1`, a third `FILE.2`. Both locks
+go with their process, however that ends, and the next process that starts takes over what the dead ones left. Each row
+names its project and address: another project's are left alone. After a crash between Langfuse's confirmation and the
+removal from the file, a batch is sent a second time: delivery is at least once.
 
 While the disk is full or fails, batches stay in memory, within the same limits, and are written as soon as that works
-again. A damaged file is moved aside, and another one is used.
+again. A damaged file is moved aside, and another one is used. A file that somebody removes, replaces or cuts is left,
+and what can be read of it goes on.
 
 SQLite's write-ahead log with `synchronous=NORMAL` keeps all of it over a crash or SIGKILL of the process; a power
 failure may cost the last moments.
@@ -18,10 +19,11 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from pytest_langfuse.tracing.delivery.buffer import Batch, BufferFailed, MemoryBuffer
+from pytest_langfuse.tracing.delivery.buffer import Batch, BatchQueue, BufferFailed, MemoryBuffer
 from pytest_langfuse.tracing.delivery.export_body import ExportBody, spans_in
 from pytest_langfuse.tracing.delivery.file_lock import FileLock
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
@@ -31,7 +33,9 @@ from pytest_langfuse.tracing.delivery.spool_files import (
     files_of,
     first_free,
     identity,
+    is_busy,
     is_damage,
+    is_read_only,
     is_setting,
     lock_of,
     move_aside,
@@ -41,6 +45,8 @@ from pytest_langfuse.tracing.monotonic import now
 
 #: After a failure of the disk, nothing is written for so long (seconds).
 RETRY_AFTER = 1.0
+#: Files in use get the time of now so often (seconds): some systems remove what was not changed for days.
+TOUCH_EVERY = 60.0
 
 _FAULTS = (sqlite3.Error, OSError)
 _T = TypeVar("_T")
@@ -68,7 +74,7 @@ class Spool(MemoryBuffer):
         self._base, self._destination = path, destination
         super().__init__(max_spans=max_spans, max_bytes=max_bytes, ledger=ledger)
         try:
-            self._claim()
+            self._claim(skip_unusable=False)
         except _FAULTS as error:
             if is_setting(error):
                 raise BufferFailed(str(error)) from error
@@ -89,33 +95,40 @@ class Spool(MemoryBuffer):
         self._behind = False
         #: Rows of the file have keys from here on; those below were in a file that is gone.
         self._first_key = self._next_key = 1
-        self._retry_at = 0.0
+        #: Of the file when it was opened last.
+        self._identity: tuple[int, int] | None = None
+        self._retry_at = self._touch_at = 0.0
         #: Files of dead processes hold more than there is room for.
         self.more_to_recover = False
 
     # -- the file ---------------------------------------------------------------------------------------------------
 
-    def _claim(self) -> None:
+    def _claim(self, *, skip_unusable: bool = True) -> None:
         """Lock a file and open it; what is in it is left to `recover`."""
-        path, lock = first_free(self._base, self._destination)
+        path, lock = first_free(self._base, self._destination, skip_unusable=skip_unusable)
         try:
-            self._file, self._found = self._opened(path)
-            self._next_key = max(self._next_key, self._file.last_key() + 1)
+            file, found = self._opened(path, first_key=self._first_key)
+            self._use(file)
         except BaseException:
             lock.release()
             raise
         self._path, self._owned = path, lock
+        self._found += found
         self.more_to_recover = True
 
-    def _opened(self, path: Path) -> tuple[SpoolFile, list[Batch]]:
+    def _use(self, file: SpoolFile) -> None:
+        self._next_key = max(self._next_key, file.last_key() + 1)
+        self._file, self._identity = file, file.identity
+
+    def _opened(self, path: Path, *, first_key: int = 1) -> tuple[SpoolFile, list[Batch]]:
         """Open a file and list what is in it. A damaged one is moved aside; what can be read of it goes on."""
         try:
-            file = SpoolFile(path, self._destination)
+            file = SpoolFile(path, self._destination, first_key=first_key)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
             move_aside(path, error, rescued=0)
-            file = SpoolFile(path, self._destination)
+            file = SpoolFile(path, self._destination, first_key=first_key)
         try:
             return file, [
                 Batch(ExportBody(b"", row.spans), key=row.key, size=row.size, unchecked=True) for row in file.rows()
@@ -127,89 +140,166 @@ class Spool(MemoryBuffer):
             bodies = [ExportBody(data, spans) for spans, data in file.rescued() if spans_in(data) == spans]
             file.close()
             move_aside(path, error, rescued=sum(body.spans for body in bodies))
-        return SpoolFile(path, self._destination), [Batch(body) for body in bodies]
+        return SpoolFile(path, self._destination, first_key=first_key), [Batch(body) for body in bodies]
 
     def _ready(self) -> SpoolFile | None:
-        """Return the file, opened again if it is closed; `None` while the disk fails."""
+        """Return the file, opened again if it is closed; `None` while the disk fails.
+
+        Keys are chosen after that: if the file has to be left, those from before mean nothing any more.
+        """
         if now() < self._retry_at:
             return None
         try:
-            if self._file is not None and self._file.is_gone():
-                message = f"{self._path} was deleted"
-                self._leave(FileNotFoundError(message))
+            self._look_after()
             if self._file is None:
                 self._open()
         except _FAULTS as error:
             self._failed(error)
         return self._file
 
-    def _open(self) -> None:
-        if self._owned is None or self._path is None:
-            self._claim()
+    def _look_after(self) -> None:
+        """Leave the open file if somebody has removed, replaced or cut it; else keep it, and its lock, from harm."""
+        if self._file is None or self._owned is None:
             return
+        if (what := self._file.disturbed()) is not None:
+            self._leave(what)
+            return
+        with suppress(OSError):
+            # Without a lock, too, nobody else can open the file now.
+            self._owned.renew()
+        if now() >= self._touch_at:
+            self._touch_at = now() + TOUCH_EVERY
+            self._file.touch()
+            self._owned.touch()
+
+    def _open(self) -> None:
+        if self._owned is not None and self._path is not None and self._is_ours(self._path, self._owned):
+            try:
+                self._use(SpoolFile(self._path, self._destination, first_key=self._first_key))
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                self._leave(error)
+            else:
+                return
+        self._claim()
+
+    def _is_ours(self, path: Path, lock: FileLock) -> bool:
+        """Return whether the file is still this process's, which has had it closed."""
         try:
-            self._file = SpoolFile(self._path, self._destination)
-        except sqlite3.Error as error:
-            if not is_damage(error):
+            held = lock.renew()
+        except OSError:
+            if not path.parent.is_dir():
                 raise
-            self._leave(error)
-            self._file = SpoolFile(self._path, self._destination)
+            held = False
+        same = identity(path) == self._identity
+        if held and (same or (not self._stored and not path.exists())):
+            return True
+        with self._ledger.lock:
+            if same:
+                self._hand_over(path)
+            self._abandon()
+        return False
+
+    def _hand_over(self, path: Path) -> None:
+        """Leave what is in the file to the process that has its lock now, and that counts it."""
+        kept, theirs = BatchQueue(), BatchQueue()
+        for batch in self._waiting:
+            (theirs if batch.key >= self._first_key else kept).add([batch])
+        self._waiting = kept
+        self._found = [batch for batch in self._found if not batch.key]
+        self._ledger.handed_over(theirs.spans)
+        logger.warning("Another process has taken over the spool %s, with %d spans.", path, theirs.spans)
+
+    def _abandon(self) -> None:
+        """Use another file from now on. Keys of rows mean nothing any more: `_load` counts those batches as lost."""
+        self._first_key = self._next_key
+        self._doomed.clear()
+        self._stored = 0
+        self._behind = True
+        self._identity = None
+        if self._owned is not None:
+            self._owned.release()
+        self._path = self._owned = None
 
     def _failed(self, error: BaseException) -> None:
         failures.report(f"using the spool {self._path or self._base}; spans are kept in memory meanwhile", error)
         self._retry_at = now() + RETRY_AFTER
         if is_damage(error):
             self._leave(error)
+        elif is_read_only(error):
+            # SQLite goes on without the permission to write until the file is opened again.
+            self._close()
 
-    def _leave(self, error: BaseException) -> None:
-        """Move what can be read of a damaged file to memory, and the file out of the way."""
+    def _close(self) -> None:
         file, self._file = self._file, None
+        if file is not None:
+            _or_none(file.close)
+
+    def _leave(self, why: BaseException | str) -> None:
+        """Move what can be read of a file to memory, and the file out of the way, unless its path leads elsewhere."""
+        file, path = self._file, self._path
         with self._ledger.lock:
-            stored = [batch for batch in self._waiting if batch.key]
+            stored = [batch for batch in self._waiting if batch.key >= self._first_key]
+        stored += [batch for batch in self._found if batch.key]
         rescued = 0
-        for batch in [*stored, *self._found]:
+        for batch in stored:
             data = None if file is None else _or_none(file.body, batch.key)
             if data is not None and spans_in(data) == batch.body.spans:
                 batch.body, batch.key, batch.unchecked = ExportBody(data, batch.body.spans), 0, False
                 rescued += batch.body.spans
-        # Keys of rows that are gone mean nothing any more: `_load` counts those batches as lost.
-        self._first_key = self._next_key
-        self._doomed.clear()
-        self._stored = 0
-        self._behind = True
-        if file is not None:
-            _or_none(file.close)
-        if self._path is not None and identity(self._path) is not None:
-            _or_none(functools.partial(move_aside, self._path, error, rescued=rescued))
+        lost = sum(batch.body.spans for batch in stored if batch.key)
+        foreign = None if file is None else _or_none(file.foreign)
+        self._close()
+        if path is None or self._identity is None or identity(path) != self._identity:
+            logger.warning(
+                "The spool %s can't be used any more (%s). %d of its spans could be read, %d are lost.",
+                path, why, rescued, lost,
+            )  # fmt: skip
+            if file is not None:
+                _or_none(file.remove_log)
+        elif file is not None and isinstance(why, str) and not lost and foreign == 0:
+            logger.warning("The spool %s is made again (%s). No span is lost.", path, why)
+            _or_none(file.remove)
         else:
-            logger.warning("The spool %s is gone. %d of its spans could be read.", self._path, rescued)
+            _or_none(functools.partial(move_aside, path, why, rescued=rescued, lost=lost))
+        self._abandon()
 
     # -- see `MemoryBuffer` -------------------------------------------------------------------------------------------
+
+    def take(self, spans: int, size: int, *, moved: Callable[[list[Batch]], None] | None = None) -> list[Batch]:
+        """See `MemoryBuffer`. A file that somebody has removed is left before any batch is in between."""
+        with self._writing:
+            if self._stored:
+                self._ready()
+        return super().take(spans, size, moved=moved)
 
     def _write(self, batches: Sequence[Batch], *, rest: Batch | None = None, instead_of: Sequence[Batch] = ()) -> None:
         with self._writing:
             self._doom(instead_of)
+            file = self._ready() if batches or rest or self._doomed or self._stored or self._behind else None
             placed: dict[int, Batch] = {}
             if rest is not None:
                 # What is left of the oldest keeps its place in the file.
-                placed[instead_of[-1].key or self._new_key()] = rest
+                old = instead_of[-1].key
+                placed[old if old >= self._first_key else self._new_key()] = rest
             if self._behind:
                 with self._ledger.lock:
                     batches = [*(batch for batch in self._waiting if not batch.key), *batches]
             placed |= {self._new_key(): batch for batch in batches}
-            self._behind = not self._store(placed)
+            self._behind = not self._store(file, placed)
 
     def _new_key(self) -> int:
         """Return a key that no row of this process has had, whatever became of its file."""
         self._next_key += 1
         return self._next_key - 1
 
-    def _store(self, batches: Mapping[int, Batch]) -> bool:
+    def _store(self, file: SpoolFile | None, batches: Mapping[int, Batch]) -> bool:
         """Write batches, and remove what is to be removed. Return whether that worked."""
         doomed = set(self._doomed)
         if not batches and not doomed:
             return True
-        if (file := self._ready()) is None:
+        if file is None:
             return False
         try:
             file.write({key: batch.body for key, batch in batches.items()}, without=doomed)
@@ -227,7 +317,7 @@ class Spool(MemoryBuffer):
         """Delete a file that has no more spans of use: a full disk has no room for the removal of rows."""
         if _or_none(file.foreign) != 0:
             return False
-        self._file = None
+        self._file = self._identity = None
         self._first_key = self._next_key
         self._doomed.clear()
         _or_none(file.remove)
@@ -254,7 +344,9 @@ class Spool(MemoryBuffer):
             if self._file is None:
                 if identity(self._path) is None:
                     return None
-                self._file = SpoolFile(self._path, self._destination)
+                self._use(SpoolFile(self._path, self._destination, first_key=self._first_key))
+            if self._file is None:
+                return None
             return self._file.body(batch.key)
         except _FAULTS as error:
             if is_damage(error):
@@ -272,7 +364,7 @@ class Spool(MemoryBuffer):
     def _delete(self, batches: Sequence[Batch]) -> None:
         with self._writing:
             self._doom(batches)
-            self._store({})
+            self._store(self._ready() if self._doomed else None, {})
 
     def _doom(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
@@ -284,6 +376,8 @@ class Spool(MemoryBuffer):
         """Write what is not written yet, and return how many spans outlive the process."""
         with self._writing:
             self._retry_at = 0.0
+            if self._found:
+                self._adopt()
             self._write([])
             return self._stored
 
@@ -292,22 +386,21 @@ class Spool(MemoryBuffer):
         with self._writing:
             self._retry_at = 0.0
             self._delete([])
-            file, self._file = self._file, None
-            if file is not None:
-                _or_none(file.close)
+            self._close()
             if self._owned is not None:
                 self._owned.release()
                 self._owned = None
 
     def before_fork(self) -> None:
-        """See `MemoryBuffer`. SQLite's file locks do not belong to a child; it is opened again when it is needed."""
+        """See `MemoryBuffer`. SQLite's file locks do not belong to a child."""
         self._writing.acquire()
-        file, self._file = self._file, None
-        if file is not None:
-            _or_none(file.close)
+        self._look_after()
+        self._close()
 
     def after_fork_in_parent(self) -> None:
-        """See `MemoryBuffer`."""
+        """See `MemoryBuffer`. A file with rows is not left closed: only an open one is safe from other processes."""
+        if self._stored:
+            self._ready()
         self._writing.release()
 
     def after_fork(self) -> None:
@@ -363,7 +456,9 @@ class Spool(MemoryBuffer):
             finally:
                 lock.release()
         except _FAULTS as error:
-            failures.report(f"reading {path}", error)
+            # Its owner may live, without the lock that somebody has removed.
+            if not is_busy(error):
+                failures.report(f"reading {path}", error)
         return spans
 
     def _moved(self, path: Path) -> Iterator[int]:
@@ -397,7 +492,8 @@ class Spool(MemoryBuffer):
                 if not self._fits(body.spans, len(body.data)):
                     return False
             batch = Batch(body)
-            if not self._store({self._new_key(): batch}):
+            file = self._ready()
+            if not self._store(file, {self._new_key(): batch}):
                 return False
             with self._ledger.lock:
                 self._ledger.ended(body.spans)

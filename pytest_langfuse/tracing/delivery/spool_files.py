@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,6 +32,8 @@ CREATE TABLE IF NOT EXISTS batches (
 """
 #: A row of version 0.1 names its project in the body only, and no address.
 _MINE = "public_key = ? AND base_url IN (?, '')"
+#: Result codes of SQLite.
+_READ_ONLY, _SHORT_READ = 8, 522
 _MOST_SPANS_IN_A_ROW = 1_000_000
 
 
@@ -49,24 +53,34 @@ class StoredRow(NamedTuple):
 
 
 class SpoolFile:
-    """A database of encoded spans. Not thread-safe.
+    """A database of encoded spans, open in this process and in no other one. Not thread-safe.
+
+    SQLite's own lock keeps all others out while it is open: it is on the file itself, so nobody can remove the one
+    without the other.
+
+    Keys of rows are counted from `first_key`, those of the database from 1.
 
     Raises:
-        sqlite3.Error: The disk is full or failed, or the database is damaged (see `is_damage`).
+        sqlite3.Error: The disk is full or failed, another process has it open (see `is_busy`), or it is damaged (see
+            `is_damage`).
         OSError: The file can't be opened.
     """
 
-    def __init__(self, path: Path, destination: Destination) -> None:
+    def __init__(self, path: Path, destination: Destination, *, first_key: int = 1) -> None:
         self.path, self._destination = path, destination
+        self._shift = first_key - 1
         private(path)
-        self._identity = identity(path)
         # Each statement is a transaction, unless it is inside one.
         self._db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
+            # Without shared memory, too: a process dies of it when somebody cuts that file.
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(_SCHEMA)
             self._migrate()
+            self.identity = identity(path)
+            self._seen = self._look()
         except BaseException:
             self._db.close()
             raise
@@ -93,8 +107,8 @@ class SpoolFile:
             self._destination,
         ):
             if not (isinstance(spans, int) and 0 < spans <= _MOST_SPANS_IN_A_ROW):
-                spans = spans_in(self.body(key) or b"") or 1  # noqa: PLW2901 - garbage
-            yield StoredRow(key, spans, size if kind == "blob" else 0)
+                spans = spans_in(self.body(key + self._shift) or b"") or 1  # noqa: PLW2901 - garbage
+            yield StoredRow(key + self._shift, spans, size if kind == "blob" else 0)
 
     def rescued(self) -> list[tuple[int, bytes]]:
         """Return the spans and bodies that can be read in a damaged file: from both ends up to the damage."""
@@ -122,24 +136,46 @@ class SpoolFile:
     def write(self, bodies: Mapping[int, ExportBody], *, without: Iterable[int] = ()) -> None:
         """Remove rows, and add bodies under their keys: all of it, or nothing."""
         with self._transaction():
-            self._db.executemany("DELETE FROM batches WHERE id = ?", [(key,) for key in without])
+            self._db.executemany("DELETE FROM batches WHERE id = ?", [(key - self._shift,) for key in without])
             self._db.executemany(
                 "INSERT INTO batches (id, spans, bytes, body, public_key, base_url) VALUES (?, ?, ?, ?, ?, ?)",
-                [(key, body.spans, len(body.data), body.data, *self._destination) for key, body in bodies.items()],
+                [
+                    (key - self._shift, body.spans, len(body.data), body.data, *self._destination)
+                    for key, body in bodies.items()
+                ],
             )
 
     def body(self, key: int) -> bytes | None:
         """Return the body of a row; `None` if there is none."""
-        row = self._db.execute("SELECT body FROM batches WHERE id = ?", (key,)).fetchone()
+        row = self._db.execute("SELECT body FROM batches WHERE id = ?", (key - self._shift,)).fetchone()
         return row[0] if row is not None and isinstance(row[0], bytes) else None
 
     def last_key(self) -> int:
-        """Return the highest key that is in use; 0 if there is none."""
-        return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM batches").fetchone()[0])
+        """Return the highest key that is in use; that before the first if there is none."""
+        return self._shift + int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM batches").fetchone()[0])
 
-    def is_gone(self) -> bool:
-        """Return whether its path leads elsewhere now: SQLite goes on writing to a file that was deleted."""
-        return identity(self.path) != self._identity
+    def disturbed(self) -> str | None:
+        """Return what somebody has done to it; SQLite goes on writing to a file that was deleted or cut."""
+        found = self._look()
+        for part, (before, size) in self._seen.items():
+            now_at_path, now_size = found[part]
+            if now_at_path is None:
+                return f"{part} was removed"
+            if now_at_path != before:
+                return f"{part} was replaced"
+            if now_size < size:
+                return f"{part} was cut"
+        self._seen = found
+        return None
+
+    def _look(self) -> dict[Path, tuple[tuple[int, int] | None, int]]:
+        return {part: _identity_and_size(part) for part in (self.path, _log_of(self.path))}
+
+    def touch(self) -> None:
+        """Give it the time of now, so that whoever removes old files leaves it."""
+        for part in (self.path, _log_of(self.path)):
+            with suppress(OSError):
+                os.utime(part)
 
     def is_empty(self) -> bool:
         """Return whether it has no row, of any project."""
@@ -154,6 +190,12 @@ class SpoolFile:
         self._db.close()
         for path in _parts(self.path):
             path.unlink(missing_ok=True)
+
+    def remove_log(self) -> None:
+        """Delete the log of a file that was replaced, after `close`: SQLite would apply it to the other file."""
+        log = _log_of(self.path)
+        if identity(log) == self._seen[log][0]:
+            log.unlink(missing_ok=True)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -170,27 +212,39 @@ class SpoolFile:
 
 def is_damage(error: BaseException) -> bool:
     """Return whether the error says that the file itself is unusable, now and later."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if not isinstance(error, sqlite3.DatabaseError):
-        return False
-    # SQLITE_ERROR (another schema than ours), SQLITE_CORRUPT, SQLITE_NOTADB.
-    return code is not None and code & 0xFF in {1, 11, 26}
+    code = _code(error)
+    # SQLITE_ERROR (another schema than ours), SQLITE_CORRUPT, SQLITE_NOTADB; SQLITE_IOERR_SHORT_READ: it was cut.
+    return isinstance(error, sqlite3.DatabaseError) and (code & 0xFF in {1, 11, 26} or code == _SHORT_READ)
+
+
+def is_busy(error: BaseException) -> bool:
+    """Return whether the error says that another process has the file open."""
+    return _code(error) & 0xFF in {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Return whether the error says that the file was opened without the permission to write it."""
+    return _code(error) & 0xFF == _READ_ONLY
 
 
 def is_setting(error: BaseException) -> bool:
     """Return whether the error is one of the path, which the user has to change, and not one of the disk."""
     if isinstance(error, (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError)):
         return True
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in {8, 14}  # SQLITE_READONLY, SQLITE_CANTOPEN
+    return _code(error) & 0xFF in {_READ_ONLY, 14}  # SQLITE_CANTOPEN
 
 
-def move_aside(path: Path, error: BaseException, *, rescued: int) -> None:
+def _code(error: BaseException) -> int:
+    return getattr(error, "sqlite_errorcode", None) or 0
+
+
+def move_aside(path: Path, why: BaseException | str, *, rescued: int, lost: int = 0) -> None:
     """Move a damaged file out of the way, with its log of changes, for whoever wants to look into it."""
     aside = path.with_name(f"{path.name}.unreadable")
     logger.warning(
-        "The spool %s can't be read (%s): moved to %s. %d of its spans could be read.", path, error, aside, rescued
-    )
+        "The spool %s can't be read (%s): moved to %s. %d of its spans could be read, %d are lost.",
+        path, why, aside, rescued, lost,
+    )  # fmt: skip
     for part, target in zip(_parts(path), _parts(aside), strict=True):
         target.unlink(missing_ok=True)
         with suppress(FileNotFoundError):
@@ -199,44 +253,73 @@ def move_aside(path: Path, error: BaseException, *, rescued: int) -> None:
 
 def identity(path: Path) -> tuple[int, int] | None:
     """Return what tells a file from another one that comes under the same path later; `None` if there is none."""
+    return _identity_and_size(path)[0]
+
+
+def _identity_and_size(path: Path) -> tuple[tuple[int, int] | None, int]:
     try:
         found = path.stat()
     except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        return None, 0
+    return (found.st_dev, found.st_ino), found.st_size
 
 
-def first_free(base: Path, destination: Destination) -> tuple[Path, FileLock]:
-    """Return the first file of `base` that no process owns and that has no spans of another project, with its lock."""
+def first_free(base: Path, destination: Destination, *, skip_unusable: bool) -> tuple[Path, FileLock]:
+    """Return the first file of `base` that no process owns and that has no spans of another project, with its lock.
+
+    Raises:
+        OSError: There is none.
+        OSError, sqlite3.Error: One can't be used, and these are not skipped or there is no other one.
+    """
+    unusable: OSError | sqlite3.Error | None = None
     for path in files_of(base):
-        if (lock := FileLock.acquire(lock_of(path))) is None:
-            continue
         try:
-            if not path.exists() or not _has_foreign(path, destination):
-                return path, lock
-        except BaseException:
+            lock = FileLock.acquire(lock_of(path))
+            if lock is None:
+                continue
+            try:
+                if _is_free(path, destination):
+                    return path, lock
+            except BaseException:
+                lock.release()
+                raise
             lock.release()
-            raise
-        lock.release()
+        except (OSError, sqlite3.Error) as error:
+            # A full disk, or a missing directory, is the same for all of them.
+            if not skip_unusable or not is_setting(error) or not base.parent.is_dir():
+                raise
+            unusable = unusable or error
+    if unusable is not None:
+        raise unusable
     message = f"{MOST_FILES} processes or projects already use {base}"
     raise OSError(message)
 
 
-def _has_foreign(path: Path, destination: Destination) -> bool:
+def _is_free(path: Path, destination: Destination) -> bool:
+    for part in (path, _log_of(path)):
+        if part.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(part))
     try:
         file = SpoolFile(path, destination)
-    except sqlite3.Error:
-        # Whoever opens it next decides what to do with it.
-        return False
+    except sqlite3.Error as error:
+        if is_busy(error):
+            # Its owner lives, only its lock was removed. Or somebody looks into it.
+            return False
+        if is_damage(error):
+            # Whoever opens it next moves it aside.
+            return True
+        raise
     try:
         spans = file.foreign()
-    except sqlite3.Error:
-        return False
+    except sqlite3.Error as error:
+        if is_damage(error):
+            return True
+        raise
     finally:
         file.close()
     if spans:
         logger.warning("%s has %d spans of another project: they stay there, another file is used.", path, spans)
-    return spans > 0
+    return not spans
 
 
 def files_of(base: Path) -> list[Path]:
@@ -249,5 +332,9 @@ def lock_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
 
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
 def _parts(path: Path) -> list[Path]:
-    return [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+    return [path, _log_of(path), path.with_name(f"{path.name}-shm")]

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -91,7 +93,7 @@ def test_a_file_that_is_damaged_while_it_is_open_costs_no_more_than_the_damage(t
     buffer = spool(tmp_path / "s")
     for number in range(50):
         buffer.put(body(number, padding=3000), moved=buffer._ledger.ended)
-    buffer._file._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    buffer._file._db.execute("PRAGMA wal_checkpoint(FULL)")
     buffer._file._db.execute("PRAGMA shrink_memory")
     damage(tmp_path / "s")
     buffer.put(body("new"), moved=buffer._ledger.ended)
@@ -172,11 +174,11 @@ def test_a_garbage_row_of_another_process_is_dropped_and_counted(tmp_path):
     after.close()
 
 
-def test_rows_that_somebody_else_removes_are_counted(tmp_path):
+def test_rows_that_are_gone_are_counted(tmp_path):
     buffer = spool(tmp_path / "s")
     for number in range(3):
         buffer.put(body(number), moved=buffer._ledger.ended)
-    change(tmp_path / "s", "DELETE FROM batches WHERE id = 2")
+    buffer._file._db.execute("DELETE FROM batches WHERE id = 2")
 
     assert content_counted(buffer) == ["0", "2"]
     assert balance(buffer).dropped == {"spool_damaged": 1}
@@ -289,7 +291,7 @@ def test_nobody_else_may_read_any_of_the_files(tmp_path):
         os.umask(before)
     buffer.close()
 
-    assert modes == dict.fromkeys(("s", "s-shm", "s-wal", "s.lock"), 0o600)
+    assert modes == dict.fromkeys(("s", "s-wal", "s.lock"), 0o600)
 
 
 # -- limits ----------------------------------------------------------------------------------------------------
@@ -423,25 +425,45 @@ def test_a_batch_that_makes_room_on_a_disk_that_fails_goes_and_no_other(tmp_path
     assert rows(tmp_path / "s") == 2
 
 
-def test_somebody_reads_the_file_or_locks_it(tmp_path, monkeypatch):
+@pytest.fixture
+def _impatient(monkeypatch):
     monkeypatch.setattr("pytest_langfuse.tracing.delivery.spool_files._BUSY", 0.05)
-    buffer = spool(tmp_path / "s")
-    buffer.put(body(1), moved=buffer._ledger.ended)
-    reader = sqlite3.connect(tmp_path / "s", isolation_level=None)
-    reader.execute("BEGIN")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_file_that_somebody_has_open_at_the_start_is_left_for_now(tmp_path):
+    left(tmp_path / "s", 2, padding=0)
+    reader = sqlite3.connect(tmp_path / "s")
     reader.execute("SELECT * FROM batches").fetchall()
-    buffer.put(body(2), moved=buffer._ledger.ended)
-    assert buffer.kept() == 2
-    reader.execute("COMMIT")
-    reader.execute("BEGIN EXCLUSIVE")
-    buffer.put(body(3), moved=buffer._ledger.ended)
-    assert buffer.kept() == 2
-    assert content_counted(buffer) == ["1", "2", "3"]
-    reader.execute("COMMIT")
+    buffer = spool(tmp_path / "s")
+    assert sum(buffer.recover()) == 0
+    buffer.put(body("new"), moved=buffer._ledger.ended)
+    assert buffer.kept() == 1
     reader.close()
 
-    assert buffer.kept() == 3
+    assert sum(buffer.recover()) == 2
+    assert content_counted(buffer) == ["new", "0", "1"]
     assert balance(buffer).unaccounted == 0
+    buffer.close()
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_file_that_somebody_opens_during_a_fork_is_used_again_later(tmp_path):
+    buffer = spool(tmp_path / "s")
+    buffer.put(body(1), moved=buffer._ledger.ended)
+    buffer.before_fork()
+    reader = sqlite3.connect(tmp_path / "s", isolation_level=None)
+    reader.execute("SELECT * FROM batches").fetchall()
+    buffer.after_fork_in_parent()
+    buffer.put(body(2), moved=buffer._ledger.ended)
+    with pytest.raises(BufferFailed, match="locked"):
+        buffer.take(MANY, MANY)
+    assert (balance(buffer).buffered, balance(buffer).unaccounted) == (2, 0)
+    reader.close()
+
+    assert buffer.kept() == 2
+    assert content_counted(buffer) == ["1", "2"]
+    assert (balance(buffer).dropped, balance(buffer).unaccounted) == ({}, 0)
     buffer.close()
 
 
@@ -483,8 +505,7 @@ def test_a_fork_while_the_directory_is_gone(tmp_path):
     assert done.returncode == 0, done.stderr
     child, sent, dropped, unaccounted = json.loads(done.stdout)
     assert child == [["child"], 0, 0]
-    # The file was closed for the fork: what was in it went with the directory.
-    assert (sent, dropped, unaccounted) == (["parent-2"], {"spool_damaged": 1}, 0)
+    assert (sent, dropped, unaccounted) == (["parent-1", "parent-2"], {}, 0)
 
 
 def test_a_read_that_fails_for_now_costs_nothing(tmp_path, monkeypatch):
@@ -511,10 +532,237 @@ def test_a_full_disk_never_costs_rows_of_another_project(tmp_path):
     """What was sent can't be removed: the file would be deleted if nobody else had rows in it."""
     buffer = spool(tmp_path / "s")
     buffer.put(body(1), moved=buffer._ledger.ended)
-    change(tmp_path / "s", "INSERT INTO batches VALUES (99, 1, 1, x'00', 'pk-lf-other', 'http://else')")
-    buffer._file._db.execute("PRAGMA query_only = 1")
+    buffer._file._db.execute("INSERT INTO batches VALUES (99, 1, 1, x'00', 'pk-lf-other', 'http://else')")
+    buffer._file._db.execute("CREATE TRIGGER fails BEFORE DELETE ON batches BEGIN SELECT RAISE(ABORT, 'full'); END")
     (batch,) = buffer.take(MANY, MANY)
     buffer.remove([batch])
     buffer.close()
 
     assert rows(tmp_path / "s") == 2
+
+
+# -- somebody removes, replaces or cuts a file while processes live ----------------------------------------------------
+
+NEIGHBOUR = """
+    import json, logging, sys
+    from pathlib import Path
+    sys.path.insert(0, {root!r})
+    from tests.tracing.delivery.test_spool import *
+    from pytest_langfuse.tracing.delivery import spool_files
+    logging.disable(logging.CRITICAL)
+    spool_files._BUSY = 0.05
+    print("ready", flush=True)
+    for line in sys.stdin:
+        if line.startswith("start"):
+            try:
+                buffer = spool(Path(line[6:-1]))
+            except BufferFailed as error:
+                print(json.dumps([None, []]), flush=True)
+                buffer = None
+                continue
+            list(buffer.recover())
+            answer = [str(buffer._path), content_counted(buffer)]
+            buffer.put(body("neighbour"), moved=buffer._ledger.ended)
+        elif buffer is None:
+            answer = [[], dict(), 0]
+        else:
+            answer = [content_counted(buffer), balance(buffer).dropped, balance(buffer).unaccounted]
+            buffer.close()
+        print(json.dumps(answer), flush=True)
+"""
+
+
+class Neighbour:
+    """Another process, which uses the same `spool_path`."""
+
+    def __init__(self, process):
+        self._process = process
+
+    def ask(self, line):
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def neighbour():
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(NEIGHBOUR.format(root=str(ROOT)))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield Neighbour(process)
+        process.stdin.close()
+
+
+def replaced(path, make):
+    make(path.with_name("other"))
+    if path.is_dir():
+        shutil.rmtree(path)
+    elif path.exists():
+        path.unlink()
+    path.with_name("other").rename(path)
+
+
+def cut(path, share):
+    os.truncate(path, int(path.stat().st_size * share))
+
+
+def made_again(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+DISTURBANCES = {
+    "nothing": lambda folder: None,
+    "the lock is removed": lambda folder: (folder / "s.lock").unlink(),
+    "the lock is replaced": lambda folder: replaced(folder / "s.lock", Path.touch),
+    "the lock is a directory": lambda folder: replaced(folder / "s.lock", Path.mkdir),
+    "the file is removed": lambda folder: (folder / "s").unlink(),
+    "the file and its lock are removed": lambda folder: [(folder / name).unlink() for name in ("s", "s.lock")],
+    "the file is an empty one": lambda folder: replaced(folder / "s", Path.touch),
+    "the file is another one": lambda folder: replaced(folder / "s", lambda path: path.write_bytes(b"x" * 5000)),
+    "the file is a spool again": lambda folder: replaced(folder / "s", lambda path: left(path, 0)),
+    "the file is a directory": lambda folder: replaced(folder / "s", Path.mkdir),
+    "the file is cut to nothing": lambda folder: cut(folder / "s", 0),
+    "the file is cut to half": lambda folder: cut(folder / "s", 0.5),
+    "the log is removed": lambda folder: (folder / "s-wal").unlink(),
+    "the log and the lock are removed": lambda folder: [(folder / name).unlink() for name in ("s-wal", "s.lock")],
+    "the log is an empty one": lambda folder: replaced(folder / "s-wal", Path.touch),
+    "the log is a directory": lambda folder: replaced(folder / "s-wal", Path.mkdir),
+    "the log is cut to nothing": lambda folder: cut(folder / "s-wal", 0),
+    "the log is cut to half": lambda folder: cut(folder / "s-wal", 0.5),
+    "all files are removed": lambda folder: [file.unlink() for file in folder.iterdir()],
+    "all files are cut to nothing": lambda folder: [cut(file, 0) for file in folder.iterdir()],
+    "the directory is made again": made_again,
+    "the directory is moved": lambda folder: (folder.rename(folder.with_name("moved")), folder.mkdir()),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps files that are open")
+@pytest.mark.parametrize("checkpoint", [True, False], ids=["in the file", "in the log"])
+@pytest.mark.parametrize("what", DISTURBANCES)
+def test_two_processes_never_own_the_same_rows(tmp_path, neighbour, what, checkpoint):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    mine = spool(folder / "s")
+    for number in range(10):
+        mine.put(body(number, padding=2000), moved=mine._ledger.ended)
+    if checkpoint:
+        mine._file._db.execute("PRAGMA wal_checkpoint(FULL)")
+    mine._file._db.execute("PRAGMA shrink_memory")
+    under_way = []
+    mine._ledger.watch(lambda: sum(batch.body.spans for batch in under_way))
+    mine.take(2, MANY, moved=under_way.extend)
+    DISTURBANCES[what](folder)
+    theirs, stolen = neighbour.ask(f"start {folder / 's'}")
+    assert stolen == []
+    with mine._ledger.lock:
+        mine.give_back(under_way)
+        under_way.clear()
+
+    sent = content_counted(mine)
+    after = balance(mine)
+    assert after.unaccounted == 0
+    assert after.ended == 10
+    assert len(sent) == 10 - after.dropped.get("spool_damaged", 0)
+    if "cut" not in what:
+        assert (sent, after.dropped) == ([str(number) for number in range(10)], {})
+    # It goes on, in a file that nobody else has.
+    mine.put(body("more"), moved=mine._ledger.ended)
+    assert mine.kept() == len(sent) + 1
+    assert str(mine._path) != theirs
+    assert content_counted(mine) == [*sent, "more"]
+    # A path that can't be used is a mistake in a setting for a process that starts.
+    kept, *account = neighbour.ask("end")
+    assert (kept, account) == ([] if theirs is None else ["neighbour"], [{}, 0])
+    assert balance(mine).unaccounted == 0
+    mine.close()
+    for name in ("s.lock", "s", "s-wal"):
+        if (folder / name).is_dir():
+            (folder / name).rmdir()
+    fresh = spool(folder / "s")
+    while fresh.more_to_recover:
+        sum(fresh.recover())
+    assert sorted(content_counted(fresh)) == sorted([*sent, "more", *kept])
+    assert (balance(fresh).dropped, balance(fresh).unaccounted) == ({}, 0)
+    fresh.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps files that are open")
+def test_a_file_whose_lock_is_gone_is_not_taken_over_while_its_process_lives(tmp_path, neighbour):
+    first, mine = spool(tmp_path / "s"), spool(tmp_path / "s")
+    first.close()
+    mine.put(body("mine"), moved=mine._ledger.ended)
+    (tmp_path / "s.1.lock").unlink()
+
+    assert neighbour.ask(f"start {tmp_path / 's'}") == [str(tmp_path / "s"), []]
+    assert neighbour.ask("end") == [["neighbour"], {}, 0]
+    assert mine.kept() == 1
+    assert (tmp_path / "s.1.lock").exists()
+    mine.close()
+
+
+@pytest.mark.parametrize("taken", [True, False])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps files that are open")
+def test_a_lock_that_is_removed_during_a_fork(tmp_path, neighbour, taken):
+    """The file is closed then: whoever starts in that moment has its spans, and counts them."""
+    mine = spool(tmp_path / "s")
+    for number in range(3):
+        mine.put(body(number), moved=mine._ledger.ended)
+    under_way = []
+    mine._ledger.watch(lambda: sum(batch.body.spans for batch in under_way))
+    mine.take(1, MANY, moved=under_way.extend)
+    mine.before_fork()
+    (tmp_path / "s.lock").unlink()
+    if taken:
+        assert neighbour.ask(f"start {tmp_path / 's'}") == [str(tmp_path / "s"), ["0", "1", "2"]]
+    mine.after_fork_in_parent()
+    mine.put(body("more"), moved=mine._ledger.ended)
+    with mine._ledger.lock:
+        mine.give_back(under_way)
+        under_way.clear()
+
+    # What was under way is sent by both.
+    expected = ["0", "more"] if taken else ["0", "1", "2", "more"]
+    assert content_counted(mine) == expected
+    assert mine.kept() == len(expected)
+    after = balance(mine)
+    assert (after.ended, after.buffered, after.dropped, after.unaccounted) == (len(expected), len(expected), {}, 0)
+    if taken:
+        assert neighbour.ask("end") == [["0", "1", "2", "neighbour"], {}, 0]
+    mine.close()
+
+
+def test_files_in_use_stay_young(tmp_path, monkeypatch):
+    buffer = spool(tmp_path / "s")
+    buffer.put(body(1), moved=buffer._ledger.ended)
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["s", "s-wal", "s.lock"]
+
+    def age():
+        for file in files:
+            os.utime(file, (0, 0))
+        assert content_counted(buffer) == ["1"]
+        return [file.name for file in files if file.stat().st_mtime == 0]
+
+    assert age() == ["s", "s-wal", "s.lock"]
+    monkeypatch.setattr(spool_module, "TOUCH_EVERY", 0.0)
+    buffer._touch_at = 0.0
+    assert age() == []
+    buffer.close()
+
+
+def test_a_file_that_was_read_only_for_a_while_is_written_again(tmp_path):
+    """SQLite's connection stays read-only until the file is opened again."""
+    buffer = spool(tmp_path / "s")
+    buffer.put(body(1), moved=buffer._ledger.ended)
+    buffer._file._db.execute("PRAGMA query_only = 1")
+    buffer.put(body(2), moved=buffer._ledger.ended)
+    assert content_counted(buffer) == ["1", "2"]
+
+    assert buffer.kept() == 2
+    assert (balance(buffer).dropped, balance(buffer).unaccounted) == ({}, 0)
+    buffer.close()
