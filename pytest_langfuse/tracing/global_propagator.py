@@ -5,8 +5,9 @@ OpenTelemetry's instrumentations of clients and of message producers inject thei
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
@@ -22,6 +23,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from pytest_langfuse.tracing import caller_state
 from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import failures
+
+#: The key of the request that is served in a context, the object from which others may extract one again.
+SERVED_REQUEST: Final = otel_context.create_key("pytest_langfuse.served_request")
 
 
 class AncestorPropagator(TextMapPropagator):
@@ -43,7 +47,12 @@ class AncestorPropagator(TextMapPropagator):
     def extract(
         self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
-        """Extract as ever."""
+        """Extract as ever, but nothing from a request that is being served: its context is the current one.
+
+        OpenTelemetry's middleware for aiohttp takes the parent from the headers, whatever is above it.
+        """
+        if context is None and carrier is otel_context.get_value(SERVED_REQUEST) and carrier is not None:
+            return otel_context.get_current()
         return self.inner.extract(carrier, context, getter)
 
     @property

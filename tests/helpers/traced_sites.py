@@ -213,10 +213,10 @@ def aiohttp_site(order: str, work: Work) -> Any:
             return web.Response(text=work())
 
     middlewares = [langfuse_aiohttp_middleware(trusted=True)]
-    if order == "outside":
+    if order != "without":
         make = getattr(aiohttp_server, "create_aiohttp_middleware", None)
         # Early versions have one middleware, which finds the provider itself.
-        middlewares.insert(0, make(trace.get_tracer_provider()) if make else aiohttp_server.middleware)
+        middlewares.insert(order == "inside", make(trace.get_tracer_provider()) if make else aiohttp_server.middleware)
     app = AiohttpApplication(middlewares=middlewares)
     app.add_routes([web.get("/items/{i}", item)])
     return app

@@ -8,10 +8,10 @@ from typing import Any, Unpack
 from opentelemetry import context as otel_context
 
 from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.global_propagator import SERVED_REQUEST
 from pytest_langfuse.tracing.web import request_headers, routes
 from pytest_langfuse.tracing.web.middleware_options import MiddlewareOptions, MiddlewareSettings
 from pytest_langfuse.tracing.web.served_request import (
-    GUARD,
     RequestLine,
     ServedRequest,
     serve,
@@ -34,13 +34,16 @@ def langfuse_aiohttp_middleware(**options: Unpack[MiddlewareOptions]) -> Callabl
     settings = MiddlewareSettings(options)
 
     async def middleware(request: Any, handler: Handler) -> Any:
-        if otel_context.get_value(GUARD) is request or request.headers.get("upgrade", "").lower() == "websocket":
+        if (
+            otel_context.get_value(SERVED_REQUEST) is request
+            or request.headers.get("upgrade", "").lower() == "websocket"
+        ):
             return await handler(request)
         served = _begin(request, settings)
         if served is None:
             return await handler(request)
         # Not in the request, where aiohttp warns of names that it has not made.
-        served.context = otel_context.set_value(GUARD, request, served.context)
+        served.context = otel_context.set_value(SERVED_REQUEST, request, served.context)
         token = otel_context.attach(served.context)
         try:
             response = await handler(request)

@@ -31,12 +31,8 @@ def _no_settings():
         pytest.param(traced_sites.called, id="test client", marks=pytest.mark.exhaustive),
     ],
 )
-@pytest.mark.parametrize(
-    ("site", "order"),
-    # OpenTelemetry's middleware for aiohttp takes the request's parent from its headers alone; it belongs outside, and
-    # that is where its instrumentor puts it.
-    [(site, order) for site in SITES for order in ORDERS if (site, order) != ("aiohttp", "inside")],
-)
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("order", ORDERS)
 def test_one_tree(langfuse_tracing, langfuse_spans, caplog, site, order, call):
     langfuse_tracing(propagate_to=("127.0.0.1",))
     caplog.set_level(logging.WARNING)
