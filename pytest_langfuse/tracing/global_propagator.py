@@ -25,7 +25,7 @@ from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import failures
 
 #: The key of the request that is served in a context, the object from which others may extract one again.
-SERVED_REQUEST: Final = otel_context.create_key("pytest_langfuse.served_request")
+SERVED_REQUEST: Final = otel_context.create_key("langfuse-served-request")
 
 
 class AncestorPropagator(TextMapPropagator):
