@@ -261,7 +261,7 @@ class Pipeline:
         return self.closing or self.sender.flush(min(timeout, self._config.timeout))
 
     def _log_breaker(self, old: State, new: State) -> None:
-        if new == "open" and old == "closed":
+        if new == "open" and old == "closed" and not self.closing:
             self.sender.settlement.outage.paused(
                 f"Langfuse failed {self._config.breaker_failure_threshold} times in a row: the next attempt is in "
                 f"{self._config.breaker_recovery_timeout:.0f} s, spans are buffered meanwhile."

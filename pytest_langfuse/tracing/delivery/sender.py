@@ -41,6 +41,7 @@ class _InFlight:
     permit: Permit
     #: How many pauses there had been when it was sent.
     pauses: int
+    since: float
     outcome: Outcome | None = None
     #: To be dropped rather than sent again.
     discarded: bool = False
@@ -68,7 +69,7 @@ class Sender:
         self._begun = self._ended = self._pauses = 0
         self._in_flight: set[_InFlight] = set()
         self._confirmed: deque[_InFlight] = deque()
-        self._stopping = self._given_up = False
+        self._stopping = self._given_up = self._abandoned = False
         self._thread = threading.Thread(target=self._run, name="langfuse-tracing-sender", daemon=True)
 
     def _held(self) -> int:
@@ -134,8 +135,11 @@ class Sender:
     def abandon(self) -> None:
         """Send nothing more: the rest was counted as lost, or stays in the spool. What is in flight may arrive."""
         with self._changed:
-            self._given_up = True
+            self._given_up = self._abandoned = True
+            unanswered = [sent.since for sent in self._in_flight if sent.outcome is None]
             self._changed.notify_all()
+        if unanswered:
+            self.settlement.unanswered(now() - min(unanswered))
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end of the thread after `stop`."""
@@ -229,7 +233,7 @@ class Sender:
             return
         with self._changed:
             self._work = False
-        sent = _InFlight([], permit, self._pauses)
+        sent = _InFlight([], permit, self._pauses, now())
         try:
             self._buffer.take(MOST_SPANS, self.settlement.largest, moved=functools.partial(self._fly, sent))
         except BaseException:
@@ -268,7 +272,7 @@ class Sender:
             # First: when the breaker opens, whoever waits for a flush looks at the health.
             if outcome is not None and outcome.verdict is Verdict.FAILED and sent.discarded:
                 self.settlement.discard(sent.batches)
-            elif outcome is not None:
+            elif outcome is not None and not self._was_cut(outcome):
                 self.settlement.settle(sent.batches, outcome)
         finally:
             self._tell_breaker(sent, outcome)
@@ -282,8 +286,14 @@ class Sender:
                 self._ended += 1
                 self._changed.notify_all()
 
+    def _was_cut(self, outcome: Outcome) -> bool:
+        """Return whether a request failed after `abandon`: tracing itself has cut the connection."""
+        return self._abandoned and outcome.verdict is Verdict.FAILED
+
     def _tell_breaker(self, sent: _InFlight, outcome: Outcome | None) -> None:
-        if outcome is None or outcome.verdict is not Verdict.FAILED:
+        if outcome is not None and self._was_cut(outcome):
+            self._breaker.release(sent.permit)
+        elif outcome is None or outcome.verdict is not Verdict.FAILED:
             self._breaker.success(sent.permit)
             self._failed = 0
         elif sent.pauses == self._pauses:

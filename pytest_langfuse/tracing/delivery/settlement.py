@@ -73,6 +73,10 @@ class Settlement:
                 what = f"Langfuse refused {count_of_spans(spans)} ({outcome.reason})"
                 logger.warning("%s", said(what, outcome.detail))
 
+    def unanswered(self, seconds: float) -> None:
+        """Nobody waits any longer for the answer to a request that was begun so long ago."""
+        self.last_error = f"no complete answer within {seconds:.1f} s"
+
     def discard(self, batches: list[Batch]) -> None:
         """Remove batches from the buffer, counted as "discarded"."""
         self._drop(batches, tuple(batches), "discarded")

@@ -1,6 +1,7 @@
 """A ledger that can fail: a loss that is planted in any stage shows, and without one nothing is missing."""
 
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -428,6 +429,52 @@ def test_what_a_shutdown_drops_is_said_with_count_and_reason(collector, keys, li
     assert report.dropped == {"shutdown": 5}
     (line,) = [line for line in lines() if "did not accept all" in line]
     assert line.endswith("s: 5 are dropped (shutdown). The last failure: http_503: busy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("reply", "earlier"),
+    [
+        (Reply(hang=True), []),
+        (Reply(drip=0.05), []),
+        (Reply(hang=True), ["Langfuse can't be reached (http_503), spans are kept: busy"]),
+    ],
+    ids=["hang", "drip", "hang after a failure"],
+)
+@pytest.mark.parametrize("threshold", [1, 1000])
+def test_an_end_without_an_answer_says_so_and_nothing_after_it(collector, keys, lines, reply, earlier, threshold):
+    """The connection is cut at the deadline: that is no failure of Langfuse's."""
+    client = init_tracing(**keys, flush_interval=60, flush_at=512, breaker_failure_threshold=threshold + len(earlier))
+    answers = [Reply(503, b"busy", "text/plain") for _ in earlier]
+    collector.reply = lambda _: answers.pop() if answers else reply
+    observe(client, 5)
+    sender = pipeline().sender
+    report = shutdown_tracing(timeout=0.5)
+    sender.join(10)
+
+    assert not sender.alive
+    assert report.dropped == {"shutdown": 5}
+    *before, line = lines()
+    assert before == earlier
+    said = re.fullmatch(
+        r"Langfuse did not accept all spans within (\d\.\d) s: 5 are dropped \(shutdown\)\. "
+        r"The last failure: no complete answer within (\d\.\d) s",
+        line,
+    )
+    assert said is not None, line
+    assert 0 < float(said[2]) <= float(said[1])
+    assert tracing_health().last_error == line.partition("failure: ")[2]
+    assert tracing_health().breaker == "closed"
+
+
+def test_a_breaker_that_opens_at_the_end_promises_no_next_attempt(collector, keys, lines):
+    collector.reply = Reply(503, b"busy", "text/plain")
+    client = init_tracing(**keys, flush_interval=60, flush_at=512, breaker_failure_threshold=1)
+    observe(client, 5)
+    assert shutdown_tracing(timeout=5).dropped == {"shutdown": 5}
+    first, last = lines()
+    assert first == "Langfuse can't be reached (http_503), spans are kept: busy"
+    assert last.endswith("5 are dropped (shutdown). The last failure: http_503: busy")
 
 
 def test_what_a_shutdown_leaves_in_the_spool_is_said(collector, keys, lines, tmp_path):
