@@ -391,6 +391,9 @@ class ScoreHooks(Protocol):
     def failed(self, batch: Sequence[Any], error: Exception) -> bool:
         """Return whether the batch was taken back."""
 
+    def in_unicode(self, batch: Sequence[Any]) -> list[Any]:
+        """Return a batch of JSON values with texts that can be encoded."""
+
 
 def hook_scores(resources: LangfuseResourceManager | None, hooks: ScoreHooks) -> None:
     """Let scores pass through `hooks` on their way to the SDK's queue, and batches that can't be sent go back there."""
@@ -438,7 +441,10 @@ def _hook_upload(consumer: Any, hooks: ScoreHooks) -> None:
         if (refusal := hooks.refusal) is not None and hooks.failed(batch, refusal):
             return
         try:
-            original(batch)
+            try:
+                original(batch)
+            except UnicodeEncodeError:
+                original(hooks.in_unicode(batch))
         except Exception as error:
             if hooks.failed(batch, error):
                 return

@@ -6,6 +6,7 @@ batch that failed three times. It gets a score from here when the trace is kept 
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
+from pytest_langfuse.tracing.delivery.sendable_values import sendable_text
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
 
@@ -145,6 +147,11 @@ class ScoreBuffer:
             dropped = self._make_room()
         self._report(dropped, _NO_ROOM)
         return True
+
+    def in_unicode(self, batch: Sequence[Any]) -> list[Any]:
+        """Return a batch of JSON values with texts that can be encoded: one that can't would take all with it."""
+        found: list[Any] = json.loads(sendable_text(json.dumps(batch, ensure_ascii=False)))
+        return found
 
     @property
     def ready(self) -> int:

@@ -10,6 +10,7 @@ import pytest
 from pytest_langfuse.tracing import CircuitBreaker, init_tracing, langfuse_internals, shutdown_tracing
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery.score_buffer import ScoreBuffer
+from pytest_langfuse.tracing.failures import failures
 from tests.helpers.loopback_langfuse import TRACES, Reply
 
 pytestmark = pytest.mark.usefixtures("fresh")
@@ -104,6 +105,26 @@ def test_the_sdk_gets_no_more_than_it_sends(breaker):
         sdk.done = done
         buffer.uploaded()
         assert len(sdk.sent) == min(done + 500, 1100)
+
+
+@pytest.mark.skipif(not langfuse_internals.METADATA_IS_JSON, reason="version 4 escapes such text")
+def test_text_that_is_not_unicode_takes_no_scores_with_it(collector, keys, lines):
+    failures.forget()
+    collector.reply = answer
+    client = init_tracing(**keys, flush_at=100, flush_interval=60)
+    for number in range(5):
+        comment = "cut \ud83d" if number in {1, 3} else "ü"
+        client.create_score(
+            name=str(number), value=number, trace_id=TRACE, comment=comment, metadata={"n": [1 << 40, 0.5, None]}
+        )
+    shutdown_tracing()
+
+    (seen,) = [seen for seen in collector.requests if seen.path != TRACES]
+    sent = json.loads(seen.body)
+    assert [score["comment"] for score in sent] == ["ü", "cut \ufffd", "ü", "cut \ufffd", "ü"]
+    assert [score["metadata"] for score in sent] == [{"n": [1 << 40, 0.5, None]}] * 5
+    (line,) = lines()
+    assert line.startswith("Text that is not Unicode")
 
 
 @pytest.mark.parametrize("limit", [{"max_scores": 10}, {"max_bytes": 10 * 1200}])
