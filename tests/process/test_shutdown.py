@@ -156,6 +156,23 @@ def test_a_handler_of_the_application_that_comes_later_decides(start: Start, arr
     assert arrived() == span_names()
 
 
+def test_a_later_handler_that_takes_the_default_action_shuts_down_before(start: Start, arrived: Arrived) -> None:
+    app = start("""
+        def handle(number, frame):
+            print(shutdown_tracing().dropped, flush=True)
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+        init_tracing()
+        signal.signal(signal.SIGTERM, handle)
+        observe(); ready(); time.sleep(60)
+    """)
+
+    assert end(ready(app), signal.SIGTERM) == -signal.SIGTERM
+    assert app.output == "ready\n{}\n"
+    assert arrived() == span_names()
+
+
 def test_a_server_that_ends_itself_without_exit_handlers(start: Start, arrived: Arrived) -> None:
     """Like uvicorn: its handler starts the clean-up, then it restores the default action and signals itself."""
     app = start("""

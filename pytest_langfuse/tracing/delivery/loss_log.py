@@ -15,7 +15,7 @@ _SILENT = frozenset({"sampled_out", "discarded", "shutdown", "after_shutdown"})
 #: The reasons of the ledger in words; the others are answers of Langfuse.
 _MEANINGS = {
     "buffer_full": "the buffer was full, see max_buffer_spans and max_buffer_bytes",
-    "queue_full": "they ended faster than they could be encoded, see max_buffer_spans",
+    "queue_full": "there was no room for them before they were encoded, see max_buffer_spans and max_buffer_bytes",
     "encode_failed": "they have values that can't be encoded",
     "mask_failed": "the application's mask failed",
     "filter_failed": "the application's should_export_span failed",

@@ -248,7 +248,7 @@ class Slow(SpanExporter):
 
 
 @pytest.mark.usefixtures("fresh")
-def test_the_queue_holds_no_more_than_the_limit(collector, keys, monkeypatch):
+def test_the_queue_holds_no_more_than_the_limit(collector, keys, monkeypatch, lines):
     entered, released = threading.Event(), threading.Event()
 
     def mask(*, data, **_):
@@ -278,6 +278,11 @@ def test_the_queue_holds_no_more_than_the_limit(collector, keys, monkeypatch):
     assert health.unaccounted == 0
     assert health.ended == 51
     assert "s49" in collector.accepted
+    (line,) = [line for line in lines() if "queue_full" in line]
+    assert line == (
+        "41 spans dropped (queue_full): there was no room for them before they were encoded, see max_buffer_spans and "
+        "max_buffer_bytes."
+    )
 
 
 def test_the_sdk_finds_as_many_as_it_has_seen():

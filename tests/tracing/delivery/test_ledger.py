@@ -402,6 +402,16 @@ def test_a_new_kind_of_failure_is_said_at_once(collector, keys, lines):
     ]
 
 
+def test_each_reason_has_one_row_in_the_documentation():
+    folder = ROOT / "pytest_langfuse" / "tracing"
+    source = "\n".join(path.read_text() for path in folder.rglob("*.py"))
+    used = set(re.findall(r'drop(?:ped)?\("(\w+)"', source))
+    text = (ROOT / "docs" / "tracing.md").read_text().partition("The reasons in `dropped`:\n\n")[2]
+    cells = [line.split(" | ")[0] for line in text.partition("\n\n")[0].splitlines()]
+    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell) if not name.startswith("http_")]
+    assert sorted(documented) == sorted(used)
+
+
 def test_what_a_full_buffer_drops_is_said_with_count_and_reason(collector, keys, lines):
     collector.reply = Reply(503)
     client = init_tracing(**keys, max_buffer_spans=10, flush_at=10, flush_interval=3600, breaker_failure_threshold=1)
