@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.setting_parsers import Parser, choice, number
+from pytest_langfuse.tracing.shown import shown
 from pytest_langfuse.tracing.suggest import closest
 
 
@@ -65,13 +67,20 @@ def resource_attribute(key: str) -> OtelReader:
 def constant_sampler(text: str, parse: Parser) -> Reading | None:
     """Return the rate of `OTEL_TRACES_SAMPLER` if that is a sampler that takes no argument.
 
-    Distributions may have samplers of other names; a name that is nearly one of the specification is a mistake.
+    Distributions may have samplers of other names, which are logged once; a name that is nearly one of the
+    specification is a mistake.
     """
     name = text.lower()
     if name in _CONSTANT:
         return Reading(_CONSTANT[name], parse)
-    misspelt = name not in _KNOWN_SAMPLERS and closest(name, _KNOWN_SAMPLERS) is not None
-    return Reading(name, choice(*_KNOWN_SAMPLERS)) if misspelt else None
+    if name not in _KNOWN_SAMPLERS:
+        if closest(name, _KNOWN_SAMPLERS) is not None:
+            return Reading(name, choice(*_KNOWN_SAMPLERS))
+        failures.say_once(
+            f"OTEL_TRACES_SAMPLER={shown(text)} does not set sample_rate: it is not a sampler of OpenTelemetry's "
+            "specification. Fix: set LANGFUSE_SAMPLE_RATE."
+        )
+    return None
 
 
 def sampler_argument(text: str, parse: Parser) -> Reading | None:

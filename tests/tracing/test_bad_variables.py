@@ -3,7 +3,8 @@
 import pytest
 
 from pytest_langfuse.tracing import get_langfuse_client, get_tracing_config
-from pytest_langfuse.tracing.config import SETTINGS
+from pytest_langfuse.tracing.config import SETTINGS, TracingConfig
+from pytest_langfuse.tracing.failures import failures
 from tests.helpers.bad_input import SECRET, refusal
 
 NUMBERS = ("x", "nan", "inf", "-inf", "1e999", "9" * 5000, "-1", "1,5", "5s", "٣x", "\x1b[31m1", SECRET)
@@ -94,6 +95,26 @@ def test_a_misspelt_sampler_suggests_one(monkeypatch):
 def test_a_sampler_of_another_kind_says_nothing(monkeypatch, sampler):
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
     assert get_tracing_config().sample_rate == 1.0
+
+
+def test_a_sampler_that_sets_no_rate_is_logged_once(monkeypatch, lines):
+    failures.forget()
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "my_company")
+    for _ in range(2):
+        get_tracing_config()
+    (line,) = lines()
+    assert line == (
+        "OTEL_TRACES_SAMPLER='my_company' does not set sample_rate: it is not a sampler of OpenTelemetry's "
+        "specification. Fix: set LANGFUSE_SAMPLE_RATE."
+    )
+    failures.forget()
+    TracingConfig(sample_rate=0.5)
+    monkeypatch.setenv("LANGFUSE_SAMPLE_RATE", "0.5")
+    get_tracing_config()
+    monkeypatch.delenv("LANGFUSE_SAMPLE_RATE")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "xray")
+    get_tracing_config()
+    assert len(lines()) == 1
 
 
 def test_the_attribute_is_named_that_is_meant(monkeypatch):
