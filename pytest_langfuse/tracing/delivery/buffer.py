@@ -107,6 +107,8 @@ class MemoryBuffer:
     durable = False
     #: Whether `recover` has more to find, as soon as there is room.
     more_to_recover = False
+    #: A loss that can't be counted, for whoever asks for the state; who takes it away.
+    damage: str | None = None
 
     def __init__(self, *, max_spans: int, max_bytes: int, ledger: SpanLedger | None = None) -> None:
         self._max_spans, self._max_bytes = max_spans, max_bytes

@@ -47,6 +47,9 @@ def _restrict(path: Path, mode: int) -> None:
 _held: set[Path] = set()
 
 
+_LONGEST_NOTE = 1000
+
+
 class FileLock:
     """A lock that is held. Not for several threads at once."""
 
@@ -80,9 +83,25 @@ class FileLock:
             return sys.platform == "win32" or _try(self._descriptor)
         if (descriptor := _locked(self._path)) is None:
             return False
+        noted = self.noted()
         os.close(self._descriptor)
         self._descriptor = descriptor
+        self.note(noted)
         return True
+
+    def note(self, text: bytes) -> None:
+        """Write a short text into the file, over an earlier one of the same length; a full disk may keep that one."""
+        with suppress(OSError):
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, text)
+
+    def noted(self) -> bytes:
+        """Return what its last holder has noted."""
+        try:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            return os.read(self._descriptor, _LONGEST_NOTE)
+        except OSError:
+            return b""
 
     def touch(self) -> None:
         """Give the file the time of now."""

@@ -193,6 +193,9 @@ class Sender:
                 self.notify()
         except BufferFailed as error:
             failures.report("taking over spools", error)
+        if self._buffer.damage is not None:
+            self.settlement.lost_uncounted(self._buffer.damage)
+            self._buffer.damage = None
         self.notify()
 
     def _wait(self) -> bool:

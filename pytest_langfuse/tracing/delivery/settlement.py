@@ -77,6 +77,11 @@ class Settlement:
         """Nobody waits any longer for the answer to a request that was begun so long ago."""
         self.last_error = f"no complete answer within {seconds:.1f} s"
 
+    def lost_uncounted(self, what: str) -> None:
+        """Tell of a loss that nobody can count: the state is bad until Langfuse accepts something again."""
+        self.refusing = True
+        self.last_error = what
+
     def discard(self, batches: list[Batch]) -> None:
         """Remove batches from the buffer, counted as "discarded"."""
         self._drop(batches, tuple(batches), "discarded")

@@ -30,6 +30,7 @@ from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.spool_files import (
     Destination,
     SpoolFile,
+    damage,
     files_of,
     first_free,
     identity,
@@ -40,6 +41,8 @@ from pytest_langfuse.tracing.delivery.spool_files import (
     lock_of,
     move_aside,
 )
+from pytest_langfuse.tracing.delivery.spool_salvage import salvage
+from pytest_langfuse.tracing.delivery.spool_totals import SpoolTotals, newest, totals_from
 from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.monotonic import now
 
@@ -89,6 +92,8 @@ class Spool(MemoryBuffer):
         self._doomed: set[int] = set()
         #: What a process before this one left in the file, until `recover`.
         self._found: list[Batch] = []
+        #: Spans that were in the file, and are lost; until `recover`, too.
+        self._found_lost = 0
         #: Spans that are in the file.
         self._stored = 0
         #: There may be batches that could not be written.
@@ -107,40 +112,63 @@ class Spool(MemoryBuffer):
         """Lock a file and open it; what is in it is left to `recover`."""
         path, lock = first_free(self._base, self._destination, skip_unusable=skip_unusable)
         try:
-            file, found = self._opened(path, first_key=self._first_key)
+            file, found, lost = self._opened(path, lock, first_key=self._first_key)
             self._use(file)
         except BaseException:
             lock.release()
             raise
         self._path, self._owned = path, lock
         self._found += found
+        self._found_lost += lost
         self.more_to_recover = True
 
     def _use(self, file: SpoolFile) -> None:
         self._next_key = max(self._next_key, file.last_key() + 1)
         self._file, self._identity = file, file.identity
 
-    def _opened(self, path: Path, *, first_key: int = 1) -> tuple[SpoolFile, list[Batch]]:
-        """Open a file and list what is in it. A damaged one is moved aside; what can be read of it goes on."""
+    def _opened(self, path: Path, lock: FileLock, *, first_key: int = 1) -> tuple[SpoolFile, list[Batch], int]:
+        """Open a file; list what is in it, and count what was lost of it.
+
+        A damaged one is moved aside; what can be read of it goes on.
+        """
+        noted = totals_from(lock.noted())
+        file = None
         try:
             file = SpoolFile(path, self._destination, first_key=first_key)
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise
-            move_aside(path, error, rescued=0)
-            file = SpoolFile(path, self._destination, first_key=first_key)
-        try:
-            return file, [
+            found = [
                 Batch(ExportBody(b"", row.spans), key=row.key, size=row.size, unchecked=True) for row in file.rows()
             ]
+            lost = self._missing(file, noted, sum(batch.body.spans for batch in found))
         except sqlite3.Error as error:
-            if not is_damage(error):
+            if file is not None:
                 file.close()
+            if not is_damage(error):
                 raise
-            bodies = [ExportBody(data, spans) for spans, data in file.rescued() if spans_in(data) == spans]
-            file.close()
-            move_aside(path, error, rescued=sum(body.spans for body in bodies))
-        return SpoolFile(path, self._destination, first_key=first_key), [Batch(body) for body in bodies]
+            found, lost = self._salvaged(path, lock, error)
+            file = SpoolFile(path, self._destination, first_key=first_key)
+        lock.note(file.totals().as_text)
+        return file, found, lost
+
+    def _salvaged(self, path: Path, lock: FileLock, error: BaseException) -> tuple[list[Batch], int]:
+        """Return what can be read of a damaged file, and how many spans are lost; move the file aside."""
+        left = salvage(path, self._destination, totals_from(lock.noted()))
+        move_aside(path, error, rescued=left.spans, lost=left.lost)
+        lock.note(SpoolTotals().as_text)
+        if left.lost is None:
+            self.damage = f"an unknown number of spans of the spool {path} is lost: {error}"
+        return [Batch(body) for body in left.bodies], left.lost or 0
+
+    def _missing(self, file: SpoolFile, noted: SpoolTotals | None, found: int) -> int:
+        """Return how many spans should be in a file and are not: it was removed or cut while no process used it."""
+        there = found + file.foreign()
+        if there > file.totals().spans:
+            raise damage("its rows have more spans than were written")
+        totals = newest(noted, file.totals()) or SpoolTotals()
+        lost = max(totals.spans - there, 0)
+        if lost:
+            logger.warning("The spool %s should have %d spans, %d are lost.", file.path, totals.spans, lost)
+        file.count_again(there)
+        return lost
 
     def _ready(self) -> SpoolFile | None:
         """Return the file, opened again if it is closed; `None` while the disk fails.
@@ -198,7 +226,7 @@ class Spool(MemoryBuffer):
         with self._ledger.lock:
             if same:
                 self._hand_over(path)
-            self._abandon()
+            self._abandon(held=held)
         return False
 
     def _hand_over(self, path: Path) -> None:
@@ -211,8 +239,10 @@ class Spool(MemoryBuffer):
         self._ledger.handed_over(theirs.spans)
         logger.warning("Another process has taken over the spool %s, with %d spans.", path, theirs.spans)
 
-    def _abandon(self) -> None:
+    def _abandon(self, *, held: bool = True) -> None:
         """Use another file from now on. Keys of rows mean nothing any more: `_load` counts those batches as lost."""
+        if held and self._owned is not None:
+            self._owned.note(SpoolTotals().as_text)
         self._first_key = self._next_key
         self._doomed.clear()
         self._stored = 0
@@ -236,7 +266,7 @@ class Spool(MemoryBuffer):
         if file is not None:
             _or_none(file.close)
 
-    def _leave(self, why: BaseException | str) -> None:
+    def _leave(self, why: BaseException | str, *, lost: int = 0) -> None:
         """Move what can be read of a file to memory, and the file out of the way, unless its path leads elsewhere."""
         file, path = self._file, self._path
         with self._ledger.lock:
@@ -248,7 +278,7 @@ class Spool(MemoryBuffer):
             if data is not None and spans_in(data) == batch.body.spans:
                 batch.body, batch.key, batch.unchecked = ExportBody(data, batch.body.spans), 0, False
                 rescued += batch.body.spans
-        lost = sum(batch.body.spans for batch in stored if batch.key)
+        lost += sum(batch.body.spans for batch in stored if batch.key)
         foreign = None if file is None else _or_none(file.foreign)
         self._close()
         if path is None or self._identity is None or identity(path) != self._identity:
@@ -307,6 +337,8 @@ class Spool(MemoryBuffer):
             if self._stored or batches or self._found or is_damage(error) or not self._start_over(file):
                 self._failed(error)
             return False
+        if self._owned is not None:
+            self._owned.note(file.totals().as_text)
         self._doomed -= doomed
         for key, batch in batches.items():
             batch.key, batch.body = key, ExportBody(b"", batch.body.spans)
@@ -320,6 +352,8 @@ class Spool(MemoryBuffer):
         self._file = self._identity = None
         self._first_key = self._next_key
         self._doomed.clear()
+        if self._owned is not None:
+            self._owned.note(SpoolTotals().as_text)
         _or_none(file.remove)
         return True
 
@@ -334,7 +368,9 @@ class Spool(MemoryBuffer):
                     lost.append(batch)
                 else:
                     batch.body, batch.unchecked = ExportBody(data, batch.body.spans), False
-            self._doom(lost)
+            if lost and self._file is not None:
+                # There is no saying what else is wrong with it, nor whether a removal of these rows would work.
+                self._leave(damage("rows can't be read"), lost=sum(batch.body.spans for batch in lost))
         return lost
 
     def _read(self, batch: Batch) -> bytes | None:
@@ -376,7 +412,7 @@ class Spool(MemoryBuffer):
         """Write what is not written yet, and return how many spans outlive the process."""
         with self._writing:
             self._retry_at = 0.0
-            if self._found:
+            if self._found or self._found_lost:
                 self._adopt()
             self._write([])
             return self._stored
@@ -429,6 +465,7 @@ class Spool(MemoryBuffer):
             self._ready()
             self.more_to_recover = False
             found, self._found = self._found, []
+            lost, self._found_lost = self._found_lost, 0
             ended = spans = sum(batch.body.spans for batch in found)
             size = sum(batch.size for batch in found)
             with self._ledger.lock:
@@ -436,13 +473,14 @@ class Spool(MemoryBuffer):
                 while excess < len(found) and not self._fits(spans, size):
                     spans, size = spans - found[excess].body.spans, size - found[excess].size
                     excess += 1
-                self._ledger.ended(ended)
+                self._ledger.ended(ended + lost)
                 self._ledger.dropped("buffer_full", ended - spans)
+                self._ledger.dropped("spool_damaged", lost)
                 self._stored += sum(batch.body.spans for batch in found if batch.key)
                 self._behind = self._behind or any(not batch.key for batch in found)
                 self._waiting.put_back(found[excess:])
             self._delete(found[:excess])
-            return ended
+            return ended + lost
 
     def _move_from(self, path: Path) -> int:
         """Move what is in a file that nobody owns; return how many spans that were, also if some can't be moved."""
@@ -451,7 +489,7 @@ class Spool(MemoryBuffer):
             if not path.exists() or (lock := FileLock.acquire(lock_of(path))) is None:
                 return 0
             try:
-                for moved in self._moved(path):
+                for moved in self._moved(path, lock):
                     spans += moved
             finally:
                 lock.release()
@@ -461,29 +499,48 @@ class Spool(MemoryBuffer):
                 failures.report(f"reading {path}", error)
         return spans
 
-    def _moved(self, path: Path) -> Iterator[int]:
-        other, found = self._opened(path)
+    def _moved(self, path: Path, lock: FileLock) -> Iterator[int]:
+        other, found, lost = self._opened(path, lock)
         try:
-            for batch in found:
-                data = other.body(batch.key) if batch.key else batch.body.data
-                good = data is not None and spans_in(data) == batch.body.spans
-                if good and not self._take_in(ExportBody(data or b"", batch.body.spans)) and batch.key:
-                    self.more_to_recover = True
-                    return
-                if not good:
-                    self._lose(batch.body.spans)
-                yield batch.body.spans
-                if batch.key:
-                    other.write({}, without=[batch.key])
-            if other.is_empty():
-                other.remove()
+            self._lose(lost)
+            yield lost
+            yield from self._moved_rows(other, lock, found)
+        except sqlite3.Error as error:
+            other.close()
+            if not is_damage(error):
+                raise
+            found, lost = self._salvaged(path, lock, error)
+            self._lose(lost)
+            yield lost
+            yield from self._moved_rows(None, lock, found)
         finally:
             other.close()
 
-    def _lose(self, spans: int) -> None:
+    def _moved_rows(self, other: SpoolFile | None, lock: FileLock, found: Sequence[Batch]) -> Iterator[int]:
+        """Move batches that are in another file, or of a damaged one and in memory only."""
+        for batch in found:
+            in_file = other is not None and batch.key > 0
+            data = other.body(batch.key) if other is not None and in_file else batch.body.data
+            good = data is not None and spans_in(data) == batch.body.spans
+            if not good:
+                raise damage("rows can't be read")
+            if not self._take_in(ExportBody(data or b"", batch.body.spans)):
+                if in_file:
+                    self.more_to_recover = True
+                    return
+                self._lose(batch.body.spans, "buffer_full")
+            yield batch.body.spans
+            if other is not None and in_file:
+                other.write({}, without=[batch.key])
+                lock.note(other.totals().as_text)
+        if other is not None and other.is_empty():
+            lock.note(SpoolTotals().as_text)
+            other.remove()
+
+    def _lose(self, spans: int, reason: str = "spool_damaged") -> None:
         with self._ledger.lock:
             self._ledger.ended(spans)
-            self._ledger.dropped("spool_damaged", spans)
+            self._ledger.dropped(reason, spans)
 
     def _take_in(self, body: ExportBody) -> bool:
         """Add a body of another file, if there is room for it in the buffer and on the disk."""

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from pytest_langfuse.tracing.delivery.export_body import ExportBody, public_keys_in, spans_in
 from pytest_langfuse.tracing.delivery.file_lock import FileLock, private
+from pytest_langfuse.tracing.delivery.spool_totals import SpoolTotals, count_rows, totals_of
 from pytest_langfuse.tracing.failures import logger
 
 #: So many processes may share one `spool_path`.
 MOST_FILES = 256
 
 #: How long to wait for somebody who reads or writes the file with a tool (seconds).
-_BUSY = 1.0
+BUSY = 1.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -71,7 +72,7 @@ class SpoolFile:
         self._shift = first_key - 1
         private(path)
         # Each statement is a transaction, unless it is inside one.
-        self._db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         try:
             # Without shared memory, too: a process dies of it when somebody cuts that file.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -79,6 +80,7 @@ class SpoolFile:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(_SCHEMA)
             self._migrate()
+            count_rows(self._db)
             self.identity = identity(path)
             self._seen = self._look()
         except BaseException:
@@ -110,21 +112,6 @@ class SpoolFile:
                 spans = spans_in(self.body(key + self._shift) or b"") or 1  # noqa: PLW2901 - garbage
             yield StoredRow(key + self._shift, spans, size if kind == "blob" else 0)
 
-    def rescued(self) -> list[tuple[int, bytes]]:
-        """Return the spans and bodies that can be read in a damaged file: from both ends up to the damage."""
-        found: dict[int, tuple[int, bytes]] = {}
-        for order in ("ASC", "DESC"):
-            with suppress(sqlite3.Error):
-                for key, spans, body in self._db.execute(
-                    f"SELECT id, spans, body FROM batches WHERE {_MINE} ORDER BY id {order}",  # noqa: S608
-                    self._destination,
-                ):
-                    if key in found:
-                        break
-                    if isinstance(spans, int) and isinstance(body, bytes):
-                        found[key] = (spans, body)
-        return [found[key] for key in sorted(found)]
-
     def foreign(self) -> int:
         """Return how many spans of other projects are in it."""
         (spans,) = self._db.execute(
@@ -149,6 +136,15 @@ class SpoolFile:
         """Return the body of a row; `None` if there is none."""
         row = self._db.execute("SELECT body FROM batches WHERE id = ?", (key - self._shift,)).fetchone()
         return row[0] if row is not None and isinstance(row[0], bytes) else None
+
+    def totals(self) -> SpoolTotals:
+        """Return how many spans should be in it."""
+        return totals_of(self._db) or SpoolTotals()
+
+    def count_again(self, spans: int) -> None:
+        """Correct the totals: so many spans are in it."""
+        if self.totals().spans != spans:
+            self._db.execute("UPDATE totals SET spans = ?", (spans,))
 
     def last_key(self) -> int:
         """Return the highest key that is in use; that before the first if there is none."""
@@ -217,9 +213,16 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, sqlite3.DatabaseError) and (code & 0xFF in {1, 11, 26} or code == _SHORT_READ)
 
 
+def damage(what: str) -> sqlite3.DatabaseError:
+    """Return an error that says what SQLite does not notice itself."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = 11  # SQLITE_CORRUPT
+    return error
+
+
 def is_busy(error: BaseException) -> bool:
     """Return whether the error says that another process has the file open."""
-    return _code(error) & 0xFF in {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
+    return _code(error) & 0xFF in {5, 6}  # SQLITEBUSY, SQLITE_LOCKED
 
 
 def is_read_only(error: BaseException) -> bool:
@@ -238,12 +241,12 @@ def _code(error: BaseException) -> int:
     return getattr(error, "sqlite_errorcode", None) or 0
 
 
-def move_aside(path: Path, why: BaseException | str, *, rescued: int, lost: int = 0) -> None:
+def move_aside(path: Path, why: BaseException | str, *, rescued: int, lost: int | None) -> None:
     """Move a damaged file out of the way, with its log of changes, for whoever wants to look into it."""
     aside = path.with_name(f"{path.name}.unreadable")
     logger.warning(
-        "The spool %s can't be read (%s): moved to %s. %d of its spans could be read, %d are lost.",
-        path, why, aside, rescued, lost,
+        "The spool %s can't be read (%s): moved to %s. %d of its spans could be read, %s lost.",
+        path, why, aside, rescued, "an unknown number is" if lost is None else f"{lost} are",
     )  # fmt: skip
     for part, target in zip(_parts(path), _parts(aside), strict=True):
         target.unlink(missing_ok=True)

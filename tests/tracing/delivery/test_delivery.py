@@ -656,6 +656,19 @@ def test_a_spool_that_can_not_be_is_an_error_of_the_setting(keys, tmp_path):
         init_tracing(**keys, spool_path=tmp_path / "spool")
 
 
+def test_a_loss_that_nobody_can_count_is_told_until_langfuse_accepts_spans_again(collector, keys, tmp_path):
+    (tmp_path / "spool").write_bytes(b"not a database" * 1000)
+    client = init_tracing(**keys, spool_path=tmp_path / "spool")
+    collector.wait_for(lambda: tracing_health().last_error is not None)
+    assert tracing_health().last_error.startswith("an unknown number of spans of the spool ")
+    assert not tracing_health().healthy
+
+    observe(client, 1)
+    client.flush()
+    assert tracing_health().healthy
+    assert (tracing_health().exported, tracing_health().dropped, tracing_health().unaccounted) == (1, {}, 0)
+
+
 @pytest.mark.parametrize("export", ["kafka", "sqs"])
 def test_an_export_that_is_not_there_says_so(keys, export):
     with pytest.raises(ValueError, match=f"export='{export}' is not available. Allowed: 'http'"):
