@@ -118,6 +118,16 @@ def test_every_page_may_be_damaged(made, tmp_path):
     assert worst > SPANS * 0.85
 
 
+def test_rows_between_two_damaged_pages_are_read(made, tmp_path):
+    shutil.copytree(made, tmp_path / "f")
+    for page in (4, (made / "s").stat().st_size // PAGE - 3):
+        overwrite(tmp_path / "f" / "s", page)
+    read, lost, uncounted = account(tmp_path / "f")
+
+    assert (read + lost, uncounted) == (SPANS, None)
+    assert SPANS * 0.7 < read < SPANS
+
+
 @pytest.mark.parametrize("share", [0, 0.02, 0.1, 0.5, 0.9])
 def test_a_file_that_was_cut(made, tmp_path, share):
     shutil.copytree(made, tmp_path / "f")
