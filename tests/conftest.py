@@ -12,7 +12,10 @@ os.environ["PYDANTIC_DISABLE_PLUGINS"] = "1"
 import langfuse  # noqa: F401 - pytester's in-process runs forget modules that they were the first to import: 300 ms each
 import pytest
 from langfuse._client.resource_manager import LangfuseResourceManager
+from opentelemetry import trace as otel_trace
+from opentelemetry.util._once import Once
 
+import pytest_langfuse.tracing.singleton  # noqa: F401 - so that there is one: packages keep modules that are forgotten
 from pytest_langfuse.expect.text import style
 from tests.helpers import slow_plugins
 
@@ -44,15 +47,23 @@ def _no_terminal() -> Iterator[None]:
 
 
 #: They have sockets, of which the interpreter would complain in whatever test it collects them.
-_forgotten: list[LangfuseResourceManager] = []
+_forgotten: list[object] = []
 
 
 @pytest.fixture(autouse=True)
 def _no_client_is_left() -> Iterator[None]:
-    """Forget the clients that a run of pytest in this process has left: the next test with their key would get them."""
+    """Forget the clients that a run of pytest in this process has left, and the provider that one of them has made.
+
+    The next test with the key would get the client, and any next client would add its span processor to the provider.
+    """
     instances = LangfuseResourceManager._instances
     before = set(instances)
+    provider, once = otel_trace._TRACER_PROVIDER, otel_trace._TRACER_PROVIDER_SET_ONCE
     yield
+    if otel_trace._TRACER_PROVIDER is not provider:
+        _forgotten.append(otel_trace._TRACER_PROVIDER)
+        otel_trace._TRACER_PROVIDER = provider
+        otel_trace._TRACER_PROVIDER_SET_ONCE = once if provider is not None else Once()
     for key in [key for key in instances if key not in before]:
         manager = instances.pop(key)
         atexit.unregister(manager.shutdown)
