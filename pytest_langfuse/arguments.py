@@ -29,10 +29,17 @@ def shown(value: object) -> str:
         text = repr(value)
     except Exception:  # noqa: BLE001 - an integer of thousands of digits has none, nor has an object that is broken
         text = f"<{type(value).__name__}>"
-    text = _SECRET.sub("***", text)
+    text = masked(text)
     if not text.isprintable():
         text = " ".join(text.split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def masked(text: str, *secrets: str | None) -> str:
+    """Return a text for a message without secret keys, passwords of addresses and the given `secrets`."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return _SECRET.sub("***", text)
 
 
 class Masked:

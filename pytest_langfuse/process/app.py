@@ -158,7 +158,8 @@ class App:
             why = why_not_ready(url, left) or ""
             return not why
 
-        self._wait(ready, f"answer at {url}", f"answered at {url}", timeout, lambda: f" ({why})")
+        shown = arguments.masked(url)
+        self._wait(ready, f"answer at {shown}", f"answered at {shown}", timeout, lambda: f" ({why})")
 
     def wait(self, timeout: float = 10.0) -> int:
         """Wait until the process exits and return its status, negative if a signal terminated it.

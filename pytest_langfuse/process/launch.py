@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pytest_langfuse import arguments
-from pytest_langfuse.arguments import shown
+from pytest_langfuse.arguments import masked, shown
 from pytest_langfuse.process.sealed_environment import (
     GIVEN,
     URL,
@@ -61,8 +61,9 @@ def _system_text(what: str, value: object, hint: str = "") -> str:
 
 
 def label(argv: Sequence[str]) -> str:
-    """Return the name of a command for messages: one short line, without folders."""
-    words = [Path(word).name if Path(word).is_absolute() else word for word in argv]
+    """Return the name of a command for messages: one short line, without folders and secrets."""
+    secret = os.environ.get("LANGFUSE_SECRET_KEY")
+    words = [masked(Path(word).name if Path(word).is_absolute() else word, secret) for word in argv]
     if argv[0] == sys.executable:
         words[0] = "python"
     text = " ".join(shlex.join(words).split())
