@@ -656,12 +656,14 @@ def test_sigint_that_is_ignored_here_is_not_ignored_there(langfuse_process):
 
 def test_secrets_of_a_command_and_an_address_are_masked(langfuse_process, monkeypatch):
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", "env-secret")
-    app = langfuse_process.start("-c", "raise SystemExit(3)", "--key=sk-lf-given", "env-secret", "http://u:word@h/")
+    secrets = ("--key=sk-lf-given", "env-secret", "http://u:word@h/")
+    app = langfuse_process.start("-c", "raise SystemExit(3)", *secrets, env={"PORT": "{port}"})
     with pytest.raises(ProcessFailed) as error:
-        app.wait_ready("http://user:word@127.0.0.1:9/up")
+        app.wait_ready("http://user:word@127.0.0.1:{port}/up")
     for text in (str(error.value), repr(app)):
         assert [secret for secret in ("sk-lf", "env-secret", "word") if secret in text] == []
-    assert "exited with status 3 before it answered at http://***@127.0.0.1:9/up" in " ".join(str(error.value).split())
+    answered = f"exited with status 3 before it answered at http://***@127.0.0.1:{app.port}/up"
+    assert answered in " ".join(str(error.value).split())
 
 
 def test_two_apps_of_one_command_are_told_apart(langfuse_process):
