@@ -31,11 +31,12 @@ def compare(
     With `contained`, each line of the top level may be anywhere in the captured trees. `unexported` tells
     why a parent is missing; `scores` is asked only if the literal names any.
     """
-    if order == "start" and not contained and is_plain_match(root, roots(captured)):
+    top = captured if contained else roots(captured)
+    if order == "start" and not contained and is_plain_match(root, top):
         return None
     root = anywhere(root) if contained else root
     matcher = Matcher(order, contained=contained, scores=ScoreIndex(scores() if root.names_scores else (), captured))
-    if matcher.forest(root, captured if contained else roots(captured)):
+    if matcher.forest(root, top):
         return None
     diff = Diff(Alignment(root, captured, matcher), style, unexported)
     # The matcher gives up on very many siblings that are alike; an alignment without a difference is proof enough.

@@ -75,11 +75,8 @@ class Assignment:
 
         None of the `first` lines is without a partner because a later one has it.
         """
-        for indexes in (range(first), range(first, len(self.lines))):
-            yield from self._assign_in_order(indexes)
-            for index in indexes:
-                if self.found[index] == _FREE:
-                    yield from self._find_sibling(index)
+        yield from self._assign(range(first))
+        yield from self._assign(range(first, len(self.lines)))
         for place, observation in enumerate(self.captured):
             if self.owner[place] == _FREE and needs_line(observation):
                 yield from self._find_line(place, needs_line)
@@ -87,13 +84,18 @@ class Assignment:
 
     def most(self) -> Questions:
         """Assign as many as possible; the answer is always true."""
-        yield from self._assign_in_order(range(len(self.lines)))
-        for index in range(len(self.lines)):
-            if self.found[index] == _FREE:
-                yield from self._find_sibling(index)
+        yield from self._assign(range(len(self.lines)))
         for place in range(len(self.captured) if self.optional else 0):
             if self.owner[place] == _FREE:
                 yield from self._find_line(place, lambda _observation: True)
+        return True
+
+    def _assign(self, indexes: range) -> Questions:
+        """Find siblings for as many of these lines as possible. A line that has one keeps one."""
+        yield from self._assign_in_order(indexes)
+        for index in indexes:
+            if self.found[index] == _FREE:
+                yield from self._find_sibling(index)
         return True
 
     def _assign_in_order(self, indexes: range) -> Questions:

@@ -67,9 +67,8 @@ class Diff:
         for match in alignment.match_of.values():
             if match.place is Placement.MOVED and id(match) not in self._shown:
                 self._show_apart(match)
-        if not self._sentences.all() and not alignment.matcher.gave_up:
-            self._sentences.line("the lines need more observations than there are: each satisfies one line at most")
-        self.sentences: Final = self._sentences.all()
+        competing = "the lines need more observations than there are: each satisfies one line at most"
+        self.sentences: Final = self._sentences.all() or ([] if alignment.matcher.gave_up else [competing])
 
     def _walk(self, level: Iterable[LevelEntry], depth: int = 0) -> None:
         """Show a level and all below it; a stack of iterators, so that deep trees need no recursion."""
