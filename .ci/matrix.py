@@ -128,7 +128,7 @@ def install(combination: Combination, python: str) -> str | None:
     pip: list[str | Path] = [uv(), "pip", "install", "--quiet", "--compile-bytecode", *index()]
     commands: tuple[list[str | Path], ...] = (
         [uv(), "venv", "--quiet", "--clear", "--python", python, combination.folder],
-        [*pip, "--python", combination.interpreter, "--editable", ".[respx]", *requirements(combination)],
+        [*pip, "--python", combination.interpreter, "--editable", ".[respx,kafka,sqs]", *requirements(combination)],
     )
     for command in commands:
         done = run(command)
