@@ -52,7 +52,8 @@ def page() -> str:
 
 def _row(field: dataclasses.Field[object], comment: str) -> str:
     name, setting = field.name, SETTINGS[field.name]
-    default = "preset" if name in _PRESET else f"`{field.default!r}`"
+    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    default = "preset" if name in _PRESET else f"`{value!r}`"
     unit = "seconds" if name in _SECONDS else _UNITS.get(name, "")
     variables = [*setting.langfuse, *(variable for variable, _ in setting.otel)]
     shown = ", ".join(f"`{variable}`" for variable in dict.fromkeys(variables))

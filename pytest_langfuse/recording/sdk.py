@@ -27,12 +27,14 @@ import functools
 import gc
 import importlib
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import isfunction, signature
+from queue import Full
 from typing import Any, cast
 from unittest.mock import NonCallableMock
 
@@ -749,6 +751,7 @@ class Hooks:
         """Wait until all queued scores and media uploads have been sent."""
         for manager in list(self.managers):
             if _waiting(manager) and _consumed(manager):
+                _wake(manager)
                 manager.flush()
 
     def take_over(self, since: int) -> list[tuple[str, Any]]:
@@ -1049,6 +1052,16 @@ def _consumers(manager: LangfuseResourceManager) -> list[Any]:
     return [consumer for name in _CONSUMERS for consumer in getattr(manager, name, ())]
 
 
+def _wake(manager: LangfuseResourceManager) -> None:
+    """Let the scores that wait be sent now: version 4 collects them for `flush_interval`, during a flush, too."""
+    for consumer in _consumers(manager):
+        if not hasattr(consumer, "wake") and consumer.is_alive():
+            # It ends the batch, and the thread only after `pause()`.
+            mark = sys.modules[type(consumer).__module__]._SHUTDOWN_SENTINEL
+            with suppress(Full):
+                consumer._ingestion_queue.put_nowait(mark)
+
+
 def _restart(manager: LangfuseResourceManager) -> None:
     if hasattr(manager, "_shutdown"):
         manager._shutdown = False
@@ -1069,6 +1082,7 @@ def _again(stopped: Any) -> Any:
 
 def _close(manager: LangfuseResourceManager) -> None:
     if _consumed(manager):
+        _wake(manager)
         manager.shutdown()
     manager.prompt_cache._task_manager.shutdown()
     atexit.unregister(manager.prompt_cache._task_manager.shutdown)

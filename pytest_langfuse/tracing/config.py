@@ -24,6 +24,8 @@ from pytest_langfuse.tracing.suggest import did_you_mean
 #: pytest shows no frame of this module: what is wrong is the caller's argument.
 __tracebackhide__ = True
 
+Export = Literal["http", "kafka", "sqs"]
+
 DEFAULT_BASE_URL = "https://cloud.langfuse.com"
 
 
@@ -95,8 +97,19 @@ class TracingConfig:
     breaker_recovery_timeout: float = 300.0
     #: An answer that took longer counts as a failure, unless this is `None`.
     breaker_slow_call: float | None = None
-    #: Where finished spans go.
-    export: Literal["http", "kafka", "sqs"] = "http"
+    #: Where finished spans go: to Langfuse, or into a queue that `pytest-langfuse-forward` drains. Of several, the
+    #: first whose breaker is not open.
+    export: Export | tuple[Export, ...] = "http"
+    #: Addresses of Kafka brokers, HOST:PORT, separated by commas.
+    kafka_brokers: str | None = None
+    #: The topic that spans go to.
+    kafka_topic: str = "langfuse_spans"
+    #: Further options of the producer, by librdkafka's names.
+    kafka_options: Mapping[str, str | float | bool] = field(default_factory=dict, hash=False)
+    #: The SQS queue that spans go to.
+    sqs_queue_url: str | None = None
+    #: Scores go into the queue, too, rather than to Langfuse.
+    export_scores: bool = False
     #: Shut tracing down on SIGTERM, SIGINT, SIGHUP and SIGQUIT, before their default action ends the process.
     handle_signals: bool = True
     #: The process may be frozen or killed between two invocations: what one has made is sent, or in the spool, before
@@ -135,6 +148,11 @@ class TracingConfig:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def exports(self) -> tuple[Export, ...]:
+        """The destinations of `export`, the first is preferred."""
+        return self.export if isinstance(self.export, tuple) else (self.export,)
+
     def __repr__(self) -> str:
         """All settings; the secret key only as present or missing."""
         return (
@@ -154,6 +172,8 @@ class Setting(NamedTuple):
 
     def show(self, value: object) -> str:
         """Return the value for a message; a secret that was put in the wrong place is masked too."""
+        if isinstance(value, Mapping) and self.secret:
+            return f"{{{', '.join(f'{shown(name)}: ***' for name in value)}}}"
         return "***" if self.secret and value is not None else shown(value)
 
     @property
@@ -213,7 +233,12 @@ SETTINGS: Mapping[str, Setting] = {
         parsing.number(0.001, 86400.0, example="300.0"), ("LANGFUSE_BREAKER_RECOVERY_TIMEOUT",)
     ),
     "breaker_slow_call": Setting(parsing.number(0.001, 3600.0, example="2.0"), ("LANGFUSE_BREAKER_SLOW_CALL",)),
-    "export": Setting(parsing.choice("http", "kafka", "sqs"), ("LANGFUSE_EXPORT",)),
+    "export": Setting(parsing.choices("http", "kafka", "sqs"), ("LANGFUSE_EXPORT",)),
+    "kafka_brokers": Setting(parsing.brokers, ("LANGFUSE_KAFKA_BROKERS",)),
+    "kafka_topic": Setting(parsing.topic, ("LANGFUSE_KAFKA_TOPIC",)),
+    "kafka_options": Setting(parsing.kafka_options, ("LANGFUSE_KAFKA_OPTIONS",), secret=True),
+    "sqs_queue_url": Setting(parsing.queue_url, ("LANGFUSE_SQS_QUEUE_URL",)),
+    "export_scores": Setting(parsing.boolean, ("LANGFUSE_EXPORT_SCORES",)),
     "handle_signals": Setting(parsing.boolean, ("LANGFUSE_HANDLE_SIGNALS",)),
     "serverless": Setting(parsing.boolean, ("LANGFUSE_SERVERLESS",)),
     "keep_errors": Setting(parsing.boolean, ("LANGFUSE_KEEP_ERRORS",)),
@@ -232,7 +257,17 @@ CLIENT_SETTINGS: Mapping[str, Setting] = {
 }
 
 _WITHOUT_DEFAULT = frozenset(
-    {"public_key", "secret_key", "base_url", "release", "sample_rate", "flush_interval", "flush_at"}
+    {
+        "public_key",
+        "secret_key",
+        "base_url",
+        "release",
+        "sample_rate",
+        "flush_interval",
+        "flush_at",
+        "kafka_brokers",
+        "sqs_queue_url",
+    }
 )
 _OPTIONAL = _WITHOUT_DEFAULT | {"spool_path", "keep_slower_than", "breaker_slow_call"}
 
@@ -316,6 +351,7 @@ def resolved(given: RequestedSettings) -> TracingConfig:
     config = None
     try:
         config = TracingConfig(**values)
+        errors += _missing_for_export(config)
     except ConfigError as error:
         errors.append(str(error))
     if errors or config is None:
@@ -397,6 +433,15 @@ def _cross_checks(values: Mapping[str, Any]) -> list[str]:
             f"Fix: lower flush_at (LANGFUSE_FLUSH_AT) or raise max_buffer_spans (LANGFUSE_MAX_BUFFER_SPANS)."
         )
     return errors
+
+
+def _missing_for_export(config: TracingConfig) -> list[str]:
+    return [
+        f"export={shown(config.export)} needs {name}. "
+        f"Fix: set LANGFUSE_{name.upper()}={SETTINGS[name].example}, or pass {name}."
+        for export, name in (("kafka", "kafka_brokers"), ("sqs", "sqs_queue_url"))
+        if export in config.exports and getattr(config, name) is None
+    ]
 
 
 def _sentence(what: str, invalid: Invalid, fix: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -28,8 +29,12 @@ from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.log_text import ReadableRecords, mask_in_logs
 from pytest_langfuse.tracing.monotonic import now
+from pytest_langfuse.tracing.queue.queue_sinks import queue_sinks
 from pytest_langfuse.tracing.second_clients import SecondClients
 from pytest_langfuse.tracing.shutdown.prestarted_thread import PrestartedThread
+
+#: Names of librdkafka's options whose values are secrets.
+_SECRET_OPTION = re.compile(r"password|secret|token|key|jaas|\.pem")
 
 
 class DisabledInstallation:
@@ -138,7 +143,8 @@ class Installation:
         """Keep secrets and control characters of answers out of our logs and of the SDK's."""
         headers = self.client_arguments.get("additional_headers") or {}
         authorization = langfuse_headers(str(self.config.public_key), str(self.config.secret_key))["Authorization"]
-        mask_in_logs(self.config.secret_key, authorization.partition(" ")[2], *headers.values())
+        options = [value for name, value in self.config.kafka_options.items() if _SECRET_OPTION.search(name)]
+        mask_in_logs(self.config.secret_key, authorization.partition(" ")[2], *headers.values(), *map(str, options))
         guard = ReadableRecords()
         logging.getLogger("langfuse").addFilter(guard)
         return guard
@@ -151,7 +157,8 @@ class Installation:
                 "Fix: update langfuse, or leave it out."
             )
             raise ConfigError(message)
-        return Pipeline(self.config, self._release, self.client_arguments.get("additional_headers"), earlier)
+        headers = self.client_arguments.get("additional_headers")
+        return Pipeline(self.config, self._release, headers, earlier, queue_sinks(self.config))
 
     @property
     def _release(self) -> str | None:

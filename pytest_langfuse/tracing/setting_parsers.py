@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,14 @@ _LONGEST_HOST = 253
 _LARGEST = 2**63 - 1
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+#: Options of librdkafka that settings of ours decide.
+_KAFKA_SETTINGS = {
+    "bootstrap.servers": "kafka_brokers",
+    "metadata.broker.list": "kafka_brokers",
+    "message.timeout.ms": "timeout",
+    "delivery.timeout.ms": "timeout",
+}
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 
@@ -213,6 +222,106 @@ def choice(*allowed: str) -> Parser:
         return value
 
     return Parser(check)
+
+
+def _json(text_of_variable: str) -> Any:
+    # Its errors are `ValueError`s, but for a text that is nested too deeply.
+    try:
+        return json.loads(text_of_variable)
+    except RecursionError as error:
+        raise ValueError(text_of_variable) from error
+
+
+def choices(*allowed: str) -> Parser:
+    """Return a parser of one of a few words, or of several of them in order; in a text separated by commas."""
+    one = choice(*allowed)
+
+    def check(value: Any) -> str | tuple[str, ...]:
+        if isinstance(value, str) or not isinstance(value, list | tuple):
+            return str(one(value))
+        words = tuple(str(one(word)) for word in value)
+        if not words or len(set(words)) < len(words):
+            problem = "names one twice" if words else "is empty"
+            raise Invalid(problem, f"one or several of {', '.join(map(repr, allowed))}", repr(allowed[:2]))
+        return words[0] if len(words) == 1 else words
+
+    def read(value: str) -> str | tuple[str, ...]:
+        words = tuple(word.strip() for word in value.split(","))
+        return words[0] if len(words) == 1 else words
+
+    return Parser(check, read)
+
+
+def _brokers(value: Any) -> str:
+    allowed, example = "HOST:PORT, or several separated by commas", "'kafka-1:9092,kafka-2:9092'"
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        value = ",".join(value)
+    if not isinstance(value, str):
+        raise Invalid("is not an address", allowed, example, wrong_type=True)
+    addresses = [part.strip() for part in value.split(",") if part.strip()]
+    for address in addresses:
+        if not _is_host(address) or "*" in address:
+            raise Invalid(f"has {shown(address)}, which is not an address", allowed, example)
+    if not addresses:
+        raise Invalid("is empty", allowed, example)
+    return ",".join(addresses)
+
+
+#: Addresses of Kafka brokers.
+brokers = Parser(_brokers)
+
+
+def _topic(value: Any) -> str:
+    usable = isinstance(value, str) and _TOPIC.fullmatch(value) and value not in {".", ".."}
+    if usable and not value.startswith(_SECRET_KEY):
+        return str(value)
+    raise Invalid(
+        "is not the name of a topic",
+        "letters, digits, '.', '_' and '-', at most 249",
+        "'langfuse_spans'",
+        wrong_type=not isinstance(value, str),
+    )
+
+
+#: A name of a Kafka topic (Kafka, Topic.java: legal characters and length).
+topic = Parser(_topic)
+
+
+def _kafka_options(value: Any) -> dict[str, str | int | float | bool]:
+    allowed = "a dict (in a variable: a JSON object) of names of librdkafka to texts, numbers, true or false"
+    example = "{'security.protocol': 'ssl'}"
+    if not isinstance(value, Mapping):
+        raise Invalid("is not a dict", allowed, example, wrong_type=True)
+    for name, option in value.items():
+        if not isinstance(name, str) or not name.strip():
+            raise Invalid(f"has {shown(name)}, which is not the name of an option", allowed, example)
+        if name in _KAFKA_SETTINGS:
+            raise Invalid(f"has {shown(name)}, which {_KAFKA_SETTINGS[name]} decides", allowed, example)
+        if not isinstance(option, str | int | float):
+            # Its value may be a secret.
+            raise Invalid(f"has a value for {shown(name)} that no option can have", allowed, example)
+    return dict(value)
+
+
+#: Options of librdkafka.
+kafka_options = Parser(_kafka_options, _json)
+
+
+def _queue_url(value: Any) -> str:
+    allowed, example = "the URL of an SQS queue", "'https://sqs.eu-west-1.amazonaws.com/123456789012/langfuse'"
+    if not isinstance(value, str):
+        raise Invalid("is not an address", allowed, example, wrong_type=True)
+    try:
+        address = _base_url(value)
+    except Invalid as invalid:
+        raise Invalid(invalid.problem, allowed, example) from None
+    if not urlsplit(address).path.strip("/"):
+        raise Invalid("names no queue", allowed, example)
+    return address
+
+
+#: An address of an SQS queue.
+queue_url = Parser(_queue_url)
 
 
 def _file_path(value: Any) -> Path:

@@ -49,17 +49,22 @@ class KafkaBroker:
                 return
 
     def create_topic(self, name: str, *, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
-        """Create a topic, and wait until it is there."""
+        """Create a topic, unless a producer that waits for it has, and wait until it is there."""
+        from confluent_kafka import KafkaError, KafkaException
         from confluent_kafka.admin import AdminClient, NewTopic
 
         # Referenced until its futures are done: else they fail.
         admin = AdminClient({"bootstrap.servers": self.address})
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
         for future in admin.create_topics([topic]).values():
-            future.result(timeout=10)
+            try:
+                future.result(timeout=10)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
 
     def messages(self, topic: str, *, count: int, timeout: float = 20.0) -> list[object]:
-        """Return the first `count` messages of a topic, as confluent-kafka's `Message`; fewer after `timeout` seconds."""
+        """Return the first `count` messages of a topic, of confluent-kafka; fewer after `timeout` seconds."""
         from confluent_kafka import Consumer, TopicPartition
 
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": "read", "enable.auto.commit": False})

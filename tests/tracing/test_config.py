@@ -32,6 +32,11 @@ def test_defaults_that_are_part_of_the_contract():
         "breaker_recovery_timeout": 300.0,
         "breaker_slow_call": None,
         "export": "http",
+        "kafka_brokers": None,
+        "kafka_topic": "langfuse_spans",
+        "kafka_options": {},
+        "sqs_queue_url": None,
+        "export_scores": False,
         "handle_signals": True,
         "serverless": False,
         "keep_errors": True,
@@ -99,7 +104,16 @@ VARIABLES = {
     "LANGFUSE_BREAKER_FAILURE_THRESHOLD": ("3", "breaker_failure_threshold", 3),
     "LANGFUSE_BREAKER_RECOVERY_TIMEOUT": ("30", "breaker_recovery_timeout", 30.0),
     "LANGFUSE_BREAKER_SLOW_CALL": ("2.5", "breaker_slow_call", 2.5),
-    "LANGFUSE_EXPORT": ("kafka", "export", "kafka"),
+    "LANGFUSE_EXPORT": ("http", "export", "http"),
+    "LANGFUSE_KAFKA_BROKERS": ("kafka-1:9092, kafka-2", "kafka_brokers", "kafka-1:9092,kafka-2"),
+    "LANGFUSE_KAFKA_TOPIC": ("spans.prod", "kafka_topic", "spans.prod"),
+    "LANGFUSE_KAFKA_OPTIONS": ('{"linger.ms": 5}', "kafka_options", {"linger.ms": 5}),
+    "LANGFUSE_SQS_QUEUE_URL": (
+        "https://sqs.eu-west-1.amazonaws.com/1/q",
+        "sqs_queue_url",
+        "https://sqs.eu-west-1.amazonaws.com/1/q",
+    ),
+    "LANGFUSE_EXPORT_SCORES": ("on", "export_scores", True),
     "LANGFUSE_HANDLE_SIGNALS": ("off", "handle_signals", False),
     "LANGFUSE_SERVERLESS": ("on", "serverless", True),
     "LANGFUSE_KEEP_ERRORS": ("False", "keep_errors", False),
@@ -182,7 +196,11 @@ BAD = {
     "breaker_failure_threshold": [0],
     "breaker_recovery_timeout": [0],
     "breaker_slow_call": [0, -1, "x", 3601],
-    "export": ["grpc", 1],
+    "export": ["grpc", 1, ("kafka", "kafka")],
+    "kafka_brokers": ["kafka:0", 1],
+    "kafka_topic": ["a b", 1],
+    "sqs_queue_url": ["https://sqs.example.com", 1],
+    "export_scores": ["x", 2],
     "handle_signals": ["maybe", 2],
     "serverless": ["maybe", 2],
     "keep_errors": ["x"],
@@ -193,6 +211,8 @@ BAD = {
 }
 
 
+#: Its values are never shown.
+BAD_OPTIONS = ['{"linger.ms": null}']
 MASKED = {"sk-lf-secret": "'***'", "https://u:p@x": "'https://***@x'"}
 
 
@@ -211,9 +231,11 @@ def test_a_bad_argument_is_named_with_its_value_what_is_allowed_and_the_fix(buil
 
 
 BAD_TEXT = [
-    (variable, next(value for value in BAD[field] if isinstance(value, str) and value.strip()))
+    (variable, texts[0])
     for variable, (_, field, _) in VARIABLES.items()
-    if any(isinstance(value, str) and value.strip() for value in BAD[field]) and variable != "OTEL_TRACES_SAMPLER"
+    if variable != "OTEL_TRACES_SAMPLER"
+    for texts in [[text for text in BAD.get(field, BAD_OPTIONS) if isinstance(text, str) and text.strip()]]
+    if texts
 ]
 
 
@@ -341,3 +363,34 @@ def test_a_sample_rate_is_a_share_or_an_error(value):
     except ConfigError:
         return
     assert 0.0 <= config.sample_rate <= 1.0
+
+
+@pytest.mark.parametrize(("export", "needed"), [("kafka", "kafka_brokers"), (("http", "sqs"), "sqs_queue_url")])
+def test_a_queue_needs_its_address(monkeypatch, export, needed):
+    with pytest.raises(ConfigError, match=rf"needs {needed}\. Fix: set LANGFUSE_{needed.upper()}="):
+        get_tracing_config(export=export)
+
+    texts = {"kafka_brokers": "kafka:9092", "sqs_queue_url": "https://sqs.eu-west-1.amazonaws.com/1/q"}
+    monkeypatch.setenv(f"LANGFUSE_{needed.upper()}", texts[needed])
+    assert getattr(get_tracing_config(export=export), needed) == texts[needed]
+    # What the environment lacks may still come from a variable when tracing starts.
+    assert needed in TracingConfig(export=export).unset
+
+
+@pytest.mark.parametrize("value", ["kafka, http", ("kafka", "http"), ["kafka", "http"]])
+def test_a_failover_is_a_second_export(monkeypatch, value):
+    monkeypatch.setenv("LANGFUSE_KAFKA_BROKERS", "kafka:9092")
+    if isinstance(value, str):
+        monkeypatch.setenv("LANGFUSE_EXPORT", value)
+        config = get_tracing_config()
+    else:
+        config = get_tracing_config(export=value)
+
+    assert config.export == config.exports == ("kafka", "http")
+
+
+def test_values_of_kafka_options_are_not_shown():
+    config = TracingConfig(kafka_options={"sasl.password": "hidden-value", "linger.ms": 5})
+
+    assert "kafka_options={'sasl.password': ***, 'linger.ms': ***}" in repr(config)
+    assert "hidden-value" not in repr(config)

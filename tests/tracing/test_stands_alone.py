@@ -73,6 +73,7 @@ LAYERS = [
     {"singleton"},
     {"installation"},
     {"global_propagator", "shutdown", "second_clients", "earlier_client"},
+    {"queue"},
     {"delivery"},
     {"context"},
     {"exported_ancestor", "observed_error", "untraced"},

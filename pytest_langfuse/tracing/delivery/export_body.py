@@ -24,10 +24,31 @@ class ExportBody(NamedTuple):
 
     data: bytes
     spans: int
+    #: The id of their trace, in 32 hexadecimal digits, if they are known to be of one.
+    trace: str = ""
 
 
-def encode(spans: Sequence[ReadableSpan]) -> tuple[list[ExportBody], int]:
-    """Return bodies of at most `LARGEST_BODY` bytes, unless one span is larger, and how many spans can't be encoded."""
+def encode(
+    spans: Sequence[ReadableSpan], *, largest: int = LARGEST_BODY, by_trace: bool = False
+) -> tuple[list[ExportBody], int]:
+    """Return bodies, and how many spans can't be encoded.
+
+    A body has at most `largest` bytes unless one span is larger, and with `by_trace` the spans of one trace.
+    """
+    if not by_trace:
+        return _encoded(spans, largest, "")
+    traces: dict[int, list[ReadableSpan]] = {}
+    for span in spans:
+        traces.setdefault(span.context.trace_id, []).append(span)
+    bodies, bad = [], 0
+    for trace, its in traces.items():
+        found, unusable = _encoded(its, largest, f"{trace:032x}")
+        bodies += found
+        bad += unusable
+    return bodies, bad
+
+
+def _encoded(spans: Sequence[ReadableSpan], largest: int, trace: str) -> tuple[list[ExportBody], int]:
     if not spans:
         return [], 0
     try:
@@ -37,11 +58,11 @@ def encode(spans: Sequence[ReadableSpan]) -> tuple[list[ExportBody], int]:
         if len(spans) == 1:
             return [], 1
     else:
-        if len(data) <= LARGEST_BODY or len(spans) == 1:
-            return [ExportBody(data, len(spans))], 0
+        if len(data) <= largest or len(spans) == 1:
+            return [ExportBody(data, len(spans), trace)], 0
     middle = len(spans) // 2
-    left, bad_left = encode(spans[:middle])
-    right, bad_right = encode(spans[middle:])
+    left, bad_left = _encoded(spans[:middle], largest, trace)
+    right, bad_right = _encoded(spans[middle:], largest, trace)
     return left + right, bad_left + bad_right
 
 
@@ -51,13 +72,25 @@ def halves(body: ExportBody) -> list[ExportBody]:
         return [body]
     middle = body.spans // 2
     spans = list(_single(body.data))
-    return [ExportBody(b"".join(spans[:middle]), middle), ExportBody(b"".join(spans[middle:]), len(spans) - middle)]
+    return [ExportBody(b"".join(part), len(part), body.trace) for part in (spans[:middle], spans[middle:])]
+
+
+def by_trace(body: ExportBody) -> list[ExportBody]:
+    """Return the body as one for each trace, with its id; a span without a valid id is left in one without."""
+    if body.trace:
+        return [body]
+    traces: dict[str, list[bytes]] = {}
+    for resource_spans in ExportTraceServiceRequest.FromString(body.data).resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            for span in scope_spans.spans:
+                traces.setdefault(span.trace_id.hex(), []).append(_alone(resource_spans, scope_spans, span))
+    return [ExportBody(b"".join(spans), len(spans), trace) for trace, spans in traces.items()]
 
 
 def without_oldest(body: ExportBody, spans: int) -> ExportBody:
     """Return the body without so many of its first spans."""
     kept = list(_single(body.data))[spans:]
-    return ExportBody(b"".join(kept), len(kept))
+    return ExportBody(b"".join(kept), len(kept), body.trace)
 
 
 def spans_in(data: bytes) -> int | None:

@@ -45,6 +45,9 @@ class StoreForwardExporter(SpanExporter):
 
     def __init__(self, *, buffer: MemoryBuffer, sender: Sender, ledger: SpanLedger) -> None:
         self._buffer, self._sender, self._ledger = buffer, sender, ledger
+        sinks = [route.sink for route in sender.routes]
+        self._largest = min(sink.largest_body for sink in sinks)
+        self._by_trace = any(sink.by_trace for sink in sinks)
         #: From where spans come.
         self.queued: QueuedSpans | None = None
         #: Spans that reached this exporter.
@@ -57,7 +60,7 @@ class StoreForwardExporter(SpanExporter):
         if self._shut_down:
             self._drop("after_shutdown", len(spans))
             return SpanExportResult.FAILURE
-        bodies, bad = encode(spans)
+        bodies, bad = encode(spans, largest=self._largest, by_trace=self._by_trace)
         self._drop("encode_failed", bad)
         for body in bodies:
             self._buffer.put(body, moved=functools.partial(self._handed_over, body.spans))

@@ -7,12 +7,13 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY, ExportBody
 from pytest_langfuse.tracing.delivery.sink import Confirm, Outcome, Verdict
 from pytest_langfuse.tracing.delivery.transport import PERMITTED
 from pytest_langfuse.tracing.failures import logger
@@ -29,15 +30,23 @@ class HttpSink:
     """Posts bodies to an OTLP endpoint, compressed, with the client that also serves Langfuse's REST API."""
 
     max_in_flight = 1
+    most_bytes = largest_body = LARGEST_BODY
+    by_trace = False
 
     def __init__(self, *, client: httpx.Client, endpoint: str, headers: Mapping[str, str]) -> None:
         self.client = client
         self.endpoint = endpoint
         self._headers = {**headers, "content-type": "application/x-protobuf", "content-encoding": "gzip"}
 
-    def send(self, data: bytes, confirm: Confirm) -> None:
-        """See `Sink`. Returns when the outcome is confirmed."""
-        confirm(self.post(data))
+    def send(self, bodies: Sequence[ExportBody], confirm: Confirm) -> None:
+        """See `Sink`: joins the bodies, and returns when the outcome is confirmed."""
+        confirm(self.post(b"".join(body.data for body in bodies)))
+
+    def close(self, timeout: float) -> None:
+        """See `Sink`. The client is closed by who made it."""
+
+    def after_fork(self) -> None:
+        """See `Sink`. The client's transport has its own part in it."""
 
     def post(self, data: bytes) -> Outcome:
         """Post one body and return what became of it, errors included."""

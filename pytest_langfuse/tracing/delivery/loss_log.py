@@ -36,7 +36,8 @@ def said(what: str, detail: str) -> str:
 class OutageLog:
     """Logs an outage: its start, each new kind of failure in it, its end. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, destination: str) -> None:
+        self._destination = destination
         self._clear()
 
     def _clear(self) -> None:
@@ -65,7 +66,7 @@ class OutageLog:
         with self._lock:
             told, self._told = self._told, False
         if told:
-            logger.warning("Langfuse is reachable again: sending the buffered spans.")
+            logger.warning("%s is reachable again: sending the buffered spans.", self._destination)
 
     def after_fork(self) -> None:
         """In a forked child: the parent logs its own outage; and another thread may have held the lock."""
@@ -92,7 +93,7 @@ class LossLog:
             quiet = not last and now() - self._logged.get(reason, -_QUIET) < _QUIET
             if new > 0 and not quiet and reason not in _SILENT:
                 self._told[reason], self._logged[reason] = spans, now()
-                meaning = _MEANINGS.get(reason, "Langfuse refused them")
+                meaning = _MEANINGS.get(reason, "they were refused")
                 logger.warning("%s dropped (%s): %s.", count_of_spans(new), reason, meaning)
 
     def told(self, reason: str, spans: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from pytest_langfuse.tracing import langfuse_internals
-from pytest_langfuse.tracing.config import ConfigError, TracingConfig
+from pytest_langfuse.tracing.config import TracingConfig
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, State
 from pytest_langfuse.tracing.delivery.environment_attributes import EnvironmentAttributes
 from pytest_langfuse.tracing.delivery.exporter import TRACES_PATH, StoreForwardExporter, langfuse_headers
@@ -26,8 +27,10 @@ from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.open_buffer import open_buffer
 from pytest_langfuse.tracing.delivery.provider import PipelineProvider, install_provider
 from pytest_langfuse.tracing.delivery.reparenting import Reparenting
+from pytest_langfuse.tracing.delivery.route import Route
 from pytest_langfuse.tracing.delivery.score_buffer import ScoreBuffer
 from pytest_langfuse.tracing.delivery.sender import Sender
+from pytest_langfuse.tracing.delivery.sink import DESTINATIONS, Sink
 from pytest_langfuse.tracing.delivery.span_ledger import Balance, SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 from pytest_langfuse.tracing.delivery.transport import BoundedTransport, TransportPool
@@ -38,6 +41,8 @@ from pytest_langfuse.tracing.untraced import UntracedClient
 
 _FLUSH_STEP = 0.02
 _FLUSH_SECONDS = 60.0
+#: For a sink whose groups are all confirmed.
+_CLOSE_SECONDS = 0.2
 
 
 class EarlierSpans(Protocol):
@@ -51,7 +56,10 @@ class EarlierSpans(Protocol):
 
 
 class Pipeline:
-    """Everything between the tracer provider and Langfuse. `start()` starts its thread, `close()` ends it."""
+    """Everything between the tracer provider and Langfuse. `start()` starts its thread, `close()` ends it.
+
+    `queues` has a sink for each name of `config.exports` beside "http".
+    """
 
     def __init__(
         self,
@@ -59,21 +67,16 @@ class Pipeline:
         release: str | None,
         additional_headers: Mapping[str, str] | None,
         earlier: EarlierSpans | None = None,
+        queues: Mapping[str, Sink] | None = None,
     ) -> None:
-        if config.export != "http":
-            message = (
-                f"export={config.export!r} is not available. Allowed: 'http'. Fix: leave export (LANGFUSE_EXPORT) out."
-            )
-            raise ConfigError(message)
         self._config, self._release = config, release
         self.ledger = SpanLedger()
         self._late = _LateSpans(self.ledger)
-        self.breaker = CircuitBreaker(
-            failure_threshold=config.breaker_failure_threshold,
-            recovery_timeout=config.breaker_recovery_timeout,
-            slow_call=config.breaker_slow_call,
-        )
-        self.breaker.add_listener(self._log_breaker)
+        # Langfuse's REST API has one, too, wherever spans go.
+        self._breakers: dict[str, CircuitBreaker] = {
+            name: self._new_breaker(name) for name in dict.fromkeys((*config.exports, "http"))
+        }
+        self.breaker = self._breakers["http"]
         self.scores = ScoreBuffer(
             max_scores=config.max_buffer_spans, max_bytes=config.max_buffer_bytes, breaker=self.breaker
         )
@@ -93,7 +96,9 @@ class Pipeline:
             endpoint=base_url + TRACES_PATH,
             headers=langfuse_headers(public_key, secret_key, additional_headers),
         )
-        self.sender = Sender(buffer=self.buffer, sink=self._sink, breaker=self.breaker, ledger=self.ledger)
+        sinks = {"http": self._sink, **(queues or {})}
+        routes = [Route(name, sinks[name], self._breakers[name]) for name in config.exports]
+        self.sender = Sender(buffer=self.buffer, routes=routes, ledger=self.ledger)
         self.exporter = StoreForwardExporter(buffer=self.buffer, sender=self.sender, ledger=self.ledger)
         self.sampler: TailSampler | None = None
         self._intake: Intake | None = None
@@ -111,6 +116,15 @@ class Pipeline:
             **({} if earlier is None else {"attached": earlier.detach}),
         )
 
+    def _new_breaker(self, name: str) -> CircuitBreaker:
+        breaker = CircuitBreaker(
+            failure_threshold=self._config.breaker_failure_threshold,
+            recovery_timeout=self._config.breaker_recovery_timeout,
+            slow_call=self._config.breaker_slow_call,
+        )
+        breaker.add_listener(functools.partial(self._log_breaker, name))
+        return breaker
+
     def start(self, client: httpx.Client) -> None:
         """Start sending, through the HTTP client that the Langfuse client uses."""
         self._sink.client = client
@@ -118,9 +132,11 @@ class Pipeline:
 
     def health(self) -> TracingHealth:
         """Return the current state."""
-        state = self.breaker.state
+        states = {route.name: route.breaker.state for route in self.sender.routes}
+        state = states[self._config.exports[0]]
         balance = self.ledger.balance()
-        settlement = self.sender.settlement
+        settlements = [route.settlement for route in self.sender.routes]
+        latest = max((settlement.last_success for settlement in settlements if settlement.last_success), default=None)
         # By the application: the sender goes on, but there is nothing new to send.
         shut_down = self._intake is not None and self._intake.closed
         return TracingHealth(
@@ -134,13 +150,13 @@ class Pipeline:
             unaccounted=balance.unaccounted,
             sampled=balance.sampled,
             reparented=balance.reparented,
-            last_error=settlement.last_error,
-            last_success=None if settlement.last_success is None else now() - settlement.last_success,
-            breakers={self._config.export: state},
+            last_error=next((found.last_error for found in settlements if found.last_error), None),
+            last_success=None if latest is None else now() - latest,
+            breakers=states,
+            # Spans that go the second way arrive.
             healthy=not shut_down
-            and state == "closed"
-            and self.breaker.failures == 0
-            and not settlement.refusing
+            and any(route.breaker.state == "closed" and not route.breaker.failures for route in self.sender.routes)
+            and not any(settlement.refusing for settlement in settlements)
             and not balance.unaccounted,
         )
 
@@ -184,11 +200,13 @@ class Pipeline:
             # Whoever waits for Langfuse, in any thread, is not going to be answered.
             self.transports.abort()
         balance = self.ledger.close(kept=self.buffer.kept())
-        self.sender.settlement.losses.tell(balance.dropped, last=True)
+        self.sender.tell_losses(balance.dropped)
         if balance.unaccounted:
             logger.error(
                 "%d spans are unaccounted for: tracing has lost or doubled them. Please report it.", balance.unaccounted
             )
+        for route in self.sender.routes:
+            route.sink.close(_CLOSE_SECONDS if sent else 0.0)
         if sent:
             self.buffer.close()
             self.transports.close()
@@ -207,7 +225,8 @@ class Pipeline:
         self.ledger.after_fork()
         if self.closing:
             return
-        self.breaker.after_fork()
+        for breaker in self._breakers.values():
+            breaker.after_fork()
         self.transports.after_fork()
         self.scores.after_fork()
         if self._intake is not None:
@@ -260,14 +279,20 @@ class Pipeline:
     def _flush(self, timeout: float) -> bool:
         return self.closing or self.sender.flush(min(timeout, self._config.timeout))
 
-    def _log_breaker(self, old: State, new: State) -> None:
+    def _log_breaker(self, name: str, old: State, new: State) -> None:
+        route = next((route for route in self.sender.routes if route.name == name), None)
+        if route is None:
+            # Of Langfuse's REST API only.
+            return
         if new == "open" and old == "closed" and not self.closing:
-            self.sender.settlement.outage.paused(
-                f"Langfuse failed {self._config.breaker_failure_threshold} times in a row: the next attempt is in "
-                f"{self._config.breaker_recovery_timeout:.0f} s, spans are buffered meanwhile."
+            later = self._config.exports[self._config.exports.index(route.name) + 1 :]
+            meanwhile = f"go to {DESTINATIONS[later[0]]}" if later else "are buffered"
+            route.settlement.outage.paused(
+                f"{DESTINATIONS[name]} failed {self._config.breaker_failure_threshold} times in a row: the next "
+                f"attempt is in {self._config.breaker_recovery_timeout:.0f} s, spans {meanwhile} meanwhile."
             )
         elif new == "closed":
-            self.sender.settlement.outage.recovered()
+            route.settlement.outage.recovered()
 
 
 class _LateSpans:

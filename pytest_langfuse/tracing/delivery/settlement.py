@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_langfuse.tracing.delivery.buffer import Batch, MemoryBuffer
-from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY, halves
+from pytest_langfuse.tracing.delivery.export_body import halves
 from pytest_langfuse.tracing.delivery.loss_log import LossLog, OutageLog, count_of_spans, said
-from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
+from pytest_langfuse.tracing.delivery.sink import DESTINATIONS, Outcome, Sink, Verdict
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
@@ -20,17 +20,21 @@ _SUSPECT, _HOPELESS = 3, 20
 class Settlement:
     """Moves confirmed batches out of the buffer, or back into it, and keeps the ledger. For one thread."""
 
-    def __init__(self, *, buffer: MemoryBuffer, ledger: SpanLedger) -> None:
+    def __init__(
+        self, *, buffer: MemoryBuffer, ledger: SpanLedger, sink: Sink, losses: LossLog, name: str = "http"
+    ) -> None:
         self._buffer, self._ledger = buffer, ledger
-        #: Bytes that one body may have: fewer after an answer that it was too large.
-        self.largest = LARGEST_BODY
+        self._joins = not sink.by_trace
+        self.destination = DESTINATIONS.get(name, name)
+        #: Bytes that a group may have: fewer after an answer that it was too large.
+        self.largest = sink.most_bytes
         #: The last failure, and when spans were last accepted.
         self.last_error: str | None = None
         self.last_success: float | None = None
         #: The last answer cost spans.
         self.refusing = False
         self._accepted = 0
-        self.outage, self.losses = OutageLog(), LossLog()
+        self.outage, self.losses = OutageLog(self.destination), losses
 
     def settle(self, batches: list[Batch], outcome: Outcome) -> None:
         """Apply the outcome of a body that `batches` were joined to. Each batch leaves the list when it is settled."""
@@ -38,7 +42,7 @@ class Settlement:
         if outcome.verdict is Verdict.FAILED:
             self.last_error = said(outcome.reason, outcome.detail)
             self._keep(batches, outcome)
-            what = f"Langfuse can't be reached ({outcome.reason}), spans are kept"
+            what = f"{self.destination} can't be reached ({outcome.reason}), spans are kept"
             self.outage.failed(outcome.reason, said(what, outcome.detail))
         elif outcome.verdict is Verdict.ACCEPTED:
             self._accepted += 1
@@ -55,7 +59,7 @@ class Settlement:
             if rejected:
                 self.last_error = said("rejected", outcome.detail)
             if (rejected or outcome.detail) and self.losses.told("rejected", rejected):
-                what = f"Langfuse took {spans - rejected} of {count_of_spans(spans)}"
+                what = f"{self.destination} took {spans - rejected} of {count_of_spans(spans)}"
                 logger.warning("%s", said(what, outcome.detail))
         elif len(batches) > 1:
             # Joined by the sender: each batch is tried separately before any is given up.
@@ -63,14 +67,15 @@ class Settlement:
                 batch.alone = True
             self._give_back(batches)
         elif outcome.verdict is Verdict.TOO_LARGE and spans > 1:
-            self.largest = max(len(batches[0].body.data) // 2, 1)
+            if self._joins:
+                self.largest = max(len(batches[0].body.data) // 2, 1)
             self._buffer.replace(batches[0], halves(batches[0].body), moved=batches.clear)
         else:
             self._drop(batches, tuple(batches), outcome.reason)
             self.refusing = True
             self.last_error = said(outcome.reason, outcome.detail)
             if self.losses.told(outcome.reason, spans):
-                what = f"Langfuse refused {count_of_spans(spans)} ({outcome.reason})"
+                what = f"{self.destination} refused {count_of_spans(spans)} ({outcome.reason})"
                 logger.warning("%s", said(what, outcome.detail))
 
     def unanswered(self, seconds: float) -> None:
@@ -106,7 +111,6 @@ class Settlement:
         self.last_error = self.last_success = None
         self.refusing = False
         self.outage.after_fork()
-        self.losses.after_fork()
 
     def _keep(self, batches: list[Batch], outcome: Outcome) -> None:
         """Give failed batches back, and give up one that only the server can't digest: it must not stop all others."""

@@ -1,13 +1,17 @@
-"""The destination of export bodies, and the outcomes that it can report."""
+"""The destinations of export bodies, and the outcomes that it can report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
+from pytest_langfuse.tracing.delivery.export_body import ExportBody
 from pytest_langfuse.tracing.log_text import readable
+
+#: The destinations of `TracingConfig.export`, as the log names them.
+DESTINATIONS: Final = {"http": "Langfuse", "kafka": "Kafka", "sqs": "SQS"}
 
 
 class Verdict(Enum):
@@ -39,17 +43,31 @@ class Outcome:
         object.__setattr__(self, "detail", readable(self.detail))
 
 
-Confirm = Callable[[Outcome], None]
+#: One outcome for all bodies of a group, or one for each of them.
+Confirm = Callable[[Outcome | Sequence[Outcome]], None]
 
 
 class Sink(Protocol):
-    """Takes bodies, and confirms each when its outcome is known: at once, later, in any order, from any thread."""
+    """Takes groups of bodies, and confirms each group when its outcome is known: at once, later, from any thread."""
 
-    #: How many bodies may be sent before the first of them is confirmed.
+    #: How many groups may be sent before the first of them is confirmed.
     max_in_flight: int
+    #: Bytes that a group may have, unless it is one body.
+    most_bytes: int
+    #: Bytes that a body of several spans should have at most.
+    largest_body: int
+    #: Bodies should hold spans of one trace each.
+    by_trace: bool
 
-    def send(self, data: bytes, confirm: Confirm) -> None:
-        """Start to send one body, and call `confirm` with its outcome, during this call or after it.
+    def send(self, bodies: Sequence[ExportBody], confirm: Confirm) -> None:
+        """Start to send a group, and call `confirm` with its outcome, during this call or after it.
 
-        Must not raise. Only the first call of `confirm` counts.
+        Must not raise, and must not wait for the network for longer than the timeout of a request. Only the first call
+        of `confirm` counts.
         """
+
+    def close(self, timeout: float) -> None:
+        """Release what the sink holds, within `timeout` seconds. Groups that are not confirmed stay so."""
+
+    def after_fork(self) -> None:
+        """In a forked child: the handles are the parent's. They are left alone, and others made when needed."""

@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from pytest_langfuse.tracing import init_tracing, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
+from pytest_langfuse.tracing.delivery import route as route_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
 from pytest_langfuse.tracing.delivery import settlement as settlement_module
 from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY
@@ -29,9 +30,9 @@ pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
 @pytest.fixture
 def _impatient(monkeypatch):
     """Pauses between tries in milliseconds: what is tested is how often, not how long."""
-    monkeypatch.setattr(sender_module, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(sender_module, "_LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(sender_module, "_LAST_PAUSE", 0.001)
+    monkeypatch.setattr(route_module, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(route_module, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(route_module, "_LAST_PAUSE", 0.001)
     monkeypatch.setattr(sender_module, "_LOOK_AGAIN", 0.01)
 
 
@@ -667,9 +668,3 @@ def test_a_loss_that_nobody_can_count_is_told_until_langfuse_accepts_spans_again
     client.flush()
     assert tracing_health().healthy
     assert (tracing_health().exported, tracing_health().dropped, tracing_health().unaccounted) == (1, {}, 0)
-
-
-@pytest.mark.parametrize("export", ["kafka", "sqs"])
-def test_an_export_that_is_not_there_says_so(keys, export):
-    with pytest.raises(ValueError, match=f"export='{export}' is not available. Allowed: 'http'"):
-        init_tracing(**keys, export=export)

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from pytest_langfuse.tracing import init_tracing, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery import pipeline as pipeline_module
+from pytest_langfuse.tracing.delivery import route as route_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
 from pytest_langfuse.tracing.delivery import settlement as settlement_module
 from pytest_langfuse.tracing.delivery.buffer import BatchQueue, MemoryBuffer
@@ -33,9 +34,9 @@ pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
 
 @pytest.fixture
 def _impatient(monkeypatch):
-    monkeypatch.setattr(sender_module, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(sender_module, "_LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(sender_module, "_LAST_PAUSE", 0.001)
+    monkeypatch.setattr(route_module, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(route_module, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(route_module, "_LAST_PAUSE", 0.001)
     monkeypatch.setattr(sender_module, "_LOOK_AGAIN", 0.01)
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from pytest_langfuse.tracing import CircuitBreaker, init_tracing, shutdown_tracing
 from pytest_langfuse.tracing import singleton as singleton_module
+from pytest_langfuse.tracing.delivery import route as route_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
 from pytest_langfuse.tracing.delivery.buffer import MemoryBuffer
+from pytest_langfuse.tracing.delivery.route import Route
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
 from tests.tracing.delivery.test_buffer import body, names, spool
@@ -22,14 +24,22 @@ class LateSink:
     """Keeps bodies until a test confirms them."""
 
     max_in_flight = 3
+    most_bytes = largest_body = 4 * 1024 * 1024
+    by_trace = False
 
     def __init__(self):
         self.sent = []
         self.confirms = []
 
-    def send(self, data, confirm):
-        self.sent.append(data)
+    def send(self, bodies, confirm):
+        self.sent.append(b"".join(body.data for body in bodies))
         self.confirms.append(confirm)
+
+    def close(self, timeout):
+        pass
+
+    def after_fork(self):
+        pass
 
 
 def until(condition, seconds=10):
@@ -43,7 +53,8 @@ class Delivery:
     def __init__(self, buffer, **breaker):
         self.sink, self.buffer, self.ledger = LateSink(), buffer, buffer._ledger
         self.breaker = CircuitBreaker(**breaker)
-        self.sender = Sender(buffer=buffer, sink=self.sink, breaker=self.breaker, ledger=self.ledger)
+        self.route = Route("http", self.sink, self.breaker)
+        self.sender = Sender(buffer=buffer, routes=[self.route], ledger=self.ledger)
 
     def put(self, *bodies):
         for one in bodies:
@@ -72,9 +83,9 @@ class Delivery:
 @pytest.fixture(autouse=True)
 def _one_batch_a_body_and_short_pauses(monkeypatch):
     monkeypatch.setattr(sender_module, "MOST_SPANS", 1)
-    monkeypatch.setattr(sender_module, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(sender_module, "_LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(sender_module, "_LAST_PAUSE", 0.001)
+    monkeypatch.setattr(route_module, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(route_module, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(route_module, "_LAST_PAUSE", 0.001)
     monkeypatch.setattr(sender_module, "_LOOK_AGAIN", 0.01)
 
 
@@ -189,7 +200,7 @@ def test_a_pause_that_the_other_side_asks_for_holds_for_all(make):
     delivery.confirm(0, outcome=FAILED)
     delivery.confirm(1, outcome=Outcome(Verdict.FAILED, "throttled", retry_after=60))
     delivery.settled(buffered=4)
-    until(lambda: delivery.sender._retry_at > time.monotonic() + 50)
+    until(lambda: delivery.route.retry_at > time.monotonic() + 50)
     sent = len(delivery.sink.sent)
     delivery.confirm(2)
     delivery.settled(exported=1, buffered=3)
@@ -289,7 +300,7 @@ def test_what_is_confirmed_after_the_deadline_leaves_the_spool(make, tmp_path):
 def test_a_shutdown_ends_in_time_when_nothing_is_confirmed(keys):
     client = init_tracing(**keys)
     pipeline, sink = singleton_module.singleton.installation.pipeline, LateSink()
-    pipeline.sender._sink = sink
+    pipeline.sender.routes[0].sink = sink
     for number in range(5):
         client.start_observation(name=str(number)).end()
     until(lambda: len(sink.sent) == 3)

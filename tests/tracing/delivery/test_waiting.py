@@ -11,6 +11,7 @@ from langfuse import get_client
 
 from pytest_langfuse.tracing import CircuitBreaker, init_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
+from pytest_langfuse.tracing.delivery import route as route_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
 from pytest_langfuse.tracing.delivery.proxies import UnusableProxies
 from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
@@ -247,14 +248,14 @@ def test_calls_of_the_application_keep_the_sdks_tries(collector, keys, no_sleep)
 @pytest.mark.slow
 @pytest.mark.parametrize("value", ["0", "-5", "Thu, 01 Jan 1970 00:00:00 GMT", "0.0001", "nan"])
 def test_retry_after_is_never_less_than_the_pause(collector, keys, value, monkeypatch):
-    monkeypatch.setattr(sender_module, "_FIRST_PAUSE", 3600.0)
-    monkeypatch.setattr(sender_module, "_LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(route_module, "_FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr(route_module, "_LONGEST_PAUSE", 3600.0)
     collector.reply = Reply(503, headers={"retry-after": value})
     client = init_tracing(**keys)
     client.start_observation(name="x").end()
-    collector.wait_for(lambda: pipeline().sender._not_before)
+    collector.wait_for(lambda: pipeline().sender.routes[0].not_before)
 
-    assert pipeline().sender._not_before - sender_module.now() > 2000
+    assert pipeline().sender.routes[0].not_before - sender_module.now() > 2000
 
 
 @pytest.mark.parametrize("value", ["1e12", "inf", "Fri, 31 Dec 9999 23:59:59 GMT"])
@@ -262,9 +263,9 @@ def test_retry_after_is_never_more_than_the_breakers_pause(collector, keys, valu
     collector.reply = Reply(503, headers={"retry-after": value})
     client = init_tracing(**keys, breaker_recovery_timeout=60)
     client.start_observation(name="x").end()
-    collector.wait_for(lambda: pipeline().sender._not_before)
+    collector.wait_for(lambda: pipeline().sender.routes[0].not_before)
 
-    assert 30 < pipeline().sender._not_before - sender_module.now() <= 60
+    assert 30 < pipeline().sender.routes[0].not_before - sender_module.now() <= 60
 
 
 # -- slow answers ----------------------------------------------------------------------------------------------
