@@ -18,6 +18,7 @@ from pytest_langfuse.tracing.config import ConfigError
 from pytest_langfuse.tracing.delivery.export_body import ExportBody, by_trace
 from pytest_langfuse.tracing.delivery.sink import Confirm, Outcome, Verdict
 from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.queue import endpoints
 from pytest_langfuse.tracing.untraced import untraced
 
 #: librdkafka's default of message.max.bytes, which counts uncompressed bytes with key, headers and its own overhead.
@@ -69,11 +70,10 @@ class KafkaSink:
         public_key: str,
         timeout: float,
     ) -> None:
-        self._topic = topic
+        self._endpoint = endpoints.KafkaEndpoint(brokers, topic, options)
         self._headers = [("x-langfuse-public-key", public_key.encode())]
         milliseconds = max(round(timeout * 1000), 10)
         self._options = {
-            "bootstrap.servers": brokers,
             "client.id": "pytest-langfuse",
             "enable.idempotence": True,
             "acks": "all",
@@ -82,7 +82,6 @@ class KafkaSink:
             "partitioner": "murmur2_random",
             "linger.ms": min(_LINGER, milliseconds // 2),
             "message.timeout.ms": milliseconds,
-            **options,
         }
         self.largest_body = int(float(options.get("message.max.bytes", _MOST_BYTES)) * _SHARE)
         self._make = _producer_class()
@@ -93,7 +92,8 @@ class KafkaSink:
 
     def _clear(self) -> None:
         self._changed = threading.Condition()
-        self._producer: Producer | None = None
+        #: By their brokers: one, unless a test harness names others meanwhile.
+        self._producers: dict[str, Producer] = {}
         self._thread: threading.Thread | None = None
         #: Groups whose reports are awaited.
         self._awaited: set[_Group] = set()
@@ -103,7 +103,8 @@ class KafkaSink:
 
     def _check(self) -> None:
         try:
-            self._make({**self._options, "logger": _LIBRDKAFKA})
+            # Without an address: nothing connects.
+            self._make({**self._options, **self._endpoint.options, "logger": _LIBRDKAFKA})
         except Exception as error:  # noqa: BLE001 - a KafkaException, or a TypeError of a value
             problem = _message(error)
             raise ConfigError(
@@ -113,16 +114,19 @@ class KafkaSink:
 
     def send(self, bodies: Sequence[ExportBody], confirm: Confirm) -> None:
         """See `Sink`. Returns at once; a thread waits for the delivery reports."""
-        group = _Group(len(bodies), confirm)
+        endpoint = endpoints.kafka(self._endpoint)
+        if endpoint is None:
+            confirm(_ACCEPTED)
+            return
         with self._changed:
-            producer = self._started()
+            group = _Group(len(bodies), confirm, self._started(endpoint))
             self._awaited.add(group)
             self._changed.notify_all()
         for index, body in enumerate(bodies):
-            self._produce(producer, group, index, body)
+            self._produce(endpoint.topic, group, index, body)
         group.all_sent()
 
-    def _produce(self, producer: Producer, group: _Group, index: int, body: ExportBody) -> None:
+    def _produce(self, topic: str, group: _Group, index: int, body: ExportBody) -> None:
         try:
             # A body from the spool may have been written for another destination.
             messages = [body] if body.trace else by_trace(body)
@@ -133,8 +137,8 @@ class KafkaSink:
             group.expect()
             report = functools.partial(self._reported, group, index)
             try:
-                producer.produce(
-                    self._topic, value=message.data, key=message.trace, headers=self._headers, on_delivery=report
+                group.producer.produce(
+                    topic, value=message.data, key=message.trace, headers=self._headers, on_delivery=report
                 )
             except BufferError:
                 group.reported(index, Outcome(Verdict.FAILED, "kafka_queue_full"))
@@ -142,12 +146,12 @@ class KafkaSink:
                 self._reported(group, index, _error_of(error), None)
 
     def _reported(self, group: _Group, index: int, error: Any, _message: Any) -> None:
-        group.reported(index, _ACCEPTED if error is None else self._outcome(error))
+        group.reported(index, _ACCEPTED if error is None else self._outcome(error, group.producer))
 
-    def _outcome(self, error: Any) -> Outcome:
+    def _outcome(self, error: Any, producer: Producer) -> Outcome:
         name = _name(error)
         if getattr(error, "fatal", bool)() or name in _FATAL:
-            self._abandon_producer()
+            self._abandon(producer)
         detail = str(error.str()) if hasattr(error, "str") else str(error)
         if name == "_MSG_TIMED_OUT" and self._trouble:
             detail = f"{detail}; {self._trouble}"
@@ -158,16 +162,18 @@ class KafkaSink:
 
     # -- the producer and its thread ---------------------------------------------------------------------------------
 
-    def _started(self) -> Producer:
-        if self._producer is None:
-            producer = self._make({**self._options, "logger": _LIBRDKAFKA, "error_cb": self._note, "log_level": 4})
+    def _started(self, endpoint: endpoints.KafkaEndpoint) -> Producer:
+        producer = self._producers.get(endpoint.brokers)
+        if producer is None:
+            own = {"bootstrap.servers": endpoint.brokers, "logger": _LIBRDKAFKA, "error_cb": self._note, "log_level": 4}
+            producer = self._make({**self._options, **endpoint.options, **own})
             # Never destroyed by a forked child or at the interpreter's end: both would wait for threads.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(producer))
-            self._producer = producer
+            self._producers[endpoint.brokers] = producer
         if self._thread is None:
             self._thread = threading.Thread(target=self._poll, name="langfuse-tracing-kafka", daemon=True)
             self._thread.start()
-        return self._producer
+        return producer
 
     def _note(self, error: Any) -> None:
         self._trouble = str(error.str())
@@ -177,8 +183,7 @@ class KafkaSink:
         pause = _SOON
         with untraced():
             while not self._closed:
-                producer = self._producer
-                served = 0 if producer is None else producer.poll(0)
+                served = sum(producer.poll(0) for producer in list(self._producers.values()))
                 with self._changed:
                     self._awaited = {group for group in self._awaited if not group.confirmed}
                     if not self._awaited:
@@ -188,15 +193,16 @@ class KafkaSink:
                 pause = _SOON if served else min(pause * 2, _LATE)
                 time.sleep(pause)
 
-    def _abandon_producer(self) -> None:
+    def _abandon(self, failed: Producer) -> None:
         """Drop a producer that has failed for good; what it had not delivered is reported as failed, and sent again."""
         with self._changed:
-            producer, self._producer = self._producer, None
-            awaited = list(self._awaited)
-        if producer is None:
-            return
+            brokers = next((name for name, producer in self._producers.items() if producer is failed), None)
+            if brokers is None:
+                return
+            del self._producers[brokers]
+            awaited = [group for group in self._awaited if group.producer is failed]
         logger.warning("Kafka's producer failed for good: another one is made.")
-        producer.purge()
+        failed.purge()
         for group in awaited:
             group.give_up(Outcome(Verdict.FAILED, "kafka_fatal"))
 
@@ -204,16 +210,15 @@ class KafkaSink:
         """See `Sink`. Nothing is waited for: the thread ends by itself, and the producer stays with the process."""
         with self._changed:
             self._closed = True
-            producer, self._producer = self._producer, None
+            producers, self._producers = list(self._producers.values()), {}
             self._changed.notify_all()
-        if producer is None:
-            return
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
             if self._thread.is_alive():
                 return
-        if not len(producer):
-            ctypes.pythonapi.Py_DecRef(ctypes.py_object(producer))
+        for producer in producers:
+            if not len(producer):
+                ctypes.pythonapi.Py_DecRef(ctypes.py_object(producer))
 
     def after_fork(self) -> None:
         """See `Sink`."""
@@ -223,7 +228,8 @@ class KafkaSink:
 class _Group:
     """Bodies that were sent together, with the reports that are missing."""
 
-    def __init__(self, bodies: int, confirm: Confirm) -> None:
+    def __init__(self, bodies: int, confirm: Confirm, producer: Producer) -> None:
+        self.producer = producer
         self._lock = threading.Lock()
         self._outcomes: list[Outcome] = [_ACCEPTED] * bodies
         self._confirm = confirm

@@ -1,0 +1,39 @@
+"""The queue that a sink sends to: that of the configuration, unless a test harness names another.
+
+librdkafka opens its connections outside of Python, where a harness can't see them. So a sink asks here before each
+group that it sends, in the thread that sends it, and keeps one client for each answer (`brokers`, `queue_url`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+
+class KafkaEndpoint(NamedTuple):
+    """Brokers, HOST:PORT separated by commas, a topic, and further options of the producer, by librdkafka's names."""
+
+    brokers: str
+    topic: str
+    options: Mapping[str, str | float | bool]
+
+
+class SqsEndpoint(NamedTuple):
+    """The URL of a queue, and access key id and secret access key; `None` for those that boto3 finds."""
+
+    queue_url: str
+    credentials: tuple[str, str] | None = None
+
+
+def _kafka(configured: KafkaEndpoint) -> KafkaEndpoint | None:
+    return configured
+
+
+def _sqs(configured: SqsEndpoint) -> SqsEndpoint | None:
+    return configured
+
+
+#: What a harness replaces, for the process. `None` instead of an endpoint: nothing is sent, and each body of the group
+#: counts as accepted at once.
+kafka: Callable[[KafkaEndpoint], KafkaEndpoint | None] = _kafka
+sqs: Callable[[SqsEndpoint], SqsEndpoint | None] = _sqs
