@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
-import math
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +11,7 @@ import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY, ExportBody
+from pytest_langfuse.tracing.delivery.retry_after import seconds_to_wait
 from pytest_langfuse.tracing.delivery.sink import Confirm, Outcome, Verdict
 from pytest_langfuse.tracing.delivery.transport import PERMITTED
 from pytest_langfuse.tracing.failures import logger
@@ -69,9 +67,8 @@ def judge(response: httpx.Response) -> Outcome:
     if status in _REFUSED:
         return Outcome(Verdict.REFUSED, f"http_{status}", detail=_shown(response))
     # Also redirects: what answers a POST with one is a portal or a wrong address, and following it makes it a GET.
-    return Outcome(
-        Verdict.FAILED, f"http_{status}", detail=_shown(response), retry_after=_retry_after(response.headers)
-    )
+    wait = seconds_to_wait(response.headers.get("retry-after", ""))
+    return Outcome(Verdict.FAILED, f"http_{status}", detail=_shown(response), retry_after=wait)
 
 
 def _accepted(response: httpx.Response) -> Outcome:
@@ -96,21 +93,6 @@ def _accepted_json(answer: Any) -> Outcome:
     rejected = partial.get("rejectedSpans") or partial.get("rejected_spans") or 0
     detail = partial.get("errorMessage") or partial.get("error_message") or ""
     return Outcome(Verdict.ACCEPTED, rejected=int(rejected), detail=str(detail))
-
-
-def _retry_after(headers: httpx.Headers) -> float | None:
-    """Return the seconds of either form of `Retry-After` (RFC 9110, section 10.2.3): the sender limits them."""
-    value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return None if math.isnan(seconds) else max(seconds, 0.0)
 
 
 def _shown(response: httpx.Response) -> str:

@@ -14,7 +14,7 @@ def queue_sinks(config: TracingConfig) -> dict[str, Sink]:
     Raises:
         ConfigError: An extra is not installed, or an option can't be used.
     """
-    made: Mapping[str, Callable[[TracingConfig], Sink]] = {"kafka": _kafka}
+    made: Mapping[str, Callable[[TracingConfig], Sink]] = {"kafka": _kafka, "sqs": _sqs}
     return {name: made[name](config) for name in config.exports if name in made}
 
 
@@ -28,3 +28,9 @@ def _kafka(config: TracingConfig) -> Sink:
         public_key=str(config.public_key),
         timeout=config.timeout,
     )
+
+
+def _sqs(config: TracingConfig) -> Sink:
+    from pytest_langfuse.tracing.queue.sqs_sink import SqsSink
+
+    return SqsSink(str(config.sqs_queue_url), public_key=str(config.public_key), timeout=config.timeout)
