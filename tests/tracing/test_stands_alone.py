@@ -19,7 +19,7 @@ FORBIDDEN = (
 )  # fmt: skip
 ALLOWED = {"langfuse", "opentelemetry", "httpx", "httpcore", "pytest_langfuse"}
 #: Where the application uses them; never at the top of a module, unless for types.
-OPTIONAL = {"requests", "aiohttp", "flask", "django", "httpx2"}
+OPTIONAL = {"requests", "aiohttp", "flask", "django", "httpx2", "confluent_kafka"}
 
 
 def imported(path: Path, *, lazily: bool) -> set[str]:
@@ -68,7 +68,7 @@ def test_private_names_of_the_sdk_are_in_one_file(path):
 #: From top to bottom: a file or folder may import those below its line, and a folder its own files.
 LAYERS = [
     {"__init__"},
-    {"web"},
+    {"web", "forward"},
     {"propagation", "decorator"},
     {"singleton"},
     {"installation"},

@@ -1,0 +1,158 @@
+"""A forwarder with its log, its signals and its health page, as the command runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
+from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.forward.deliveries import Deliveries
+from pytest_langfuse.tracing.forward.dry_run import DryRun
+from pytest_langfuse.tracing.forward.forward_counts import ForwardCounts
+from pytest_langfuse.tracing.forward.forward_log import ForwardLog
+from pytest_langfuse.tracing.forward.forward_meter import register_forward_metrics
+from pytest_langfuse.tracing.forward.forward_options import PROGRAM, ForwardOptions
+from pytest_langfuse.tracing.forward.forwarder import Forwarder
+from pytest_langfuse.tracing.forward.health_server import HealthServer
+from pytest_langfuse.tracing.forward.kafka_source import KafkaSource
+from pytest_langfuse.tracing.forward.poster import Poster
+from pytest_langfuse.tracing.forward.queue_source import SourceFailed
+
+_BAD_INPUT, _FAILED = 2, 1
+#: The breaker to Langfuse: failures in a row, and the seconds after which a request tries it again.
+_FAILURES, _RECOVERY = 5, 10.0
+_SECONDS_OF_PROGRESS = 1.0
+
+
+def run_service(options: ForwardOptions, log: ForwardLog) -> int:
+    """Forward as the options say. Returns the exit status."""
+    try:
+        source = KafkaSource(
+            brokers=options.address.brokers,
+            topic=options.address.topic,
+            group=options.address.group,
+            options=options.kafka_options,
+            once=options.once,
+            joins=not options.dry_run,
+        )
+    except SourceFailed as error:
+        sys.stderr.write(f"{PROGRAM}: error: --kafka-options: {error}\n")
+        return _BAD_INPUT
+    breaker = CircuitBreaker(failure_threshold=_FAILURES, recovery_timeout=_RECOVERY)
+    poster = Poster(
+        base_url=options.base_url,
+        timeout=options.timeout,
+        threads=options.requests,
+        breaker=breaker,
+        compress=options.compress,
+    )
+    counts = ForwardCounts()
+    deliveries = Deliveries(source=source, projects=options.projects, poster=poster, breaker=breaker, counts=counts)
+    dry_run = DryRun(options.projects) if options.dry_run else None
+    forwarder = Forwarder(
+        source=source,
+        stage=dry_run,
+        deliveries=deliveries,
+        counts=counts,
+        once=options.once,
+        max_bytes=options.max_bytes,
+        stop_timeout=options.stop_timeout,
+    )
+    with contextlib.ExitStack() as stack:
+        if options.http is not None:
+            try:
+                health = HealthServer(forwarder, host=options.http.host, port=options.http.port)
+            except OSError as error:
+                sys.stderr.write(f"{PROGRAM}: error: --http {options.http}: can't listen there: {error.strerror}\n")
+                return _BAD_INPUT
+            health.start()
+            stack.callback(health.stop)
+            logger.info("health and metrics at http://%s", options.http._replace(port=health.port))
+        return _forward(options, forwarder, dry_run, poster, log)
+
+
+def _forward(
+    options: ForwardOptions, forwarder: Forwarder, dry_run: DryRun | None, poster: Poster, log: ForwardLog
+) -> int:
+    register_forward_metrics(forwarder)
+    poster.start()
+    logger.info("%s forwards %s to %s", PROGRAM, forwarder.source.name, options.base_url)
+    with _signals(forwarder), _progress(forwarder, log):
+        try:
+            finished = forwarder.run()
+        except SourceFailed as error:
+            logger.error("%s", error)
+            return _BAD_INPUT if options.once else _FAILED
+        finally:
+            poster.stop()
+    if dry_run is not None:
+        sys.stdout.write("".join(f"{line}\n" for line in dry_run.report()))
+        return 0
+    logger.info("%s", summary(forwarder))
+    if not finished:
+        logger.warning("Requests were still on the wire at the deadline: their messages come again.")
+    return 0
+
+
+def summary(forwarder: Forwarder) -> str:
+    """Return the last line."""
+    counts = forwarder.counts
+    dead = sum(counts.dead.values())
+    return (
+        f"{counts.spans} spans and {counts.scores} scores delivered of {counts.done} messages in "
+        f"{counts.requests} requests, {dead} dead-lettered, {counts.rejected} rejected"
+    )
+
+
+@contextlib.contextmanager
+def _signals(forwarder: Forwarder) -> Iterator[None]:
+    """Stop the forwarder at the first SIGTERM or SIGINT; the second one ends the process at once."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def stop(_number: int, _: object) -> None:
+        for one in signals:
+            signal.signal(one, signal.SIG_DFL)
+        forwarder.stop()
+
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _progress(forwarder: Forwarder, log: ForwardLog) -> Iterator[None]:
+    """Show a line of progress on a terminal."""
+    end = threading.Event()
+
+    def show() -> None:
+        while not end.wait(_SECONDS_OF_PROGRESS):
+            log.progress(lambda: progress_line(forwarder))
+
+    thread = threading.Thread(target=show, name="langfuse-forward-progress", daemon=True)
+    if log.terminal:
+        thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        log.end_progress()
+
+
+def progress_line(forwarder: Forwarder) -> str:
+    """Return the line of progress."""
+    counts, state = forwarder.counts, forwarder.state
+    lag = "?" if state.lag is None else f"{state.lag:,}"
+    text = (
+        f"{counts.spans:,} spans delivered, {lag} messages behind, {state.held_bytes / 2**20:.1f} MiB held, "
+        f"{state.in_flight} requests on the wire"
+    )
+    dead = sum(counts.dead.values())
+    text += f", {dead:,} dead-lettered" if dead else ""
+    return f"{text}; {state.problems[0]}" if state.problems else text

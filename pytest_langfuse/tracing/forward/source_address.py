@@ -1,0 +1,54 @@
+"""Addresses of queues: `kafka://HOST:PORT[,…]/TOPIC?group=NAME`."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+DEFAULT_GROUP = "pytest-langfuse-forward"
+EXAMPLE = "kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse"
+
+#: Of Kafka (org.apache.kafka.common.internals.Topic): at most 249 of these.
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?")
+_HIGHEST_PORT = 65535
+_DEFAULT_PORT = 9092
+
+
+class KafkaAddress(NamedTuple):
+    """Brokers as `HOST:PORT,HOST:PORT`, a topic and a consumer group."""
+
+    brokers: str
+    topic: str
+    group: str
+
+
+def kafka_address(text: str) -> KafkaAddress:
+    """Return the parts of an address.
+
+    Raises:
+        ValueError: It is not one; the message says why.
+    """
+    parts = urlsplit(text.strip())
+    if parts.scheme != "kafka":
+        raise ValueError("does not begin with kafka://")
+    if "@" in parts.netloc:
+        raise ValueError("has a user in it: give security options in LANGFUSE_FORWARD_KAFKA_OPTIONS")
+    brokers = []
+    for broker in parts.netloc.split(","):
+        found = _BROKER.fullmatch(broker)
+        if found is None or not 0 < int(found["port"] or _DEFAULT_PORT) <= _HIGHEST_PORT:
+            raise ValueError(f"has {broker!r}, which is not HOST:PORT")
+        brokers.append(broker if found["port"] else f"{broker}:{_DEFAULT_PORT}")
+    topic = parts.path.removeprefix("/")
+    if not _TOPIC.fullmatch(topic) or topic in {".", ".."}:
+        raise ValueError(f"has {topic!r}, which is not the name of a topic")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    names = [name for name, _ in query]
+    if parts.fragment or any(name != "group" for name in names) or len(names) > 1:
+        raise ValueError("has more than brokers, topic and group")
+    group = dict(query).get("group", DEFAULT_GROUP)
+    if not group.strip() or not group.isprintable():
+        raise ValueError("has an empty group")
+    return KafkaAddress(",".join(brokers), topic, group)

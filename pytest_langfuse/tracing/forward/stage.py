@@ -1,0 +1,59 @@
+"""The place between the queue and Langfuse where messages may be held, changed or dropped: for sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from pytest_langfuse.tracing.forward.queue_source import AssignedPartition, QueueMessage
+
+
+class Staged(NamedTuple):
+    """The decisions of a stage. A message that is in neither is held: the queue commits nothing beyond it."""
+
+    #: To be delivered. A stage may replace `body`, not the other fields.
+    deliver: Sequence[QueueMessage]
+    #: Dropped on purpose; they count as done.
+    drop: Sequence[QueueMessage]
+
+
+class Stage(Protocol):
+    """Sees each message before it is delivered. For one thread: that of the forwarder."""
+
+    def take(self, messages: Sequence[QueueMessage], *, last: bool = False) -> Staged:
+        """Take what was read, often nothing, and return what is decided now, of these messages or earlier ones.
+
+        It is called several times a second, so that time can decide. `last`: nothing more comes, decide on everything.
+        """
+
+    @property
+    def held(self) -> int:
+        """The number of messages that are not decided on."""
+
+    def assigned(self, assignments: Sequence[AssignedPartition]) -> None:
+        """This process got partitions; their messages come next."""
+
+    def revoked(self, assignments: Sequence[AssignedPartition]) -> None:
+        """This process loses partitions: forget their messages, which come again to whoever has the partition next."""
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
+class EverythingPasses:
+    """The stage without sampling."""
+
+    held = 0
+
+    def take(self, messages: Sequence[QueueMessage], *, last: bool = False) -> Staged:  # noqa: ARG002
+        """See `Stage`."""
+        return Staged(messages, ())
+
+    def assigned(self, assignments: Sequence[AssignedPartition]) -> None:
+        """See `Stage`."""
+
+    def revoked(self, assignments: Sequence[AssignedPartition]) -> None:
+        """See `Stage`."""
+
+    def close(self) -> None:
+        """See `Stage`."""

@@ -1,0 +1,44 @@
+"""A broker for the tests of a module."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.helpers.forwarding import ForwarderProcess
+from tests.helpers.kafka_broker import KafkaBroker, kafka_broker
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A Kafka broker in memory."""
+    with kafka_broker(tmp_path_factory.mktemp("kafka")) as started:
+        yield started
+
+
+@pytest.fixture
+def forwarder_process() -> Iterator[Callable[..., ForwarderProcess]]:
+    """Start the command; what still runs at the end is killed."""
+    started: list[ForwarderProcess] = []
+
+    def start(*arguments: str, **options: object) -> ForwarderProcess:
+        started.append(ForwarderProcess(*arguments, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+@pytest.fixture(autouse=True)
+def _restore_levels() -> Iterator[None]:
+    """The command sets the levels of loggers."""
+    loggers = [logging.getLogger(name) for name in ("pytest_langfuse", "pytest_langfuse.tracing")]
+    before = [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.propagate = propagate
+        logger.handlers[:] = handlers

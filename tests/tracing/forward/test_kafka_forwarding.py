@@ -1,0 +1,112 @@
+"""The command over a real broker, and what it leaves there."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from tests.helpers.forwarding import KEYS, export_body, produce, run_forwarder, span_names
+from tests.helpers.loopback_langfuse import TRACES, Reply
+
+HEADERS = {"x-langfuse-public-key": "pk-lf-test"}
+
+
+def trace_messages(count, prefix="s", headers=HEADERS):
+    return [(os.urandom(16).hex(), export_body(f"{prefix}{n}.0", f"{prefix}{n}.1"), headers) for n in range(count)]
+
+
+def names_of(messages):
+    return sorted(name for _, body, _ in messages for name in span_names(body))
+
+
+@pytest.mark.slow
+def test_once_drains_the_topic(broker, collector, tmp_path):
+    broker.create_topic("once", partitions=3)
+    collector.reply = lambda seen: (
+        Reply() if seen.path == TRACES else Reply(202, b'{"message": "Accepted"}', "application/json")
+    )
+    projects = tmp_path / "projects.json"
+    projects.write_text(json.dumps({"pk-lf-other": "sk-lf-other"}))
+    messages = trace_messages(300)
+    others = trace_messages(5, "o", {"x-langfuse-public-key": "pk-lf-other"})
+    unknown = trace_messages(2, "u", {"x-langfuse-public-key": "pk-lf-unknown", "mine": "kept"})
+    plain = trace_messages(3, "p", {})
+    score = ("0" * 32, b'{"id": "s-1", "name": "quality", "value": 1.0}', {**HEADERS, "x-langfuse-type": "score"})
+    produce(broker.address, "once", [*messages, *others, *unknown, *plain, score, ("k", b"no spans", HEADERS)])
+    arguments = ("--from", f"kafka://{broker.address}/once?group=g", "--to", collector.url, "--projects", str(projects))
+
+    looked = run_forwarder(*arguments, "--dry-run", "--once")
+    assert looked.returncode == 0, looked.stderr
+    assert collector.requests == []
+    first, *rest = looked.stdout.splitlines()
+    assert first.startswith("312 messages, ")
+    assert sorted(rest) == [
+        "  pk-lf-other: 10 spans would be sent",
+        "  pk-lf-test: 1 scores would be sent",
+        "  pk-lf-test: 606 spans would be sent",
+        "  undecodable: 1 would be dead-lettered",
+        "  unknown_project pk-lf-unknown: 4 would be dead-lettered",
+    ]
+
+    done = run_forwarder(*arguments, "--once")
+    assert done.returncode == 0, done.stderr
+    assert sorted(collector.accepted) == names_of([*messages, *others, *plain])
+    assert len(collector.exports) < 20
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {tuple(line) for line in lines} == {("time", "level", "message")}
+    assert lines[-1]["message"].startswith("616 spans and 1 scores delivered of 312 messages in ")
+    assert "sk-lf" not in done.stderr
+
+    dead = broker.messages("once.dead", count=3)
+    found = {(message.key(), dict(message.headers())["x-langfuse-dead-reason"]) for message in dead}
+    assert found == {(b"k", b"undecodable"), *((key.encode(), b"unknown_project") for key, _, _ in unknown)}
+    [letter] = [message for message in dead if message.key() == unknown[0][0].encode()]
+    assert letter.value() == unknown[0][1]
+    headers = dict(letter.headers())
+    assert headers.pop("x-langfuse-dead-detail").startswith(b"The keys of the project pk-lf-unknown are not known")
+    assert headers == {
+        "x-langfuse-public-key": b"pk-lf-unknown",
+        "mine": b"kept",
+        "x-langfuse-dead-reason": b"unknown_project",
+    }
+
+    # All was committed, also what is dead.
+    again = run_forwarder(*arguments, "--dry-run", "--once")
+    assert again.stdout.splitlines() == ["0 messages, 0 bytes"]
+
+
+@pytest.mark.slow
+def test_a_killed_one_loses_nothing_and_its_successor_goes_on(broker, collector, forwarder_process):
+    broker.create_topic("killed", partitions=2)
+    arguments = ("--from", f"kafka://{broker.address}/killed?group=g", "--to", collector.url)
+    messages = trace_messages(200)
+    produce(broker.address, "killed", messages[:100])
+    first = forwarder_process(*arguments)
+    collector.wait_for(lambda: len(collector.accepted) >= 200)
+    first.process.kill()
+    assert first.wait() == -signal.SIGKILL
+    produce(broker.address, "killed", messages[100:])
+    second = forwarder_process(*arguments)
+    collector.wait_for(lambda: set(collector.accepted) >= set(names_of(messages)))
+    # What the first has sent last may come again.
+    assert len(collector.accepted) - len(set(collector.accepted)) <= 200
+    second.process.send_signal(signal.SIGTERM)
+    assert second.wait() == 0, second.raw
+    second.wait_for_line("delivered of")
+    # It committed before it left.
+    assert run_forwarder(*arguments, "--dry-run", "--once").stdout.startswith("0 messages")
+
+
+def test_a_topic_that_is_not_there_and_a_broker_that_is_not(broker, collector):
+    missing = run_forwarder("--from", f"kafka://{broker.address}/missing", "--to", collector.url, "--once")
+    assert missing.returncode == 2
+    assert json.loads(missing.stderr.splitlines()[-1])["message"] == (
+        "the topic 'missing' can't be read: Broker: Unknown topic or partition"
+    )
+    options = {**KEYS, "LANGFUSE_FORWARD_KAFKA_OPTIONS": '{"no.such.option": 1}'}
+    refused = run_forwarder("--from", f"kafka://{broker.address}/missing", "--to", collector.url, env=options)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        'pytest-langfuse-forward: error: --kafka-options: No such configuration property: "no.such.option"\n'
+    )
