@@ -34,7 +34,7 @@ def build(way: str, url: str, **ours: Any) -> Any:
     if way == "plain":
         from langfuse import Langfuse
 
-        return Langfuse(**SETTINGS, base_url=url, timeout=5)
+        return Langfuse(**SETTINGS, base_url=url, timeout=5, **ours)
     from pytest_langfuse.tracing import init_tracing
 
     return init_tracing(**SETTINGS, base_url=url, timeout=5.0, **ours)
@@ -105,6 +105,45 @@ def throughput(client: Any, way: str, *, spans: int = 10_000, payload: int = 200
     return {
         "spans_per_s": spans / (time.perf_counter() - started),
         "cpu_us": (time.process_time() - used) / spans * 1e6,
+    }
+
+
+def export(client: Any, way: str, *, spans: int = 20_000, payload: int = 700, in_trace: int = 10) -> Readings:
+    """Processor time of a span in the SDK's processors and on its way to its destination, in traces of `in_trace`."""
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+    kept: list[tuple[bool, Any]] = []
+
+    class Keep(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:  # noqa: ARG002
+            kept.append((True, span))
+
+        def on_end(self, span: Any) -> None:
+            kept.append((False, span))
+
+    provider = TracerProvider(resource=client._resources.tracer_provider.resource)
+    provider.add_span_processor(Keep())
+    tracer = provider.get_tracer("langfuse-sdk", attributes={"public_key": SETTINGS["public_key"]})
+    for number in range(spans // in_trace):
+        with tracer.start_as_current_span("request"):
+            for step in range(in_trace - 1):
+                text = (f"{number:06d}{step}".join("abcdefghijklmnopqrst") * 40)[:payload]
+                tracer.start_span("step", attributes={"langfuse.observation.input": text, "output": text}).end()
+    started, used = time.perf_counter(), time.process_time()
+    head = (
+        client._resources.tracer_provider._active_span_processor._span_processors[0]
+        if way == "plain"
+        else pipeline()._head
+    )
+    for begins, span in kept:
+        (head.on_start if begins else head.on_end)(span)
+    head.force_flush(120_000)
+    if way != "plain":
+        pipeline().sender.flush(120.0)
+    return {
+        "spans_per_s": spans / (time.perf_counter() - started),
+        "cpu_us": (time.process_time() - used) / spans * 1e6,
+        "exported": spans if way == "plain" else pipeline().health().exported,
     }
 
 
@@ -206,7 +245,8 @@ def finish(client: Any, way: str, timeout: float) -> Readings:
 
 
 SCENARIOS: dict[str, Callable[..., Readings]] = {
-    function.__name__: function for function in (cost, throughput, calls, prompts, loop, steady, leave, wait, fork)
+    function.__name__: function
+    for function in (cost, throughput, export, calls, prompts, loop, steady, leave, wait, fork)
 }
 
 
@@ -214,7 +254,7 @@ def main() -> None:
     """Build the client, run the scenario, print the readings."""
     way, scenario, url = sys.argv[1:4]
     options = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}  # noqa: PLR2004 - the options are optional
-    if scenario == "cost":
+    if scenario in {"cost", "export"}:
         # Spans that the plain SDK's queue drops silently would cost nothing.
         os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] = "100000"
     client = build(way, url, **options.pop("tracing", {}))

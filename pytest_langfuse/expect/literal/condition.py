@@ -101,7 +101,7 @@ class Condition:
         captured = self.key.read(observation)
         if self.operator == "=":
             return self._inequality(observation, captured, width, alone=alone)
-        shown = _shown(captured, width)
+        shown = _shown(captured, width, part=len(self.key.path) > 1)
         if captured is ABSENT and alone:
             shown += instead_of(self.key, observation, width)
         if self.operator == "?":
@@ -125,7 +125,8 @@ class Condition:
                 instead = shown_instead(self.key.below(*parts[:-1]), part_of(whole, parts[:-1]), width)
         if expected is ABSENT or captured is ABSENT or captured is None:
             wanted = "none" if expected is ABSENT else cut_value(expected, width, sentence_text)
-            return f"{key} is {_shown(captured, width)}{instead if alone else ''}, expected {wanted}"
+            part = key != self.key.text or len(self.key.path) > 1
+            return f"{key} is {_shown(captured, width, part=part)}{instead if alone else ''}, expected {wanted}"
         wanted, shown = cut_pair(expected, captured, width, sentence_text)
         return f"{key} is {shown}, expected {wanted}"
 
@@ -170,7 +171,8 @@ _TESTS: Final[Mapping[str, Callable[[Condition, Any], bool]]] = {
 }
 
 
-def _shown(captured: Any, width: int | None) -> str:
-    if captured is ABSENT or captured is None:
+def _shown(captured: Any, width: int | None, *, part: bool = False) -> str:
+    """Return a value for a sentence. A field that is `None` is not set; a `part` of a value may be null."""
+    if captured is ABSENT or (captured is None and not part):
         return "not set"
     return captured.name if isinstance(captured, Observation) else cut_value(captured, width, sentence_text)
