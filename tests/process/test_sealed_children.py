@@ -11,7 +11,7 @@ import pytest
 
 from pytest_langfuse.process.sealed_children import SealedChildren
 from pytest_langfuse.process.sealed_environment import SealedEnvironment, handed_over, sealed, without_proxy
-from tests.helpers.loopback_langfuse import Collector
+from tests.helpers.loopback_langfuse import SCORES, Collector
 from tests.plugin.sealed.folder_of_suite import folder_of_suite, real
 
 # Slow: starts processes.
@@ -258,7 +258,7 @@ def test_an_uncaptured_child_sends_as_ever(folder, real):
     """)
     folder.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
     assert [len(seen.spans) for seen in real.exports] == [1, 1]
-    assert len([seen for seen in real.requests if seen.path.endswith("/scores")]) == 2
+    assert len([seen for seen in real.requests if seen.path == SCORES]) == 2
 
 
 @pytest.mark.parametrize("fixture", ["langfuse_server", "langfuse_process"])

@@ -105,9 +105,13 @@ class LoopbackForwarder:
         """Call `export`, which sends through a session. `limited`: with the timeout that capture supplies."""
         self._attempt.in_need_of_time = False
         began = self._clock()
-        result = export()
-        if limited and result is not SpanExportResult.SUCCESS and self._attempt.in_need_of_time:
-            self._on_time_limit(began)
+        result = SpanExportResult.FAILURE
+        try:
+            result = export()
+        finally:
+            # OpenTelemetry 1.35 raises the timeout of `requests`; later releases return a failure.
+            if limited and result is not SpanExportResult.SUCCESS and self._attempt.in_need_of_time:
+                self._on_time_limit(began)
         return result
 
     def send(self, adapter: HTTPAdapter, request: requests.PreparedRequest, **options: object) -> requests.Response:
