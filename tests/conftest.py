@@ -18,6 +18,7 @@ from opentelemetry.util._once import Once
 import pytest_langfuse.tracing.singleton  # noqa: F401 - so that there is one: packages keep modules that are forgotten
 from pytest_langfuse.expect.text import style
 from tests.helpers import slow_plugins
+from tests.helpers.limited_runs import limit_runs
 
 pytest_plugins = ["pytester"]
 
@@ -31,6 +32,13 @@ def _without_slow_plugins():
     with pytest.MonkeyPatch.context() as patch:
         slow_plugins.keep_out(patch)
         yield
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A run of pytest in a subprocess may not hang for ever."""
+    limit_runs(pytester)
+    return pytester
 
 
 # A main thread that was never told which event loop is its own makes one when it is asked, as pytest-asyncio does

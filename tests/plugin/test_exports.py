@@ -11,6 +11,7 @@ import pytest
 
 import pytest_langfuse
 from pytest_langfuse.lazy import exported_by, lazy_exports
+from tests.helpers.limited_runs import LIMIT
 
 NAMES = [
     "App",
@@ -43,7 +44,7 @@ HEAVY = (
 
 
 def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_langfuse.process.exceptions import LedgerMissing
 from pytest_langfuse.process.ledger_reader import LedgerReader
+from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import ROOT
 from tests.helpers.tiers import first_of, only, repeats
 from tests.helpers.traced_service import span_names
@@ -30,7 +31,9 @@ def test_nothing_is_imported_that_the_application_does_not_import(tmp_path):
     def run(**variables):
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
         command = [sys.executable, "-c", body]
-        return json.loads(subprocess.run(command, env=env, capture_output=True, check=True, cwd=tmp_path).stdout)
+        return json.loads(
+            subprocess.run(command, env=env, capture_output=True, check=True, cwd=tmp_path, timeout=LIMIT).stdout
+        )
 
     modules, path, finders = run()
     modules_with, path_with, finders_with = run(PYTHONPATH=str(CHILD), PYTEST_LANGFUSE_LEDGER=str(tmp_path))
@@ -439,7 +442,9 @@ def test_signals_threads_and_files_are_as_without(script, tmp_path):
     ledger.mkdir()
     with_ledger = {**env, "PYTHONPATH": str(CHILD), "PYTEST_LANGFUSE_LEDGER": str(ledger)}
     without, within = (
-        subprocess.run([sys.executable, path], env=variables, capture_output=True, text=True, check=False)
+        subprocess.run(
+            [sys.executable, path], env=variables, capture_output=True, text=True, check=False, timeout=LIMIT
+        )
         for variables in (env, with_ledger)
     )
     assert within.stdout == without.stdout != ""

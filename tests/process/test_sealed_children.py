@@ -11,6 +11,7 @@ import pytest
 
 from pytest_langfuse.process.sealed_children import SealedChildren
 from pytest_langfuse.process.sealed_environment import SealedEnvironment, handed_over, sealed, without_proxy
+from tests.helpers.limited_runs import LIMIT
 from tests.helpers.loopback_langfuse import SCORES, Collector
 from tests.plugin.sealed.folder_of_suite import folder_of_suite, real
 
@@ -344,9 +345,9 @@ def test_a_wrong_environment_is_the_error_of_the_application():
     children.install()
     try:
         with pytest.raises(TypeError):
-            subprocess.run([sys.executable, "-c", ""], env={"X": 1}, check=True)
+            subprocess.run([sys.executable, "-c", ""], env={"X": 1}, check=True, timeout=LIMIT)
         with pytest.raises(FileNotFoundError):
-            subprocess.run(["/no/such/program"], check=True)
+            subprocess.run(["/no/such/program"], check=True, timeout=LIMIT)
         assert os.system("exit 3") >> 8 == 3
         assert os.WTERMSIG(os.system("kill -9 $$")) == 9
     finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import ROOT
 
 
@@ -62,7 +63,7 @@ def source_distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _hatchling(target: str, folder: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
 
 

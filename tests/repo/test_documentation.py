@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import DOCS, ROOT
 
 # Slow: runs the documentation where only the wheel is installed.
@@ -172,7 +173,7 @@ def test_the_picture_is_what_pytest_prints(monkeypatch: pytest.MonkeyPatch):
 def test_options_and_fixtures_of_the_readme_are_those_of_the_plugin():
     def printed(*arguments: str) -> str:
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-        return subprocess.run(command, cwd=DOCS, capture_output=True, text=True, check=False).stdout
+        return subprocess.run(command, cwd=DOCS, capture_output=True, text=True, check=False, timeout=LIMIT).stdout
 
     text = README.read_text()
     options = set(re.findall(r"^  (--langfuse-[a-z-]+)", printed("--help"), flags=re.MULTILINE))

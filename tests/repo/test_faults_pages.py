@@ -12,6 +12,7 @@ import pytest
 
 from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.outage.faults import FAULTS
+from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import DOCS
 
 # Slow: runs the SDK under faults.
@@ -58,7 +59,7 @@ def test_every_fault_was_measured(faults: ModuleType):
 def test_one_fault_measured_anew(faults: ModuleType):
     cells = [faults.Cell("spans", "redirect", 1), faults.Cell("prompt", "http_401", 1)]
     command = [sys.executable, str(DOCS / "faults.py"), "--only", "redirect", "--only", "http_401", "--jobs", "4"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     assert re.search(rf"{re.escape(str(cells[0]))}.*nothing logged', requests=2, kept='0 of 10'", done.stderr)
     assert re.search(rf"{re.escape(str(cells[1]))}.*UnauthorizedError", done.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import ROOT
 
 # Slow: runs an example's own suite.
@@ -19,7 +20,7 @@ FOLDER = ROOT / "examples" / "naive_bot"
 
 def run(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-o", f"cache_dir={cache}", *arguments]
-    return subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=LIMIT)
 
 
 def under_hang(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import ROOT
 
 #: Commands that other people's scripts rely on.
@@ -28,7 +29,7 @@ def committed() -> list[Path]:
     """Files under version control, and those about to be."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True, timeout=LIMIT)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git repository")
     files = [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
@@ -40,7 +41,9 @@ def make(*arguments: str) -> str:
     """Run make; returns what it prints."""
     # A make above this one (`make test`) must not hand its own flags down.
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "ARGS"))}
-    done = subprocess.run(["make", *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["make", *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=LIMIT
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -85,7 +88,7 @@ def test_ci_runs_lint_and_test_and_the_newest_python():
 
 @pytest.mark.parametrize("script", ["run", "setup"])
 def test_shell_scripts_parse(script: str):
-    assert subprocess.run(["bash", "-n", f".ci/{script}"], cwd=ROOT, check=False).returncode == 0
+    assert subprocess.run(["bash", "-n", f".ci/{script}"], cwd=ROOT, check=False, timeout=LIMIT).returncode == 0
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
@@ -112,7 +115,7 @@ def test_benchmarks_explain_themselves(script: str):
     if script == "measure.py":
         pytest.skip("no script")
     command = [sys.executable, str(ROOT / "benchmarks" / script), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode == 0
     assert "--help" in done.stdout
 
@@ -132,6 +135,8 @@ def test_suites_of_the_benchmark_pass(suite: str, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.slow
 def test_the_example_application():
     command = [sys.executable, "-m", "pytest", "--langfuse-capture", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=ROOT / "examples" / "support_bot", capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT / "examples" / "support_bot", capture_output=True, text=True, check=False, timeout=LIMIT
+    )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert re.search(r"langfuse: \d+ observations in \d+ tests\n", done.stdout)

@@ -35,6 +35,7 @@ from pytest_langfuse.tracing import (
     tracing_health,
 )
 from tests.helpers import django_site
+from tests.helpers.limited_runs import LIMIT
 from tests.helpers.web_calls import aiohttp_serving, uvicorn_serving, wsgiref_serving
 
 # Slow: starts servers.
@@ -625,5 +626,5 @@ def test_no_framework_is_imported_by_the_middlewares():
         "langfuse_aiohttp_middleware; print(sorted({m.split('.')[0] for m in sys.modules} & "
         "{'fastapi', 'starlette', 'django', 'flask', 'werkzeug', 'aiohttp', 'asgiref', 'uvicorn'}))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=LIMIT)
     assert done.stdout.strip() == "[]"
