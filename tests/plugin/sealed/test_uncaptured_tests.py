@@ -112,6 +112,53 @@ def test_a_batch_that_is_being_collected_when_the_capture_starts(
     assert not real.got("captured"), real.requests
 
 
+def test_the_outage_of_a_captured_test_takes_no_other_span_with_it(
+    app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: RealLangfuse
+) -> None:
+    """They leave in one batch. An exporter may raise: that of OpenTelemetry 1.35 does when it has waited too long."""
+    monkeypatch.setenv("LANGFUSE_FLUSH_INTERVAL", "60")
+    app.makepyfile(
+        f"""
+        import pytest
+        from langfuse import Langfuse
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace import TracerProvider
+
+        class Raises(OTLPSpanExporter):
+            def export(self, spans):
+                if "captured" in [span.name for span in spans]:
+                    raise TimeoutError
+                return super().export(spans)
+
+        clients = {{
+            "free-default": Langfuse(tracer_provider=TracerProvider()),
+            "free-own": Langfuse(
+                public_key="pk-lf-own",
+                secret_key="sk-lf-own",
+                tracer_provider=TracerProvider(),
+                span_exporter=Raises(endpoint="{real.url}/api/public/otel/v1/traces"),
+            ),
+        }}
+        started = {{}}
+
+        def test_not_captured():
+            for name, client in clients.items():
+                started[name] = client.start_observation(name=name)
+
+        @pytest.mark.langfuse_outage("hang")
+        def test_captured():
+            for name, client in clients.items():
+                client.start_observation(name="captured").end()
+                started[name].end()
+                client.flush()
+        """
+    )
+    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
+    assert real.got("POST /api/public/otel/v1/traces", "free-default")
+    assert real.got("POST /api/public/otel/v1/traces", "free-own")
+    assert not real.got("captured"), real.requests
+
+
 def test_prompts_of_a_captured_test_are_gone_after_it(app: pytest.Pytester, real: RealLangfuse) -> None:
     """Those that were cached before are back, for every client; with both in either order."""
     app.makepyfile(
