@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_langfuse.tracing.propagation.headers import extract_context, inject_headers
     from pytest_langfuse.tracing.propagation.httpx_client import instrument_httpx
     from pytest_langfuse.tracing.propagation.requests_client import instrument_requests
+    from pytest_langfuse.tracing.sampled_trace import SampledTrace
+    from pytest_langfuse.tracing.sampling import SamplingRule
     from pytest_langfuse.tracing.singleton import (
         get_langfuse_client,
         init_tracing,
@@ -43,6 +45,8 @@ __all__ = [
     "LangfuseASGIMiddleware",
     "LangfuseWSGIMiddleware",
     "RequestContext",
+    "SampledTrace",
+    "SamplingRule",
     "ShutdownReport",
     "TracingConfig",
     "TracingHealth",
@@ -77,6 +81,8 @@ __getattr__ = lazy_exports(
         "propagation.headers": ("extract_context", "inject_headers"),
         "propagation.httpx_client": ("instrument_httpx",),
         "propagation.requests_client": ("instrument_requests",),
+        "sampled_trace": ("SampledTrace",),
+        "sampling": ("SamplingRule",),
         "singleton": ("get_langfuse_client", "init_tracing", "shutdown_tracing", "tracing_health"),
         "web.aiohttp_server": ("langfuse_aiohttp_middleware",),
         "web.asgi": ("LangfuseASGIMiddleware",),

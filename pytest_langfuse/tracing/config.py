@@ -17,6 +17,7 @@ from pytest_langfuse.tracing import otel_variables as otel
 from pytest_langfuse.tracing import setting_parsers as parsing
 from pytest_langfuse.tracing.lazy import exported_by
 from pytest_langfuse.tracing.otel_variables import OtelReader
+from pytest_langfuse.tracing.sampling import Rule, sampling_rules
 from pytest_langfuse.tracing.setting_parsers import Invalid, Parser
 from pytest_langfuse.tracing.shown import shown
 from pytest_langfuse.tracing.suggest import did_you_mean
@@ -119,6 +120,8 @@ class TracingConfig:
     keep_errors: bool = True
     #: Keep a trace that took longer, whatever the sample rate.
     keep_slower_than: float | None = None
+    #: Rules that decide about a trace before `sample_rate` does (docs/sampling.md); the first verdict counts.
+    sampling: tuple[Rule, ...] = ()
     #: Believe `traceparent`, baggage, `x-user-id` and `x-session-id` of incoming requests.
     trusted_request_headers: bool = False
     #: Hosts (globs allowed) that may get trace and user headers of outgoing requests.
@@ -243,6 +246,7 @@ SETTINGS: Mapping[str, Setting] = {
     "serverless": Setting(parsing.boolean, ("LANGFUSE_SERVERLESS",)),
     "keep_errors": Setting(parsing.boolean, ("LANGFUSE_KEEP_ERRORS",)),
     "keep_slower_than": Setting(parsing.number(0.001, 86400.0, example="2.0"), ("LANGFUSE_KEEP_SLOWER_THAN",)),
+    "sampling": Setting(sampling_rules, ("LANGFUSE_SAMPLING",)),
     "trusted_request_headers": Setting(parsing.boolean, ("LANGFUSE_TRUSTED_REQUEST_HEADERS",)),
     "propagate_to": Setting(parsing.hosts, ("LANGFUSE_PROPAGATE_TO",)),
     "reparent_filtered": Setting(parsing.boolean, ("LANGFUSE_REPARENT_FILTERED",)),

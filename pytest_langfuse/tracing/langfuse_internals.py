@@ -60,6 +60,8 @@ RELEASE = LangfuseOtelSpanAttributes.RELEASE
 OUTPUT = LangfuseOtelSpanAttributes.OBSERVATION_OUTPUT
 #: A span's attribute that makes it the root of the application's part of a trace (version 5; version 4 has none).
 IS_APP_ROOT = getattr(LangfuseOtelSpanAttributes, "IS_APP_ROOT", "langfuse.internal.is_app_root")
+#: A span's attribute that says that its parent is made up (`trace_context=`).
+AS_ROOT = LangfuseOtelSpanAttributes.AS_ROOT
 
 #: Names of the baggage entries that the SDK makes and reads (`propagate_attributes(as_baggage=True)`).
 BAGGAGE_PREFIX = LANGFUSE_BAGGAGE_PREFIX

@@ -134,6 +134,7 @@ def test_the_pages_that_are_run_are_these():
         "docs/outages.md",
         "docs/processes.md",
         "docs/propagation.md",
+        "docs/sampling.md",
         "docs/stand-in.md",
         "docs/tracing.md",
     }

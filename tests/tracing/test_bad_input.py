@@ -23,6 +23,7 @@ from pytest_langfuse.tracing import (
     LangfuseASGIMiddleware,
     LangfuseWSGIMiddleware,
     RequestContext,
+    SamplingRule,
     TracingConfig,
     carry_context,
     extract_context,
@@ -44,6 +45,10 @@ from tests.helpers import bad_input as bad
 from tests.helpers.bad_input import called, refusal
 
 UNPRINTABLE = ("a\r\nb", "a\x1b[31mb", "a\0b", "\ud800")
+
+
+async def asgi(scope, receive, send): ...
+
 
 #: For each field of the configuration; every one also refuses what `ANY_FIELD` has.
 FIELDS: dict[str, tuple[Any, ...]] = {
@@ -84,6 +89,10 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "serverless": (0, 1, "yes", "no", [], bad.SECRET),
     "keep_errors": (0, 1, "yes", "no", [], bad.SECRET),
     "keep_slower_than": (*bad.NOT_A_NUMBER, bad.NAN, bad.INFINITY, 0, -1, bad.HUGE),
+    "sampling": (
+        "x", bad.SECRET, "", True, {}, b"1", object(), 5, 0.5, {"rate": 1}, [5], [-0.1], [bad.NAN], [None], ["vip"],
+        [int], [asgi], [[]], [bad.SECRET], [{"rate": 1, "nme": "x"}],
+    ),
     "trusted_request_headers": (0, 1, "yes", "no", [], bad.SECRET),
     "reparent_filtered": (0, 1, "yes", "no", [], bad.SECRET),
     "propagate_to": (5, True, b"x", {"a": "b"}, [5], [None], ["https://x"], ["a b"], ["x:99999"], ["[::x]"], "x:0"),
@@ -124,11 +133,8 @@ NOT_TRACEABLE = (
 PERMIT = (None, 5, "x", object(), bad.Broken())
 
 
-async def asgi(scope, receive, send): ...
-
-
 #: What else a call needs, by the name of the parameter.
-OTHERS = {"app": asgi, "function": len, "context": {"user_id": "u-1"}, "headers": {}}
+OTHERS = {"rate": 0.5, "app": asgi, "function": len, "context": {"user_id": "u-1"}, "headers": {}}
 
 #: Each callable with the values that it refuses, by parameter.
 CALLS: dict[Callable[..., object], dict[str, tuple[Any, ...]]] = {
@@ -146,6 +152,28 @@ CALLS: dict[Callable[..., object], dict[str, tuple[Any, ...]]] = {
     CircuitBreaker().success: {"permit": PERMIT},
     CircuitBreaker().failure: {"permit": PERMIT},
     CircuitBreaker().release: {"permit": PERMIT},
+    SamplingRule: {
+        "rate": (
+            "x",
+            bad.SECRET,
+            "",
+            [],
+            {},
+            b"1",
+            object(),
+            bad.Broken(),
+            None,
+            bad.NAN,
+            bad.INFINITY,
+            -0.1,
+            1.1,
+            bad.HUGE,
+        ),
+        **dict.fromkeys(
+            ("name", "user_id", "session_id", "tag"), (5, True, b"x", "", [], [5], [""], {"a": 1}, object())
+        ),
+        "reason": (5, True, b"x", "", " ", "error", "rate", *UNPRINTABLE, bad.SECRET),
+    },
     RequestContext: CONTEXT,
     request_context: {"context": NOT_A_CONTEXT, **CONTEXT},
     run_with_context: {"context": NOT_A_CONTEXT, "function": bad.FUNCTION},
@@ -168,7 +196,7 @@ CALLS: dict[Callable[..., object], dict[str, tuple[Any, ...]]] = {
 #: Callables that say in their docstring that they never raise: tracing must not break a request.
 NEVER_RAISE = {inject_headers, extract_context}
 #: What tracing hands out, and errors: not made by an application.
-RESULTS = {"CircuitOpen", "ConfigError", "ShutdownReport", "TracingHealth"}
+RESULTS = {"CircuitOpen", "ConfigError", "SampledTrace", "ShutdownReport", "TracingHealth"}
 #: Parameters that stand for the keywords that are listed here one by one.
 KEYWORDS = {"overrides", "values", "options", "args", "kwargs"}
 

@@ -40,6 +40,10 @@ TEXTS = {
     "serverless": SWITCHES,
     "keep_errors": SWITCHES,
     "keep_slower_than": (*NUMBERS, "0"),
+    "sampling": (
+        "x", "[", "0.5", "{}", '["vip"]', "[0.5]", '[{"rate": 2}]', '[{"rate": 1, "nme": "x"}]', '[{"name": "x"}]',
+        '[{"rate": 1, "name": 5}]', "[" * 5000, f'[{{"rate": 1, "reason": "{SECRET}"}}]',
+    ),
     "trusted_request_headers": SWITCHES,
     "reparent_filtered": SWITCHES,
     "propagate_to": ("https://x", "a b", "x:99999", "[::x]", "a\nb"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_langfuse.tracing import ConfigError, TracingConfig, get_tracing_config
+from pytest_langfuse.tracing import ConfigError, SamplingRule, TracingConfig, get_tracing_config
 from pytest_langfuse.tracing.config import SETTINGS
 
 
@@ -41,6 +41,7 @@ def test_defaults_that_are_part_of_the_contract():
         "serverless": False,
         "keep_errors": True,
         "keep_slower_than": None,
+        "sampling": (),
         "trusted_request_headers": False,
         "propagate_to": (),
         "reparent_filtered": True,
@@ -118,6 +119,7 @@ VARIABLES = {
     "LANGFUSE_SERVERLESS": ("on", "serverless", True),
     "LANGFUSE_KEEP_ERRORS": ("False", "keep_errors", False),
     "LANGFUSE_KEEP_SLOWER_THAN": ("2", "keep_slower_than", 2.0),
+    "LANGFUSE_SAMPLING": ('[{"rate": 0.5, "tag": "x"}]', "sampling", (SamplingRule(0.5, tag="x"),)),
     "LANGFUSE_TRUSTED_REQUEST_HEADERS": ("yes", "trusted_request_headers", True),
     "LANGFUSE_PROPAGATE_TO": ("api.internal, *.svc:8080", "propagate_to", ("api.internal", "*.svc:8080")),
     "LANGFUSE_REPARENT_FILTERED": ("0", "reparent_filtered", False),
@@ -205,6 +207,7 @@ BAD = {
     "serverless": ["maybe", 2],
     "keep_errors": ["x"],
     "keep_slower_than": [0, "x"],
+    "sampling": [3, "x", 0.5, {}, [2.0], ["vip"]],
     "trusted_request_headers": ["x"],
     "propagate_to": [["https://x"], ["a b"], 3],
     "reparent_filtered": ["x", 2],

@@ -79,10 +79,11 @@ LAYERS = [
     {"exported_ancestor", "observed_error", "untraced"},
     {"langfuse_internals"},
     {"generator_context", "config", "time_limit"},
-    {"arguments", "missing_names", "otel_variables"},
+    {"missing_names", "otel_variables", "sampling"},
+    {"arguments"},
     {"setting_parsers"},
     {"failures"},
-    {"open_requests"},
+    {"open_requests", "sampled_trace"},
     {
         "caller_state",
         "lazy",

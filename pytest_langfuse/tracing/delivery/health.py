@@ -34,6 +34,9 @@ class TracingHealth:
     unaccounted: int = 0
     #: Of those that ended, the ones that sampling has kept.
     sampled: int = 0
+    #: Traces by decision: the reason why they were kept ("rate", "error", "slow", the name of a rule), or "dropped".
+    #: Empty where all are kept.
+    decisions: Mapping[str, int] = field(default_factory=dict)
     #: Sent with another parent than they were made with, because Langfuse does not get that one.
     reparented: int = 0
     #: The last failure, whether or not Langfuse has recovered since.

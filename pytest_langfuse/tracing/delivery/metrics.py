@@ -70,6 +70,12 @@ def register(health: Callable[[], TracingHealth]) -> list[Any]:
             description="Spans that sampling has kept.",
         ),
         meter.create_observable_counter(
+            "langfuse.traces.sampled",
+            of(lambda now: {("langfuse.sampling.reason", reason): traces for reason, traces in now.decisions.items()}),
+            unit="{trace}",
+            description="Traces by decision of the sampler: the reason why they were kept, or dropped.",
+        ),
+        meter.create_observable_counter(
             "langfuse.spans.reparented",
             of(lambda now: now.reparented),
             unit="{span}",

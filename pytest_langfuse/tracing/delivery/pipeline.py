@@ -28,15 +28,17 @@ from pytest_langfuse.tracing.delivery.open_buffer import open_buffer
 from pytest_langfuse.tracing.delivery.provider import PipelineProvider, install_provider
 from pytest_langfuse.tracing.delivery.reparenting import Reparenting
 from pytest_langfuse.tracing.delivery.route import Route
+from pytest_langfuse.tracing.delivery.sampling_decisions import SamplingDecisions, SamplingMetadata
 from pytest_langfuse.tracing.delivery.score_buffer import ScoreBuffer
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.sink import DESTINATIONS, Sink
 from pytest_langfuse.tracing.delivery.span_ledger import Balance, SpanLedger
-from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
+from pytest_langfuse.tracing.delivery.tail_sampler import MOST_TRACES, TailSampler
 from pytest_langfuse.tracing.delivery.transport import BoundedTransport, TransportPool
 from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
+from pytest_langfuse.tracing.sampling import SamplingRules
 from pytest_langfuse.tracing.untraced import UntracedClient
 
 _FLUSH_STEP = 0.02
@@ -72,6 +74,9 @@ class Pipeline:
         self._config, self._release = config, release
         self.ledger = SpanLedger()
         self._late = _LateSpans(self.ledger)
+        self._decisions = SamplingDecisions(
+            SamplingRules(config.sample_rate, config.sampling), self.ledger, most=MOST_TRACES
+        )
         # Langfuse's REST API has one, too, wherever spans go.
         self._breakers: dict[str, CircuitBreaker] = {
             name: self._new_breaker(name) for name in dict.fromkeys((*config.exports, "http"))
@@ -150,6 +155,7 @@ class Pipeline:
             unaccounted=balance.unaccounted,
             sampled=balance.sampled,
             reparented=balance.reparented,
+            decisions=dict(self._decisions.counts),
             last_error=next((found.last_error for found in settlements if found.last_error), None),
             last_success=None if latest is None else now() - latest,
             breakers=states,
@@ -242,7 +248,8 @@ class Pipeline:
 
     @property
     def _decides_late(self) -> bool:
-        return self._config.keep_errors or self._config.keep_slower_than is not None
+        config = self._config
+        return config.keep_errors or config.keep_slower_than is not None or bool(config.sampling)
 
     def _build(self, processor: SpanProcessor) -> SpanProcessor:
         config = self._config
@@ -254,7 +261,7 @@ class Pipeline:
         head: SpanProcessor
         head = self.sampler = TailSampler(
             intake,
-            rate=config.sample_rate,
+            decisions=self._decisions,
             keep_errors=config.keep_errors,
             keep_slower_than=config.keep_slower_than,
             ledger=self.ledger,
@@ -273,8 +280,11 @@ class Pipeline:
         return head
 
     def _around_transformations(self, inner: SpanExporter) -> SpanExporter:
-        watched = _Transformations(inner, self.exporter, self.ledger)
-        return Reparenting(watched, exported_ancestors, self.ledger) if self._config.reparent_filtered else watched
+        exporter: SpanExporter = _Transformations(inner, self.exporter, self.ledger)
+        if self._config.sample_rate < 1.0 or self._config.sampling:
+            exporter = SamplingMetadata(exporter, self._decisions)
+        # Parents are final behind it.
+        return Reparenting(exporter, exported_ancestors, self.ledger) if self._config.reparent_filtered else exporter
 
     def _flush(self, timeout: float) -> bool:
         return self.closing or self.sender.flush(min(timeout, self._config.timeout))

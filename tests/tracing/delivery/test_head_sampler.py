@@ -17,8 +17,10 @@ from pytest_langfuse.tracing import extract_context, init_tracing, inject_header
 from pytest_langfuse.tracing.delivery.head_sampler import RateSampler, RecordingSampler
 from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.delivery.intake import Intake
+from pytest_langfuse.tracing.delivery.sampling_decisions import SamplingDecisions
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
+from pytest_langfuse.tracing.sampling import SamplingRules
 
 #: The lower half of the trace id decides: the first is kept at a rate of 0.5, the second is not.
 KEPT, DROPPED = f"{'1' * 16}{'2' * 16}", f"{'1' * 16}{'e' * 16}"
@@ -118,7 +120,8 @@ class Sampled:
         self.exporter, self.ledger = InMemorySpanExporter(), SpanLedger()
         self.held = HeldBytes(10**9)
         self.sampler = TailSampler(
-            Intake(SimpleSpanProcessor(self.exporter), ledger=self.ledger, held=self.held), held=self.held, rate=rate,
+            Intake(SimpleSpanProcessor(self.exporter), ledger=self.ledger, held=self.held), held=self.held,
+            decisions=SamplingDecisions(SamplingRules(rate), self.ledger, most=1000),
             keep_errors=True,
             keep_slower_than=None, ledger=self.ledger, max_spans=1000,
         )  # fmt: skip

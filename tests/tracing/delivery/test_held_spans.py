@@ -15,10 +15,12 @@ from pytest_langfuse.tracing.delivery import provider as provider_module
 from pytest_langfuse.tracing.delivery.decided_traces import MOST_AT_ONCE, flagged
 from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.delivery.intake import Intake
+from pytest_langfuse.tracing.delivery.sampling_decisions import SamplingDecisions
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
 from pytest_langfuse.tracing.langfuse_internals import PresentSpans, SpanQueue, span_size, watch_transformations
 from pytest_langfuse.tracing.recent_entries import RecentEntries
+from pytest_langfuse.tracing.sampling import SamplingRules
 
 KIB = 1024
 
@@ -50,7 +52,7 @@ class Sampled:
         self.told = []
         self.sampler = TailSampler(
             Intake(self.seen, ledger=self.ledger, held=self.held),
-            rate=0.0,
+            decisions=SamplingDecisions(SamplingRules(0.0), self.ledger, most=1000),
             keep_errors=True,
             keep_slower_than=None,
             ledger=self.ledger,

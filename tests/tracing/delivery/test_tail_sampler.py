@@ -14,12 +14,14 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, TraceFlags
 
-from pytest_langfuse.tracing import shutdown_tracing, tracing_health
+from pytest_langfuse.tracing import SamplingRule, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.delivery.intake import Intake
+from pytest_langfuse.tracing.delivery.sampling_decisions import SamplingDecisions
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
+from pytest_langfuse.tracing.sampling import SamplingRules
 
 KEPT_AT_HALF, DROPPED_AT_HALF = (1 << 62), (1 << 63) + 1
 
@@ -41,12 +43,15 @@ class Ids(IdGenerator):
 class Sampled:
     """A tracer behind a `TailSampler`, and what came out of it."""
 
-    def __init__(self, rate=0.5, *, keep_errors=True, keep_slower_than=None, max_spans=1000, max_bytes=10**9, seed=1):
+    def __init__(
+        self, rate=0.5, *, rules=(), keep_errors=True, keep_slower_than=None, max_spans=1000, max_bytes=10**9, seed=1
+    ):
         self.exporter = InMemorySpanExporter()
         self.ledger = SpanLedger()
         self.held = HeldBytes(max_bytes)
         self.sampler = TailSampler(
-            Intake(SimpleSpanProcessor(self.exporter), ledger=self.ledger, held=self.held), held=self.held, rate=rate,
+            Intake(SimpleSpanProcessor(self.exporter), ledger=self.ledger, held=self.held), held=self.held,
+            decisions=SamplingDecisions(SamplingRules(rate, rules), self.ledger, most=1000),
             keep_errors=keep_errors, keep_slower_than=keep_slower_than, ledger=self.ledger, max_spans=max_spans,
         )  # fmt: skip
         self.ids = Ids(seed)
@@ -222,9 +227,11 @@ def test_at_the_end_what_waits_is_decided_by_the_rate():
 @settings(max_examples=300, deadline=None)
 def test_the_rule_is_that_of_opentelemetrys_own_sampler(trace_id, rate):
     held = HeldBytes(10**9)
+    ledger = SpanLedger()
     sampler = TailSampler(
-        Intake(SimpleSpanProcessor(InMemorySpanExporter()), ledger=SpanLedger(), held=held), held=held, rate=rate,
-        keep_errors=True, keep_slower_than=None, ledger=SpanLedger(), max_spans=1,
+        Intake(SimpleSpanProcessor(InMemorySpanExporter()), ledger=ledger, held=held), held=held,
+        decisions=SamplingDecisions(SamplingRules(rate), ledger, most=1),
+        keep_errors=True, keep_slower_than=None, ledger=ledger, max_spans=1,
     )  # fmt: skip
     theirs = TraceIdRatioBased(rate).should_sample(None, trace_id, "x").decision.is_sampled()
 
@@ -235,11 +242,15 @@ STEP = st.tuples(st.sampled_from(["start", "end", "fail"]), st.integers(0, 5), s
 
 
 @pytest.mark.slow
-@given(st.lists(STEP, max_size=60), st.sampled_from([0.0, 0.5, 1.0]))
-@settings(max_examples=200, deadline=None)
-def test_a_trace_is_kept_whole_or_not_at_all(steps, rate):
+@given(
+    st.lists(STEP, max_size=60),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([(), (lambda trace: 0.5 if len(trace.spans) > 2 else None,), (SamplingRule(0.3, name="1"),)]),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_trace_is_kept_whole_or_not_at_all(steps, rate, rules):
     """Any interleaving of traces whose spans start while one of their spans is open."""
-    it = Sampled(rate, seed=3)
+    it = Sampled(rate, seed=3, rules=rules)
     traces = {}
     for what, number, position in steps:
         spans = traces.setdefault(number, {"open": [], "all": 0, "failed": False, "done": False})
@@ -266,11 +277,149 @@ def test_a_trace_is_kept_whole_or_not_at_all(steps, rate):
 
     for number, spans in traces.items():
         assert kept[str(number)] in {0, spans["all"]}
-        if spans["failed"] or rate == 1.0:
+        if spans["failed"] or (rate == 1.0 and not rules):
             assert kept[str(number)] == spans["all"]
     assert it.sampler.waiting == 0
     assert not it.sampler._traces
     assert it.dropped == sum(spans["all"] for spans in traces.values()) - len(it.names)
+
+
+# -- by rules --------------------------------------------------------------------------------------------------
+
+
+def vips(trace):
+    return True if trace.user_id == "vip" else None
+
+
+def user(span, name="vip"):
+    span.set_attribute("user.id", name)
+
+
+class TestRules:
+    def test_decide_when_the_last_span_has_ended(self):
+        it = Sampled(rules=[vips])
+        for trace_id in (DROPPED_AT_HALF, KEPT_AT_HALF):
+            root = it.root(trace_id)
+            child = it.child(root)
+            root.end()
+            assert it.names == []
+            user(child)
+            child.end()
+            assert sorted(it.names) == ["child", "root"]
+            it.exporter.clear()
+        assert it.sampler.waiting == 0
+
+    def test_leave_the_rest_to_the_rate(self):
+        it = Sampled(rules=[vips])
+        it.root(DROPPED_AT_HALF, "dropped").end()
+        it.root(KEPT_AT_HALF, "kept").end()
+        assert (it.names, it.dropped) == (["kept"], 1)
+
+    @pytest.mark.parametrize("rules", [[SamplingRule(False)], [SamplingRule(0.0), vips], [lambda _: 0.0]])
+    def test_drop_what_the_rate_would_keep_but_no_error(self, rules):
+        it = Sampled(1.0, rules=rules)
+        it.root(KEPT_AT_HALF).end()
+        failed = it.root(KEPT_AT_HALF + 1, "failed")
+        failed.set_status(StatusCode.ERROR)
+        failed.end()
+        assert (it.names, it.dropped) == (["failed"], 1)
+
+    def test_are_not_asked_again_about_what_comes_late(self):
+        asked = []
+
+        def late(trace):
+            asked.append(trace.name)
+            return trace.name == "late"
+
+        it = Sampled(1.0, rules=[late])
+        root = it.root(KEPT_AT_HALF)
+        root.end()
+        it.child(root, "late").end()
+        assert (it.names, it.dropped, asked) == ([], 2, ["root"])
+        failed = it.child(root, "failed")
+        failed.set_status(StatusCode.ERROR)
+        failed.end()
+        assert it.names == ["failed"]
+
+    def test_are_asked_without_a_lock(self):
+        it = Sampled(rules=[lambda _: locked.append(it.ledger.lock._is_owned()) or True])
+        locked = []
+        it.root().end()
+        failed = it.root(DROPPED_AT_HALF + 1)
+        failed.set_status(StatusCode.ERROR)
+        failed.end()
+        open_span = it.root(DROPPED_AT_HALF + 2)
+        it.child(open_span).end()
+        it.sampler.decide()
+        assert locked == [False, False, False]
+
+    def test_may_start_spans_of_the_same_trace(self):
+        def asks_an_llm(seen):
+            if seen.name == "root" and not grown:
+                grown.append(it.child(root, "late"))
+            return True
+
+        grown = []
+        it = Sampled(rules=[asks_an_llm])
+        root = it.root()
+        root.end()
+        assert it.names == []
+        grown[0].end()
+        assert sorted(it.names) == ["late", "root"]
+
+    def test_that_fail_leave_the_next_to_decide(self):
+        it = Sampled(rules=[lambda _: 1 / 0, vips])
+        root = it.root()
+        user(root)
+        root.end()
+        assert it.names == ["root"]
+
+    @pytest.mark.parametrize("limit", [{"max_spans": 2}, {"max_bytes": 1000}])
+    def test_decide_early_for_want_of_room_without_asking_functions(self, limit):
+        it = Sampled(0.0, rules=[lambda _: 1 / 0, SamplingRule(True, user_id="vip")], **limit)
+        vip = it.root(DROPPED_AT_HALF, "vip")
+        user(vip)
+        it.child(vip, "early").end()
+        other = it.root(DROPPED_AT_HALF + 1, "other")
+        for _ in range(20):
+            it.child(other).end()
+        it.sampler.force_flush()
+        assert it.names == ["early"]
+        vip.end()
+        other.end()
+        assert it.names == ["early", "vip"]
+        assert (it.dropped, it.sampler.waiting) == (21, 0)
+
+    def test_decide_at_the_end_about_what_is_open(self):
+        it = Sampled(rules=[vips])
+        root = it.root()
+        user(root)
+        it.child(root).end()
+        it.sampler.shutdown()
+        assert it.names == ["child"]
+
+    def test_know_what_was_decided(self):
+        it = Sampled(1.0, rules=[SamplingRule(False, name="dropped"), SamplingRule(True, name="kept")])
+        roots = [it.root(KEPT_AT_HALF + number, name) for number, name in enumerate(["dropped", "kept", "other"])]
+        ids = [root.get_span_context().trace_id for root in roots]
+        assert [it.sampler.decision(one) for one in ids] == [None, None, None]
+        for root in roots:
+            root.end()
+        assert [it.sampler.decision(one) for one in ids] == [False, True, True]
+        assert it.sampler.decisions.counts == {"dropped": 1}
+
+    def test_bound_what_they_hold(self, monkeypatch):
+        monkeypatch.setattr("pytest_langfuse.tracing.delivery.tail_sampler.MOST_TRACES", 100)
+        it = Sampled(rules=[SamplingRule(True, user_id="vip")])
+        open_spans = []
+        for number in range(1000):
+            root = it.root(DROPPED_AT_HALF + number)
+            user(root, "vip" if number % 2 else "other")
+            open_spans.append(root)
+            it.child(root).end()
+        assert len(it.sampler._traces) == 100
+        it.sampler.force_flush()
+        assert (len(it.names), it.dropped, it.sampler.waiting) == (450, 450, 100)
 
 
 # -- in the pipeline -------------------------------------------------------------------------------------------
