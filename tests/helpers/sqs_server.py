@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,10 +98,26 @@ class SqsServer:
         self.client.create_queue(QueueName=name, Attributes={**fifo, **(attributes or {})})
         return f"{self.url}/000000000000/{name}"
 
-    def send(self, url: str, data: bytes, **attributes: str) -> None:
+    def send(self, url: str, data: bytes, *, group: str = "", **attributes: str) -> None:
         """Send one message: `data` in Base64."""
+        self.send_batch(url, [data], group=group, **attributes)
+
+    def send_batch(self, url: str, data: Sequence[bytes], *, group: str = "", **attributes: str) -> None:
+        """Send up to ten messages."""
         values = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
-        self.client.send_message(QueueUrl=url, MessageBody=base64.b64encode(data).decode(), MessageAttributes=values)
+        fifo = {"MessageGroupId": group} if group else {}
+        entries = [
+            {
+                "Id": str(number),
+                "MessageBody": base64.b64encode(one).decode(),
+                "MessageAttributes": values,
+                **fifo,
+                **({"MessageDeduplicationId": os.urandom(8).hex()} if group else {}),
+            }
+            for number, one in enumerate(data)
+        ]
+        answer = self.client.send_message_batch(QueueUrl=url, Entries=entries)
+        assert not answer.get("Failed"), answer
 
     def messages(self, url: str) -> list[QueueMessage]:
         """Receive and delete all messages that are visible."""

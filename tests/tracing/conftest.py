@@ -1,8 +1,9 @@
-"""A Langfuse on loopback, and the tracing module as on a fresh interpreter."""
+"""A Langfuse and an SQS server on loopback, and the tracing module as on a fresh interpreter."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from langfuse import Langfuse
 from pytest_langfuse.recording.sdk import fresh_globals
 from pytest_langfuse.tracing import singleton as singleton_module
 from tests.helpers.loopback_langfuse import Collector
+from tests.helpers.sqs_server import CREDENTIALS, SqsServer, sqs_server
+
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -63,3 +67,33 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return lambda: [
         record.getMessage() for record in caplog.records if record.name.startswith(("pytest_langfuse", "langfuse"))
     ]
+
+
+@pytest.fixture(scope="session")
+def sqs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqsServer]:
+    """A server for all tests of a run; each makes queues of its own."""
+    with sqs_server(tmp_path_factory.mktemp("sqs")) as server:
+        yield server
+
+
+@pytest.fixture
+def queue(sqs: SqsServer, aws_credentials: None) -> Callable[..., str]:
+    """Make a queue with attributes and return its URL; `fifo=True` makes a FIFO queue."""
+
+    def make(*, fifo: bool = False, **attributes: str) -> str:
+        return sqs.create_queue(f"q{next(_numbers)}{'.fifo' if fifo else ''}", attributes)
+
+    return make
+
+
+@pytest.fixture
+def aws_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Credentials that the server takes, and nothing of the developer's own."""
+    nothing = str(tmp_path_factory.getbasetemp() / "none")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", nothing)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", nothing)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -6,12 +6,22 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pytest_langfuse.tracing.forward.forward_log import ForwardLog, log_to
 from pytest_langfuse.tracing.forward.forward_options import PROGRAM, BadOption, read_options
+from pytest_langfuse.tracing.forward.source_address import SqsAddress
 
 _BAD_INPUT = 2
-_INSTALL = "pip install 'pytest-langfuse[kafka]'"
+
+
+class _Extra(NamedTuple):
+    name: str
+    module: str
+    distribution: str
+
+
+_KAFKA, _SQS = _Extra("kafka", "confluent_kafka", "confluent-kafka"), _Extra("sqs", "boto3", "boto3")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,8 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadOption as error:
         sys.stderr.write(f"{PROGRAM}: error: {error}\n")
         return _BAD_INPUT
-    if importlib.util.find_spec("confluent_kafka") is None:
-        sys.stderr.write(f"{PROGRAM}: error: kafka:// needs confluent-kafka. Fix: {_INSTALL}.\n")
+    extra = _SQS if isinstance(options.address, SqsAddress) else _KAFKA
+    if importlib.util.find_spec(extra.module) is None:
+        sys.stderr.write(
+            f"{PROGRAM}: error: {extra.name}:// needs {extra.distribution}. "
+            f"Fix: pip install 'pytest-langfuse[{extra.name}]'.\n"
+        )
         return _BAD_INPUT
     log = ForwardLog()
     log_to(log)

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from pytest_langfuse.tracing import setting_parsers as parsing
 from pytest_langfuse.tracing.config import DEFAULT_BASE_URL
 from pytest_langfuse.tracing.forward.project_keys import Project, Projects, read_projects
-from pytest_langfuse.tracing.forward.source_address import EXAMPLE, KafkaAddress, kafka_address
+from pytest_langfuse.tracing.forward.source_address import EXAMPLE, KafkaAddress, SqsAddress, queue_address
 from pytest_langfuse.tracing.setting_parsers import Invalid, Parser
 from pytest_langfuse.tracing.shown import shown
 
 PROGRAM = "pytest-langfuse-forward"
 _HIGHEST_PORT = 65535
+_KAFKA, _SQS = "kafka://HOST:PORT[,HOST:PORT…]/TOPIC?group=NAME", "sqs://HOST/ACCOUNT/NAME"
 _LISTENER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]*):(?P<port>\d{1,5})")
 
 
@@ -36,7 +37,7 @@ class HttpListener(NamedTuple):
 class ForwardOptions:
     """The options, checked. Times are seconds."""
 
-    address: KafkaAddress
+    address: KafkaAddress | SqsAddress
     base_url: str
     projects: Projects
     kafka_options: Mapping[str, Any]
@@ -95,7 +96,7 @@ def _listener(text: str) -> HttpListener:
 
 
 OPTIONS: Mapping[str, _Option] = {
-    "from": _Option(_parser_of(kafka_address, "kafka://HOST:PORT[,HOST:PORT…]/TOPIC?group=NAME", EXAMPLE), None),
+    "from": _Option(_parser_of(queue_address, f"{_KAFKA} or {_SQS}", EXAMPLE), None),
     "to": _Option(parsing.base_url, DEFAULT_BASE_URL, ("LANGFUSE_BASE_URL", "LANGFUSE_HOST")),
     "projects": _Option(parsing.file_path, None),
     "once": _Option(parsing.boolean, default=False),
@@ -235,7 +236,7 @@ def _command_line() -> argparse.ArgumentParser:
             help=f"{text} [{variable_of(name)}]",
         )
 
-    option("from", "ADDRESS", "the queue: kafka://HOST:PORT[,HOST:PORT…]/TOPIC?group=NAME")
+    option("from", "ADDRESS", f"the queue: {_KAFKA}, or {_SQS}, the URL of a queue (sqs+http:// without TLS)")
     option("to", "URL", "Langfuse's address; also LANGFUSE_BASE_URL")
     switch("once", "end, with status 0, when all is delivered that was in the queue at the start")
     switch("dry_run", "read and report only: nothing is sent, nothing is committed, nobody loses a partition to it")
@@ -255,7 +256,8 @@ Forwards the spans and scores in a queue to Langfuse, at least once: a message i
 
 The keys of the project are read from LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY. The variable of each option stands
 behind it, in brackets. What Langfuse refuses (400, 413, 422) is split down to the single span and then stored in
-TOPIC.dead, with the reason; while Langfuse can't be reached, limits the rate or refuses the key, messages wait."""
+TOPIC.dead (SQS: NAME-dead), with the reason; while Langfuse can't be reached, limits the rate or refuses the key,
+messages wait."""
 
 _EPILOG = f"""\
 examples:
@@ -267,6 +269,8 @@ examples:
     {PROGRAM} --from kafka://kafka:9092/langfuse_spans?group=langfuse --once && deploy
   Send dead letters again, after the cause is mended:
     {PROGRAM} --from kafka://kafka:9092/langfuse_spans.dead?group=again --once
+  From SQS, with the credentials that boto3 finds:
+    {PROGRAM} --from sqs://sqs.eu-west-1.amazonaws.com/123456789012/langfuse
   In a container, with health and metrics:
     LANGFUSE_FORWARD_FROM=kafka://kafka:9092/langfuse_spans LANGFUSE_FORWARD_HTTP=:8080 {PROGRAM}
 

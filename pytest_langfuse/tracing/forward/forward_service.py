@@ -20,7 +20,9 @@ from pytest_langfuse.tracing.forward.forwarder import Forwarder
 from pytest_langfuse.tracing.forward.health_server import HealthServer
 from pytest_langfuse.tracing.forward.kafka_source import KafkaSource
 from pytest_langfuse.tracing.forward.poster import Poster
-from pytest_langfuse.tracing.forward.queue_source import SourceFailed
+from pytest_langfuse.tracing.forward.queue_source import QueueSource, SourceFailed
+from pytest_langfuse.tracing.forward.source_address import SqsAddress
+from pytest_langfuse.tracing.forward.sqs_source import SqsSource
 
 _BAD_INPUT, _FAILED = 2, 1
 #: The breaker to Langfuse: failures in a row, and the seconds after which a request tries it again.
@@ -31,16 +33,10 @@ _SECONDS_OF_PROGRESS = 1.0
 def run_service(options: ForwardOptions, log: ForwardLog) -> int:
     """Forward as the options say. Returns the exit status."""
     try:
-        source = KafkaSource(
-            brokers=options.address.brokers,
-            topic=options.address.topic,
-            group=options.address.group,
-            options=options.kafka_options,
-            once=options.once,
-            joins=not options.dry_run,
-        )
+        source = _source(options)
     except SourceFailed as error:
-        sys.stderr.write(f"{PROGRAM}: error: --kafka-options: {error}\n")
+        place = "--from" if isinstance(options.address, SqsAddress) else "--kafka-options"
+        sys.stderr.write(f"{PROGRAM}: error: {place}: {error}\n")
         return _BAD_INPUT
     breaker = CircuitBreaker(failure_threshold=_FAILURES, recovery_timeout=_RECOVERY)
     poster = Poster(
@@ -73,6 +69,20 @@ def run_service(options: ForwardOptions, log: ForwardLog) -> int:
             stack.callback(health.stop)
             logger.info("health and metrics at http://%s", options.http._replace(port=health.port))
         return _forward(options, forwarder, dry_run, poster, log)
+
+
+def _source(options: ForwardOptions) -> QueueSource:
+    address = options.address
+    if isinstance(address, SqsAddress):
+        return SqsSource(address.queue_url, once=options.once, deletes=not options.dry_run)
+    return KafkaSource(
+        brokers=address.brokers,
+        topic=address.topic,
+        group=address.group,
+        options=options.kafka_options,
+        once=options.once,
+        joins=not options.dry_run,
+    )
 
 
 def _forward(

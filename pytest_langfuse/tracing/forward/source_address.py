@@ -1,10 +1,12 @@
-"""Addresses of queues: `kafka://HOST:PORT[,…]/TOPIC?group=NAME`."""
+"""Addresses of queues: `kafka://HOST:PORT[,…]/TOPIC?group=NAME`, `sqs://HOST/ACCOUNT/NAME`."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
+
+from pytest_langfuse.tracing.setting_parsers import Invalid, queue_url
 
 DEFAULT_GROUP = "pytest-langfuse-forward"
 EXAMPLE = "kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse"
@@ -13,6 +15,7 @@ EXAMPLE = "kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse"
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?")
 _HIGHEST_PORT = 65535
+_SCHEMES_OF_SQS = {"sqs": "https", "sqs+https": "https", "sqs+http": "http"}
 _DEFAULT_PORT = 9092
 
 
@@ -22,6 +25,29 @@ class KafkaAddress(NamedTuple):
     brokers: str
     topic: str
     group: str
+
+
+class SqsAddress(NamedTuple):
+    """The URL of a queue."""
+
+    queue_url: str
+
+
+def queue_address(text: str) -> KafkaAddress | SqsAddress:
+    """Return the parts of an address.
+
+    Raises:
+        ValueError: It is not one; the message says why.
+    """
+    scheme, separator, rest = text.strip().partition("://")
+    if separator and scheme in _SCHEMES_OF_SQS:
+        try:
+            return SqsAddress(str(queue_url(f"{_SCHEMES_OF_SQS[scheme]}://{rest}")))
+        except Invalid as invalid:
+            raise ValueError(invalid.problem) from None
+    if scheme != "kafka" or not separator:
+        raise ValueError("does not begin with kafka:// or sqs://")
+    return kafka_address(text)
 
 
 def kafka_address(text: str) -> KafkaAddress:

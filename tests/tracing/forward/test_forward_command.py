@@ -36,15 +36,18 @@ def test_each_option_has_a_variable_and_a_line_of_help(capsys):
     # Each example of the help is one that runs.
     help_text = text.partition("examples: ")[2]
     commands = re.findall(r"pytest-langfuse-forward (--from [^ ]+(?: --[a-z-]+(?: https://[^ ]+)?)*)", help_text)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
-        assert options(*command.split()).address.topic.startswith("langfuse_spans")
+        assert "langfuse" in options(*command.split()).address[-1 if "sqs:" in command else 1]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "field", "value"),
     [
         ("from", "kafka://a,b:9093/t", "address", ("a:9092,b:9093", "t", "pytest-langfuse-forward")),
+        ("from", "sqs://a.example/1/q", "address", ("https://a.example/1/q",)),
+        ("from", "sqs+https://a.example/1/q.fifo", "address", ("https://a.example/1/q.fifo",)),
+        ("from", "sqs+http://127.0.0.1:4566/1/q", "address", ("http://127.0.0.1:4566/1/q",)),
         ("from", "kafka://[::1]:9092/a.b-c_d?group=my%20group", "address", ("[::1]:9092", "a.b-c_d", "my group")),
         ("to", "https://langfuse.example.com/", "base_url", "https://langfuse.example.com"),
         ("http", ":8080", "http", ("", 8080)),
@@ -95,8 +98,8 @@ def test_the_address_of_langfuse_is_the_one_of_the_sdk():
             ("--from", "amqp://x/y"),
             {},
             (
-                "--from 'amqp://x/y' does not begin with kafka://. Allowed: "
-                "kafka://HOST:PORT[,HOST:PORT…]/TOPIC?group=NAME. Fix: --from kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse."
+                "--from 'amqp://x/y' does not begin with kafka:// or sqs://. Allowed: "
+                "kafka://HOST:PORT[,HOST:PORT…]/TOPIC?group=NAME or sqs://HOST/ACCOUNT/NAME. Fix: --from kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse."
             ),
         ),
         (
@@ -140,6 +143,11 @@ def test_bad_input_is_one_line(arguments, variables, message):
         "kafka://a/t?group=a&group=b",
         "kafka://a/t#x",
         "kafka://[/t",
+        "sqs://",
+        "sqs://sqs.eu-west-1.amazonaws.com",
+        "sqs+http://user:sk-lf-hunter2@a/1/q",
+        "sqs+ftp://a/1/q",
+        "sqs:a/1/q",
         "kafka://" + "a" * 300 + "/" + "t" * 300,
     ],
 )
@@ -223,4 +231,8 @@ def test_without_the_extra(capsys, monkeypatch):
     assert main(["--from", FROM]) == 2
     assert capsys.readouterr().err == (
         "pytest-langfuse-forward: error: kafka:// needs confluent-kafka. Fix: pip install 'pytest-langfuse[kafka]'.\n"
+    )
+    assert main(["--from", "sqs://a.example/1/q"]) == 2
+    assert capsys.readouterr().err == (
+        "pytest-langfuse-forward: error: sqs:// needs boto3. Fix: pip install 'pytest-langfuse[sqs]'.\n"
     )

@@ -22,7 +22,7 @@ from pytest_langfuse.tracing.delivery import sender as sender_module
 from tests.helpers.loopback_langfuse import Reply
 from tests.tracing.queue.test_sqs_sink import error, service, stored
 
-pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
+pytestmark = pytest.mark.usefixtures("fresh", "_impatient", "aws_credentials")
 
 
 @pytest.fixture

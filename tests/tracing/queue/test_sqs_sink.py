@@ -20,6 +20,8 @@ from pytest_langfuse.tracing.queue.sqs_sink import SqsSink
 from tests.helpers.hostile_server import HostileServer, head
 from tests.helpers.sqs_server import CREDENTIALS
 
+pytestmark = pytest.mark.usefixtures("aws_credentials")
+
 ACCEPTED, FAILED, REFUSED, TOO_LARGE = Verdict.ACCEPTED, Verdict.FAILED, Verdict.REFUSED, Verdict.TOO_LARGE
 KIB = 1024
 
