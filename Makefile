@@ -15,10 +15,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test quick lint format matrix soak bench docs build clean
+.PHONY: help setup demo demo-scale test quick lint format matrix soak soak-scale bench docs build clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## create the environment in .venv, as uv.lock pins it
 
@@ -49,6 +49,9 @@ demo: $(STAMP) ## run the example applications' tests with their traces captured
 	@echo
 	@echo 'Exit status 1, on purpose: this application does not survive an outage of Langfuse, and the report says where.'
 
+demo-scale: $(STAMP) ## run the example shop with its traces going through Kafka, over an outage of Langfuse
+	@$(BIN)/python examples/scale/demo.py $(ARGS)
+
 test: $(STAMP) ## run all tests
 	@# Four on two cores: many tests wait for a process, a signal or a timeout.
 	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not exhaustive" $(ARGS)
@@ -76,6 +79,9 @@ soak: $(STAMP) ## ten minutes of outages, 10,000 captured tests without growth, 
 	@for run in 1 2 3 4 5; do \
 		echo "random order, run $$run of 5"; $(BIN)/python -m pytest -q -n 2 $(ARGS) || exit 1; \
 	done
+
+soak-scale: $(STAMP) ## a million spans through Kafka and forwarders, while applications, broker and forwarders are killed
+	@$(BIN)/python benchmarks/production/soak_scale.py $(ARGS)
 
 bench: $(STAMP) ## run the benchmarks and write docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py $(ARGS)

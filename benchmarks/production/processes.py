@@ -40,9 +40,9 @@ class Langfuse:
 
 
 @contextmanager
-def langfuse(mode: str = "ok") -> Iterator[Langfuse]:
-    """Start a server for the block."""
-    command = [sys.executable, str(HERE / "server.py")]
+def langfuse(mode: str = "ok", *, ids: Path | None = None) -> Iterator[Langfuse]:
+    """Start a server for the block. With `ids` it keeps only the ids of spans, in this file."""
+    command = [sys.executable, str(HERE / "server.py"), *([] if ids is None else [str(ids)])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # noqa: S101 - it is piped

@@ -1,7 +1,7 @@
 """A Langfuse for benchmarks, in its own process: it is fast, counts what it got, and fails on request.
 
-`python server.py` prints its address. `POST /__mode/NAME` changes how it answers, `GET /__counts` says what it
-accepted.
+`python server.py [FILE]` prints its address. `POST /__mode/NAME` changes how it answers, `GET /__counts` says what it
+accepted. With FILE it keeps only the ids of spans: it appends them there, 8 bytes each, before it answers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import asyncio
 import gzip
 import json
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -19,12 +21,21 @@ PROMPT = json.dumps(
 _DRIP = 0.5
 
 
+def span_ids(body: bytes) -> Iterator[bytes]:
+    """Yield the ids of the spans in an export body."""
+    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                yield span.span_id
+
+
 class Server:
     """Keeps the bodies as they came; they are looked into when somebody asks for the counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, ids: Path | None = None) -> None:
         self.mode = "ok"
         self.bodies: list[bytes] = []
+        self._ids = None if ids is None else ids.open("ab", buffering=0)
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
@@ -54,7 +65,11 @@ class Server:
             self._answer(writer, int(self.mode), b"{}")
             return True
         if traces:
-            self.bodies.append(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
+            data = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
+            if self._ids is None:
+                self.bodies.append(data)
+            else:
+                self._ids.write(b"".join(span_ids(data)))
         answer = b"{}" if traces or method == "POST" else PROMPT
         if self.mode == "drip":
             raw = self._raw(200, answer)
@@ -70,13 +85,7 @@ class Server:
         if path.startswith("/__mode/"):
             self.mode = path.rsplit("/", 1)[1]
             return b"{}"
-        ids = [
-            span.span_id
-            for body in self.bodies
-            for resource in ExportTraceServiceRequest.FromString(body).resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
+        ids = [span for body in self.bodies for span in span_ids(body)]
         size = sum(map(len, self.bodies))
         return json.dumps(
             {"spans": len(ids), "distinct": len(set(ids)), "requests": len(self.bodies), "bytes": size}
@@ -96,7 +105,8 @@ class Server:
 
 async def main() -> None:
     """Serve until stdin is closed."""
-    service = await asyncio.start_server(Server().connection, "127.0.0.1", 0, limit=1 << 26)
+    server = Server(Path(sys.argv[1]) if sys.argv[1:] else None)
+    service = await asyncio.start_server(server.connection, "127.0.0.1", 0, limit=1 << 26)
     print(f"http://127.0.0.1:{service.sockets[0].getsockname()[1]}", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     service.close()
