@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -13,6 +12,7 @@ from typing import NamedTuple, Self
 
 from pytest_langfuse.recording.langfuse_calls import HARNESS, CallSite
 from pytest_langfuse.recording.supplied_timeout import SHORTENED_BY
+from pytest_langfuse.recording.thread_frames import frames_of_threads
 from pytest_langfuse.recording.waiting_test import threads_in_langfuse, waits_at
 
 #: Seconds between two samples.
@@ -92,7 +92,7 @@ class BlockingSampler:
         if hasattr(time, "pthread_getcpuclockid"):
             self._cpu_clock = time.pthread_getcpuclockid(self._test_thread)
         # What earlier tests have left behind is not what this one waits for.
-        self._abandoned = threads_in_langfuse(sys._current_frames())  # noqa: SLF001 - see `_sample`
+        self._abandoned = threads_in_langfuse(frames_of_threads())
         self._last, self._used = self._clock(), self._cpu_seconds()
         self._thread.start()
         return self
@@ -125,7 +125,7 @@ class BlockingSampler:
         `began` is the monotonic time of its beginning. Called in the thread of the request.
         """
         if threading.get_ident() == self._test_thread and asyncio._get_running_loop() is None:  # noqa: SLF001 - documented
-            frames = dict(sys._current_frames())  # noqa: SLF001 - see `_sample`
+            frames = frames_of_threads()
             site = waits_at(self._test_thread, frames, ())
         else:
             # Whether the test waits for another thread or a task is what the samples say.
@@ -161,7 +161,7 @@ class BlockingSampler:
                 self._blocked[line] += seconds
 
     def _sample(self) -> CallSite | None:
-        frames = dict(sys._current_frames())  # noqa: SLF001 - the documented way to see other threads
+        frames = frames_of_threads()
         others = frames.keys() - {threading.get_ident(), self._thread.ident, self._test_thread}
         if self._abandoned:
             self._abandoned &= threads_in_langfuse(frames)

@@ -1,6 +1,6 @@
 """Find where a test's thread waits for Langfuse: by itself, or through a thread or task that it waits for.
 
-Read from `sys._current_frames()`, so nothing of the application is hooked or slowed down.
+Read from the frames of all threads, so nothing of the application is hooked or slowed down.
 """
 
 from __future__ import annotations
