@@ -253,7 +253,7 @@ class Installation:
             # Scores that came later than the last call wait again.
             if woken != (woken := pipeline.scores.handed_on):
                 langfuse_internals.wake_scores(self._resources)
-            return 0.0 if pipeline.breaker.failing else deadline - now()
+            return 0.0 if pipeline.scores.failing else deadline - now()
 
         pipeline.provider.force_flush(round(self.config.timeout * 1000))
         left()

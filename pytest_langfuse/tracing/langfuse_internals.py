@@ -11,6 +11,7 @@ import atexit
 import copy
 import gc
 import importlib
+import json
 import logging
 import os
 import sys
@@ -34,6 +35,7 @@ from langfuse._client.propagation import (
 from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse._client.span_processor import LangfuseSpanProcessor
 from langfuse._utils.environment import get_common_release_envs
+from langfuse._utils.serializer import EventSerializer
 from langfuse._version import __version__ as _langfuse_version
 from langfuse.span_filter import is_default_export_span, is_langfuse_span
 from opentelemetry import context as otel_context
@@ -396,6 +398,9 @@ class ScoreHooks(Protocol):
     def in_unicode(self, batch: Sequence[Any]) -> list[Any]:
         """Return a batch of JSON values with texts that can be encoded."""
 
+    def into_queue(self, scores: Callable[[], Sequence[tuple[str, int | None]]]) -> bool:
+        """Put what `scores` returns, JSON and trace of each, into a queue. Return `False` if they go to Langfuse."""
+
 
 def hook_scores(resources: LangfuseResourceManager | None, hooks: ScoreHooks) -> None:
     """Let scores pass through `hooks` on their way to the SDK's queue, and batches that can't be sent go back there."""
@@ -443,17 +448,25 @@ def _hook_upload(consumer: Any, hooks: ScoreHooks) -> None:
         if (refusal := hooks.refusal) is not None and hooks.failed(batch, refusal):
             return
         try:
-            try:
-                original(batch)
-            except UnicodeEncodeError:
-                original(hooks.in_unicode(batch))
+            if not hooks.into_queue(lambda: [(_as_sent(score), _trace_of(score)) for score in batch]):
+                try:
+                    original(batch)
+                except UnicodeEncodeError:
+                    original(hooks.in_unicode(batch))
         except Exception as error:
-            if hooks.failed(batch, error):
+            # Some may be in the queue.
+            left = getattr(error, "positions", range(len(batch)))
+            if hooks.failed([batch[position] for position in left], error):
                 return
             raise
         hooks.uploaded()
 
     replace(consumer, "_upload_batch", upload)
+
+
+def _as_sent(score: Any) -> str:
+    """Return a score as the SDK would post it: from version 5 on the score, before that an event."""
+    return json.dumps(score, cls=EventSerializer, ensure_ascii=False, separators=(",", ":"))
 
 
 def _trace_of(score: Any) -> int | None:

@@ -19,7 +19,7 @@ FORBIDDEN = (
 )  # fmt: skip
 ALLOWED = {"langfuse", "opentelemetry", "httpx", "httpcore", "pytest_langfuse"}
 #: Where the application uses them; never at the top of a module, unless for types.
-OPTIONAL = {"requests", "aiohttp", "flask", "django", "httpx2", "confluent_kafka"}
+OPTIONAL = {"requests", "aiohttp", "flask", "django", "httpx2", "botocore", "confluent_kafka"}
 
 
 def imported(path: Path, *, lazily: bool) -> set[str]:

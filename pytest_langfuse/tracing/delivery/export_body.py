@@ -19,13 +19,19 @@ from pytest_langfuse.tracing.delivery.span_encoder import request_of
 LARGEST_BODY = 4 * 1024 * 1024
 
 
+#: The kind of a body that is a score in JSON.
+SCORE = "score"
+
+
 class ExportBody(NamedTuple):
-    """Encoded spans."""
+    """Encoded spans, or a score."""
 
     data: bytes
     spans: int
     #: The id of their trace, in 32 hexadecimal digits, if they are known to be of one.
     trace: str = ""
+    #: `SCORE`, or empty for spans.
+    kind: str = ""
 
 
 def encode(

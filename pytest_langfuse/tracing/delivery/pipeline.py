@@ -30,6 +30,7 @@ from pytest_langfuse.tracing.delivery.reparenting import Reparenting
 from pytest_langfuse.tracing.delivery.route import Route
 from pytest_langfuse.tracing.delivery.sampling_decisions import SamplingDecisions, SamplingMetadata
 from pytest_langfuse.tracing.delivery.score_buffer import ScoreBuffer
+from pytest_langfuse.tracing.delivery.score_routes import ScoreRoutes
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.sink import DESTINATIONS, Sink
 from pytest_langfuse.tracing.delivery.span_ledger import Balance, SpanLedger
@@ -82,9 +83,6 @@ class Pipeline:
             name: self._new_breaker(name) for name in dict.fromkeys((*config.exports, "http"))
         }
         self.breaker = self._breakers["http"]
-        self.scores = ScoreBuffer(
-            max_scores=config.max_buffer_spans, max_bytes=config.max_buffer_bytes, breaker=self.breaker
-        )
         self.buffer = open_buffer(config, self.ledger)
         self.transports = TransportPool()
         public_key, secret_key, base_url = (
@@ -103,6 +101,7 @@ class Pipeline:
         )
         sinks = {"http": self._sink, **(queues or {})}
         routes = [Route(name, sinks[name], self._breakers[name]) for name in config.exports]
+        self.scores = self._score_buffer(routes)
         self.sender = Sender(buffer=self.buffer, routes=routes, ledger=self.ledger)
         self.exporter = StoreForwardExporter(buffer=self.buffer, sender=self.sender, ledger=self.ledger)
         self.sampler: TailSampler | None = None
@@ -129,6 +128,17 @@ class Pipeline:
         )
         breaker.add_listener(functools.partial(self._log_breaker, name))
         return breaker
+
+    def _score_buffer(self, routes: Sequence[Route]) -> ScoreBuffer:
+        config = self._config
+        queued = config.export_scores and config.exports != ("http",)
+        ways = ScoreRoutes(routes, timeout=config.timeout) if queued else None
+        return ScoreBuffer(
+            max_scores=config.max_buffer_spans,
+            max_bytes=config.max_buffer_bytes,
+            breakers=[self.breaker] if ways is None else ways.breakers,
+            routes=ways,
+        )
 
     def start(self, client: httpx.Client) -> None:
         """Start sending, through the HTTP client that the Langfuse client uses."""

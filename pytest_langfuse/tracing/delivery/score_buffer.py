@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
+from pytest_langfuse.tracing.delivery.score_routes import ScoreRoutes, ScoresNotQueued, ScoresRefused
 from pytest_langfuse.tracing.delivery.sendable_values import sendable_text
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
@@ -48,12 +49,22 @@ class ScoreBuffer:
     `decision(trace_id)` tells whether a trace is kept, or `None` as long as that is open: then its scores wait for
     `decided`. While the breaker is open, all wait. At most `max_scores` and `max_bytes` do; beyond, the oldest go.
     `backlog()` is the number of scores that were handed on and are not sent yet.
+
+    `breakers` are those of the ways that scores may go, and `routes` the ways, if they don't go to Langfuse's API.
     """
 
-    def __init__(self, *, max_scores: int, max_bytes: int, breaker: CircuitBreaker) -> None:
+    def __init__(
+        self,
+        *,
+        max_scores: int,
+        max_bytes: int,
+        breakers: Sequence[CircuitBreaker],
+        routes: ScoreRoutes | None = None,
+    ) -> None:
         self._max_scores, self._max_bytes = max_scores, max_bytes
-        self._breaker = breaker
-        breaker.add_listener(lambda _old, new: None if new == "open" else self.hand_on())
+        self._breakers, self._routes = breakers, routes
+        for breaker in breakers:
+            breaker.add_listener(lambda _old, new: None if new == "open" else self.hand_on())
         self.decision: Decision = lambda _: True
         self.send: Callable[[Any], None] = lambda _: None
         self.backlog: Callable[[], int] = lambda: 0
@@ -107,7 +118,7 @@ class ScoreBuffer:
 
     def hand_on(self, *, most: int = _BACKLOG) -> None:
         """Hand on what may be sent now, until the SDK has `most`."""
-        if not self._ready or self._breaker.state == "open":
+        if not self._ready or self._open:
             return
         with self._lock:
             for _ in range(min(len(self._ready), most - self.backlog())):
@@ -117,9 +128,31 @@ class ScoreBuffer:
                 self.handed_on += 1
 
     @property
+    def _open(self) -> bool:
+        return all(breaker.state == "open" for breaker in self._breakers)
+
+    @property
+    def failing(self) -> bool:
+        """True from the first failed call, on all ways, until one succeeds."""
+        return all(breaker.failing for breaker in self._breakers)
+
+    @property
     def refusal(self) -> CircuitOpen | None:
         """The error with which nothing is sent while the breaker is open."""
-        return CircuitOpen(self._breaker.retry_after) if self._breaker.state == "open" else None
+        return CircuitOpen(min(breaker.retry_after for breaker in self._breakers)) if self._open else None
+
+    def into_queue(self, scores: Callable[[], Sequence[tuple[str, int | None]]]) -> bool:
+        """Put what `scores` returns, JSON and trace of each, into a queue. Return `False` if they go to Langfuse's API.
+
+        Raises:
+            CircuitOpen: Nothing can be sent now.
+            ScoresNotQueued: The queue did not take some of them.
+        """
+        try:
+            return self._routes is not None and self._routes.put(scores())
+        except ScoresRefused as refused:
+            self._report(refused.count, f"the queue refused them ({refused})")
+            return True
 
     def uploaded(self) -> None:
         """Langfuse took a batch: there is room for more."""
@@ -131,7 +164,7 @@ class ScoreBuffer:
         if self._closed:
             self._report(len(batch), _SHUT_DOWN)
             return True
-        if not isinstance(error, httpx.TransportError | CircuitOpen):
+        if not isinstance(error, httpx.TransportError | CircuitOpen | ScoresNotQueued):
             status = getattr(error, "status_code", getattr(error, "status", None))
             if not isinstance(status, int) or not (status in _PASSING or status >= _SERVER_ERROR):
                 return False

@@ -133,12 +133,13 @@ class KafkaSink:
         except Exception as error:  # noqa: BLE001 - protobuf's own error class has no types
             group.settle(index, Outcome(Verdict.REFUSED, "undecodable", detail=str(error)))
             return
+        headers = [*self._headers, ("x-langfuse-type", body.kind.encode())] if body.kind else self._headers
         for message in messages:
             group.expect()
             report = functools.partial(self._reported, group, index)
             try:
                 group.producer.produce(
-                    topic, value=message.data, key=message.trace, headers=self._headers, on_delivery=report
+                    topic, value=message.data, key=message.trace, headers=headers, on_delivery=report
                 )
             except BufferError:
                 group.reported(index, Outcome(Verdict.FAILED, "kafka_queue_full"))
@@ -159,6 +160,10 @@ class KafkaSink:
             return Outcome(Verdict.TOO_LARGE, "message_too_large", detail=detail)
         verdict = Verdict.REFUSED if name in _REFUSED else Verdict.FAILED
         return Outcome(verdict, f"kafka_{name.strip('_').lower()}", detail=detail)
+
+    def takes_scores(self) -> bool:
+        """See `QueueSink`."""
+        return endpoints.kafka(self._endpoint) is not None
 
     # -- the producer and its thread ---------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ _MOST_MESSAGES: Final = 10
 _TYPE: Final = "String"
 
 PUBLIC_KEY: Final = "x-langfuse-public-key"
+#: The kind of a message that has no spans.
+KIND: Final = "x-langfuse-type"
 
 
 class SqsMessage(NamedTuple):

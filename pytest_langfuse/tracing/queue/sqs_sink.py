@@ -187,12 +187,16 @@ class SqsSink:
             for position, body in enumerate(group.bodies):
                 yield from self._of_one_trace(group, position, body)
             return
-        usable = [position for position in range(len(group.bodies)) if self._fits(group, position)]
+        fitting = [position for position in range(len(group.bodies)) if self._fits(group, position)]
+        usable = [position for position in fitting if not group.bodies[position].kind]
         lengths = [len(group.bodies[position].data) for position in usable]
         for together in sqs_message.joined(lengths, self._room):
             positions = [usable[index] for index in together]
             data = b"".join(group.bodies[position].data for position in positions)
             yield sqs_message.message(data, self._attributes, positions)
+        for position in fitting:
+            if group.bodies[position].kind:
+                yield self._message(group.bodies[position], [position])
 
     def _of_one_trace(self, group: _SqsGroup, position: int, body: ExportBody) -> Iterable[SqsMessage]:
         if not self._fits(group, position):
@@ -207,7 +211,12 @@ class SqsSink:
             yield self._message(part, [position])
 
     def _message(self, body: ExportBody, positions: Sequence[int]) -> SqsMessage:
-        return sqs_message.message(body.data, self._attributes, positions, fifo=self._fifo, trace=body.trace)
+        attributes = {**self._attributes, sqs_message.KIND: body.kind} if body.kind else self._attributes
+        return sqs_message.message(body.data, attributes, positions, fifo=self._fifo, trace=body.trace)
+
+    def takes_scores(self) -> bool:
+        """See `QueueSink`."""
+        return endpoints.sqs(self._endpoint) is not None
 
     def _fits(self, group: _SqsGroup, position: int) -> bool:
         size = len(group.bodies[position].data)

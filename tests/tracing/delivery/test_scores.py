@@ -54,7 +54,7 @@ def breaker():
 
 
 def made(breaker, **more):
-    buffer = ScoreBuffer(**{"max_scores": 100, "max_bytes": 10_000_000, **more}, breaker=breaker)
+    buffer = ScoreBuffer(**{"max_scores": 100, "max_bytes": 10_000_000, **more}, breakers=[breaker])
     return buffer, Sdk(buffer)
 
 
