@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,8 @@ from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.name_resolution import Addresses, NameResolution
 from pytest_langfuse.tracing.open_connections import OpenConnections
 
-#: So many bytes at most are written before the limit is looked at again: whoever reads slowly takes a bit at a time.
+#: Over TLS, so many bytes at most are written before the limit is looked at again: whoever reads slowly takes a bit at
+#: a time.
 _PIECE = 16 * 1024
 
 _limits = threading.local()
@@ -59,8 +61,26 @@ class LimitedStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write within the limit."""
-        for start in range(0, len(buffer), _PIECE):
-            self._stream.write(buffer[start : start + _PIECE], _left(timeout, httpcore.WriteTimeout))
+        plain = self._plain_socket()
+        if plain is None:
+            for start in range(0, len(buffer), _PIECE):
+                self._stream.write(buffer[start : start + _PIECE], _left(timeout, httpcore.WriteTimeout))
+            return
+        view = memoryview(buffer)
+        # As httpcore does it, but the limit holds for all of it, and what is left is not copied each time.
+        try:
+            while view:
+                plain.settimeout(_left(timeout, httpcore.WriteTimeout))
+                view = view[plain.send(view) :]
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(error) from error
+        except OSError as error:
+            raise httpcore.WriteError(error) from error
+
+    def _plain_socket(self) -> socket.socket | None:
+        """Return the socket if what is written to it is what is sent: with TLS, it may not be."""
+        found = self._stream.get_extra_info("socket")
+        return found if isinstance(found, socket.socket) and not isinstance(found, ssl.SSLSocket) else None
 
     def close(self) -> None:
         """Close the connection."""
