@@ -19,13 +19,22 @@ Bury = Callable[[DeadLetter, Callable[[str | None], None]], None]
 
 
 class Burials:
-    """Stores dead letters through `store`, until it says that they are stored; then `release` gets their part.
+    """Stores dead letters through `store`, until it says that they are stored: then their part is finished.
 
     For one thread.
     """
 
-    def __init__(self, store: Bury, log: RepeatedLog, counts: ForwardCounts, release: Callable[[Part], None]) -> None:
-        self._store, self._log, self._counts, self._release = store, log, counts, release
+    def __init__(
+        self,
+        store: Bury,
+        log: RepeatedLog,
+        counts: ForwardCounts,
+        *,
+        finish: Callable[[Part], None],
+        drop: Callable[[Part], None],
+    ) -> None:
+        self._store, self._log, self._counts = store, log, counts
+        self._finish, self._drop = finish, drop
         self._waiting: list[tuple[float, Part, DeadLetter]] = []
         #: Why the last one could not be stored; empty if it was.
         self.failing = ""
@@ -51,7 +60,7 @@ class Burials:
         gone = [part for _, part, _ in self._waiting if part.message.partition.leaving]
         self._waiting = [one for one in self._waiting if not one[1].message.partition.leaving]
         for part in gone:
-            self._release(part)
+            self._drop(part)
 
     def _bury(self, part: Part, letter: DeadLetter) -> None:
         def stored(error: str | None) -> None:
@@ -63,12 +72,12 @@ class Burials:
                     f"A message is dead-lettered ({letter.reason}); so far {sum(self._counts.dead.values())} spans "
                     f"and scores are: {letter.detail}",
                 )
-                self._release(part)
+                self._finish(part)
                 return
             self.failing = error
             self._log.warn("bury", f"Dead letters can't be stored, their partitions wait: {error}", level=logging.ERROR)
             if part.message.partition.leaving:
-                self._release(part)
+                self._drop(part)
             else:
                 self._waiting.append((now() + _PAUSE, part, letter))
 

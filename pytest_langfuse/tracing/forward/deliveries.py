@@ -59,7 +59,7 @@ class Deliveries:
         self._lanes: dict[tuple[Project, PostFormat], Lane] = {}
         self._turns: deque[Lane] = deque()
         self._log = RepeatedLog()
-        self._burials = Burials(source.bury, self._log, counts, self._release)
+        self._burials = Burials(source.bury, self._log, counts, finish=self._finish, drop=self._drop)
         #: Bytes of messages that are neither done nor dropped.
         self.held = 0
         self.in_flight = 0
@@ -153,7 +153,7 @@ class Deliveries:
         """Drop what waits of partitions that are taken away; what is on the wire stays there."""
         for lane in self._turns:
             for part in lane.take_leaving():
-                self._release(part)
+                self._drop(part)
         self._burials.drop_leaving()
 
     # -- state -------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class Deliveries:
             self._counts.failed[outcome.reason] += 1
             self._put_off(group, permit, outcome)
             for part in take_leaving(group):
-                self._release(part)
+                self._drop(part)
             self._again(group, outcome)
             return
         self._answered(lane, permit)
@@ -210,11 +210,11 @@ class Deliveries:
             what = f"Langfuse took {items - rejected} of {items} spans"
             self._log.warn("partial", said(what, outcome.detail))
         for part in group.parts:
-            self._release(part)
+            self._finish(part)
 
     def _split(self, group: Group, outcome: Outcome) -> None:
         for part in take_leaving(group):
-            self._release(part)
+            self._drop(part)
         if not group.parts:
             return
         groups = group.split()
@@ -242,14 +242,19 @@ class Deliveries:
             group.not_before = now() + _pause(group.tries)
         lane.again.append(group)
 
-    def _release(self, part: Part) -> None:
-        """A part is done, or dropped because its partition is taken away."""
+    def _finish(self, part: Part) -> None:
+        """A part was delivered or dead-lettered."""
         message = part.message
         message.open_parts -= 1
         if not message.open_parts:
             self.held -= len(message.body)
-            if not message.partition.leaving:
+            if not message.dropped:
                 self.done.append(message)
+
+    def _drop(self, part: Part) -> None:
+        """Forget a part whose partition is taken away."""
+        part.message.dropped = True
+        self._finish(part)
 
     # -- pauses ------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from pytest_langfuse.tracing.forward.poster import Poster
 from pytest_langfuse.tracing.forward.queue_source import QueueSource, SourceFailed
 from pytest_langfuse.tracing.forward.source_address import SqsAddress
 from pytest_langfuse.tracing.forward.sqs_source import SqsSource
+from pytest_langfuse.tracing.forward.stage import EverythingPasses, Stage
 
 _BAD_INPUT, _FAILED = 2, 1
 #: The breaker to Langfuse: failures in a row, and the seconds after which a request tries it again.
@@ -30,48 +31,12 @@ _FAILURES, _RECOVERY = 5, 10.0
 _SECONDS_OF_PROGRESS = 1.0
 
 
-def run_service(options: ForwardOptions, log: ForwardLog) -> int:
-    """Forward as the options say. Returns the exit status."""
-    try:
-        source = _source(options)
-    except SourceFailed as error:
-        place = "--from" if isinstance(options.address, SqsAddress) else "--kafka-options"
-        sys.stderr.write(f"{PROGRAM}: error: {place}: {error}\n")
-        return _BAD_INPUT
-    breaker = CircuitBreaker(failure_threshold=_FAILURES, recovery_timeout=_RECOVERY)
-    poster = Poster(
-        base_url=options.base_url,
-        timeout=options.timeout,
-        threads=options.requests,
-        breaker=breaker,
-        compress=options.compress,
-    )
-    counts = ForwardCounts()
-    deliveries = Deliveries(source=source, projects=options.projects, poster=poster, breaker=breaker, counts=counts)
-    dry_run = DryRun(options.projects) if options.dry_run else None
-    forwarder = Forwarder(
-        source=source,
-        stage=dry_run,
-        deliveries=deliveries,
-        counts=counts,
-        once=options.once,
-        max_bytes=options.max_bytes,
-        stop_timeout=options.stop_timeout,
-    )
-    with contextlib.ExitStack() as stack:
-        if options.http is not None:
-            try:
-                health = HealthServer(forwarder, host=options.http.host, port=options.http.port)
-            except OSError as error:
-                sys.stderr.write(f"{PROGRAM}: error: --http {options.http}: can't listen there: {error.strerror}\n")
-                return _BAD_INPUT
-            health.start()
-            stack.callback(health.stop)
-            logger.info("health and metrics at http://%s", options.http._replace(port=health.port))
-        return _forward(options, forwarder, dry_run, poster, log)
+def open_source(options: ForwardOptions) -> QueueSource:
+    """Return the queue that the options name.
 
-
-def _source(options: ForwardOptions) -> QueueSource:
+    Raises:
+        SourceFailed: It can't be used as the options say.
+    """
     address = options.address
     if isinstance(address, SqsAddress):
         return SqsSource(address.queue_url, once=options.once, deletes=not options.dry_run)
@@ -85,27 +50,70 @@ def _source(options: ForwardOptions) -> QueueSource:
     )
 
 
-def _forward(
-    options: ForwardOptions, forwarder: Forwarder, dry_run: DryRun | None, poster: Poster, log: ForwardLog
-) -> int:
-    register_forward_metrics(forwarder)
-    poster.start()
-    logger.info("%s forwards %s to %s", PROGRAM, forwarder.source.name, options.base_url)
-    with _signals(forwarder), _progress(forwarder, log):
+def build_forwarder(options: ForwardOptions, source: QueueSource, stage: Stage) -> tuple[Forwarder, Poster]:
+    """Return a forwarder, and its threads, which are not started."""
+    breaker = CircuitBreaker(failure_threshold=_FAILURES, recovery_timeout=_RECOVERY)
+    poster = Poster(
+        base_url=options.base_url,
+        timeout=options.timeout,
+        threads=options.requests,
+        breaker=breaker,
+        compress=options.compress,
+    )
+    counts = ForwardCounts()
+    forwarder = Forwarder(
+        source=source,
+        stage=stage,
+        deliveries=Deliveries(source=source, projects=options.projects, poster=poster, breaker=breaker, counts=counts),
+        counts=counts,
+        once=options.once,
+        max_bytes=options.max_bytes,
+        stop_timeout=options.stop_timeout,
+    )
+    return forwarder, poster
+
+
+def run_service(options: ForwardOptions, log: ForwardLog) -> int:
+    """Forward as the options say. Returns the exit status."""
+    try:
+        source = open_source(options)
+    except SourceFailed as error:
+        place = "--from" if isinstance(options.address, SqsAddress) else "--kafka-options"
+        return _refuse(f"{place}: {error}")
+    stage = DryRun(options.projects) if options.dry_run else EverythingPasses()
+    forwarder, poster = build_forwarder(options, source, stage)
+    with contextlib.ExitStack() as stack:
+        if options.http is not None:
+            try:
+                health = HealthServer(forwarder, host=options.http.host, port=options.http.port)
+            except OSError as error:
+                return _refuse(f"--http {options.http}: can't listen there: {error.strerror}")
+            health.start()
+            stack.callback(health.stop)
+            logger.info("health and metrics at http://%s", options.http._replace(port=health.port))
+        register_forward_metrics(forwarder)
+        poster.start()
+        logger.info("%s forwards %s to %s", PROGRAM, source.name, options.base_url)
+        stack.callback(poster.stop)
+        stack.enter_context(_signals(forwarder))
+        stack.enter_context(_progress(forwarder, log))
         try:
             finished = forwarder.run()
         except SourceFailed as error:
             logger.error("%s", error)
             return _BAD_INPUT if options.once else _FAILED
-        finally:
-            poster.stop()
-    if dry_run is not None:
-        sys.stdout.write("".join(f"{line}\n" for line in dry_run.report()))
+    if isinstance(stage, DryRun):
+        sys.stdout.write("".join(f"{line}\n" for line in stage.report()))
         return 0
     logger.info("%s", summary(forwarder))
     if not finished:
         logger.warning("Requests were still on the wire at the deadline: their messages come again.")
     return 0
+
+
+def _refuse(why: str) -> int:
+    sys.stderr.write(f"{PROGRAM}: error: {why}\n")
+    return _BAD_INPUT
 
 
 def summary(forwarder: Forwarder) -> str:

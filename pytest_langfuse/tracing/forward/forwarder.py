@@ -14,6 +14,8 @@ from pytest_langfuse.tracing.monotonic import now
 
 #: Messages and seconds of one look at the queue.
 _MOST_MESSAGES, _POLL = 1000, 0.05
+#: Bytes of a message before the first one came.
+_FIRST_SIZE = 64 * 1024
 #: While there is no room, nothing is read for so long; then the queue is told, which is costly (seconds).
 _FULL = 0.5
 #: Between two commits: what was delivered since the last one comes again after a crash (seconds).
@@ -68,6 +70,8 @@ class Forwarder:
         self.state = ForwardState(seen=now())
         self._stop = threading.Event()
         self._partitions: int | None = None
+        #: Bytes of a message, on average of those that were read last.
+        self._message_size = _FIRST_SIZE
         self._full_since: float | None = None
         self._paused = False
         self._commit_at = self._look_at = 0.0
@@ -99,11 +103,14 @@ class Forwarder:
         # Without room, or with all requests on the wire and more to send, the next event is an answer.
         if self._has_room():
             busy = deliveries.busy and deliveries.waiting
-            messages = self.source.poll(_MOST_MESSAGES, 0.0 if busy else _POLL)
+            messages = self.source.poll(self._most_messages(), 0.0 if busy else _POLL)
         else:
             busy, messages = True, self.source.poll(1, 0.0) if self._paused else []
-        self.counts.messages += len(messages)
-        self.counts.bytes += sum(len(message.body) for message in messages)
+        if messages:
+            size = sum(len(message.body) for message in messages)
+            self.counts.messages += len(messages)
+            self.counts.bytes += size
+            self._message_size = max(size // len(messages), 1)
         staged = self._stage.take(messages, last=at_end)
         if staged.deliver:
             deliveries.add(staged.deliver)
@@ -186,6 +193,11 @@ class Forwarder:
             self.source.pause()
             self._paused = True
         return False
+
+    def _most_messages(self) -> int:
+        """Return how many messages of the size of the last ones there is room for."""
+        room = self._max_bytes - self._deliveries.held
+        return max(min(room // self._message_size, _MOST_MESSAGES), 1)
 
     def _acknowledge(self) -> None:
         done = self._deliveries.done

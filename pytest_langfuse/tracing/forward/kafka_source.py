@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _SESSION = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1500}
 #: What librdkafka reads ahead, beside the forwarder's own bound: its default is 64 MiB.
 _AHEAD_KILOBYTES = 16 * 1024
+#: When that is reached, librdkafka fetches no more for a second, by default.
+_FETCH_AGAIN_MILLISECONDS = 10
 #: To find a topic, or partitions, that came later.
 _METADATA_MILLISECONDS = 10_000
 #: For a question that the broker answers (seconds).
@@ -86,6 +88,7 @@ class KafkaSource:
                 {
                     **_SESSION,
                     "queued.max.messages.kbytes": _AHEAD_KILOBYTES,
+                    "fetch.queue.backoff.ms": _FETCH_AGAIN_MILLISECONDS,
                     "topic.metadata.refresh.interval.ms": _METADATA_MILLISECONDS,
                     **self._connection,
                     "group.id": group,

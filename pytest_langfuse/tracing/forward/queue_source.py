@@ -78,6 +78,8 @@ class QueueMessage:
     time: float
     #: Parts of it that are neither delivered nor dead-lettered.
     open_parts: int = 1
+    #: A part of it was dropped, because its partition was taken away: it comes again, to whoever has that now.
+    dropped: bool = False
 
 
 class DeadLetter(NamedTuple):

@@ -3,17 +3,20 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
 from tests.helpers.forwarding import KEYS, export_body, produce, run_forwarder, span_names
+from tests.helpers.kafka_broker import kafka_broker
 from tests.helpers.loopback_langfuse import TRACES, Reply
 
 HEADERS = {"x-langfuse-public-key": "pk-lf-test"}
 
 
-def trace_messages(count, prefix="s", headers=HEADERS):
-    return [(os.urandom(16).hex(), export_body(f"{prefix}{n}.0", f"{prefix}{n}.1"), headers) for n in range(count)]
+def trace_messages(count, prefix="s", headers=HEADERS, size=0):
+    names = [(f"{prefix}{number}.0", f"{prefix}{number}.1") for number in range(count)]
+    return [(os.urandom(16).hex(), export_body(*pair, size=size), headers) for pair in names]
 
 
 def names_of(messages):
@@ -110,3 +113,54 @@ def test_a_topic_that_is_not_there_and_a_broker_that_is_not(broker, collector):
     assert refused.stderr == (
         'pytest-langfuse-forward: error: --kafka-options: No such configuration property: "no.such.option"\n'
     )
+
+
+@pytest.mark.slow
+def test_a_second_forwarder_that_joins_and_leaves_repeats_nothing(broker, collector, forwarder_process):
+    broker.create_topic("shared", partitions=4)
+    # So slow that messages are waiting, and requests on the wire, at each rebalance.
+    collector.reply = Reply(delay=0.5)
+    arguments = ("--from", f"kafka://{broker.address}/shared?group=g", "--to", collector.url, "--requests", "2")
+    messages = []
+
+    def feed_until(condition):
+        for _ in range(600):
+            if condition():
+                return
+            more = trace_messages(20, f"m{len(messages)}.")
+            produce(broker.address, "shared", more)
+            messages.extend(more)
+            time.sleep(0.05)
+        pytest.fail(f"not so after {len(messages)} messages")
+
+    first = forwarder_process(*arguments)
+    feed_until(lambda: len({seen.port for seen in collector.exports}) == 2)
+    second = forwarder_process(*arguments)
+    feed_until(lambda: len({seen.port for seen in collector.exports}) == 4)
+    second.process.send_signal(signal.SIGTERM)
+    feed_until(lambda: second.process.poll() is not None)
+    assert second.wait() == 0, second.raw
+    collector.wait_for(lambda: len(collector.accepted) >= 2 * len(messages), timeout=60)
+    first.process.send_signal(signal.SIGTERM)
+    assert first.wait() == 0, first.raw
+    assert sorted(collector.accepted) == names_of(messages)
+
+
+@pytest.mark.slow
+def test_a_broker_that_is_away_is_waited_for(tmp_path, collector, forwarder_process):
+    with kafka_broker(tmp_path) as broker:
+        broker.create_topic("away")
+        process = forwarder_process("--from", f"kafka://{broker.address}/away", "--to", collector.url)
+        messages = trace_messages(10)
+        produce(broker.address, "away", messages)
+        collector.wait_for(lambda: len(collector.accepted) == 20)
+        broker.kill()
+        process.wait_for_line("Kafka: ")
+        # In memory: it forgets all.
+        broker.start()
+        broker.create_topic("away")
+        more = trace_messages(10, "m")
+        produce(broker.address, "away", more)
+        collector.wait_for(lambda: set(collector.accepted) >= set(names_of(more)), timeout=60)
+        process.process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0, process.raw
