@@ -268,6 +268,8 @@ class KafkaSource:
         return [self._assignments[number] for number in numbers if number in self._assignments]
 
     def _forget(self, gone: Sequence[AssignedPartition]) -> None:
+        # In a rebalance all go before the new ones come: having none does not mean that there is nothing to drain.
+        self._came = False
         for assignment in gone:
             assignment.revoked = True
             for known in (self._assignments, self._committed, self._read):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from pytest_langfuse.tracing.forward.kafka_source import KafkaSource
 from tests.helpers.forwarding import KEYS, export_body, produce, run_forwarder, span_names
 from tests.helpers.kafka_broker import kafka_broker
 from tests.helpers.loopback_langfuse import TRACES, Reply
@@ -77,6 +78,41 @@ def test_once_drains_the_topic(broker, collector, tmp_path):
     # All was committed, also what is dead.
     again = run_forwarder(*arguments, "--dry-run", "--once")
     assert again.stdout.splitlines() == ["0 messages, 0 bytes"]
+
+
+def test_once_does_not_end_in_a_rebalance(broker):
+    """All partitions go before the new ones come."""
+    from confluent_kafka import TopicPartition
+
+    broker.create_topic("rebalanced", partitions=2)
+    produce(broker.address, "rebalanced", trace_messages(3))
+    source = KafkaSource(brokers=broker.address, topic="rebalanced", group="g", options={}, once=True)
+    both = [TopicPartition("rebalanced", number) for number in (0, 1)]
+
+    def drained():
+        deadline = time.monotonic() + 20
+        while not source.at_end():
+            assert time.monotonic() < deadline
+            source.poll(10, 0.1)
+        return True
+
+    try:
+        assert not source.at_end()
+        source._on_assign(source._consumer, both)
+        assert not source.at_end()
+        for leave in (source._on_revoke, source._on_lost):
+            assert drained()
+            leave(source._consumer, both)
+            assert not source.at_end()
+            assert source.lag() is None
+            source._on_assign(source._consumer, both)
+        assert drained()
+        # With more forwarders than partitions, some get none.
+        source._on_revoke(source._consumer, both)
+        source._on_assign(source._consumer, [])
+        assert source.at_end()
+    finally:
+        source.close(5.0)
 
 
 @pytest.mark.slow
