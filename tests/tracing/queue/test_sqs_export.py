@@ -95,7 +95,7 @@ def test_spans_are_in_the_queue_when_they_count_as_exported(settings, sqs, queue
 
 
 def test_a_large_trace_is_split_and_what_no_message_takes_is_dropped_and_counted(settings, sqs, queue, lines):
-    url = queue()
+    url = queue(MaximumMessageSize="262144")
     client = init_tracing(**settings(url))
     with client.start_as_current_observation(name="root"):
         for number in range(8):
