@@ -151,12 +151,21 @@ class TestMessages:
         assert all(message.size <= sqs_message.USUAL_BYTES for message in messages)
 
     def test_the_largest_body_that_a_sink_asks_for_fills_such_a_message(self, sqs, queue, sending):
-        url, sends = queue(), None
+        url = queue()
         sends = sending(url)
         assert not sends.sink.by_trace
         assert verdicts(sends(bodies(2, size=sends.sink.largest_body))) == [ACCEPTED] * 2
 
         assert [sqs_message.USUAL_BYTES - message.size < 8 for message in sqs.messages(url)] == [True, True]
+
+    @pytest.mark.parametrize(("beyond", "messages"), [(0, 1), (1, 2)])
+    def test_a_message_is_filled_to_the_last_byte(self, sqs, queue, sending, beyond, messages):
+        url = queue()
+        sends = sending(url)
+        half, rest = sends.sink.largest_body // 2, sends.sink.largest_body - sends.sink.largest_body // 2
+        assert verdicts(sends([*bodies(1, size=half), *bodies(1, size=rest + beyond)])) == [ACCEPTED] * 2
+
+        assert len(sqs.messages(url)) == messages
 
     @pytest.mark.parametrize("size", [100, 1_000, 9_000, 50_000, 196_000, 400_000, 786_000])
     def test_a_group_of_the_size_that_a_sink_asks_for_is_one_request(self, sending, size):
@@ -210,7 +219,7 @@ class TestMessages:
         assert message.group == message.deduplication
 
     def test_what_is_sent_again_is_stored_once_by_a_fifo_queue(self, sqs, queue, sending):
-        url, sends = queue(fifo=True), None
+        url = queue(fifo=True)
         sends = sending(url)
         for _ in range(2):
             assert verdicts(sends(bodies(3))) == [ACCEPTED] * 3
@@ -545,7 +554,7 @@ class TestThreads:
             assert verdicts(sends(bodies(1))) == [ACCEPTED]
 
     def test_where_no_thread_can_be_started_a_group_is_sent_at_once(self, sqs, queue, sending, monkeypatch):
-        url, sends = queue(), None
+        url = queue()
         sends = sending(url)
 
         def refuse(_):
