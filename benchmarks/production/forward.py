@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,39 +26,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.helpers.kafka_broker import KafkaBroker, kafka_broker  # noqa: E402
 
-_SPAN_BYTES = 1_700
+PARTITIONS = 4
+SPAN_BYTES = 1_700
 _KEYS = {"LANGFUSE_PUBLIC_KEY": "pk-lf-bench", "LANGFUSE_SECRET_KEY": "sk-lf-bench"}
-#: What runs in the forwarder's process: it prints CPU and wall seconds, and the number of spans.
-_DRIVER = """
-import json, sys, time
-from pytest_langfuse.tracing.forward.forward_options import read_options
-from pytest_langfuse.tracing.forward.forward_service import build_forwarder, open_source
-from pytest_langfuse.tracing.forward.stage import EverythingPasses
-import os
-
-options = read_options(sys.argv[1:], os.environ)
-begun = []
-
-class Watched(EverythingPasses):
-    def assigned(self, assignments):
-        begun[:] = [time.process_time(), time.perf_counter()]
-
-source = open_source(options)
-forwarder, poster = build_forwarder(options, source, Watched())
-poster.start()
-source.start(forwarder)
-while not forwarder.step():
-    pass
-source.commit(wait=True)
-cpu, wall = time.process_time() - begun[0], time.perf_counter() - begun[1]
-print(json.dumps({"cpu": cpu, "wall": wall, "spans": forwarder.counts.spans, "requests": forwarder.counts.requests}))
-sys.stdout.flush()
-os._exit(0)
-"""
 
 
-def message(spans: int) -> bytes:
-    """Return an export body of so many spans of one trace."""
+def message(spans: int, span_bytes: int) -> bytes:
+    """Return an export body of so many spans of one trace, each of about so many bytes."""
     request = ExportTraceServiceRequest()
     scope = request.resource_spans.add().scope_spans.add()
     trace = os.urandom(16)
@@ -65,19 +41,19 @@ def message(spans: int) -> bytes:
         span.start_time_unix_nano = span.end_time_unix_nano = time.time_ns()
         # Text compresses; hexadecimal digits do so by a half, as prompts and answers do.
         span.attributes.add(key="langfuse.observation.input").value.string_value = os.urandom(
-            _SPAN_BYTES // 2 - 50
+            span_bytes // 2 - 50
         ).hex()
     data: bytes = request.SerializeToString()
     return data
 
 
-def fill(broker: KafkaBroker, topic: str, *, spans: int, in_message: int) -> int:
+def fill(broker: KafkaBroker, topic: str, *, spans: int, in_message: int, span_bytes: int = SPAN_BYTES) -> int:
     """Write messages until there are so many spans, and return how many bytes they have."""
     from confluent_kafka import Producer  # noqa: PLC0415 - an extra
 
-    broker.create_topic(topic, partitions=4)
+    broker.create_topic(topic, partitions=PARTITIONS)
     producer = Producer({"bootstrap.servers": broker.address, "acks": "all", "compression.type": "lz4"})
-    bodies = [message(in_message) for _ in range(50)]
+    bodies = [message(in_message, span_bytes) for _ in range(50)]
     size = 0
     for number in range(spans // in_message):
         body = bodies[number % len(bodies)]
@@ -95,20 +71,55 @@ def fill(broker: KafkaBroker, topic: str, *, spans: int, in_message: int) -> int
     return size
 
 
-def forward(broker: KafkaBroker, topic: str, url: str, group: str) -> dict[str, float]:
-    """Forward a topic in a process of its own."""
+def forward(broker: KafkaBroker, topic: str, url: str, group: str, *, forwarders: int = 1) -> dict[str, float]:
+    """Forward a topic in processes of their own, which share its partitions; their CPU and wall seconds, and counts."""
     address = f"kafka://{broker.address}/{topic}?group={group}"
-    done = subprocess.run(
-        [sys.executable, "-c", _DRIVER, "--from", address, "--to", url, "--once"],
-        env={**os.environ, **_KEYS, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
+    driver = [sys.executable, str(Path(__file__).with_name("forward_driver.py")), str(PARTITIONS // forwarders)]
+    running = [
+        subprocess.Popen(
+            [*driver, "--from", address, "--to", url, "--once"],
+            env={**os.environ, **_KEYS},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(forwarders)
+    ]
+    try:
+        for process in running:
+            if process.stdout is None or process.stdout.readline() != "ready\n":
+                raise RuntimeError(process.communicate()[1])
+        for process in running:
+            if process.stdin is not None:
+                process.stdin.write("go\n")
+                process.stdin.flush()
+        readings = [_readings(process) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+    sums = {name: sum(one[name] for one in readings) for name in ("cpu", "spans", "requests")}
+    return {**sums, "wall": max(one["ended"] for one in readings) - min(one["begun"] for one in readings)}
+
+
+def _readings(process: subprocess.Popen[str]) -> dict[str, float]:
+    line = "" if process.stdout is None else process.stdout.readline()
+    if not line:
+        raise RuntimeError(process.communicate()[1])
+    found: dict[str, float] = json.loads(line)
+    return found
+
+
+@contextmanager
+def counting_server() -> Iterator[str]:
+    """Run a Langfuse that only counts, and give its address."""
+    command = [sys.executable, str(Path(__file__).with_name("counting_server.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield server.stdout.readline().strip() if server.stdout is not None else ""
+        finally:
+            server.kill()
 
 
 def main() -> int:
@@ -124,14 +135,7 @@ def main() -> int:
         f"{surroundings()}",
         ("spans a message", "CPU, µs a span", "spans/s", "requests"),
     )
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("counting_server.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    url = server.stdout.readline().strip() if server.stdout is not None else ""
-    try:
+    with counting_server() as url:
         for in_message in (10, 30, 100):
             with tempfile.TemporaryDirectory() as folder, kafka_broker(Path(folder)) as broker:
                 progress(f"{in_message} spans a message")
@@ -147,9 +151,6 @@ def main() -> int:
             )
         with urllib.request.urlopen(f"{url}/counts") as answer:  # noqa: S310 - our own server
             progress(answer.read().decode())
-    finally:
-        server.kill()
-        server.wait()
     return table.finish(options.markdown)
 
 
