@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.sources.source import Unexported
     from pytest_langfuse.recording.trace import Trace
     from pytest_langfuse.standin.langfuse_router import LangfuseRouter
+    from pytest_langfuse.standin.queue.langfuse_queue import LangfuseQueue
+    from pytest_langfuse.standin.queue.queued_message import QueuedMessage
 
     LangfuseServer = langfuse_server.LangfuseServer[Observations]
 
     __all__ = [
         "App",
         "Clock",
+        "LangfuseQueue",
         "LangfuseRouter",
         "LangfuseServer",
         "LedgerMissing",
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
         "ProcessFailed",
         "ProcessTimeout",
         "Processes",
+        "QueuedMessage",
         "Score",
         "Trace",
         "TreeMismatch",
@@ -51,6 +55,7 @@ if not TYPE_CHECKING:
     _HOMES = {
         "App": "pytest_langfuse.process.app",
         "Clock": "pytest_langfuse.outage.clock",
+        "LangfuseQueue": "pytest_langfuse.standin.queue.langfuse_queue",
         "LangfuseRouter": "pytest_langfuse.standin.langfuse_router",
         "LangfuseServer": "pytest_langfuse.outage.server.langfuse_server",
         "LedgerMissing": "pytest_langfuse.process.exceptions",
@@ -62,6 +67,7 @@ if not TYPE_CHECKING:
         "ProcessFailed": "pytest_langfuse.process.exceptions",
         "ProcessTimeout": "pytest_langfuse.process.exceptions",
         "Processes": "pytest_langfuse.process.processes",
+        "QueuedMessage": "pytest_langfuse.standin.queue.queued_message",
         "Score": "pytest_langfuse.recording.sources.score",
         "Trace": "pytest_langfuse.recording.trace",
         "TreeMismatch": "pytest_langfuse.expect.errors",

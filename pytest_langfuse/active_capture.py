@@ -15,7 +15,9 @@ from pytest_langfuse.options import Options
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.refused_connections import RefusedConnections
+from pytest_langfuse.sealed_queues import SealedQueues, variables_of_queues
 from pytest_langfuse.sealing import sealed
+from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn
 from pytest_langfuse.standin.stand_in import StandIn
 from pytest_langfuse.wider_fixtures import WiderFixtures
 
@@ -43,7 +45,9 @@ class ActiveCapture:
         self._refused = refused
         self._columns = columns
         self._styled = False
+        self._is_last = is_last
         self._stand_in = stand_in = StandIn()
+        self._queues = QueueStandIn()
         self._recorder = recorder = Recorder(
             everything=options.capture,
             flush=hooks.flush,
@@ -64,12 +68,20 @@ class ActiveCapture:
                     url_of_test=self._url_of_test,
                     refused=refused.add,
                     refusals_of_children=refused.file_for_children,
+                    queues_of_children=self._queues_of_children,
                     answer=late,
                     last=is_last,
                 )
             )
             stack.enter_context(hooked(recorder, stand_in, late, last=is_last))
-            imports = ImportWatcher({"freezegun": _spare_langfuse, "pytest_langfuse.tracing.config": self._supply})
+            stack.callback(self._queues.close)
+            imports = ImportWatcher(
+                {
+                    "freezegun": _spare_langfuse,
+                    "pytest_langfuse.tracing.config": self._supply,
+                    "pytest_langfuse.tracing.queue.endpoints": self._seal_queues,
+                }
+            )
             stack.callback(imports.stop)
             config.pluginmanager.register(WiderFixtures(recorder, self._made_so_far), "langfuse_wider_fixtures")
             self._stack = stack.pop_all()
@@ -92,6 +104,19 @@ class ActiveCapture:
         before = config.environ
         config.environ = CapturedEnvironment(lambda: self._options.capture or self.test is not None)
         self._stack.callback(setattr, config, "environ", before)
+
+    def _queues_of_children(self, variables: Mapping[str, str]) -> Mapping[str, str]:
+        """The variables that name the queues of a child process of the test that runs."""
+        return variables_of_queues(None if self.test is None else self.test.queue_for_children, variables)
+
+    def _seal_queues(self, endpoints: Any) -> None:
+        """Let what captured tests export to Kafka and SQS reach the stand-in's, or none."""
+        queues = SealedQueues(
+            is_captive=hooks.is_captive, queue_of_test=lambda: None if self.test is None else self.test.queue_in_use
+        )
+        restore = queues.install(endpoints)
+        # What captured tests have left behind stays sealed until the process exits.
+        self._stack.callback(lambda: self._is_last() or restore())
 
     def stop(self) -> None:
         """End the run."""
@@ -122,7 +147,13 @@ class ActiveCapture:
                 stack.callback(hooks.restore_prompts)
             timeout = self._options.outage_timeout
             self.test = test = CapturedTest(
-                name, self._recorder, self._stand_in, stack.pop_all(), before=before, outage_timeout=timeout
+                name,
+                self._recorder,
+                self._stand_in,
+                self._queues,
+                stack.pop_all(),
+                before=before,
+                outage_timeout=timeout,
             )
         self._refused.begin_test()
         if not self._options.capture:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_langfuse.recording.recorded_span import SpanKey
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooks
 from pytest_langfuse.recording.sources.combined import CombinedSource
+from pytest_langfuse.standin.queue.extras import missing_queues
+from pytest_langfuse.standin.queue.langfuse_queue import LangfuseQueue
+from pytest_langfuse.standin.queue.queue_of_test import QueueOfTest
+from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn
+from pytest_langfuse.standin.queue.queued_message import QueuedMessage
 from pytest_langfuse.standin.stand_in import StandIn
 
 if TYPE_CHECKING:
@@ -36,6 +42,7 @@ class CapturedTest:
         name: str,
         recorder: Recorder,
         stand_in: StandIn,
+        queues: QueueStandIn,
         stack: ExitStack,
         *,
         before: Uncaptured | None = None,
@@ -45,8 +52,10 @@ class CapturedTest:
         #: The applications that the test has started.
         self.apps: Sequence[App] = ()
         self._recorder = recorder
+        self._queues = queues
         self._stack = stack
         self._outage_timeout = outage_timeout
+        self._queue_listeners: list[Callable[[QueuedMessage], None]] = []
         self._why_failed: list[Callable[[], str | None]] = []
         # Prompts, media and datasets stay: a fixture of wider scope may have made them.
         stack.callback(stand_in.forget_sent)
@@ -84,17 +93,57 @@ class CapturedTest:
         from pytest_langfuse.recording.http.forward import LoopbackForwarder
 
         server = self.listening_server
-        self._stack.enter_context(self._recorder.sent_for_real(server.accepted, server.refusals))
+        self._stack.enter_context(self._recorder.sent_for_real(self._accepted, server.refusals))
         forwarder = LoopbackForwarder(server.base_url_for, self._count_as_cut_short)
         self._stack.enter_context(hooks.forwarding(forwarder))
         return server
+
+    @cached_property
+    def _test_queue(self) -> QueueOfTest:
+        self._stack.callback(self._forget_queue)
+        return QueueOfTest(self._queues, self._queue_listeners)
+
+    def _read_queue(self) -> None:
+        # Looked up, not made: without a queue nothing can have arrived there.
+        if (queue := vars(self).get("_test_queue")) is not None:
+            queue.read()
+
+    def _forget_queue(self) -> None:
+        self._queues.forget([span.key for span in self.recording.spans if span.is_recording])
+
+    @property
+    def queue(self) -> LangfuseQueue:
+        """The queues to which this process exports from the first use until the test ends, if it exports to any.
+
+        Without the extras, the test fails.
+        """
+        if (missing := missing_queues()) is not None:
+            pytest.fail(f"langfuse_queue and the faults of queues: {missing}", pytrace=False)
+        # What fails over to Langfuse is sent for real, too.
+        self.server  # noqa: B018 - made by the first use
+        return LangfuseQueue(self._test_queue)
+
+    @property
+    def queue_in_use(self) -> QueueOfTest | None:
+        """The queue to which the test really exports; `None` while what it exports is only recorded."""
+        return self._test_queue if {"server", "_test_queue"}.intersection(vars(self)) else None
+
+    @property
+    def queue_for_children(self) -> QueueOfTest | None:
+        """The queue for the processes that the test itself starts, if it uses a server or a queue."""
+        return self.queue_in_use if self.url_for_children is None else self._test_queue
+
+    def _accepted(self) -> Collection[SpanKey]:
+        """The spans that the server has accepted, or that a queue holds."""
+        accepted = self.server.accepted()
+        return accepted if (queue := vars(self).get("_test_queue")) is None else {*accepted, *queue.accepted()}
 
     @cached_property
     def outages(self) -> OutageControl:
         """The outages of the test."""
         from pytest_langfuse.outage.outage_control import OutageControl
 
-        outages = OutageControl(self.server, self.sampler)
+        outages = OutageControl(self.server, lambda: self.queue.failing, self.sampler)
         self._stack.callback(outages.close)
         self._why_failed += [outages.why_not_reached, outages.why_blocked]
         return outages
@@ -105,7 +154,8 @@ class CapturedTest:
         from pytest_langfuse.process.processes import Processes
         from pytest_langfuse.process.received_exports import ReceivedExports
 
-        received = ReceivedExports(self.recording.arrived)
+        received = ReceivedExports(self.recording.arrived, self._read_queue)
+        self._queue_listeners.append(lambda message: received.add(message.as_export()))
         self._stack.enter_context(self.stand_in.exports_shown_to(received.add))
         processes = Processes(
             received,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
     from pytest_langfuse.process.processes import Processes
     from pytest_langfuse.standin.api_router import LangfuseRouter
+    from pytest_langfuse.standin.queue.langfuse_queue import LangfuseQueue
 
     class ClientFactory(Protocol):
         """Builds a Langfuse client."""
@@ -67,6 +68,16 @@ def langfuse_server(request: pytest.FixtureRequest) -> LangfuseServer[Observatio
     `langfuse_server.url` is its base URL, `langfuse_server.spans` the observations that arrived, with all assertions.
     """
     return _captured_test(request).server
+
+
+@pytest.fixture
+def langfuse_queue(request: pytest.FixtureRequest) -> LangfuseQueue:
+    """Kafka and SQS on this machine, to which an app with `export="kafka"` or `"sqs"` exports during this test.
+
+    `langfuse_queue.messages` holds what arrived, `langfuse_queue.wait_for(2)` waits for it. Needs one of the extras
+    `pytest-langfuse[kafka]` and `pytest-langfuse[sqs]`.
+    """
+    return _captured_test(request).queue
 
 
 @pytest.fixture

@@ -89,7 +89,9 @@ def add_options(parser: pytest.Parser) -> None:
         "or did worse than in the last run with --langfuse-capture alone; exit with status 1 if there are any. Faults: "
         "refused, "
         "hang, reset, slow, drip, http_400 to http_504, redirect, captive_portal, partial_success, garbage, truncated, "
-        "tls_error, dns_error, flapping. (ini: langfuse_outage)",
+        "tls_error, dns_error, flapping; of a queue that spans are exported to: broker_down, broker_slow, "
+        "message_too_large, not_authorized, sqs_throttled (in 'all' where LANGFUSE_EXPORT names a queue, or a conftest "
+        "calls init_tracing with one). (ini: langfuse_outage)",
     )
     group.addoption(
         "--langfuse-json",

@@ -15,6 +15,7 @@ from pytest_langfuse.fixtures import (
     langfuse_fresh_client,
     langfuse_outage,
     langfuse_process,
+    langfuse_queue,
     langfuse_server,
     langfuse_spans,
     langfuse_tracing,
@@ -28,6 +29,7 @@ __all__ = [
     "langfuse_fresh_client",
     "langfuse_outage",
     "langfuse_process",
+    "langfuse_queue",
     "langfuse_server",
     "langfuse_spans",
     "langfuse_tracing",
@@ -37,7 +39,8 @@ MARKERS = (
     "langfuse_outage(fault, ..., after=0, times=None, delay=None, rate=1.0, seed=0, retry_after=None, paths=None, "
     "required=True, max_block=None): run the test while Langfuse fails; with several faults, once under each. Stacked "
     "markers apply together. `python -m pytest_langfuse.outage.server --help` lists the faults and says what each "
-    "option does."
+    "option does; those of a queue (Kafka, SQS) are broker_down, broker_slow, message_too_large, not_authorized and "
+    "sqs_throttled."
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ def sealed(
     url_of_test: Callable[[], str | None],
     refused: Callable[[RefusedConnection], None],
     refusals_of_children: Callable[[], str],
+    queues_of_children: Callable[[Mapping[str, str]], Mapping[str, str]],
     answer: Answer,
     last: Callable[[], bool],
 ) -> Iterator[None]:
@@ -34,9 +35,9 @@ def sealed(
 
     `answer` answers what these ask where the running test uses no server.
     `url_of_test` returns the address of the server that the running test uses; `refused` is told of each connection
-    that was refused; `refusals_of_children` returns the file in which a child process notes those in it. Where `last()`
-    says at the end that nothing can follow but the process's exit, what captured tests have left behind stays sealed
-    until then.
+    that was refused; `refusals_of_children` returns the file in which a child process notes those in it, and
+    `queues_of_children` the variables that name its queues, by those that it was to get. Where `last()` says at the end
+    that nothing can follow but the process's exit, what captured tests have left behind stays sealed until then.
     """
     left = False
 
@@ -48,8 +49,8 @@ def sealed(
     def url_for_children() -> str | None:
         return (url_of_test() or accepting.start().url) if is_captive() else None
 
-    def variables_for_children() -> dict[str, str]:
-        return handed_over(guard.known_endpoints(), refusals_of_children())
+    def variables_for_children(variables: Mapping[str, str]) -> dict[str, str]:
+        return {**handed_over(guard.known_endpoints(), refusals_of_children()), **queues_of_children(variables)}
 
     guard = NetworkGuard(is_captive=is_captive, addresses=hooks.addresses, is_stand_in=is_stand_in, refused=refused)
     grpc_guard = GrpcGuard(GRPC_EXPORTERS, guard.refuse, exporter_endpoint)

@@ -34,6 +34,7 @@ FIXTURES = frozenset(
         "langfuse_fresh_client",
         "langfuse_outage",
         "langfuse_process",
+        "langfuse_queue",
         "langfuse_server",
         "langfuse_spans",
         "langfuse_tracing",
@@ -178,8 +179,9 @@ class CaptureSession:
         """Check the faults of `--langfuse-outage`, and report on the run where results are printed."""
         if self.options.outage is not None:
             from pytest_langfuse.outage.suite import parse_faults
+            from pytest_langfuse.sealed_queues import exports_to_queue
 
-            self._suite_faults = parse_faults(*self.options.outage)
+            self._suite_faults = parse_faults(*self.options.outage, queues=exports_to_queue())
         reports = self.options.capture or self.options.json is not None
         if reports and not hasattr(config, "workerinput"):
             from pytest_langfuse.report.degradation import Degradation

@@ -15,7 +15,9 @@ from langfuse._client.resource_manager import LangfuseResourceManager
 from opentelemetry import trace as otel_trace
 from opentelemetry.util._once import Once
 
-import pytest_langfuse.tracing.singleton  # noqa: F401 - so that there is one: packages keep modules that are forgotten
+# So that there is one of each: packages keep modules that are forgotten.
+import pytest_langfuse.tracing.queue.endpoints
+import pytest_langfuse.tracing.singleton  # noqa: F401
 from pytest_langfuse.expect.text import style
 from tests.helpers import slow_plugins
 from tests.helpers.limited_runs import limit_runs

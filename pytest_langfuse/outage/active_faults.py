@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pytest_langfuse.outage.fault_options import FaultOptions, Schedule
 from pytest_langfuse.outage.faults.connection import reset
 from pytest_langfuse.outage.faults.disguise import SIGN_IN_PATH, sign_in_page
-from pytest_langfuse.outage.faults.fault import ClientFault, Fault, ServerFault, Strike
+from pytest_langfuse.outage.faults.fault import ClientFault, Fault, QueueFault, ServerFault, Strike
 from pytest_langfuse.standin.http.exchange import Exchange
 from pytest_langfuse.standin.http.http_server import Answer
 from pytest_langfuse.standin.paths import endpoint_of, matches
@@ -26,6 +26,8 @@ class ScheduledFault:
 
     def matches(self, path: str) -> bool:
         """Return whether requests for `path` can meet the fault."""
+        if isinstance(self.fault, QueueFault):
+            return False
         only = self.fault.endpoints if isinstance(self.fault, ServerFault) else None
         return matches(self.options.paths, path) and (only is None or endpoint_of(path) in only)
 

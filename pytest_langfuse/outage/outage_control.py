@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from pytest_langfuse import arguments
 from pytest_langfuse.lazy import exported_by
-from pytest_langfuse.outage.outage import FailingServer, Outage
+from pytest_langfuse.outage.outage import FailingQueue, FailingServer, Outage
 from pytest_langfuse.recording.blocking_sampler import BlockingSampler, Mark
 
 
@@ -20,8 +21,9 @@ class OutageControl:
     `with langfuse_outage("hang"): ...` in the middle of a test; with the marker, the outage is already active.
     """
 
-    def __init__(self, server: FailingServer, sampler: BlockingSampler) -> None:
+    def __init__(self, server: FailingServer, queue: Callable[[], FailingQueue], sampler: BlockingSampler) -> None:
         self._server = server
+        self._queue = queue
         self._sampler = sampler
         self._stack = ExitStack()
         self._outages: list[Outage] = []
@@ -40,7 +42,7 @@ class OutageControl:
         __tracebackhide__ = True
         outage = Outage.of(*names, **options)
         self._outages.append(outage)
-        return _OutageBlock(outage, self._server, self._sampler)
+        return _OutageBlock(outage, partial(outage.activate, self._server, self._queue), self._sampler)
 
     def begin(self, outage: Outage) -> None:
         """Activate `outage` until the test ends, or `recover`.
@@ -55,7 +57,7 @@ class OutageControl:
             raise RuntimeError(f"the outage {outage.name!r} is already active")
         self._outages.append(outage)
         self._begun.append((outage, self._sampler.mark()))
-        self._stack.enter_context(outage.activate(self._server))
+        self._stack.enter_context(outage.activate(self._server, self._queue))
 
     @property
     def attempts(self) -> int:
@@ -88,9 +90,11 @@ class OutageControl:
 class _OutageBlock:
     """The `with` block of an outage; a class, since a generator would add frames of contextlib to the traceback."""
 
-    def __init__(self, outage: Outage, server: FailingServer, sampler: BlockingSampler) -> None:
+    def __init__(
+        self, outage: Outage, activate: Callable[[], AbstractContextManager[Outage]], sampler: BlockingSampler
+    ) -> None:
         self._outage = outage
-        self._server = server
+        self._activate = activate
         self._sampler = sampler
         self._mark: Mark | None = None
 
@@ -100,7 +104,7 @@ class _OutageBlock:
             raise RuntimeError(
                 f"the outage {self._outage.name!r} is already active: begin another one, with langfuse_outage(…)"
             )
-        self._applied = self._outage.activate(self._server)
+        self._applied = self._activate()
         self._mark = self._sampler.mark()
         return self._applied.__enter__()
 
@@ -131,7 +135,10 @@ def _why_blocked(outage: Outage, sampler: BlockingSampler, mark: Mark | None) ->
 def _why_not_reached(outage: Outage) -> str | None:
     if not outage.required or outage.struck:
         return None
-    if not outage.attempts:
+    if not outage.attempts and outage.of_queue:
+        why = "nothing was sent to a queue while it was active"
+        fix = 'Export to one, as with export="kafka", and flush()'
+    elif not outage.attempts:
         why = "nothing was sent to Langfuse while it was active"
         fix = "Send something (flush(), a prompt, a score)"
     else:

@@ -11,30 +11,34 @@ from typing import Any, NamedTuple
 import pytest
 
 from pytest_langfuse.arguments import shown
-from pytest_langfuse.outage.faults import FAULTS
+from pytest_langfuse.outage.faults import FAULTS, QUEUE_FAULTS
 from pytest_langfuse.outage.outage import Outage
+from pytest_langfuse.standin.queue.extras import missing_queues
 from pytest_langfuse.suggest import did_you_mean
 
 #: The fault under which an item runs.
 FAULT = pytest.StashKey[str]()
 
 
-def parse_faults(text: str, source: str) -> Sequence[str]:
-    """Return the faults in `text`: `hang,refused`, or `all`.
+def parse_faults(text: str, source: str, *, queues: bool = False) -> Sequence[str]:
+    """Return the faults in `text`: `hang,refused`, or `all`, with those of queues where spans go to `queues`.
 
     Raises:
         pytest.UsageError: an unknown fault, or none; names `source` and suggests a fault.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     if "all" in names:
-        return list(FAULTS)
+        return [*FAULTS, *QUEUE_FAULTS] if queues else list(FAULTS)
+    known = [*FAULTS, *QUEUE_FAULTS]
     for name in names:
-        if name not in FAULTS:
+        if name not in known:
             raise pytest.UsageError(
-                f"{source}: unknown fault {shown(name)}{did_you_mean(name, FAULTS)} (faults: all, {', '.join(FAULTS)})"
+                f"{source}: unknown fault {shown(name)}{did_you_mean(name, known)} (faults: all, {', '.join(known)})"
             )
+        if name in QUEUE_FAULTS and (missing := missing_queues()) is not None:
+            raise pytest.UsageError(f"{source}: {name} is a fault of a queue, and {missing}")
     if not names:
-        raise pytest.UsageError(f"{source} needs the name of a fault, or all (faults: {', '.join(FAULTS)})")
+        raise pytest.UsageError(f"{source} needs the name of a fault, or all (faults: {', '.join(known)})")
     return list(dict.fromkeys(names))
 
 

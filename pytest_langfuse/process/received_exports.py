@@ -9,14 +9,19 @@ from pytest_langfuse.standin.received_export import ReceivedExport
 
 
 class ReceivedExports:
-    """A growing list of the exports that the stand-in accepted. Thread-safe."""
+    """A growing list of the exports that the stand-in accepted. Thread-safe.
 
-    def __init__(self, announce: Callable[[], None]) -> None:
+    `pull` adds what has to be asked for, and is called before each look; it must not look itself.
+    """
+
+    def __init__(self, announce: Callable[[], None], pull: Callable[[], None] = lambda: None) -> None:
+        self._pull = pull
         self._lock = threading.Lock()
         self._all: list[ReceivedExport] = []
         self._announce = announce
 
     def __len__(self) -> int:
+        self._pull()
         return len(self._all)
 
     def add(self, export: ReceivedExport) -> None:
@@ -27,6 +32,7 @@ class ReceivedExports:
 
     def since(self, first: int) -> list[ReceivedExport]:
         """Return the exports from number `first` on, counted from 0."""
+        self._pull()
         with self._lock:
             return self._all[first:]
 

@@ -30,11 +30,11 @@ _XDIST = "execnet"
 class SealedChildren:
     """Seals the child processes that are started while `url()` returns the address of their Langfuse.
 
-    `url` is called for each process, in the thread that starts it; `None` leaves the process as it is. `others()`
-    returns further variables for a process that is sealed.
+    `url` is called for each process, in the thread that starts it; `None` leaves the process as it is. `others` returns
+    further variables for a process that is sealed, by those that it was to get.
     """
 
-    def __init__(self, url: Callable[[], str | None], others: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, url: Callable[[], str | None], others: Callable[[Mapping[str, str]], Mapping[str, str]]) -> None:
         self._url = url
         self._others = others
         self._undo: list[Callable[[], None]] = []
@@ -81,14 +81,14 @@ class SealedChildren:
         if url is None:
             return env
         if isinstance(env, SealedEnvironment):
-            return SealedEnvironment({**env, **self._others()})
+            return SealedEnvironment({**env, **self._others(env)})
         variables = os.environ if env is None else env
         try:
             text = {os.fsdecode(name): os.fsdecode(value) for name, value in variables.items()}
         except TypeError:
             # What the application passes is wrong, and starting the process will tell it so.
             return env
-        return sealed(text, url, self._others())
+        return sealed(text, url, self._others(text))
 
     # -- hooks -------------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class SealedChildren:
         """Hand over the environment to a process of the fork server, which may have been started with another one."""
         data = original(name)
         if (url := self._url()) is not None:
-            data["pytest_langfuse"] = _Sealing(url, self._others())
+            data["pytest_langfuse"] = _Sealing(url, self._others(os.environ))
         return data
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pytest_langfuse import App, Clock, OutageControl, Processes
+from pytest_langfuse import App, Clock, LangfuseQueue, OutageControl, Processes
 
 SECRET = "sk-lf-hunter2"
 NOT_A_NUMBER = ("'x'", "'5'", "True", "[]", "None", "b'1'", "Broken()", repr(SECRET))
@@ -35,11 +35,16 @@ CALLS = {
     App.wait_ready: {"url": (*NOT_A_TEXT, *NOT_A_URL), "timeout": SECONDS},
     App.wait: {"timeout": SECONDS},
     App.send_signal: {"number": ("'TERM'", "999", "-1", "0", "True", "None", "9.0", "10**5000", "Broken()")},
+    LangfuseQueue.wait_for: {"count": (*NOT_A_NUMBER, "-1", "0", "1.5", "10**5000"), "timeout": SECONDS},
+    LangfuseQueue.sqs_queue_url: {"name": (*NOT_A_TEXT, "''")},
     Processes.start: {"python_args": NOT_AN_ARGUMENT, "env": NOT_VARIABLES, "cwd": NOT_A_DIRECTORY},
     Processes.start_command: {"argv": NOT_AN_ARGUMENT, "env": NOT_VARIABLES, "cwd": NOT_A_DIRECTORY},
 }  # fmt: skip
 #: The object of each class in the test that is run, and the arguments that a method needs beside the one that is tried.
-OBJECTS = {Clock: "langfuse_clock", OutageControl: "langfuse_outage", App: "app", Processes: "langfuse_process"}
+OBJECTS = {
+    Clock: "langfuse_clock", OutageControl: "langfuse_outage", App: "app", Processes: "langfuse_process",
+    LangfuseQueue: "langfuse_queue",
+}  # fmt: skip
 NEEDED = {"text": "'x'", "url": "'/'", "python_args": "'-c', ''", "argv": "'true'"}
 #: Where a message does not name the parameter: it is the only one, or the message names the call.
 NAMED = {"names": "", "outage": "", "python_args": "", "argv": "", "url": "wait_ready"}

@@ -77,6 +77,10 @@ REPLACED = {
         "OTLPSpanExporter.__init__": "_pytest_langfuse_addresses",
     },
     "pytest_langfuse.tracing": {"TracingConfig.__init__": "_pytest_langfuse_addresses"},
+    "pytest_langfuse.tracing.queue.endpoints": {
+        "kafka": "_pytest_langfuse_queues",
+        "sqs": "_pytest_langfuse_queues",
+    },
 }
 
 

@@ -341,7 +341,7 @@ def test_what_is_sealed_already_stays():
 
 
 def test_a_wrong_environment_is_the_error_of_the_application():
-    children = SealedChildren(lambda: STAND_IN, lambda: OTHERS)
+    children = SealedChildren(lambda: STAND_IN, lambda _: OTHERS)
     children.install()
     try:
         with pytest.raises(TypeError):
@@ -356,7 +356,7 @@ def test_a_wrong_environment_is_the_error_of_the_application():
 
 def test_hooks_are_removed():
     before = (subprocess.Popen.__init__, os.posix_spawn, os.execv, os.execve, os.system)
-    children = SealedChildren(lambda: STAND_IN, lambda: OTHERS)
+    children = SealedChildren(lambda: STAND_IN, lambda _: OTHERS)
     children.install()
     assert subprocess.Popen.__init__ is not before[0]
     assert inspect.signature(subprocess.Popen) == inspect.signature(before[0]).replace(

@@ -16,6 +16,7 @@ import pytest_langfuse
 from pytest_langfuse import (
     App,
     Clock,
+    LangfuseQueue,
     LangfuseRouter,
     LangfuseServer,
     LiteralError,
@@ -24,6 +25,7 @@ from pytest_langfuse import (
     Outage,
     OutageControl,
     Processes,
+    QueuedMessage,
     Score,
     Trace,
     Unexported,
@@ -154,9 +156,9 @@ OTHERS = {
     "stand_in": StandIn(),
 }
 #: Handed out by fixtures: tests/plugin/test_bad_calls_of_fixtures.py has their methods, which need a running test.
-BY_FIXTURE = {App, Clock, OutageControl, Processes}
+BY_FIXTURE = {App, Clock, LangfuseQueue, OutageControl, Processes}
 #: What the harness hands out, and errors: not made by a test.
-RESULTS = {outage_server.Arrival, Observation, Score, Trace, Unexported, recording.SpanRecord}
+RESULTS = {outage_server.Arrival, Observation, QueuedMessage, Score, Trace, Unexported, recording.SpanRecord}
 #: Keywords whose values are compared by `==`: anything has one.
 COMPARED = {"self", "fields", "values", "value", "thread", "options"}
 #: Functions for the wiring of the harness, which a test has no reason to call.

@@ -43,7 +43,7 @@ def headings(page: Path) -> set[str]:
 
 #: The examples of these pages use tools that a user may have installed in addition; `tests/expect` and `tests/plugin`
 #: run them.
-NEED_TOOLS = {"assertions.md", "test-frameworks.md"}
+NEED_TOOLS = {"assertions.md", "queues-in-tests.md", "test-frameworks.md"}
 #: Pages whose files pytest runs in one folder.
 RUN = [page for page in PAGES if page.name not in NEED_TOOLS and any(name.startswith("test_") for name in files(page))]
 

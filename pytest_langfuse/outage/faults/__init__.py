@@ -7,8 +7,15 @@ from typing import Final
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.outage.faults.connection import dns_error, hang, refused, reset, tls_error
 from pytest_langfuse.outage.faults.disguise import captive_portal, garbage, partial_success, redirect, truncated
-from pytest_langfuse.outage.faults.fault import ClientFault, Fault, ServerFault, Strike
+from pytest_langfuse.outage.faults.fault import ClientFault, Fault, QueueFault, ServerFault, Strike
 from pytest_langfuse.outage.faults.pace import drip, flapping, slow
+from pytest_langfuse.outage.faults.queue import (
+    broker_down,
+    broker_slow,
+    message_too_large,
+    not_authorized,
+    sqs_throttled,
+)
 from pytest_langfuse.outage.faults.status import (
     http_400,
     http_401,
@@ -23,9 +30,9 @@ from pytest_langfuse.outage.faults.status import (
 )
 from pytest_langfuse.suggest import did_you_mean
 
-__all__ = ["FAULTS", "ClientFault", "Fault", "ServerFault", "Strike", "find_fault"]
+__all__ = ["FAULTS", "QUEUE_FAULTS", "ClientFault", "Fault", "QueueFault", "ServerFault", "Strike", "find_fault"]
 
-#: All faults, from the plainest to the strangest: the order in which they are listed and run.
+#: All faults of Langfuse, from the plainest to the strangest: the order in which they are listed and run.
 FAULTS: Final[dict[str, Fault]] = {
     "refused": refused,
     "hang": hang,
@@ -52,6 +59,15 @@ FAULTS: Final[dict[str, Fault]] = {
     "flapping": flapping,
 }
 
+#: Those of a queue between the application and Langfuse.
+QUEUE_FAULTS: Final[dict[str, QueueFault]] = {
+    "broker_down": broker_down,
+    "broker_slow": broker_slow,
+    "message_too_large": message_too_large,
+    "not_authorized": not_authorized,
+    "sqs_throttled": sqs_throttled,
+}
+
 
 def find_fault(name: str) -> Fault:
     """Return the fault of that name.
@@ -62,7 +78,8 @@ def find_fault(name: str) -> Fault:
     """
     if not isinstance(name, str):
         raise TypeError(f"expected the name of a fault, got {shown(name)}")
-    fault = FAULTS.get(name)
+    fault = FAULTS.get(name) or QUEUE_FAULTS.get(name)
     if fault is None:
-        raise ValueError(f"unknown fault {shown(name)}{did_you_mean(name, FAULTS)} (faults: {', '.join(FAULTS)})")
+        names = [*FAULTS, *QUEUE_FAULTS]
+        raise ValueError(f"unknown fault {shown(name)}{did_you_mean(name, names)} (faults: {', '.join(names)})")
     return fault

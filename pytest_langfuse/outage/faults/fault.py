@@ -10,6 +10,7 @@ from typing import Protocol
 from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.standin.http.exchange import Exchange
 from pytest_langfuse.standin.http.http_server import Answer
+from pytest_langfuse.standin.queue.queue_failure import Kind
 
 
 class Addresses(Protocol):
@@ -78,6 +79,26 @@ class ClientFault(Fault):
     base_url: Callable[[Addresses], str]
 
 
+@dataclass(frozen=True, slots=True)
+class QueueFault(Fault):
+    """A fault of the queue that spans are exported to.
+
+    Attributes:
+        kind: The queue's way to fail.
+        delay: The default of the option `delay`, in seconds; `None` for a fault that has none.
+        queues: The queues that can fail so, as messages name them.
+    """
+
+    kind: Kind
+    delay: float | None = None
+    queues: tuple[str, ...] = ("Kafka", "SQS")
+
+    @property
+    def lasting(self) -> bool:
+        """True of a state of the queue; the other faults are decided with each request."""
+        return self.kind in {"down", "slow"}
+
+
 def at_server(
     *, delivers: bool = False, repeating: bool = False, endpoints: tuple[str, ...] | None = None
 ) -> Callable[[Callable[[Strike], None]], ServerFault]:
@@ -94,6 +115,17 @@ def at_client(function: Callable[[Addresses], str]) -> ClientFault:
     """Make a fault that the client meets before it has a connection out of a function."""
     name, description = _described(function)
     return ClientFault(name, description, function)
+
+
+def at_queue(
+    kind: Kind, *, delay: float | None = None, queues: tuple[str, ...] = ("Kafka", "SQS")
+) -> Callable[[Callable[[], None]], QueueFault]:
+    """Make a fault of the queue out of a function that describes it."""
+
+    def make(function: Callable[[], None]) -> QueueFault:
+        return QueueFault(*_described(function), kind, delay, queues)
+
+    return make
 
 
 def _described(function: Callable[..., object]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pytest_langfuse.outage.faults import FAULTS, ClientFault
+from pytest_langfuse.outage.faults import FAULTS, QUEUE_FAULTS, ClientFault
 from pytest_langfuse.outage.faults.connection import refused
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
@@ -63,6 +63,8 @@ def _outage(options: argparse.Namespace) -> Outage | None:
             raise ValueError(f"--{next(iter(given)).replace('_', '-')} says when a fault strikes: give --fault, too")
         return None
     outage = Outage.named("--fault " + " --fault ".join(options.fault), options.fault, given)
+    if of_queue := [name for name in options.fault if name in QUEUE_FAULTS]:
+        raise ValueError(f"{of_queue[0]} is a fault of a queue, which is met in tests: use the fixture langfuse_outage")
     clients = [name for name in options.fault if isinstance(FAULTS[name], ClientFault)]
     if clients and (given or len(options.fault) > 1):
         raise ValueError(

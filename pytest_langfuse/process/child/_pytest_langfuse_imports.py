@@ -28,6 +28,7 @@ ADDRESS_HOOKS = {
     "opentelemetry.exporter.otlp.proto.http.trace_exporter": ("_pytest_langfuse_addresses", "readdress_exporter"),
     "opentelemetry.exporter.otlp.proto.grpc.trace_exporter": ("_pytest_langfuse_addresses", "readdress_grpc_exporter"),
     "pytest_langfuse.tracing": ("_pytest_langfuse_addresses", "readdress_config"),
+    "pytest_langfuse.tracing.queue.endpoints": ("_pytest_langfuse_queues", "readdress_queues"),
 }
 
 

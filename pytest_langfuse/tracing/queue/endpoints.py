@@ -7,7 +7,10 @@ group that it sends, in the thread that sends it, and keeps one client for each 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+#: Options of TLS and authentication, by how their names begin.
+_SECURITY: Final = ("security.", "ssl.", "sasl.", "enable.ssl.", "https.")
 
 
 class KafkaEndpoint(NamedTuple):
@@ -16,6 +19,11 @@ class KafkaEndpoint(NamedTuple):
     brokers: str
     topic: str
     options: Mapping[str, str | float | bool]
+
+    def without_security(self, brokers: str) -> KafkaEndpoint:
+        """Return the endpoint at brokers that speak neither TLS nor SASL, and where no token is fetched."""
+        options = {name: value for name, value in self.options.items() if not name.lower().startswith(_SECURITY)}
+        return self._replace(brokers=brokers, options=options)
 
 
 class SqsEndpoint(NamedTuple):

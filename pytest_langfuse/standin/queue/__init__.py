@@ -1,0 +1,1 @@
+"""Stand-ins of the queues that production tracing exports to: a Kafka broker and SQS, both on loopback."""
