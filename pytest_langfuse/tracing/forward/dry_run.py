@@ -16,7 +16,8 @@ from pytest_langfuse.tracing.log_text import readable
 class DryRun:
     """A `Stage` that drops all, and remembers how many spans and scores of which project there were."""
 
-    held = 0
+    held = held_bytes = 0
+    full = False
 
     def __init__(self, projects: Projects) -> None:
         self._projects = projects
@@ -25,7 +26,11 @@ class DryRun:
         self._messages = self._bytes = 0
         self._oldest: float | None = None
 
-    def take(self, messages: Sequence[QueueMessage], *, last: bool = False) -> Staged:  # noqa: ARG002
+    def problems(self) -> list[str]:
+        """See `Stage`."""
+        return []
+
+    def take(self, messages: Sequence[QueueMessage], *, last: bool = False, read: bool = True) -> Staged:  # noqa: ARG002
         """See `Stage`."""
         for message in messages:
             self._messages += 1

@@ -27,5 +27,11 @@ class ForwardCounts:
     failed: Counter[str] = field(default_factory=Counter)
     #: Spans and scores that were dead-lettered, by reason.
     dead: Counter[str] = field(default_factory=Counter)
+    #: Traces by decision of the sampling: the reason why they were kept, or "dropped"; and those decided early, for
+    #: want of memory.
+    decisions: Counter[str] = field(default_factory=Counter)
+    early: int = 0
+    #: Traces that are not decided now.
+    undecided: int = 0
     #: How often this process got and lost partitions.
     rebalances: int = 0

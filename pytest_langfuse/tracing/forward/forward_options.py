@@ -14,10 +14,13 @@ from pytest_langfuse.tracing import setting_parsers as parsing
 from pytest_langfuse.tracing.config import DEFAULT_BASE_URL
 from pytest_langfuse.tracing.forward.project_keys import Project, Projects, read_projects
 from pytest_langfuse.tracing.forward.source_address import EXAMPLE, KafkaAddress, SqsAddress, queue_address
+from pytest_langfuse.tracing.forward.undecided_traces import TracePolicy
 from pytest_langfuse.tracing.setting_parsers import Invalid, Parser
 from pytest_langfuse.tracing.shown import shown
 
 PROGRAM = "pytest-langfuse-forward"
+#: A trace is decided at the latest after so many times the wait.
+_AGES = 10
 _HIGHEST_PORT = 65535
 _KAFKA, _SQS = "kafka://HOST:PORT[,HOST:PORT…]/TOPIC?group=NAME", "sqs://HOST/ACCOUNT/NAME"
 _LISTENER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]*):(?P<port>\d{1,5})")
@@ -49,6 +52,8 @@ class ForwardOptions:
     max_bytes: int
     stop_timeout: float
     compress: bool
+    #: `None` to forward all.
+    sampling: TracePolicy | None = None
 
 
 class _Option(NamedTuple):
@@ -102,6 +107,10 @@ OPTIONS: Mapping[str, _Option] = {
     "once": _Option(parsing.boolean, default=False),
     "dry_run": _Option(parsing.boolean, default=False),
     "http": _Option(_parser_of(_listener, "HOST:PORT, or :PORT for all interfaces", "0.0.0.0:8080"), None),
+    "sample": _Option(parsing.number(0.0, 1.0, example="0.1"), 1.0),
+    "keep_errors": _Option(parsing.boolean, default=False),
+    "keep_slower_than": _Option(parsing.number(0.001, 86400.0, example="5"), None),
+    "decision_wait": _Option(parsing.number(0.1, 3600.0, example="30"), 30.0),
     "requests": _Option(parsing.integer(1, example="4"), 4),
     "timeout": _Option(parsing.number(0.001, 3600.0, example="30"), 30.0),
     "max_bytes": _Option(parsing.integer(1, example="67108864"), 64 * 1024 * 1024),
@@ -148,6 +157,7 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
         max_bytes=values["max_bytes"],
         stop_timeout=values["stop_timeout"],
         compress=values["compression"] == "gzip",
+        sampling=_sampling(values),
     )
 
 
@@ -168,6 +178,18 @@ def _value(name: str, option: _Option, given: Any, environ: Mapping[str, str]) -
                 f"{before}{value} {invalid.problem}. Allowed: {invalid.allowed}. Fix: {before}{invalid.example}."
             ) from None
     return option.default
+
+
+def _sampling(values: Mapping[str, Any]) -> TracePolicy | None:
+    rate, wait = values["sample"], values["decision_wait"]
+    if rate >= 1.0:
+        return None
+    if isinstance(values["from"], SqsAddress):
+        raise BadOption(
+            "--sample needs Kafka: an SQS queue gives the spans of a trace to different forwarders. "
+            "Fix: leave --sample out, and set sample_rate in the applications."
+        )
+    return TracePolicy(rate, values["keep_errors"], values["keep_slower_than"], wait, _AGES * wait)
 
 
 def _projects(path: Path | None, environ: Mapping[str, str]) -> Projects:
@@ -241,6 +263,10 @@ def _command_line() -> argparse.ArgumentParser:
     switch("once", "end, with status 0, when all is delivered that was in the queue at the start")
     switch("dry_run", "read and report only: nothing is sent, nothing is committed, nobody loses a partition to it")
     option("projects", "FILE", 'keys of more projects, as JSON: {"pk-lf-…": "sk-lf-…", …}')
+    option("sample", "RATE", "keep this share of the traces, each as a whole over all services (Kafka)")
+    switch("keep_errors", "with --sample: keep each trace with an error")
+    option("keep_slower_than", "SECONDS", "with --sample: keep each trace that took so long")
+    option("decision_wait", "SECONDS", "with --sample: a trace is decided when nothing came of it for so long")
     option("http", "HOST:PORT", "serve /healthz, /readyz and /metrics here")
     option("requests", "N", "requests to Langfuse at the same time")
     option("timeout", "SECONDS", "for one request to Langfuse")
@@ -267,6 +293,8 @@ examples:
     {PROGRAM} --from kafka://kafka:9092/langfuse_spans?group=langfuse --dry-run --once
   Drain the queue before a release, then go on:
     {PROGRAM} --from kafka://kafka:9092/langfuse_spans?group=langfuse --once && deploy
+  Keep a tenth of the traces, and all that failed or took 5 seconds, over all services:
+    {PROGRAM} --from kafka://kafka:9092/langfuse_spans --sample 0.1 --keep-errors --keep-slower-than 5
   Send dead letters again, after the cause is mended:
     {PROGRAM} --from kafka://kafka:9092/langfuse_spans.dead?group=again --once
   From SQS, with the credentials that boto3 finds:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker
 from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.forward.decision_topic import DecisionTopic
 from pytest_langfuse.tracing.forward.deliveries import Deliveries
 from pytest_langfuse.tracing.forward.dry_run import DryRun
 from pytest_langfuse.tracing.forward.forward_counts import ForwardCounts
@@ -21,9 +22,11 @@ from pytest_langfuse.tracing.forward.health_server import HealthServer
 from pytest_langfuse.tracing.forward.kafka_source import KafkaSource
 from pytest_langfuse.tracing.forward.poster import Poster
 from pytest_langfuse.tracing.forward.queue_source import QueueSource, SourceFailed
-from pytest_langfuse.tracing.forward.source_address import SqsAddress
+from pytest_langfuse.tracing.forward.repeated_log import RepeatedLog
+from pytest_langfuse.tracing.forward.source_address import KafkaAddress, SqsAddress
 from pytest_langfuse.tracing.forward.sqs_source import SqsSource
 from pytest_langfuse.tracing.forward.stage import EverythingPasses, Stage
+from pytest_langfuse.tracing.forward.whole_trace_sampling import WholeTraceSampling
 
 _BAD_INPUT, _FAILED = 2, 1
 #: The breaker to Langfuse: failures in a row, and the seconds after which a request tries it again.
@@ -50,7 +53,26 @@ def open_source(options: ForwardOptions) -> QueueSource:
     )
 
 
-def build_forwarder(options: ForwardOptions, source: QueueSource, stage: Stage) -> tuple[Forwarder, Poster]:
+def build_stage(options: ForwardOptions, source: QueueSource, counts: ForwardCounts) -> Stage:
+    """Return what stands between the queue and Langfuse."""
+    address = options.address
+    if options.dry_run:
+        return DryRun(options.projects)
+    if options.sampling is None or not isinstance(source, KafkaSource) or not isinstance(address, KafkaAddress):
+        return EverythingPasses()
+    connection = {"bootstrap.servers": address.brokers, **options.kafka_options}
+    return WholeTraceSampling(
+        options.sampling,
+        DecisionTopic(address.topic, connection, address.group, RepeatedLog()),
+        caught_up=source.caught_up,
+        counts=counts,
+        most_bytes=options.max_bytes,
+    )
+
+
+def build_forwarder(
+    options: ForwardOptions, source: QueueSource, stage: Stage, counts: ForwardCounts | None = None
+) -> tuple[Forwarder, Poster]:
     """Return a forwarder, and its threads, which are not started."""
     breaker = CircuitBreaker(failure_threshold=_FAILURES, recovery_timeout=_RECOVERY)
     poster = Poster(
@@ -60,7 +82,7 @@ def build_forwarder(options: ForwardOptions, source: QueueSource, stage: Stage) 
         breaker=breaker,
         compress=options.compress,
     )
-    counts = ForwardCounts()
+    counts = ForwardCounts() if counts is None else counts
     forwarder = Forwarder(
         source=source,
         stage=stage,
@@ -80,8 +102,9 @@ def run_service(options: ForwardOptions, log: ForwardLog) -> int:
     except SourceFailed as error:
         place = "--from" if isinstance(options.address, SqsAddress) else "--kafka-options"
         return _refuse(f"{place}: {error}")
-    stage = DryRun(options.projects) if options.dry_run else EverythingPasses()
-    forwarder, poster = build_forwarder(options, source, stage)
+    counts = ForwardCounts()
+    stage = build_stage(options, source, counts)
+    forwarder, poster = build_forwarder(options, source, stage, counts)
     with contextlib.ExitStack() as stack:
         if options.http is not None:
             try:

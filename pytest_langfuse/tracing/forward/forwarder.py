@@ -101,7 +101,7 @@ class Forwarder:
         at_end = self._once and self.source.at_end()
         deliveries = self._deliveries
         # Without room, or with all requests on the wire and more to send, the next event is an answer.
-        if self._has_room():
+        if read := self._has_room():
             busy = deliveries.busy and deliveries.waiting
             messages = self.source.poll(self._most_messages(), 0.0 if busy else _POLL)
         else:
@@ -111,7 +111,7 @@ class Forwarder:
             self.counts.messages += len(messages)
             self.counts.bytes += size
             self._message_size = max(size // len(messages), 1)
-        staged = self._stage.take(messages, last=at_end)
+        staged = self._stage.take(messages, last=at_end, read=read)
         if staged.deliver:
             deliveries.add(staged.deliver)
         if staged.drop:
@@ -180,7 +180,8 @@ class Forwarder:
     # -- the parts of a step -----------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
-        if self._deliveries.held < (self._max_bytes // 2 if self._paused else self._max_bytes):
+        most = self._max_bytes // 2 if self._paused else self._max_bytes
+        if self._deliveries.held < most and not self._stage.full:
             if self._paused:
                 self.source.resume()
             self._paused, self._full_since = False, None
@@ -211,9 +212,9 @@ class Forwarder:
         self.state = ForwardState(
             partitions=self._partitions,
             lag=self.source.lag(),
-            held_bytes=self._deliveries.held,
+            held_bytes=self._deliveries.held + self._stage.held_bytes,
             in_flight=self._deliveries.in_flight,
-            problems=tuple(self._deliveries.problems()),
+            problems=(*self._deliveries.problems(), *self._stage.problems()),
             seen=at,
         )
 

@@ -196,6 +196,16 @@ class KafkaSource:
             total += max(high - max(self._read_to(partition.partition, low) if done is None else done, low), 0)
         return total
 
+    def caught_up(self, partition: AssignedPartition) -> bool:
+        """Return whether all of a partition was read, as far as the brokers have said."""
+        from confluent_kafka import TopicPartition
+
+        if self._assignments.get(partition.number) is not partition:
+            return False
+        place = TopicPartition(self._topic, partition.number)
+        bounds: Any = self._consumer.get_watermark_offsets(place, cached=True)
+        return bounds is not None and 0 <= bounds[1] <= self._read.get(partition.number, -1)
+
     def at_end(self) -> bool:
         """See `QueueSource`."""
         return self._came and all(self._read.get(number, -1) >= end for number, end in self._ends.items())

@@ -20,15 +20,27 @@ class Staged(NamedTuple):
 class Stage(Protocol):
     """Sees each message before it is delivered. For one thread: that of the forwarder."""
 
-    def take(self, messages: Sequence[QueueMessage], *, last: bool = False) -> Staged:
+    def take(self, messages: Sequence[QueueMessage], *, last: bool = False, read: bool = True) -> Staged:
         """Take what was read, often nothing, and return what is decided now, of these messages or earlier ones.
 
         It is called several times a second, so that time can decide. `last`: nothing more comes, decide on everything.
+        `read`: the queue was asked for messages; without, that there are none means nothing.
         """
 
     @property
     def held(self) -> int:
         """The number of messages that are not decided on."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that it holds."""
+
+    @property
+    def full(self) -> bool:
+        """True if nothing more should be read for now."""
+
+    def problems(self) -> list[str]:
+        """Return why nothing is decided now, a sentence each."""
 
     def assigned(self, assignments: Sequence[AssignedPartition]) -> None:
         """This process got partitions; their messages come next."""
@@ -43,11 +55,16 @@ class Stage(Protocol):
 class EverythingPasses:
     """The stage without sampling."""
 
-    held = 0
+    held = held_bytes = 0
+    full = False
 
-    def take(self, messages: Sequence[QueueMessage], *, last: bool = False) -> Staged:  # noqa: ARG002
+    def take(self, messages: Sequence[QueueMessage], *, last: bool = False, read: bool = True) -> Staged:  # noqa: ARG002
         """See `Stage`."""
         return Staged(messages, ())
+
+    def problems(self) -> list[str]:
+        """See `Stage`."""
+        return []
 
     def assigned(self, assignments: Sequence[AssignedPartition]) -> None:
         """See `Stage`."""

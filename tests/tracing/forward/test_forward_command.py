@@ -7,6 +7,7 @@ import pytest
 
 from pytest_langfuse.tracing.forward.forward_command import main
 from pytest_langfuse.tracing.forward.forward_options import OPTIONS, BadOption, read_options, variable_of
+from pytest_langfuse.tracing.forward.undecided_traces import TracePolicy
 from tests.helpers.forwarding import KEYS
 
 FROM = "kafka://kafka-1:9092/spans?group=g"
@@ -35,8 +36,10 @@ def test_each_option_has_a_variable_and_a_line_of_help(capsys):
         assert f"[{variable_of(name)}]" in text
     # Each example of the help is one that runs.
     help_text = text.partition("examples: ")[2]
-    commands = re.findall(r"pytest-langfuse-forward (--from [^ ]+(?: --[a-z-]+(?: https://[^ ]+)?)*)", help_text)
-    assert len(commands) == 5
+    commands = re.findall(
+        r"pytest-langfuse-forward (--from [^ ]+(?: --[a-z-]+(?: https://[^ ]+| [\d.]+)?)*)", help_text
+    )
+    assert len(commands) == 6
     for command in commands:
         assert "langfuse" in options(*command.split()).address[-1 if "sqs:" in command else 1]
 
@@ -75,6 +78,22 @@ def test_a_switch_or_its_variable(name):
     assert getattr(options("--from", FROM, f"--{name.replace('_', '-')}"), name)
     assert getattr(options("--from", FROM, **{variable_of(name): "yes"}), name)
     assert not getattr(options("--from", FROM, **{variable_of(name): "0"}), name)
+
+
+def test_sampling():
+    assert options("--from", FROM).sampling is None
+    assert options("--from", FROM, "--keep-errors").sampling is None
+    assert options("--from", FROM, "--sample", "0.1").sampling == TracePolicy(0.1, False, None, 30.0, 300.0)
+    given = {"SAMPLE": "0.2", "KEEP_ERRORS": "true", "KEEP_SLOWER_THAN": "5", "DECISION_WAIT": "60"}
+    variables = {f"LANGFUSE_FORWARD_{name}": text for name, text in given.items()}
+    assert options("--from", FROM, **variables).sampling == TracePolicy(0.2, True, 5.0, 60.0, 600.0)
+
+
+@pytest.mark.parametrize("text", ["1.1", "-1", "nan", "x", ""])
+@pytest.mark.parametrize("flag", ["--sample", "--keep-slower-than", "--decision-wait"])
+def test_numbers_of_sampling_that_can_not_be_used(flag, text):
+    if flag == "--sample" or text != "1.1":
+        assert refusal("--from", FROM, flag, text).startswith(f"{flag} {text!r} is ")
 
 
 def test_the_address_of_langfuse_is_the_one_of_the_sdk():

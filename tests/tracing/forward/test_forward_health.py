@@ -92,6 +92,8 @@ def test_metrics(one, get, collector):
         ("messages_total",): 3,
         ("messages_done_total",): 2,
         ("messages_dropped_total",): 0,
+        ("traces_decided_early_total",): 0,
+        ("traces_undecided",): 0,
         ("spans_total",): 2,
         ("scores_total",): 0,
         ("spans_rejected_total",): 0,
