@@ -60,6 +60,9 @@ class MemoryQueue:
         self.dead: list[DeadLetter] = []
         #: The error with which dead letters are refused.
         self.cannot_bury: str | None = None
+        #: Whether the outcome of dead letters becomes known later, and whether it may now.
+        self.buries_later, self.late_may_come = False, True
+        self.late: list[Callable[[str | None], None]] = []
         self.calls: list[str] = []
         self._count = 0
 
@@ -102,7 +105,14 @@ class MemoryQueue:
     def bury(self, letter: DeadLetter, stored: Callable[[str | None], None]) -> None:
         if self.cannot_bury is None:
             self.dead.append(letter)
-        stored(self.cannot_bury)
+        if self.buries_later:
+            self.late.append(stored)
+        else:
+            stored(self.cannot_bury)
+
+    def confirm_letters(self) -> None:
+        while self.late and self.late_may_come:
+            self.late.pop()(None)
 
     def lag(self) -> int | None:
         return len(self.waiting)

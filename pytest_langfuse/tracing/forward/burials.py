@@ -36,6 +36,8 @@ class Burials:
         self._store, self._log, self._counts = store, log, counts
         self._finish, self._drop = finish, drop
         self._waiting: list[tuple[float, Part, DeadLetter]] = []
+        #: The number of those that are being stored.
+        self.under_way = 0
         #: Why the last one could not be stored; empty if it was.
         self.failing = ""
 
@@ -64,6 +66,7 @@ class Burials:
 
     def _bury(self, part: Part, letter: DeadLetter) -> None:
         def stored(error: str | None) -> None:
+            self.under_way -= 1
             if error is None:
                 self.failing = ""
                 self._counts.dead[letter.reason] += part.items
@@ -81,4 +84,5 @@ class Burials:
             else:
                 self._waiting.append((now() + _PAUSE, part, letter))
 
+        self.under_way += 1
         self._store(letter, stored)

@@ -102,6 +102,11 @@ class Deliveries:
         return not self.held
 
     @property
+    def under_way(self) -> bool:
+        """True while requests are on the wire or dead letters are being stored."""
+        return bool(self.in_flight or self._burials.under_way)
+
+    @property
     def busy(self) -> bool:
         """True while all threads have a request on the wire."""
         return self.in_flight >= self._poster.threads

@@ -141,9 +141,7 @@ class Forwarder:
         """See `AssignmentWatcher`. What is on the wire gets a few seconds, so that nobody sends it again."""
         self._leave(assignments)
         until = now() + _ON_THE_WIRE
-        while self._deliveries.held and (left := until - now()) > 0:
-            self._deliveries.settle(min(left, _POLL))
-        self._acknowledge()
+        self._finish_wire(until)
         self.source.commit(wait=True)
 
     def lost(self, assignments: Sequence[AssignedPartition]) -> None:
@@ -200,6 +198,13 @@ class Forwarder:
         room = self._max_bytes - self._deliveries.held
         return max(min(room // self._message_size, _MOST_MESSAGES), 1)
 
+    def _finish_wire(self, until: float) -> None:
+        """Wait for requests on the wire, and for dead letters on their way to be stored; nothing new is sent."""
+        while self._deliveries.under_way and (left := until - now()) > 0:
+            self._deliveries.settle(min(left, _POLL))
+            self.source.confirm_letters()
+        self._acknowledge()
+
     def _acknowledge(self) -> None:
         done = self._deliveries.done
         if done:
@@ -222,9 +227,7 @@ class Forwarder:
         """Wait for what is on the wire, commit and leave, all within the deadline."""
         until = now() + self._stop_timeout
         leave = min(_LEAVE, _LEAVE_SHARE * self._stop_timeout)
-        while self._deliveries.in_flight and (left := until - leave - now()) > 0:
-            self._deliveries.settle(min(left, _POLL))
-        self._acknowledge()
+        self._finish_wire(until - leave)
         self.source.commit(wait=True)
         finished = not self._deliveries.in_flight
         self._look(now())

@@ -182,6 +182,10 @@ class KafkaSource:
         """See `QueueSource`."""
         self._dead.bury(letter, stored)
 
+    def confirm_letters(self) -> None:
+        """See `QueueSource`."""
+        self._dead.poll()
+
     def lag(self) -> int | None:
         """See `QueueSource`."""
         if not self._came:

@@ -139,7 +139,10 @@ class QueueSource(Protocol):
         """Return messages again."""
 
     def bury(self, letter: DeadLetter, stored: Callable[[str | None], None]) -> None:
-        """Store a dead letter. `stored` gets `None`, or the error, during this call or a later `poll`."""
+        """Store a dead letter. `stored` gets `None`, or the error, in this call, `confirm_letters` or `poll`."""
+
+    def confirm_letters(self) -> None:
+        """Call `stored` for the dead letters of which the outcome is known now."""
 
     def lag(self) -> int | None:
         """Return how many messages wait that were not acknowledged; `None` if it is unknown."""

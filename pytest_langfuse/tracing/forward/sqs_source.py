@@ -137,6 +137,10 @@ class SqsSource:
         """See `QueueSource`."""
         self._dead.bury(letter, stored)
 
+    def confirm_letters(self) -> None:
+        """See `QueueSource`."""
+        self._dead.poll()
+
     def lag(self) -> int | None:
         """See `QueueSource`. SQS counts approximately."""
         return None if self._waiting is None else self._waiting + self._receipts.held

@@ -73,6 +73,17 @@ def test_requests_on_the_wire_are_waited_for_when_partitions_go(collector, forwa
     assert 0 < len(collector.accepted) < 10
 
 
+def test_dead_letters_on_their_way_are_waited_for_when_partitions_go(forwarding):
+    one = forwarding()
+    one.queue.buries_later, one.queue.late_may_come = True, False
+    one.queue.put(b"{}")
+    one.queue.start(one.forwarder)
+    one.until(lambda: one.queue.late)
+    one.queue.late_may_come = True
+    one.forwarder.revoked([one.queue.assignment])
+    assert one.queue.committed == [1]
+
+
 def test_those_that_fail_after_partitions_went_are_not_sent_again(collector, forwarding, monkeypatch):
     monkeypatch.setattr(module, "_ON_THE_WIRE", 0.01)
     collector.reply = Reply(status=503, delay=0.3)
