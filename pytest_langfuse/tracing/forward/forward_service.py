@@ -20,6 +20,7 @@ from pytest_langfuse.tracing.forward.forward_options import PROGRAM, ForwardOpti
 from pytest_langfuse.tracing.forward.forwarder import Forwarder
 from pytest_langfuse.tracing.forward.health_server import HealthServer
 from pytest_langfuse.tracing.forward.kafka_source import KafkaSource
+from pytest_langfuse.tracing.forward.kept_memory import keep_freed_memory
 from pytest_langfuse.tracing.forward.poster import Poster
 from pytest_langfuse.tracing.forward.queue_source import QueueSource, SourceFailed
 from pytest_langfuse.tracing.forward.repeated_log import RepeatedLog
@@ -97,6 +98,7 @@ def build_forwarder(
 
 def run_service(options: ForwardOptions, log: ForwardLog) -> int:
     """Forward as the options say. Returns the exit status."""
+    keep_freed_memory(2 * options.max_bytes)
     try:
         source = open_source(options)
     except SourceFailed as error:

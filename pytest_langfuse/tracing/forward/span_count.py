@@ -38,15 +38,16 @@ def _count(data: bytes, position: int, end: int, depth: int) -> int | None:
         length = data[position + 1]
         position += 2
         if length >= _MORE:
-            # Written out, as it is done for each span.
-            length &= 0x7F
-            shift = 7
-            while (byte := data[position]) >= _MORE:
+            # Written out, as it is done for each span; most have a length of two bytes.
+            byte = data[position]
+            position += 1
+            length = length & 0x7F | (byte & 0x7F) << 7
+            shift = 14
+            while byte >= _MORE:
+                byte = data[position]
+                position += 1
                 length |= (byte & 0x7F) << shift
                 shift += 7
-                position += 1
-            length |= byte << shift
-            position += 1
         if tag == wanted:
             inner: int | None = 1
             if depth < _DEPTH_OF_SPANS:
