@@ -14,6 +14,7 @@ from pytest_langfuse.import_watcher import ImportWatcher
 from pytest_langfuse.options import Options
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooked, hooks
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.refused_connections import RefusedConnections
 from pytest_langfuse.sealed_queues import SealedQueues, variables_of_queues
 from pytest_langfuse.sealing import sealed
@@ -53,7 +54,7 @@ class ActiveCapture:
             flush=hooks.flush,
             flush_scores=hooks.flush_scores,
             discard=hooks.discard,
-            score_source=lambda: stand_in.score_log,
+            score_source=self._score_log,
             clients=hooks.clients,
             explain=hooks,
         )
@@ -94,6 +95,12 @@ class ActiveCapture:
         if (uncaptured := hooks.uncaptured) is not None:
             return uncaptured.origin.test, [name for name, _ in list(uncaptured.spans)]
         return "", ()
+
+    def _score_log(self) -> Sequence[Score]:
+        """The scores of the run so far, with those that have arrived in a queue."""
+        if self.test is not None:
+            self.test.read_queue()
+        return self._stand_in.score_log
 
     def _url_of_test(self) -> str | None:
         """The address of the server that the running test uses."""

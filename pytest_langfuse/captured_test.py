@@ -55,7 +55,7 @@ class CapturedTest:
         self._queues = queues
         self._stack = stack
         self._outage_timeout = outage_timeout
-        self._queue_listeners: list[Callable[[QueuedMessage], None]] = []
+        self._queue_listeners: list[Callable[[QueuedMessage], None]] = [self._take_score]
         self._why_failed: list[Callable[[], str | None]] = []
         # Prompts, media and datasets stay: a fixture of wider scope may have made them.
         stack.callback(stand_in.forget_sent)
@@ -103,7 +103,13 @@ class CapturedTest:
         self._stack.callback(self._forget_queue)
         return QueueOfTest(self._queues, self._queue_listeners)
 
-    def _read_queue(self) -> None:
+    def _take_score(self, message: QueuedMessage) -> None:
+        """Accept a score that arrived in the queue, as Langfuse will once a forwarder has sent it on."""
+        if (request := message.score_request()) is not None:
+            self.stand_in(request)
+
+    def read_queue(self) -> None:
+        """Look at what has arrived in the queue, if the test has one."""
         # Looked up, not made: without a queue nothing can have arrived there.
         if (queue := vars(self).get("_test_queue")) is not None:
             queue.read()
@@ -154,7 +160,7 @@ class CapturedTest:
         from pytest_langfuse.process.processes import Processes
         from pytest_langfuse.process.received_exports import ReceivedExports
 
-        received = ReceivedExports(self.recording.arrived, self._read_queue)
+        received = ReceivedExports(self.recording.arrived, self.read_queue)
         self._queue_listeners.append(lambda message: received.add(message.as_export()))
         self._stack.enter_context(self.stand_in.exports_shown_to(received.add))
         processes = Processes(

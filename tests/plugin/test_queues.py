@@ -19,7 +19,7 @@ def test_messages_of_kafka(app: pytest.Pytester) -> None:
 
         REAL = {"export": "kafka", "kafka_brokers": "kafka.example:9092", "kafka_topic": "shop",
                 "kafka_options": {"security.protocol": "sasl_ssl", "sasl.mechanism": "PLAIN", "sasl.username": "u",
-                                  "sasl.password": "p", "reconnect.backoff.ms": 500}}
+                                  "sasl.password": "p", "reconnect.backoff.ms": 500}, "timeout": 10.0}
 
         def observe(client, name):
             with client.start_as_current_observation(name=name):
@@ -70,6 +70,17 @@ def test_messages_of_kafka(app: pytest.Pytester) -> None:
             langfuse_spans.assert_flushed()
             assert len(langfuse_server.spans) == 0
 
+        def test_scores(langfuse_tracing, langfuse_spans, langfuse_queue):
+            client = langfuse_tracing(**REAL, export_scores=True)
+            with client.start_as_current_observation(name="s"):
+                client.score_current_trace(name="good", value=1.0)
+            client.flush()
+            scores = [m for m in langfuse_queue.wait_for(2, timeout=20.0) if not m.observations]
+            assert [m.headers["x-langfuse-type"] for m in scores] == ["score"]
+            assert scores[0].key == langfuse_spans.one("span s").trace_id
+            assert [(score.name, score.value) for score in langfuse_spans.scores] == [("good", 1.0)]
+            langfuse_spans.assert_flushed()
+
         def test_flushed_is_not_assumed(langfuse_tracing, langfuse_spans, langfuse_queue):
             client = langfuse_tracing(**REAL, flush_at=100, flush_interval=1000.0)
             observe(client, "f")
@@ -78,7 +89,7 @@ def test_messages_of_kafka(app: pytest.Pytester) -> None:
             with pytest.raises(AssertionError, match="0 of 1 messages"):
                 langfuse_queue.wait_for(1, timeout=0.01)
     """)
-    app.runpytest("-p", "no:randomly").assert_outcomes(passed=5)
+    app.runpytest("-p", "no:randomly").assert_outcomes(passed=6)
 
 
 @pytest.mark.slow
@@ -92,7 +103,7 @@ def test_messages_of_sqs(app: pytest.Pytester) -> None:
 
         def test_standard(langfuse_tracing, langfuse_spans, langfuse_queue):
             url = "https://sqs.eu-west-1.amazonaws.com/123456789012/langfuse"
-            client = langfuse_tracing(export="sqs", sqs_queue_url=url, flush_at=10)
+            client = langfuse_tracing(export="sqs", sqs_queue_url=url, flush_at=10, timeout=10.0)
             observe(client, "a")
             observe(client, "b")
             client.flush()
@@ -104,7 +115,7 @@ def test_messages_of_sqs(app: pytest.Pytester) -> None:
 
         def test_fifo(langfuse_tracing, langfuse_spans, langfuse_queue):
             url = "https://sqs.eu-west-1.amazonaws.com/123456789012/langfuse.fifo"
-            client = langfuse_tracing(export="sqs", sqs_queue_url=url, flush_at=10)
+            client = langfuse_tracing(export="sqs", sqs_queue_url=url, flush_at=10, timeout=10.0)
             observe(client, "c")
             observe(client, "d")
             client.flush()

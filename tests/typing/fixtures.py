@@ -2,12 +2,14 @@
 
 import re
 import signal
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import assert_type
 
 from pytest_langfuse import (
     App,
     Clock,
+    LangfuseQueue,
     LangfuseRouter,
     LangfuseServer,
     Observation,
@@ -15,6 +17,7 @@ from pytest_langfuse import (
     Outage,
     OutageControl,
     Processes,
+    QueuedMessage,
     Score,
 )
 
@@ -49,6 +52,19 @@ def test_outages(langfuse_outage: OutageControl, langfuse_server: LangfuseServer
     assert_type(langfuse_server.url, str)
     assert_type(langfuse_server.spans, Observations)
     assert_type(langfuse_server.scores, list[Score])
+
+
+def test_queues(langfuse_queue: LangfuseQueue) -> None:
+    assert_type(langfuse_queue.messages, list[QueuedMessage])
+    for message in langfuse_queue.wait_for(2, timeout=1.0):
+        assert_type(message.key, str)
+        assert_type(message.value, bytes)
+        assert_type(message.observations, Sequence[Observation])
+    assert_type(langfuse_queue.kafka_brokers, str)
+    assert_type(langfuse_queue.sqs_queue_url("langfuse"), str)
+    langfuse_queue.wait_for("2")  # type: ignore[arg-type]
+    with Outage.of("broker_down").apply(langfuse_queue) as outage:
+        assert_type(outage, Outage)
 
 
 def test_api(langfuse_api: LangfuseRouter) -> None:

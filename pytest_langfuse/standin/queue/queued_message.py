@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+
+import httpx
 
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.observation import Observation
@@ -18,6 +21,8 @@ from pytest_langfuse.standin.received_export import ReceivedExport
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 _TYPE: Final = "x-langfuse-type"
+_SCORE: Final = "score"
+_JSON: Final = {"Content-Type": "application/json"}
 
 
 @exported_by("pytest_langfuse")
@@ -70,6 +75,18 @@ class QueuedMessage:
     def as_export(self) -> ReceivedExport:
         """Return it as Langfuse will receive it once a forwarder has sent it on."""
         return self._export
+
+    def score_request(self) -> httpx.Request | None:
+        """Return the request with which a forwarder hands a score to Langfuse; `None` of a message without one."""
+        if self.headers.get(_TYPE) != _SCORE:
+            return None
+        try:
+            # Before version 5, the SDK sends events.
+            event = "body" in json.loads(self.value)
+        except (TypeError, ValueError, RecursionError):
+            return None
+        path, body = ("ingestion", b'{"batch":[%s]}') if event else ("scores", b"[%s]")
+        return httpx.Request("POST", f"http://queue/api/public/{path}", content=body % self.value, headers=_JSON)
 
     @cached_property
     def _export(self) -> ReceivedExport:
