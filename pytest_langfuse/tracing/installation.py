@@ -24,6 +24,7 @@ from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealt
 from pytest_langfuse.tracing.delivery.pipeline import Pipeline
 from pytest_langfuse.tracing.delivery.proxies import all_usable
 from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
+from pytest_langfuse.tracing.double_sampling import doubts
 from pytest_langfuse.tracing.earlier_client import EarlierClient
 from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
 from pytest_langfuse.tracing.failures import failures, logger
@@ -116,6 +117,8 @@ class Installation:
         )
         self._take_over()
         self._report_cut_values()
+        for doubt in doubts(config):
+            failures.say_once(doubt)
         if config.reparent_filtered:
             global_propagator.install()
         self.pipeline.start(self._http_client)

@@ -77,7 +77,7 @@ LAYERS = [
     {"delivery"},
     {"context"},
     {"exported_ancestor", "observed_error", "untraced"},
-    {"langfuse_internals"},
+    {"langfuse_internals", "double_sampling"},
     {"generator_context", "config", "time_limit"},
     {"missing_names", "otel_variables", "sampling"},
     {"arguments"},
