@@ -9,7 +9,7 @@ import threading
 from types import FrameType
 
 #: Before 3.12, a garbage collection may begin within `sys._current_frames()`, which holds a lock of the interpreter
-#: that the end of a `threading.local` needs, and the process hangs (CPython issue 106883, mended in 3.11.9).
+#: that the end of a `threading.local` needs, and the process hangs (CPython issue 106883).
 _COLLECTS_ANYWHERE = sys.version_info < (3, 12)
 # Not two at a time: the second would take the pause for the application's, and the first would end it. Reentrant, for
 # handlers of signals.

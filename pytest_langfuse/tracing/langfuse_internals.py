@@ -850,7 +850,11 @@ def environment_proxies(*, strict: bool = False) -> list[tuple[Callable[[httpx.U
     return [(pattern.matches, proxy) for pattern, proxy in found]
 
 
-def renew_processor_lock(processor: SpanProcessor) -> None:
-    """In a forked child: another thread may have held the lock that each start and end of a span takes (version 5)."""
+def renew_locks(processor: SpanProcessor) -> None:
+    """In a forked child: another thread may have held what `get_client()` locks, and each start and end of a span.
+
+    Version 5 renews the first one itself, and only version 5 has the second.
+    """
+    LangfuseResourceManager._lock = threading.RLock()
     if hasattr(processor, "_app_root_lock"):
         vars(processor)["_app_root_lock"] = threading.Lock()

@@ -88,8 +88,8 @@ class Intake(SpanProcessor):
         return self.processor.force_flush(timeout_millis)
 
     def after_fork(self) -> None:
-        """In a forked child: what was queued is the parent's, and the processor's lock that another thread held."""
-        langfuse_internals.renew_processor_lock(self.processor)
+        """In a forked child: what was queued is the parent's, and so are locks of the SDK that another thread held."""
+        langfuse_internals.renew_locks(self.processor)
         if self.queued is not None:
             self.queued.after_fork()
 
