@@ -26,7 +26,7 @@ CUSTOMERS = 20
 #: Of one checkout, over three processes: POST /checkout, POST /orders, stock twice, thank, ship, book_courier.
 OBSERVATIONS = 7
 #: Seconds that Langfuse is down, after the forwarder has noticed it.
-OUTAGE = 2.0
+OUTAGE = 1.0
 
 
 def say(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -80,6 +81,11 @@ class KafkaBroker:
             return found
         finally:
             consumer.close()
+
+    def hang(self) -> None:
+        """Stop it with SIGSTOP: it accepts connections and bytes, and answers nothing, until `kill()`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """Kill it with SIGKILL."""

@@ -27,7 +27,7 @@ def soak_scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.slow
 def test_nothing_acknowledged_is_lost_over_kills_and_rebalances():
     # Each kill repeats what was on the wire: more of 50,000 spans than of the million of `make soak-scale`.
-    arguments = ["--spans", "50000", "--turns", "1", "--rate", "3000", "--most-twice", "6"]
+    arguments = ["--spans", "50000", "--turns", "1", "--rate", "3000", "--most-twice", "4"]
     done = subprocess.run(
         [sys.executable, str(SOAK), *arguments], capture_output=True, text=True, check=False, timeout=LIMIT
     )
@@ -37,11 +37,11 @@ def test_nothing_acknowledged_is_lost_over_kills_and_rebalances():
     pytest.LineMatcher(printed.splitlines()).fnmatch_lines(
         [
             "*turn 1 of 1",
-            "*an application was killed, another one starts",
             "*a second forwarder has joined",
             "*a forwarder was killed, another one starts",
             "*the two others share its partitions",
-            "*the broker was killed",
+            "*an application was killed, another one starts",
+            "*the broker hung and was killed",
             "*the broker is back, and spans go both ways",
             "*a forwarder has left",
             "*the applications have ended",
