@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from pytest_langfuse.tracing.forward.queue_source import AssignedPartition, Dead
 from pytest_langfuse.tracing.forward.sqs_dead_letters import dead_letter_queue
 from pytest_langfuse.tracing.forward.sqs_source import SqsSource
 from tests.helpers.forwarding import KEYS, export_body, run_forwarder, span_names
+from tests.helpers.hostile_server import HostileServer, head
 from tests.helpers.loopback_langfuse import TRACES, Reply
 from tests.helpers.sqs_server import CREDENTIALS
 
@@ -73,7 +75,8 @@ class Reading:
 
 
 @pytest.fixture
-def reading():
+def reading(monkeypatch):
+    monkeypatch.setattr(source_module, "_WAIT", 1)
     made = []
 
     def make(url, **options):
@@ -199,6 +202,7 @@ class TestSource:
         assert len(tries) == 3
         assert "SQS: messages can't be deleted (sqs_os): no route to host" in caplog.text
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("fifo", [False, True])
     def test_the_end_is_reached_when_nothing_is_left(self, sqs, queue, reading, fifo):
         url = queue(fifo=fifo)
@@ -216,6 +220,70 @@ class TestSource:
 
         until(ended, 60)
         assert len(found) == 12
+
+    @pytest.mark.slow
+    def test_the_end_of_a_fifo_queue_is_not_what_held_messages_hide(self, sqs, queue, reading, monkeypatch):
+        url = queue(fifo=True)
+        for number in range(12):
+            sqs.send(url, export_body(f"s{number}"), group="g", **PUBLIC_KEY)
+        source = reading(url, once=True)
+        client, empty, may_delete = source.source._client, [], threading.Event()
+        original = client.call
+
+        def call(operation, **parameters):
+            if operation == "delete_message_batch":
+                may_delete.wait(30)
+            answer = original(operation, **parameters)
+            if operation == "receive_message" and not answer.get("Messages"):
+                empty.append(answer)
+            return answer
+
+        monkeypatch.setattr(client, "call", call)
+        first = source.read(1)
+        first += source.source.poll(20, 0.5)
+        # Nothing more comes while these are held, and while they are about to be deleted.
+        until(lambda: len(empty) > 1)
+        assert len(first) < 12
+        assert not source.source.at_end()
+        source.source.acknowledge(first)
+        source.source.commit(wait=False)
+        before = len(empty)
+        until(lambda: len(empty) > before + 1)
+        assert not source.source.at_end()
+        may_delete.set()
+        rest = source.read(12 - len(first))
+        source.source.acknowledge(rest)
+        source.source.commit(wait=True)
+        until(source.ended)
+
+    def test_an_old_message_between_later_ones_puts_the_end_off(self, reading):
+        release, now = threading.Semaphore(0), time.time()
+
+        def receive(_request):
+            release.acquire(timeout=20)
+            age = ages.pop(0)
+            message = {"MessageId": "1", "ReceiptHandle": "r", "Body": "YQ==", "Attributes": {}}
+            message["Attributes"]["SentTimestamp"] = str(round((now - age) * 1000))
+            return {"Messages": [message]}
+
+        def answer(request):
+            operation = re.search(rb"AmazonSQS\.(\w+)", request)[1]
+            content = receive(request) if operation == b"ReceiveMessage" else {}
+            data = json.dumps(content).encode()
+            yield head("content-type: application/x-amz-json-1.0", f"content-length: {len(data)}", "connection: close")
+            yield data
+
+        later, old = -1000, 1000
+        ages = [later, later, old, later, later, later]
+        with HostileServer(answer) as server:
+            source = reading(f"{server.url}/000000000000/q", once=True)
+            for _ in range(5):
+                release.release()
+                source.read(1)
+            assert not source.source.at_end()
+            release.release()
+            source.read(1)
+            assert source.source.at_end()
 
     def test_the_end_is_reached_while_others_go_on_sending(self, sqs, queue, reading):
         url = queue()
@@ -243,6 +311,7 @@ class TestSource:
         once = reading(url, once=True)
         with pytest.raises(SourceFailed, match=r"can\'t be read \(sqs_queue_does_not_exist\)"):
             until(lambda: once.source.poll(1, 0.05))
+        once.source.close(0)
         for_ever = reading(url)
         until(lambda: "can't be read (sqs_queue_does_not_exist), tried again" in caplog.text)
         assert for_ever.watcher.partitions == []
