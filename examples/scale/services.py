@@ -76,10 +76,15 @@ class Services:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Not killed at once: servers with workers would leave these behind.
         for process in self._running:
-            process.kill()
+            process.terminate()
         for process in self._running:
-            process.wait()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 class Langfuse:
