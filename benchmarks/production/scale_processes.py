@@ -92,10 +92,12 @@ class SoakedForwarder(ForwarderProcess):
     def __init__(self, broker: KafkaBroker, url: str) -> None:
         address = f"kafka://{broker.address}/{TOPIC}?group=soak"
         super().__init__("--from", address, "--to", url, "--http", "127.0.0.1:0")
-        found = re.search(r"http://\S+", self.wait_for_line("health and metrics at", PATIENCE)["message"])
-        if found is None:
-            raise RuntimeError("the forwarder does not say where its metrics are")
-        self._metrics = f"{found[0]}/metrics"
+        try:
+            said = self.wait_for_line("health and metrics at", PATIENCE)["message"]
+        except BaseException:
+            self.end()
+            raise
+        self._metrics = f"{said.split()[-1]}/metrics"
 
     def metrics(self) -> dict[str, float]:
         """Return its metrics, summed over their labels; none while it does not answer."""
