@@ -75,8 +75,14 @@ class Work:
 
     def __init__(self, stock: str) -> None:
         self._stock = stock
-        self._engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.StaticPool)
+        self._engine = sqlalchemy.create_engine(
+            "sqlite://", poolclass=sqlalchemy.StaticPool, connect_args={"check_same_thread": False}
+        )
         self._cache = fakeredis.FakeRedis()
+
+    def close(self) -> None:
+        """Close the connection to the database; Python 3.13 complains of one that is left open."""
+        self._engine.dispose()
 
     def __call__(self) -> str:
         spans = trace.get_tracer("a.library").start_as_current_span
@@ -282,4 +288,6 @@ def surroundings(order: str) -> Iterator[Work]:
             instrumentor().instrument()
             stack.callback(instrumentor().uninstrument)
         stack.enter_context(instrument_httpx())
-        yield Work(url)
+        work = Work(url)
+        stack.callback(work.close)
+        yield work

@@ -16,6 +16,7 @@ from opentelemetry import propagate
 from pytest_langfuse import TreeMismatch
 from pytest_langfuse.process.exceptions import LedgerMissing, ProcessFailed, ProcessTimeout
 from pytest_langfuse.process.readiness import why_not_ready
+from pytest_langfuse.standin.http.listener import free_port
 from pytest_langfuse.standin.paths import matches
 
 # Slow: starts processes.
@@ -596,7 +597,8 @@ def test_waiting_too_long(langfuse_process):
 
 @pytest.mark.parametrize(("status", "why"), [(200, None), (302, None), (404, None), (500, "status 500")])
 def test_a_server_is_ready_below_status_500(status, why):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # Not a port that an earlier test had for its Langfuse: it stays known, and is refused.
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
 
         def answer():
             connection, _ = listener.accept()

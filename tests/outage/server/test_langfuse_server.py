@@ -567,5 +567,6 @@ def test_json_that_is_nested_deeply(server: LangfuseServer, depth: int) -> None:
         # What was taken can be read back.
         for path in ("observations", "v2/scores", "v2/prompts/p", "v2/datasets"):
             assert client.get(path).status_code == (404 if depth > 1000 and path == "v2/prompts/p" else 200), path
-    assert len(server.spans) == (1 if depth == 300 else 0)
+    # How deeply Python's parser can go depends on its version.
+    assert len(server.spans) in {300: {1}, 950: {0, 1}, 100_000: {0}}[depth]
     str(server.spans)
