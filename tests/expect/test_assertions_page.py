@@ -35,7 +35,7 @@ def test_the_tests_pass(pytester):
 
 def test_conditions_can_be_read():
     conditions = [condition for cell, _ in rows("condition | holds if") for condition in re.findall(r"`(.+?)`", cell)]
-    assert len(conditions) == 7
+    assert len(conditions) == 8
     for condition in conditions:
         parse(f"span a {condition}", {"given": 1} if "$" in condition else {})
 
