@@ -721,7 +721,7 @@ def follow_provider_of(span: ReadableSpan, follower: SpanProcessor) -> None:
 
 def with_parent(span: ReadableSpan, parent: SpanContext | None, attributes: Mapping[str, Any]) -> ReadableSpan:
     """Return a copy of an ended span with another parent and other attributes."""
-    with without("observations below one that is not exported keep it as their parent"):
+    with without("observations keep a parent that is not exported, and traces don't say why they were sampled"):
         dropped = span.dropped_attributes
         changed: Any = copy.copy(span)
         bounded = BoundedAttributes(attributes=dict(attributes))

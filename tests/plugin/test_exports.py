@@ -16,6 +16,7 @@ from tests.helpers.limited_runs import LIMIT
 NAMES = [
     "App",
     "Clock",
+    "LangfuseQueue",
     "LangfuseRouter",
     "LangfuseServer",
     "LedgerMissing",
@@ -27,6 +28,7 @@ NAMES = [
     "ProcessFailed",
     "ProcessTimeout",
     "Processes",
+    "QueuedMessage",
     "Score",
     "Trace",
     "TreeMismatch",

@@ -9,6 +9,7 @@ from pytest_langfuse import OutageControl, plugin
 from pytest_langfuse.captured_test import CapturedTest
 from pytest_langfuse.recording.recorder import Recorder
 from pytest_langfuse.session import FIXTURES, session_key
+from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn
 from pytest_langfuse.standin.stand_in import StandIn
 
 SUITE = """
@@ -90,7 +91,7 @@ def test_an_error_in_one_part_of_a_test_does_not_keep_the_others_open(monkeypatc
     closed: list[str] = []
     stack = ExitStack()
     stack.callback(closed.append, "what was there before")
-    test = CapturedTest("test_it", recorder, StandIn(), stack)
+    test = CapturedTest("test_it", recorder, StandIn(), QueueStandIn(), stack)
     server = test.outages and test.server
 
     with pytest.raises(RuntimeError, match="broken"):
@@ -106,7 +107,7 @@ def test_an_error_in_one_part_of_a_test_does_not_keep_the_others_open(monkeypatc
 
 def test_a_part_is_made_once_and_on_demand() -> None:
     recorder = Recorder(everything=False, flush=lambda: None, flush_scores=lambda: None)
-    test = CapturedTest("test_it", recorder, StandIn(), ExitStack())
+    test = CapturedTest("test_it", recorder, StandIn(), QueueStandIn(), ExitStack())
     made = set(vars(test))
     assert test.listening_server is test.server is test.server
     assert recorder.accepted is not None

@@ -40,6 +40,8 @@ NAMES = {
     "_mounts": "the asynchronous REST client has no circuit breaker",
     "api": "get_prompt() may wait for retries of the REST client",
     "request": "get_prompt() may wait for retries of the REST client",
+    "_parent": "observations keep a parent that is not exported, and traces don't say why they were sampled",
+    "_attributes": "observations keep a parent that is not exported, and traces don't say why they were sampled",
     "_pool": "a request to Langfuse may take longer than timeout",
     "_network_backend": "a request to Langfuse may take longer than timeout",
 }

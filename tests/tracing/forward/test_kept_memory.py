@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.helpers.limited_runs import LIMIT
+
 SCRIPT = """
 import resource
 from pytest_langfuse.tracing.forward.kept_memory import keep_freed_memory
@@ -26,7 +28,7 @@ print(faults())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such settings")
 def test_no_page_is_asked_for_again():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=LIMIT)
     kept, faults = done.stdout.split()
     assert kept == "True"
     # Twenty times 24 MB are 120,000 pages.
