@@ -12,6 +12,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from pytest_langfuse.tracing.config import ConfigError
@@ -212,22 +213,30 @@ class KafkaSink:
             group.give_up(Outcome(Verdict.FAILED, "kafka_fatal"))
 
     def close(self, timeout: float) -> None:
-        """See `Sink`. Nothing is waited for: the thread ends by itself, and the producer stays with the process."""
+        """See `Sink`. Gives up what is not delivered: it was counted, or is in the spool, and must not be sent."""
         with self._changed:
             self._closed = True
             producers, self._producers = list(self._producers.values()), {}
             self._changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
-            if self._thread.is_alive():
-                return
         for producer in producers:
-            if not len(producer):
-                ctypes.pythonapi.Py_DecRef(ctypes.py_object(producer))
+            producer.purge(blocking=False)
+        if producers:
+            # It waits for librdkafka's threads, which this process may not have the time for. At the interpreter's end
+            # there are no new threads (Python 3.12), and the producers go with the process.
+            with suppress(RuntimeError):
+                threading.Thread(target=_destroy, args=(producers,), name="langfuse-kafka-end", daemon=True).start()
 
     def after_fork(self) -> None:
         """See `Sink`."""
         self._clear()
+
+
+def _destroy(producers: list[Producer]) -> None:
+    for producer in producers:
+        ctypes.pythonapi.Py_DecRef(ctypes.py_object(producer))
+    producers.clear()
 
 
 class _Group:
