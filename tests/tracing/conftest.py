@@ -13,6 +13,7 @@ from langfuse import Langfuse
 
 from pytest_langfuse.recording.sdk import fresh_globals
 from pytest_langfuse.tracing import singleton as singleton_module
+from tests.helpers.kafka_broker import KafkaBroker, kafka_broker
 from tests.helpers.loopback_langfuse import Collector
 from tests.helpers.sqs_server import CREDENTIALS, SqsServer, sqs_server
 
@@ -25,6 +26,13 @@ def collector() -> Iterator[Collector]:
     server = Collector()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A broker, which keeps its topics in memory."""
+    with kafka_broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,12 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from pytest_langfuse.tracing.setting_parsers import Invalid, queue_url
+from pytest_langfuse.tracing.setting_parsers import Invalid, queue_url, topic
+from pytest_langfuse.tracing.shown import shown
 
 DEFAULT_GROUP = "pytest-langfuse-forward"
 EXAMPLE = "kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse"
 
-#: Of Kafka (org.apache.kafka.common.internals.Topic): at most 249 of these.
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?")
 _HIGHEST_PORT = 65535
 _SCHEMES_OF_SQS = {"sqs": "https", "sqs+https": "https", "sqs+http": "http"}
@@ -67,14 +66,16 @@ def kafka_address(text: str) -> KafkaAddress:
         if found is None or not 0 < int(found["port"] or _DEFAULT_PORT) <= _HIGHEST_PORT:
             raise ValueError(f"has {broker!r}, which is not HOST:PORT")
         brokers.append(broker if found["port"] else f"{broker}:{_DEFAULT_PORT}")
-    topic = parts.path.removeprefix("/")
-    if not _TOPIC.fullmatch(topic) or topic in {".", ".."}:
-        raise ValueError(f"has {topic!r}, which is not the name of a topic")
+    name = parts.path.removeprefix("/")
+    try:
+        topic(name)
+    except Invalid:
+        raise ValueError(f"has {shown(name)}, which is not the name of a topic") from None
     query = parse_qsl(parts.query, keep_blank_values=True)
-    names = [name for name, _ in query]
-    if parts.fragment or any(name != "group" for name in names) or len(names) > 1:
+    names = [key for key, _ in query]
+    if parts.fragment or any(key != "group" for key in names) or len(names) > 1:
         raise ValueError("has more than brokers, topic and group")
     group = dict(query).get("group", DEFAULT_GROUP)
     if not group.strip() or not group.isprintable():
         raise ValueError("has an empty group")
-    return KafkaAddress(",".join(brokers), topic, group)
+    return KafkaAddress(",".join(brokers), name, group)

@@ -208,7 +208,7 @@ class KafkaSink:
             del self._producers[brokers]
             awaited = [group for group in self._awaited if group.producer is failed]
         logger.warning("Kafka's producer failed for good: another one is made.")
-        failed.purge()
+        _end([failed])
         for group in awaited:
             group.give_up(Outcome(Verdict.FAILED, "kafka_fatal"))
 
@@ -220,17 +220,21 @@ class KafkaSink:
             self._changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
-        for producer in producers:
-            producer.purge(blocking=False)
-        if producers:
-            # It waits for librdkafka's threads, which this process may not have the time for. At the interpreter's end
-            # there are no new threads (Python 3.12), and the producers go with the process.
-            with suppress(RuntimeError):
-                threading.Thread(target=_destroy, args=(producers,), name="langfuse-kafka-end", daemon=True).start()
+        _end(producers)
 
     def after_fork(self) -> None:
         """See `Sink`."""
         self._clear()
+
+
+def _end(producers: list[Producer]) -> None:
+    """Let producers send nothing more, and destroy them elsewhere: that waits for librdkafka's threads."""
+    for producer in producers:
+        producer.purge(blocking=False)
+    if producers:
+        # At the interpreter's end there are no new threads (Python 3.12), and the producers go with the process.
+        with suppress(RuntimeError):
+            threading.Thread(target=_destroy, args=(producers,), name="langfuse-kafka-end", daemon=True).start()
 
 
 def _destroy(producers: list[Producer]) -> None:

@@ -1,4 +1,4 @@
-"""A broker for the tests of a module."""
+"""Forwarders: in memory, and as processes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.helpers.forwarding import ForwarderProcess
-from tests.helpers.kafka_broker import KafkaBroker, kafka_broker
+from tests.helpers.forwarding import ForwarderProcess, MemoryForwarder
+from tests.helpers.loopback_langfuse import Collector
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    """A Kafka broker in memory."""
-    with kafka_broker(tmp_path_factory.mktemp("kafka")) as started:
-        yield started
+@pytest.fixture
+def forwarding(collector: Collector) -> Iterator[Callable[..., MemoryForwarder]]:
+    """Make forwarders of a queue in memory, to the collector."""
+    made: list[MemoryForwarder] = []
+
+    def make(**options: object) -> MemoryForwarder:
+        made.append(MemoryForwarder(collector.url, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.poster.stop()
 
 
 @pytest.fixture

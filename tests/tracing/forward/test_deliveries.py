@@ -9,26 +9,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from pytest_langfuse.tracing.forward import burials, deliveries, forwarder
 from pytest_langfuse.tracing.forward.project_keys import Project, Projects
 from pytest_langfuse.tracing.forward.queue_source import SCORE
-from tests.helpers.forwarding import MemoryForwarder, export_body, span_names
+from tests.helpers.forwarding import export_body, span_names
 from tests.helpers.loopback_langfuse import TRACES, Reply
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
     monkeypatch.setattr(deliveries, "_FIRST_PAUSE", 0.002)
-
-
-@pytest.fixture
-def forwarding(collector):
-    made = []
-
-    def make(**options):
-        made.append(MemoryForwarder(collector.url, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.poster.stop()
 
 
 def test_messages_are_merged_and_committed_after_the_yes(collector, forwarding):

@@ -12,21 +12,8 @@ import pytest
 
 from pytest_langfuse.tracing.forward import forwarder as module
 from pytest_langfuse.tracing.forward.forward_service import progress_line
-from tests.helpers.forwarding import COMMAND, KEYS, MemoryForwarder, export_body, produce, without_settings
+from tests.helpers.forwarding import COMMAND, KEYS, export_body, produce, without_settings
 from tests.helpers.loopback_langfuse import Reply
-
-
-@pytest.fixture
-def forwarding(collector):
-    made = []
-
-    def make(**options):
-        made.append(MemoryForwarder(collector.url, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.poster.stop()
 
 
 def test_a_stop_waits_for_the_wire_commits_and_drops_the_rest(collector, forwarding):

@@ -1,19 +1,10 @@
-"""A Kafka broker for the tests of this folder."""
+"""A topic for each test of this folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.helpers.kafka_broker import KafkaBroker, kafka_broker
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    """A broker, which keeps its topics in memory."""
-    with kafka_broker(tmp_path_factory.mktemp("broker")) as running:
-        yield running
+from tests.helpers.kafka_broker import KafkaBroker
 
 
 @pytest.fixture
