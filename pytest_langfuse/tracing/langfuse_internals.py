@@ -51,6 +51,7 @@ from pytest_langfuse.tracing.name_resolution import NameResolution
 from pytest_langfuse.tracing.open_connections import OpenConnections
 from pytest_langfuse.tracing.recent_entries import RecentEntries
 from pytest_langfuse.tracing.time_limit import LimitedBackend, ResolvingAsyncBackend
+from pytest_langfuse.tracing.wrapping_exporter import WrappingExporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -615,24 +616,13 @@ class SpanQueue(deque[Any]):
         return super().pop()
 
 
-class PresentSpans(SpanExporter):
+class PresentSpans(WrappingExporter):
     """Exports a batch without what is `SpanQueue.GONE`."""
-
-    def __init__(self, inner: SpanExporter) -> None:
-        self._inner = inner
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export the rest."""
         present = [span for span in spans if span is not SpanQueue.GONE]
-        return self._inner.export(present) if present else SpanExportResult.SUCCESS
-
-    def shutdown(self) -> None:
-        """Pass it on."""
-        self._inner.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Pass it on."""
-        return self._inner.force_flush(timeout_millis)
+        return self.sends_through.export(present) if present else SpanExportResult.SUCCESS
 
 
 def span_size(span: ReadableSpan) -> int:

@@ -94,6 +94,7 @@ LAYERS = [
         "recent_entries",
         "shown",
         "suggest",
+        "wrapping_exporter",
     },
 ]
 

@@ -41,6 +41,7 @@ from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.sampling import SamplingRules
 from pytest_langfuse.tracing.untraced import UntracedClient
+from pytest_langfuse.tracing.wrapping_exporter import WrappingExporter
 
 _FLUSH_STEP = 0.02
 _FLUSH_SECONDS = 60.0
@@ -333,11 +334,12 @@ class _LateSpans:
             )
 
 
-class _Transformations(SpanExporter):
+class _Transformations(WrappingExporter):
     """Around the SDK's exporter, which drops a batch without a word when the application's mask fails on it."""
 
     def __init__(self, inner: SpanExporter, last: StoreForwardExporter, ledger: SpanLedger) -> None:
-        self._inner, self._last, self._ledger = inner, last, ledger
+        super().__init__(inner)
+        self._last, self._ledger = last, ledger
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         before = self._last.received
@@ -345,16 +347,10 @@ class _Transformations(SpanExporter):
         if queued is not None:
             queued.export_begins(len(spans))
         try:
-            return self._inner.export(spans)
+            return self.sends_through.export(spans)
         finally:
             with self._ledger.lock:
                 # The SDK exports one batch at a time.
                 self._ledger.dropped("mask_failed", max(len(spans) - (self._last.received - before), 0))
                 if queued is not None:
                     queued.export_ended()
-
-    def shutdown(self) -> None:
-        self._inner.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self._inner.force_flush(timeout_millis)

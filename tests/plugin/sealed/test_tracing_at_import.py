@@ -1,0 +1,38 @@
+"""An application that sets production tracing up at import, before fixtures alone capture some of its tests."""
+
+import pytest
+
+from tests.helpers.loopback_langfuse import Collector
+
+# Slow: runs pytest in a process.
+pytestmark = pytest.mark.slow
+
+# Tracing goes on in a thread that has no test: what is late in it would be sent in the test that follows.
+TESTS = """
+    import pytest
+    from pytest_langfuse.tracing import get_langfuse_client, init_tracing
+
+    init_tracing(public_key="pk-lf-1", secret_key="sk-lf-1", base_url="{url}", flush_at=1)
+    @pytest.mark.parametrize("number", range(3))
+    def test_captured(langfuse_spans, number):
+        get_langfuse_client().start_observation(name="captured").end()
+
+    def test_uncaptured():
+        get_langfuse_client().start_observation(name="plain").end()
+        get_langfuse_client().flush()
+"""
+
+
+@pytest.mark.xfail(
+    strict=False,
+    reason="open fault: the harness watches the outermost of tracing's exporters, so nobody settles the one that sends",
+)
+def test_what_fixtures_capture_is_settled_before_the_next_test(pytester: pytest.Pytester) -> None:
+    langfuse = Collector()
+    try:
+        pytester.makepyfile(TESTS.replace("{url}", langfuse.url))
+        result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:logfire")
+        result.assert_outcomes(passed=4)
+        assert langfuse.accepted == ["plain"]
+    finally:
+        langfuse.close()
