@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -53,18 +54,46 @@ class Combination:
         return ROOT / ".matrix" / str(self)
 
     @property
+    def log(self) -> Path:
+        """What pytest printed, from its first line on: a cell that hangs says there where."""
+        return ROOT / ".matrix" / f"{self}.log"
+
+    @property
     def interpreter(self) -> Path:
         """Its Python."""
         return self.folder / "bin" / "python"
 
 
-def run(command: Sequence[str | Path], **variables: str) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
     """Run a command in the repository, with nothing of the environment that this script runs in."""
-    dropped = ("VIRTUAL_ENV", "PYTHON", "PYTEST", "LANGFUSE", "OTEL", "MAKE", "MFLAGS")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    variables = {**kept, **variables}
     arguments = [str(part) for part in command]
-    return subprocess.run(arguments, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    return subprocess.run(arguments, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+
+
+def environment() -> dict[str, str]:
+    """The environment without what this script's own Python and a user's settings put there."""
+    dropped = ("VIRTUAL_ENV", "PYTHON", "PYTEST", "LANGFUSE", "OTEL", "MAKE", "MFLAGS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+
+
+def run_tests(combination: Combination, limit: float) -> tuple[int, str]:
+    """Run all tests, printing to the combination's log; returns pytest's status and its closing line.
+
+    After `limit` seconds pytest and all that it started are killed, and the log is as far as it came.
+    """
+    options = ("-n", "3", "--dist", "worksteal", "-v", "-p", "no:cacheprovider")
+    command = [str(combination.interpreter), "-m", "pytest", *options]
+    with combination.log.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            status = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return 1, f"stopped after {limit:g} s, which is the --limit"
+    return status, (combination.log.read_text(encoding="utf-8").strip().splitlines() or ["printed nothing"])[-1]
 
 
 def find(version: str) -> str | None:
@@ -145,26 +174,25 @@ def versions(combination: Combination) -> str:
     return ", ".join(f"{name} {version}" for name, version in zip(names, found, strict=True))
 
 
-def check(combination: Combination, python: str) -> bool:
-    """Install and test one combination; prints one line, and all that pytest said if it failed."""
-    started = time.monotonic()
+def check(combination: Combination, python: str, limit: float) -> bool:
+    """Install and test one combination; prints one line, and the end of what pytest said if it failed."""
     if problem := install(combination, python):
         print(f"{combination}: can't be installed\n{problem}", flush=True)
         return False
-    done = run(
-        [combination.interpreter, "-m", "pytest", "-n", "3", "--dist", "worksteal", "-q", "-p", "no:cacheprovider"]
-    )
-    closing = done.stdout.strip().splitlines()[-1:] or [done.stderr[-500:]]
-    print(f"{combination} ({versions(combination)}): {closing[0].strip('= ')}", flush=True)
-    if done.returncode:
-        print(done.stdout[-20_000:], done.stderr[-2_000:], f"after {time.monotonic() - started:.0f} s", flush=True)
-    return done.returncode == 0
+    started = time.monotonic()
+    status, closing = run_tests(combination, limit)
+    print(f"{combination} ({versions(combination)}): {closing.strip('= ')}", flush=True)
+    if status:
+        end = combination.log.read_text(encoding="utf-8")[-20_000:]
+        print(end, f"\nafter {time.monotonic() - started:.0f} s; all of it: {combination.log}", flush=True)
+    return status == 0
 
 
 def main() -> int:
     """Run it; exit status 1 if a combination fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="TEXT", help="combinations with this in their name")
+    parser.add_argument("--limit", type=float, default=3600, metavar="SECONDS", help="stop a cell after these (3600)")
     parser.add_argument("--list", action="store_true", help="name the combinations and stop")
     options = parser.parse_args()
     cells = [Combination(*cell) for cell in itertools.product(PYTHONS, LANGFUSES, PYTESTS)]
@@ -177,7 +205,9 @@ def main() -> int:
     interpreters = {version: find(version) for version in {cell.python for cell in wanted}}
     for version in sorted(version for version, path in interpreters.items() if path is None):
         print(f"py{version}: skipped, there is no Python {version} on this machine", flush=True)
-    failed = [cell for cell in wanted if (python := interpreters[cell.python]) and not check(cell, python)]
+    failed = [
+        cell for cell in wanted if (python := interpreters[cell.python]) and not check(cell, python, options.limit)
+    ]
     print(f"{len(failed)} of {len(wanted)} failed" + "".join(f"\n  {cell}" for cell in failed))
     return 1 if failed else 0
 

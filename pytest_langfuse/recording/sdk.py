@@ -326,8 +326,9 @@ class Hooks:
         """See when a filter or a mask of the app raises, which the SDK logs and nobody else hears of."""
         if processor._should_export_span is not is_default_export_span:
             self._see_errors(processor, "_should_export_span", "filter_error")
-        if getattr(processor.span_exporter, "_mask_otel_spans", None) is not None:
-            self._see_errors(processor.span_exporter, "_mask_otel_spans", "mask_error")
+        for level in _levels(processor.span_exporter):
+            if type(level) is _TransformingExporter and level._mask_otel_spans is not None:
+                self._see_errors(level, "_mask_otel_spans", "mask_error")
 
     def _see_errors(self, owner: Any, name: str, seen: str) -> None:
         callback = getattr(owner, name)
@@ -855,7 +856,7 @@ class Hooks:
             batch = getattr(processor, "_batch_processor", None)
             if batch is not None and batch._shutdown:
                 processor._batch_processor = _again(batch)
-                exporter = getattr(processor.span_exporter, "_exporter", processor.span_exporter)
+                exporter = _inner(processor.span_exporter)
                 if exporter in self._otlp_arguments:
                     args, kwargs = self._otlp_arguments[exporter]
                     exporter.__init__(*args, **kwargs)
@@ -902,9 +903,19 @@ def exporter_endpoint(exporter: object) -> str:
     return str(getattr(exporter, "_endpoint", ""))
 
 
+def _levels(exporter: Any) -> Iterator[Any]:
+    """Yield an exporter and those below it: what masks (langfuse 5) or mends (production tracing), then what sends."""
+    while exporter is not None:
+        yield exporter
+        if type(exporter) is _TransformingExporter:
+            exporter = exporter._exporter
+        else:
+            exporter = getattr(exporter, "__dict__", {}).get("sends_through")
+
+
 def _inner(exporter: Any) -> Any:
-    """Return the exporter that sends, below the one that masks (langfuse 5)."""
-    return getattr(exporter, "_exporter", exporter) if type(exporter) is _TransformingExporter else exporter
+    """Return the exporter that sends."""
+    return [exporter, *_levels(exporter)][-1]
 
 
 def _replacement(owner: Any, name: str) -> str | None:

@@ -66,7 +66,7 @@ class Sender:
 
     def _prepare(self) -> None:
         self._changed = threading.Condition()
-        self._work = self._discarding = False
+        self._work = False
         self._idle = True
         self._begun = self._ended = 0
         self._in_flight: set[_InFlight] = set()
@@ -121,10 +121,22 @@ class Sender:
                 self._changed.wait(min(left, _LOOK_AGAIN))
 
     def discard(self) -> None:
-        """Drop what is in the buffer, what is being sent included if that fails; counted as "discarded"."""
-        with self._changed:
-            self._discarding, self._idle = True, False
-            self._changed.notify_all()
+        """Drop what is in the buffer, what is being sent included if that fails; counted as "discarded".
+
+        Done when it returns: what is put into the buffer afterwards is another test's.
+        """
+        self._discard_in_flight()
+        while batches := self._buffer.take(MOST_SPANS, LARGEST_BODY, moved=self.routes[0].settlement.discarded):
+            self._buffer.remove(batches)
+        # The thread may have been faster.
+        self._discard_in_flight()
+        # It sees that there is nothing left, and tells whoever waits for that.
+        self.notify()
+
+    def _discard_in_flight(self) -> None:
+        with self._ledger.lock:
+            for sent in self._in_flight:
+                sent.discarded = True
 
     def stop(self, timeout: float) -> None:
         """Send the rest without long pauses, and end the thread; whoever gives up waiting calls `abandon`.
@@ -174,8 +186,6 @@ class Sender:
             try:
                 if self._confirmed:
                     self._settle_one()
-                elif self._discarding:
-                    self._drop_all()
                 elif self._recover_more:
                     self._recover()
                 else:
@@ -217,8 +227,6 @@ class Sender:
                     if not self._in_flight:
                         return False
                     self._changed.wait()
-                elif self._discarding:
-                    return True
                 elif self._work:
                     route, pause = self._next_route()
                     if route is not None:
@@ -372,14 +380,6 @@ class Sender:
         else:
             route.breaker.failure(sent.permit)
             route.pause(failed, stopping=self._stopping)
-
-    def _drop_all(self) -> None:
-        with self._changed:
-            self._discarding = self._work = False
-            for sent in self._in_flight:
-                sent.discarded = True
-        while batches := self._buffer.take(MOST_SPANS, LARGEST_BODY, moved=self.routes[0].settlement.discarded):
-            self._buffer.remove(batches)
 
 
 def _of_each(sent: _InFlight) -> Sequence[Outcome]:

@@ -532,6 +532,24 @@ def test_discarded_while_they_are_being_sent(collector, keys):
     assert tracing_health().dropped == {"discarded": 5}
 
 
+def test_what_follows_a_discard_is_sent(collector, keys):
+    gate = threading.Event()
+    collector.reply = lambda seen: Reply(503) if not gate.is_set() and gate.wait(20) else Reply()
+    client = init_tracing(**keys)
+    observe(client, 5)
+    push(client)
+    # The sender's thread is busy: it does not see the one before the other.
+    collector.wait_for(lambda: pipeline().sender._begun == 1)
+    pipeline().exporter.discard()
+    observe(client, 3, prefix="t")
+    push(client)
+    gate.set()
+    report = shutdown_tracing()
+
+    assert sorted(collector.accepted) == names(3, "t")
+    assert (report.exported, report.dropped) == (3, {"discarded": 5})
+
+
 # -- the ledger ------------------------------------------------------------------------------------------------
 
 
