@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -12,6 +13,8 @@ SIZE: Final = 50
 
 #: Observations from on which collecting takes a noticeable part of the time.
 _LARGE: Final = 5_000
+#: Objects that Python has frozen when the plugin is loaded: 3.12 freezes some of its own as it starts.
+_FROZEN_BY_PYTHON: Final = gc.get_freeze_count() if sys.version_info[:2] == (3, 12) else 0
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def undisturbed(observations: int) -> Iterator[None]:
     try:
         yield
     finally:
-        if gc.get_freeze_count() == 0:
+        if gc.get_freeze_count() <= _FROZEN_BY_PYTHON:
             # Puts all that was made among the old objects, where a collection would put it after looking at each.
             gc.freeze()
             gc.unfreeze()

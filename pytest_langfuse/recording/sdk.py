@@ -438,6 +438,9 @@ class Hooks:
         if not self._local.queued:
             recorder.rejected(span, _rejection(processor, span, self._local.filter_error))
             return
+        if not self._is_captured(span):
+            # Its queue behaves as without the plugin.
+            return
         recorder.queued(span, processor)
         self._pending += 1
         # Not from within an export (a mask that makes spans): the SDK's export lock is not reentrant.

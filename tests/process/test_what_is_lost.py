@@ -398,6 +398,8 @@ def test_a_hung_worker_of_uvicorn_under_gunicorn(
     asked = ask(app)
     with pytest.raises((HTTPError, ConnectionError)):
         ask(app, "/hang")
+    # The next worker has gunicorn's own handlers at first, with which it forgets a SIGTERM.
+    app.wait_ready("/health", timeout=60)
     app.terminate()
 
     assert app.wait(30) == 0, app.output

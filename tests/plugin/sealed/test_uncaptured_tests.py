@@ -55,6 +55,35 @@ def test_all_of_it_arrives(app: pytest.Pytester, real: RealLangfuse, captured: s
     assert not real.got("captured"), real.requests
 
 
+MANY = """
+    from langfuse import Langfuse
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+    class Counting(SpanExporter):
+        calls = 0
+
+        def export(self, spans):
+            Counting.calls += 1
+            return SpanExportResult.SUCCESS
+
+    langfuse = Langfuse(span_exporter=Counting(), flush_at=2000, flush_interval=3600)
+
+    def test_captured(langfuse_spans):
+        langfuse.start_observation(name="captured").end()
+
+    def test_not_captured():
+        before = Counting.calls
+        for number in range(1900):
+            langfuse.start_observation(name=f"free-{number}").end()
+        assert Counting.calls == before
+"""
+
+
+def test_many_observations_are_exported_when_the_sdk_exports_them(app: pytest.Pytester) -> None:
+    app.makepyfile(MANY)
+    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
+
+
 @pytest.mark.parametrize("order", ["traced first", "traced last"])
 def test_without_keys_nothing_depends_on_the_order(
     app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: RealLangfuse, order: str
