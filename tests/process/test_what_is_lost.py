@@ -198,7 +198,7 @@ SCRIPTS = [
             if __name__ == "__main__":
                 main(multiprocessing.get_context("forkserver"))
             """,
-            ONLY_PLAIN if "forkserver" not in RUN_EXIT_HANDLERS or pool == "ProcessPoolExecutor" else NEITHER,
+            ONLY_PLAIN if "forkserver" not in RUN_EXIT_HANDLERS else NEITHER,
             prefix="child ",
         )
         for pool, body in (
