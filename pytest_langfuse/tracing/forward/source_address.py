@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from pytest_langfuse.tracing.setting_parsers import Invalid, queue_url, topic
+from pytest_langfuse.tracing.setting_parsers import Invalid, brokers, queue_url, topic
 from pytest_langfuse.tracing.shown import shown
 
 DEFAULT_GROUP = "pytest-langfuse-forward"
 EXAMPLE = "kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse"
 
-_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?")
-_HIGHEST_PORT = 65535
 _SCHEMES_OF_SQS = {"sqs": "https", "sqs+https": "https", "sqs+http": "http"}
-_DEFAULT_PORT = 9092
 
 
 class KafkaAddress(NamedTuple):
-    """Brokers as `HOST:PORT,HOST:PORT`, a topic and a consumer group."""
+    """Brokers, separated by commas, a topic and a consumer group."""
 
     brokers: str
     topic: str
@@ -46,26 +42,15 @@ def queue_address(text: str) -> KafkaAddress | SqsAddress:
             raise ValueError(invalid.problem) from None
     if scheme != "kafka" or not separator:
         raise ValueError("does not begin with kafka:// or sqs://")
-    return kafka_address(text)
-
-
-def kafka_address(text: str) -> KafkaAddress:
-    """Return the parts of an address.
-
-    Raises:
-        ValueError: It is not one; the message says why.
-    """
     parts = urlsplit(text.strip())
-    if parts.scheme != "kafka":
-        raise ValueError("does not begin with kafka://")
     if "@" in parts.netloc:
         raise ValueError("has a user in it: give security options in LANGFUSE_FORWARD_KAFKA_OPTIONS")
-    brokers = []
-    for broker in parts.netloc.split(","):
-        found = _BROKER.fullmatch(broker)
-        if found is None or not 0 < int(found["port"] or _DEFAULT_PORT) <= _HIGHEST_PORT:
-            raise ValueError(f"has {broker!r}, which is not HOST:PORT")
-        brokers.append(broker if found["port"] else f"{broker}:{_DEFAULT_PORT}")
+    if not parts.netloc.strip(","):
+        raise ValueError("has no broker")
+    try:
+        named = brokers(parts.netloc)
+    except Invalid as invalid:
+        raise ValueError(invalid.problem) from None
     name = parts.path.removeprefix("/")
     try:
         topic(name)
@@ -78,4 +63,4 @@ def kafka_address(text: str) -> KafkaAddress:
     group = dict(query).get("group", DEFAULT_GROUP)
     if not group.strip() or not group.isprintable():
         raise ValueError("has an empty group")
-    return KafkaAddress(",".join(brokers), name, group)
+    return KafkaAddress(named, name, group)

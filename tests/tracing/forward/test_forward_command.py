@@ -47,7 +47,7 @@ def test_each_option_has_a_variable_and_a_line_of_help(capsys):
 @pytest.mark.parametrize(
     ("name", "text", "field", "value"),
     [
-        ("from", "kafka://a,b:9093/t", "address", ("a:9092,b:9093", "t", "pytest-langfuse-forward")),
+        ("from", "kafka://a,b:9093/t", "address", ("a,b:9093", "t", "pytest-langfuse-forward")),
         ("from", "sqs://a.example/1/q", "address", ("https://a.example/1/q",)),
         ("from", "sqs+https://a.example/1/q.fifo", "address", ("https://a.example/1/q.fifo",)),
         ("from", "sqs+http://127.0.0.1:4566/1/q", "address", ("http://127.0.0.1:4566/1/q",)),
@@ -151,7 +151,7 @@ def test_bad_input_is_one_line(arguments, variables, message):
         "kafka://a:0/t",
         "kafka://a:66000/t",
         "kafka://a:x/t",
-        "kafka://a,/t",
+        "kafka://,/t",
         "kafka://user:sk-lf-hunter2@a/t",
         "kafka://a/",
         "kafka://a/..",
@@ -239,7 +239,7 @@ def test_the_status_is_2_and_the_line_is_on_stderr(capsys, monkeypatch):
     assert main([]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("pytest-langfuse-forward: error: LANGFUSE_FORWARD_FROM='kafka://' has ''")
+    assert err.startswith("pytest-langfuse-forward: error: LANGFUSE_FORWARD_FROM='kafka://' has no broker")
     assert len(err.splitlines()) == 1
 
 
