@@ -145,7 +145,7 @@ class ActiveCapture:
                 before = None
             if since:
                 before = Uncaptured(name)
-                before.spans.extend(hooks.take_over(since))
+                before.spans.extend(hooks.take_over(since, before.origin))
             if not self._options.capture:
                 if self._options.env_keys:
                     stack.enter_context(placeholder_keys())

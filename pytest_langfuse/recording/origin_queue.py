@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from datetime import datetime
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
@@ -42,6 +44,16 @@ class OriginQueue(Queue[Any]):
         self.queue.popleft()
         return content
 
+    def claim(self, origin: Origin, since: int) -> None:
+        """Give what was put before the queue was hooked to `origin`, unless it is older than `since`.
+
+        `since` is in nanoseconds since 1970. What tells no time can't wait here for long: threads take it at once.
+        """
+        with self.mutex:
+            for index, item in enumerate(self.queue):
+                if not isinstance(item, _Item) and type(item) is not object and _time_of(item) >= since:
+                    self.queue[index] = _Item(item, origin)
+
     def release(self) -> None:
         """Become a plain queue again; what captured tests have put is dropped."""
         self.discard()
@@ -63,6 +75,12 @@ class OriginQueue(Queue[Any]):
             self.not_full.notify_all()
         for _ in range(dropped):
             self.task_done()
+
+
+def _time_of(item: Any) -> float:
+    """Return when a score was made, in nanoseconds since 1970; of anything else, that it is new."""
+    made = item.get("timestamp") if isinstance(item, dict) else None
+    return made.timestamp() * 1e9 if isinstance(made, datetime) else math.inf
 
 
 def _is_captured(item: object) -> bool:

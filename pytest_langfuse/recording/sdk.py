@@ -764,11 +764,16 @@ class Hooks:
                 _wake(manager)
                 manager.flush()
 
-    def take_over(self, since: int) -> list[tuple[str, Any]]:
+    def take_over(self, since: int, origin: Origin) -> list[tuple[str, Any]]:
         """Return the spans that wait for export and started after `since`, in nanoseconds since 1970.
 
-        Those of a test that asks for a fixture at run time, as the first one of its run: nothing was hooked before.
+        Those of the test `origin`, which asks for a fixture at run time as the first one of its run: nothing was hooked
+        before. Its scores and media that wait become its own, too.
         """
+        for manager in list(self.managers):
+            for queue in _queues(manager):
+                if isinstance(queue, OriginQueue):
+                    queue.claim(origin, since)
         found: list[tuple[str, Any]] = []
         for processor in {*self.processors, *self._early_processors}:
             waiting = list(processor._batch_processor._queue)

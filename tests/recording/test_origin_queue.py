@@ -1,5 +1,6 @@
 """Queues that remember for whom each item was put into them."""
 
+from datetime import UTC, datetime
 from queue import Empty, Queue
 from threading import current_thread
 
@@ -56,6 +57,22 @@ def test_a_batch_that_was_begun_before_the_hooks_takes_nothing_of_a_captured_tes
     assert drained(plain) == [1, 2]
     monkeypatch.delattr(current_thread(), BATCH)
     assert drained(plain) == [3]
+
+
+def test_what_a_test_has_put_before_the_hooks_is_claimed(queue, monkeypatch):
+    plain, signal, test = Queue(), object(), Origin("test")
+    old = {"name": "old", "timestamp": datetime.fromtimestamp(99, UTC)}
+    new = {"name": "new", "timestamp": datetime.fromtimestamp(101, UTC)}
+    for item in (old, new, "without a time", signal):
+        plain.put(item)
+    plain.__class__ = OriginQueue
+    put(plain, ("hooked", None))
+    plain.claim(test, 100 * 10**9)
+    seen = []
+    while not plain.empty():
+        item = plain.get_nowait()
+        seen.append((item, None if item is signal else here.item))
+    assert seen == [(old, None), (new, test), ("without a time", test), (signal, None), ("hooked", None)]
 
 
 def test_signals_are_nobodys(queue):

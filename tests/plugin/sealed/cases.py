@@ -297,6 +297,16 @@ ALONE = {
         langfuse.create_score(name="LEAK", value=1, trace_id="1" * 32)
         assert [o.name for o in spans] == ["LEAK"]
 """,
+    "taken_by_no_thread_yet": """
+    def test_case(request):
+        resources = langfuse._resources
+        queue = getattr(resources, "_score_queue", None) or resources._score_ingestion_queue
+        # A thread that waits is not told.
+        wake, queue.not_empty.notify = queue.not_empty.notify, lambda: None
+        langfuse.create_score(name="LEAK", value=1, trace_id="1" * 32)
+        request.getfixturevalue("langfuse_spans")
+        queue.not_empty.notify = wake
+""",
     "steps_of_pytest_bdd": """
     from pathlib import Path
 

@@ -45,7 +45,7 @@ def test_the_first_that_asks_for_capture(
     folder: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: RealLangfuse, case: str
 ) -> None:
     # What the SDK sends before the capture has started is gone, and that takes a moment.
-    monkeypatch.setenv("LANGFUSE_FLUSH_INTERVAL", "5")
+    monkeypatch.setenv("LANGFUSE_FLUSH_INTERVAL", "60")
     folder.makepyfile(**files([case]))
     folder.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=1)
     assert real.requests == []
