@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 app.state.bot = SupportBot(settings, http)
                 yield
         finally:
-            await asyncio.to_thread(shutdown_tracing)
+            await asyncio.to_thread(shutdown_tracing, settings.shutdown_timeout)
 
     # FastAPI 0.142 and later creates spans, which don't go to Langfuse. The root of a trace would have a parent that
     # Langfuse lacks, and Langfuse shows the input and output of a trace only if its root has no parent.

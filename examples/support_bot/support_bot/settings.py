@@ -17,6 +17,8 @@ class Settings:
     model: str = "gpt-4o-mini"
     #: For one request to OpenAI or to the order service.
     timeout: float = 20.0
+    #: At the end, for traces that Langfuse has not taken yet.
+    shutdown_timeout: float = 5.0
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Settings:
@@ -29,4 +31,5 @@ class Settings:
             orders_url=variables["ORDERS_URL"].rstrip("/"),
             model=variables.get("SUPPORT_BOT_MODEL", cls.model),
             timeout=float(variables.get("SUPPORT_BOT_TIMEOUT", cls.timeout)),
+            shutdown_timeout=float(variables.get("SUPPORT_BOT_SHUTDOWN_TIMEOUT", cls.shutdown_timeout)),
         )

@@ -13,7 +13,14 @@ def test_missing_settings_are_named() -> None:
 
 
 def test_settings() -> None:
-    variables = {"OPENAI_API_KEY": "sk-made-up", "ORDERS_URL": "https://orders.example/", "SUPPORT_BOT_TIMEOUT": "3"}
+    variables = {
+        "OPENAI_API_KEY": "sk-made-up",
+        "ORDERS_URL": "https://orders.example/",
+        "SUPPORT_BOT_TIMEOUT": "3",
+        "SUPPORT_BOT_SHUTDOWN_TIMEOUT": "2",
+    }
     settings = Settings.from_environment(variables)
-    assert settings == Settings(openai_api_key="sk-made-up", orders_url="https://orders.example", timeout=3.0)
+    assert settings == Settings(
+        openai_api_key="sk-made-up", orders_url="https://orders.example", timeout=3.0, shutdown_timeout=2.0
+    )
     assert "sk-made-up" not in repr(settings)
