@@ -6,7 +6,9 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.helpers.for_each import for_each
 from tests.helpers.paths import DOCS, ROOT
@@ -52,17 +54,38 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in FILES}
 
 
+class Contents(NamedTuple):
+    """The nodes of a file that the tests below look at."""
+
+    imports: list[ast.Import | ast.ImportFrom]
+    #: Classes and texts, by line.
+    classes: list[tuple[int, str]]
+    texts: list[tuple[int, str]]
+
+
+@cache
+def contents(path: Path) -> Contents:
+    found = Contents([], [], [])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.imports.append(node)
+        elif isinstance(node, ast.ClassDef):
+            found.classes.append((node.lineno, node.name))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.texts.append((node.lineno, node.value))
+    return found
+
+
 def imported(path: Path) -> Iterator[tuple[int, str]]:
     """Every module that a file imports, wherever in the file, for types included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in contents(path).imports:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                alone = LOADED_ALONE.get(path.relative_to(PACKAGE).as_posix(), set())
-                assert node.module in alone, f"{path}:{node.lineno}: a relative import"
-                yield node.lineno, f"{module_of(path.parent / '__init__.py')}.{node.module}"
-                continue
+        elif node.level:
+            alone = LOADED_ALONE.get(path.relative_to(PACKAGE).as_posix(), set())
+            assert node.module in alone, f"{path}:{node.lineno}: a relative import"
+            yield node.lineno, f"{module_of(path.parent / '__init__.py')}.{node.module}"
+        else:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield node.lineno, inner if inner in MODULES else str(node.module)
@@ -145,9 +168,8 @@ def test_a_circle_would_be_found():
 def test_no_class_name_is_used_twice():
     places = defaultdict(list)
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef):
-                places[node.name].append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
+        for line, name in contents(path).classes:
+            places[name].append(f"{path.relative_to(PACKAGE)}:{line}")
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
@@ -167,9 +189,9 @@ def strings() -> Iterator[tuple[str, str]]:
     """Strings that look like a module or an object of this package, with their places."""
     pattern = re.compile(r"pytest_langfuse(\.\w+)+")
     for path in [*FILES, *sorted(CHILD.glob("*.py"))]:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and pattern.fullmatch(node.value):
-                yield node.value, f"{path.relative_to(ROOT)}:{node.lineno}"
+        for line, text in contents(path).texts:
+            if pattern.fullmatch(text):
+                yield text, f"{path.relative_to(ROOT)}:{line}"
 
 
 #: Keys in OpenTelemetry's context, in requests, on functions and of attributes: not modules.

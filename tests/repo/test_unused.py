@@ -6,8 +6,11 @@ import json
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.repo.conftest import CleanEnvironment
 
 # Slow: builds the wheel.
 pytestmark = pytest.mark.slow
@@ -20,8 +23,12 @@ RUN = f"""
 import json, sys
 import pytest
 
-status = pytest.main(sys.argv[1:])
-json.dump({{"status": int(status), "heavy": [name for name in {HEAVY!r} if name in sys.modules]}}, open("found", "w"))
+found = []
+for arguments in json.loads(sys.argv[1]):
+    # anyio's plugin comes with httpx, not with ours.
+    status = pytest.main(["-p", "no:anyio", "-p", "no:cacheprovider", *arguments])
+    found.append({{"status": int(status), "heavy": [name for name in {HEAVY!r} if name in sys.modules]}})
+json.dump(found, open("found", "w"))
 """
 
 
@@ -30,23 +37,24 @@ def test_there_is_one_entry_point():
     assert (found.name, found.value) == ("langfuse", "pytest_langfuse.entry_point")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [[], ["--collect-only"], ["--help"], ["--fixtures"], ["--markers"], ["-x", "-v"]],
-    ids=lambda arguments: " ".join(arguments) or "plain",
-)
-def test_a_run_that_uses_nothing_imports_nothing(clean_environment, tmp_path: Path, arguments: list[str]):
+def runs(environment: CleanEnvironment, folder: Path, *arguments: list[str], script: str = RUN) -> list[dict[str, Any]]:
+    """Run pytest several times in one process; return the status and the heavy modules after each."""
+    done = environment.python("-c", script, json.dumps(arguments), cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: list[dict[str, Any]] = json.loads(folder.joinpath("found").read_text())
+    assert {run["status"] for run in found} <= {0, 1}, done.stdout + done.stderr
+    return found
+
+
+def test_a_run_that_uses_nothing_imports_nothing(clean_environment, tmp_path: Path):
     tmp_path.joinpath("test_it.py").write_text("def test_it(tmp_path, monkeypatch): pass\n")
-    # anyio's plugin comes with httpx, not with ours.
-    done = clean_environment.python("-c", RUN, "-p", "no:anyio", *arguments, cwd=tmp_path)
-    found = json.loads(tmp_path.joinpath("found").read_text())
-    assert found == {"status": 0, "heavy": []}, done.stdout + done.stderr
+    arguments = [[], ["--collect-only"], ["--help"], ["--fixtures"], ["--markers"], ["-x", "-v"]]
+    assert runs(clean_environment, tmp_path, *arguments) == [{"status": 0, "heavy": []}] * len(arguments)
 
 
 def test_this_check_can_fail(clean_environment, tmp_path: Path):
     tmp_path.joinpath("test_it.py").write_text("def test_it(langfuse_spans): pass\n")
-    clean_environment.python("-c", RUN, "-p", "no:anyio", cwd=tmp_path)
-    found = json.loads(tmp_path.joinpath("found").read_text())
+    [found] = runs(clean_environment, tmp_path, [])
     assert found["status"] == 0
     assert {"langfuse", "opentelemetry"} <= set(found["heavy"])
 
@@ -61,5 +69,5 @@ def test_only_a_failing_test_has_its_trace_rendered(clean_environment, tmp_path:
     name = "pytest_langfuse.report.trace_section"
     tmp_path.joinpath("test_it.py").write_text(f"def test_it(): {body}\n")
     run = RUN.replace(repr(HEAVY), repr([name]))
-    clean_environment.python("-c", run, "-p", "no:anyio", "--langfuse-capture", cwd=tmp_path)
-    assert json.loads(tmp_path.joinpath("found").read_text())["heavy"] == [name] * imported
+    [found] = runs(clean_environment, tmp_path, ["--langfuse-capture"], script=run)
+    assert found["heavy"] == [name] * imported
