@@ -3,7 +3,9 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,37 +24,44 @@ ALLOWED = {"langfuse", "opentelemetry", "httpx", "httpcore", "pytest_langfuse"}
 OPTIONAL = {"requests", "aiohttp", "flask", "django", "httpx2", "botocore", "confluent_kafka"}
 
 
-def imported(path: Path, *, lazily: bool) -> set[str]:
-    """Names that are imported; `lazily`: inside of functions and for types only, else all others."""
-    tree = ast.parse(path.read_text())
-    lazy = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        or (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
-        for inner in ast.walk(node)
-    }
-    names = set()
-    for node in ast.walk(tree):
-        if (node in lazy) != lazily:
-            continue
+class Imports(NamedTuple):
+    """Names that a file imports: inside of functions and for types only, and all others."""
+
+    lazy: set[str]
+    eager: set[str]
+
+
+@cache
+def imports_of(path: Path) -> Imports:
+    found = Imports(set(), set())
+
+    def visit(node: ast.AST, names: set[str]) -> None:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name}:{node.lineno}: a relative import hides what is imported"
-            names.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
-    return names
+            names.update({str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)})
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        ):
+            names = found.lazy
+        if isinstance(node, ast.Module | ast.stmt | ast.excepthandler | ast.match_case):
+            for inner in ast.iter_child_nodes(node):
+                visit(inner, names)
+
+    visit(ast.parse(path.read_text()), found.eager)
+    return found
 
 
 @pytest.mark.slow
 @for_each(sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
 def test_a_source_file_imports_only_what_production_has(path):
-    lazily = imported(path, lazily=True)
-    for name in imported(path, lazily=False) | lazily:
+    lazy, eager = imports_of(path)
+    for name in eager | lazy:
         assert not any(name == bad or name.startswith(f"{bad}.") for bad in FORBIDDEN), name
         top = name.split(".")[0]
-        assert top in ALLOWED or top in sys.stdlib_module_names or (top in OPTIONAL and name in lazily), name
-    assert not any(name.split(".")[0] in OPTIONAL for name in imported(path, lazily=False))
+        assert top in ALLOWED or top in sys.stdlib_module_names or (top in OPTIONAL and name in lazy), name
+    assert not any(name.split(".")[0] in OPTIONAL for name in eager)
 
 
 @pytest.mark.slow
@@ -60,7 +69,7 @@ def test_a_source_file_imports_only_what_production_has(path):
 def test_private_names_of_the_sdk_are_in_one_file(path):
     if path.name == "langfuse_internals.py":
         return
-    for name in imported(path, lazily=False) | imported(path, lazily=True):
+    for name in set().union(*imports_of(path)):
         if name.split(".")[0] in {"langfuse", "opentelemetry", "httpx", "httpcore"}:
             assert not any(part.startswith("_") for part in name.split(".")), f"{path.name} imports {name}"
 
@@ -101,9 +110,8 @@ LAYERS = [
 
 def imports_within(path: Path) -> set[str]:
     """The files of `tracing/` that one of them imports, lazily or for types too; paths without their ending."""
-    names = imported(path, lazily=False) | imported(path, lazily=True)
     found = set()
-    for name in names:
+    for name in set().union(*imports_of(path)):
         parts = name.split(".")[2:] if name.startswith("pytest_langfuse.tracing.") else []
         for length in range(len(parts), 0, -1):
             if FOLDER.joinpath(*parts[:length]).with_suffix(".py").is_file():
@@ -113,7 +121,6 @@ def imports_within(path: Path) -> set[str]:
 
 
 FILES = {str(path.relative_to(FOLDER).with_suffix("")): path for path in sorted(FOLDER.rglob("*.py"))}
-IMPORTS = {name: imports_within(path) - {name} for name, path in FILES.items()}
 
 
 def layer(name: str) -> int:
@@ -126,14 +133,14 @@ def layer(name: str) -> int:
 def test_arrows_point_down(name):
     upwards = {
         other
-        for other in IMPORTS[name]
+        for other in imports_within(FILES[name]) - {name}
         if layer(other) <= layer(name) and ("/" not in name or other.split("/")[0] != name.split("/")[0])
     }
     assert not upwards
 
 
 def test_no_file_imports_itself_over_others():
-    remaining = {name: set(others) for name, others in IMPORTS.items()}
+    remaining = {name: imports_within(path) - {name} for name, path in FILES.items()}
     while leaves := {name for name, others in remaining.items() if not others}:
         remaining = {name: others - leaves for name, others in remaining.items() if name not in leaves}
     assert not remaining
