@@ -221,7 +221,8 @@ def aiohttp_site(order: str, work: Work) -> Any:
     middlewares = [langfuse_aiohttp_middleware(trusted=True)]
     if order != "without":
         make = getattr(aiohttp_server, "create_aiohttp_middleware", None)
-        # Early versions have one middleware, which finds the provider itself.
+        # Early versions have one middleware for all, which keeps the first provider that it has found.
+        aiohttp_server.tracer = trace.get_tracer(aiohttp_server.__name__)
         middlewares.insert(order == "inside", make(trace.get_tracer_provider()) if make else aiohttp_server.middleware)
     app = AiohttpApplication(middlewares=middlewares)
     app.add_routes([web.get("/items/{i}", item)])
