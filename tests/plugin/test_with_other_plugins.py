@@ -19,7 +19,7 @@ SUITE = """
 
 def test_xdist_merges_the_summary(app: pytest.Pytester) -> None:
     app.makepyfile(SUITE)
-    result = app.runpytest_subprocess("--langfuse-capture", "-n", "2")
+    result = app.runpytest("--langfuse-capture", "-n", "2")
     result.assert_outcomes(passed=6)
     result.stdout.fnmatch_lines(["langfuse: 18 observations in 6 tests"])
 
@@ -31,7 +31,7 @@ def test_xdist_shows_the_trace_of_a_failing_test(app: pytest.Pytester) -> None:
         def test_red():
             assert answer("why?") == "no"
     """)
-    result = app.runpytest_subprocess("--langfuse-capture", "-n", "2")
+    result = app.runpytest("--langfuse-capture", "-n", "1")
     result.stdout.fnmatch_lines(["*Langfuse trace*", "*generation llm*"])
 
 
@@ -39,7 +39,7 @@ def test_a_client_built_by_a_conftest(app: pytest.Pytester) -> None:
     app.makeconftest("from app import langfuse")
     app.makepyfile(SUITE)
     for arguments in ([], ["-n", "1"]):
-        app.runpytest_subprocess("--langfuse-capture", *arguments).assert_outcomes(passed=6)
+        app.runpytest("--langfuse-capture", *arguments).assert_outcomes(passed=6)
 
 
 def test_randomly(app: pytest.Pytester) -> None:

@@ -216,7 +216,8 @@ def test_the_report_of_a_failure_shows_what_was_printed(suite):
     "arguments",
     [
         [],
-        ["-n", "2"],
+        ["-n", "1"],
+        pytest.param(["-n", "2"], marks=pytest.mark.exhaustive),
         pytest.param(["--langfuse-capture"], marks=pytest.mark.exhaustive),
         pytest.param(["-p", "no:cacheprovider"], marks=pytest.mark.exhaustive),
     ],

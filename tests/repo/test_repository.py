@@ -13,6 +13,7 @@ import pytest
 
 from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import ROOT
+from tests.helpers.tiers import only
 
 #: Commands that other people's scripts rely on.
 TARGETS = {"demo", "demo-scale", "test", "quick", "lint", "matrix", "soak", "soak-scale", "bench"}
@@ -121,7 +122,10 @@ def test_benchmarks_explain_themselves(script: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suite", ["captured", "read", "asserted", "client_per_test", "capfire", "testbase"])
+@pytest.mark.parametrize(
+    "suite",
+    only(["asserted", "capfire"], ["captured", "read", "asserted", "client_per_test", "capfire", "testbase"]),
+)
 def test_suites_of_the_benchmark_pass(suite: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import per_test

@@ -36,10 +36,8 @@ def test_against_a_healthy_run(app: pytest.Pytester, monkeypatch: pytest.MonkeyP
     app.makeini("[pytest]\nlangfuse_max_slowdown = 2\n")
     monkeypatch.setenv("LANGFUSE_TIMEOUT", "4")
     app.makepyfile(SUITE)
-    app.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=4)
-    result = app.runpytest_subprocess(
-        "--langfuse-outage=hang,http_500", "--langfuse-json=lines.jsonl", "-p", "no:randomly"
-    )
+    app.runpytest("--langfuse-capture").assert_outcomes(passed=4)
+    result = app.runpytest("--langfuse-outage=hang,http_500", "--langfuse-json=lines.jsonl", "-p", "no:randomly")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=6, failed=2)
     result.stdout.fnmatch_lines(
@@ -67,8 +65,8 @@ def test_an_app_that_survives(app: pytest.Pytester) -> None:
         def test_robust():
             assert answer("why?") == "because"
     """)
-    app.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=1)
-    result = app.runpytest_subprocess("--langfuse-outage=refused,captive_portal")
+    app.runpytest("--langfuse-capture").assert_outcomes(passed=1)
+    result = app.runpytest("--langfuse-outage=refused,captive_portal")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["refused: none of 1 test degraded, 3 observations lost"])
 
@@ -76,8 +74,8 @@ def test_an_app_that_survives(app: pytest.Pytester) -> None:
 def test_under_xdist(app: pytest.Pytester) -> None:
     app.makeini("[pytest]\nlangfuse_max_slowdown = 60\n")
     app.makepyfile(SUITE)
-    app.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=4)
-    result = app.runpytest_subprocess("--langfuse-outage=http_401", "-n", "2")
+    app.runpytest("--langfuse-capture").assert_outcomes(passed=4)
+    result = app.runpytest("--langfuse-outage=http_401", "-n", "2")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["http_401: 1 of 4 tests degraded*", "  *without_a_fallback: passed -> failed"])
 
@@ -94,7 +92,7 @@ def test_says_which_of_several_faults_is_in_force(app: pytest.Pytester, options:
         def test_robust(number):
             assert answer("why?") == "because"
     """)
-    result = app.runpytest_subprocess("--langfuse-outage=http_401,redirect", *options)
+    result = app.runpytest("--langfuse-outage=http_401,redirect", *options)
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["Langfuse outage 1 of 2: http_401", "Langfuse outage 2 of 2: redirect"])
     assert result.stdout.str().count("Langfuse outage ") == 2
@@ -339,7 +337,7 @@ def test_terminal_json_and_junit_agree(app: pytest.Pytester) -> None:
 
 def test_without_a_healthy_run_it_says_how_to_record_one(app: pytest.Pytester) -> None:
     app.makepyfile(SUITE)
-    result = app.runpytest_subprocess("--langfuse-outage=http_400")
+    result = app.runpytest("--langfuse-outage=http_400")
     result.stdout.fnmatch_lines(["no healthy run to compare with: record one with pytest --langfuse-capture"])
 
 
@@ -357,7 +355,7 @@ def test_a_test_with_an_outage_of_its_own_runs_as_it_is(app: pytest.Pytester) ->
             @pytest.mark.parametrize("n", [1, 2])
             def test_it(self, n): pass
     """)
-    result = app.runpytest_subprocess("--langfuse-outage=http_400", "-v")
+    result = app.runpytest("--langfuse-outage=http_400", "-v")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["*test_it[[]1][[]http_400]*"])
 
@@ -406,7 +404,7 @@ def test_lines_that_could_not_be_written_are_said_to_be_missing(app: pytest.Pyte
 
 def test_the_lines_are_where_the_run_began(app: pytest.Pytester) -> None:
     app.makepyfile("import os\n\ndef test_moves():\n    os.chdir('/')\n")
-    app.runpytest_subprocess("--langfuse-outage=http_400", "--langfuse-json=lines.jsonl").assert_outcomes(passed=1)
+    app.runpytest("--langfuse-outage=http_400", "--langfuse-json=lines.jsonl").assert_outcomes(passed=1)
     assert (app.path / "lines.jsonl").read_text().count("\n") == 1
 
 

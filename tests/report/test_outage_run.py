@@ -45,7 +45,7 @@ def suite(app: pytest.Pytester) -> pytest.Pytester:
     ids=" ".join,
 )
 def test_each_test_runs_under_each_fault(suite: pytest.Pytester, options: tuple[str, ...]) -> None:
-    result = suite.runpytest_subprocess(FAULTS, "--junit-xml=junit.xml", *options)
+    result = suite.runpytest(FAULTS, "--junit-xml=junit.xml", *options)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(
@@ -65,7 +65,7 @@ def test_a_group_of_xdist_stays_one(suite: pytest.Pytester) -> None:
     source = (suite.path / "test_it.py").read_text()
     marked = source.replace("class TestIt", "@pytest.mark.xdist_group('one')\nclass TestIt")
     (suite.path / "test_it.py").write_text(marked)
-    result = suite.runpytest_subprocess(FAULTS, "-n", "2", "--dist", "loadgroup")
+    result = suite.runpytest(FAULTS, "-n", "2", "--dist", "loadgroup")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["hang: 1 of 2 tests degraded*", "http_401: none of 2 tests degraded*"])
 
@@ -83,7 +83,7 @@ def test_a_run_that_stops_says_what_is_missing(app: pytest.Pytester, options: tu
             pass
     """
     )
-    result = app.runpytest_subprocess(FAULTS, *options, "-p", "no:randomly")
+    result = app.runpytest(FAULTS, *options, "-p", "no:randomly")
     assert result.ret != pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         [
@@ -104,8 +104,8 @@ def test_an_interrupted_test_is_not_healthy(app: pytest.Pytester) -> None:
             raise KeyboardInterrupt
     """
     )
-    app.runpytest_subprocess("--langfuse-capture")
-    result = app.runpytest_subprocess("--langfuse-outage=hang")
+    app.runpytest("--langfuse-capture", no_reraise_ctrlc=True)
+    result = app.runpytest("--langfuse-outage=hang", no_reraise_ctrlc=True)
     result.stdout.fnmatch_lines(["hang: none of 1 test degraded, 1 not compared, 1 not finished, 0 observations lost"])
 
 
@@ -175,7 +175,7 @@ def test_a_worker_that_crashes_is_in_the_report(app: pytest.Pytester) -> None:
             os._exit(3)
     """
     )
-    result = app.runpytest_subprocess("--langfuse-outage=hang", "-n", "1")
+    result = app.runpytest("--langfuse-outage=hang", "-n", "1")
     result.stdout.fnmatch_lines(["hang: 1 of 1 test degraded*", "  test_it.py::test_crashes: failed, not compared"])
 
 
@@ -239,6 +239,6 @@ def test_a_test_can_be_named_as_it_was_reported(app: pytest.Pytester, named: lis
 
 def test_a_test_is_named_with_a_fault_in_a_worker(app: pytest.Pytester) -> None:
     app.makepyfile(test_it=NAMED)
-    result = app.runpytest_subprocess(FAULTS, "-n", "1", "-v", "test_it.py::test_other[http_401]")
+    result = app.runpytest(FAULTS, "-n", "1", "-v", "test_it.py::test_other[http_401]")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*PASSED test_it.py::test_other[[]http_401]*"])

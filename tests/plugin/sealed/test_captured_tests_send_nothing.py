@@ -9,7 +9,9 @@ from tests.plugin.sealed.cases import ALONE, BY_FIXTURE, CASES, CLIENTS, CONTROL
 from tests.plugin.sealed.real_langfuse import RealLangfuse
 
 MODES = {"by fixture": [], "by option": ["--langfuse-capture"]}
-each_client = pytest.mark.parametrize("client", CLIENTS)
+ALL = list(product(CLIENTS, MODES))
+#: Each client and each mode once.
+each_client_and_mode = pytest.mark.parametrize(("client", "mode"), only(ALL[::3], ALL, several=True))
 
 pytestmark = pytest.mark.slow
 
@@ -26,8 +28,7 @@ def folder(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real: RealLang
     return app
 
 
-@pytest.mark.parametrize("mode", MODES)
-@each_client
+@each_client_and_mode
 def test_nothing_reaches_langfuse(folder: pytest.Pytester, real: RealLangfuse, mode: str) -> None:
     """All cases in one process."""
     names = [*CASES, *(ALONE if mode == "by option" else BY_FIXTURE)]
@@ -51,8 +52,7 @@ def test_the_first_that_asks_for_capture(
     assert real.requests == []
 
 
-@pytest.mark.parametrize("mode", MODES)
-@each_client
+@each_client_and_mode
 def test_the_production_module(folder: pytest.Pytester, real: RealLangfuse, client: str, mode: str) -> None:
     folder.makepyfile(production(client))
     folder.runpytest_subprocess("-p", "no:randomly", *MODES[mode]).assert_outcomes(passed=2)

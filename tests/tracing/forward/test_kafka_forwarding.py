@@ -116,6 +116,7 @@ def test_once_does_not_end_in_a_rebalance(broker):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # tests/tracing/forward/test_scale.py kills one, too
 def test_a_killed_one_loses_nothing_and_its_successor_goes_on(broker, collector, forwarder_process):
     broker.create_topic("killed", partitions=2)
     arguments = ("--from", f"kafka://{broker.address}/killed?group=g", "--to", collector.url)
