@@ -37,8 +37,10 @@ def _without_slow_plugins():
 
 
 @pytest.fixture
-def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A run of pytest in a subprocess may not hang for ever."""
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A run of pytest in a subprocess may not hang for ever, nor load slow plugins."""
+    # pytester itself forgets what the session has set.
+    slow_plugins.keep_out(monkeypatch)
     limit_runs(pytester)
     return pytester
 

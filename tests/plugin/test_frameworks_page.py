@@ -17,7 +17,7 @@ TESTS = [name for name in FILES if name.startswith("test_")]
 def test_the_tests_pass(pytester: pytest.Pytester) -> None:
     for file, text in FILES.items():
         (pytester.path / file).write_text(text)
-    pytester.runpytest_subprocess(*TESTS).assert_outcomes(passed=10)
+    pytester.runpytest_subprocess("-p", "pytest-bdd", *TESTS).assert_outcomes(passed=10)
 
 
 def test_the_page_has_an_example_for_each() -> None:

@@ -93,4 +93,4 @@ def test_logfire(app: pytest.Pytester, when: str) -> None:
             langfuse_spans.assert_contains("span answer")
             assert "GET /x" in [o.name for o in langfuse_spans.filtered]
     """)
-    app.runpytest_subprocess("-p", "no:logfire").assert_outcomes(passed=1)
+    app.runpytest_subprocess().assert_outcomes(passed=1)

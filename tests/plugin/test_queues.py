@@ -227,7 +227,7 @@ FILES = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```$", PAGE, flags=re.MULTI
 def test_the_page(pytester: pytest.Pytester) -> None:
     for file, text in FILES.items():
         (pytester.path / file).write_text(text)
-    pytester.runpytest_subprocess("-p", "no:logfire").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess().assert_outcomes(passed=2)
 
 
 def test_the_page_lists_each_fault() -> None:
@@ -249,7 +249,7 @@ def test_all_holds_the_faults_of_queues_where_the_export_is_one(
                          sqs_queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/langfuse")
         """)
     pytester.makepyfile("def test_it(): pass")
-    arguments = ["--langfuse-outage=all", "--collect-only", "-q", "-p", "no:logfire", "-p", "no:cacheprovider"]
+    arguments = ["--langfuse-outage=all", "--collect-only", "-q", "-p", "no:cacheprovider"]
     # A conftest of a run in this process would find the singleton of this one.
     result = (pytester.runpytest_subprocess if known_by == "conftest" else pytester.runpytest)(*arguments)
     names = re.findall(r"test_it\[(\w+)\]", result.stdout.str())

@@ -120,7 +120,7 @@ def test_the_broker_stays_empty(pytester: pytest.Pytester, production: KafkaBrok
         shop=APP.format(brokers=production.address, timeout=1.0),
         test_shop=TESTS.replace("{brokers}", production.address),
     )
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "--langfuse-capture", "-p", "no:logfire")
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--langfuse-capture")
     result.assert_outcomes(passed=10)
     assert stored(production) == before
 
@@ -153,7 +153,7 @@ def test_what_is_not_captured_goes_where_it_goes_without_the_plugin(
 ) -> None:
     before = stored(production)
     pytester.makepyfile(shop=APP.format(brokers=production.address, timeout=5.0), test_shop=FIXTURES_ONLY)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:logfire")
+    result = pytester.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(passed=4)
     # All of them: the broker's own count of a partition may lag behind.
     messages = production.messages(TOPIC, count=before + 100, timeout=3.0)
@@ -173,7 +173,7 @@ def test_an_application_has_its_own_producer(pytester: pytest.Pytester, producti
             assert producer.flush(10) == 0
             assert langfuse_queue.messages == []
     """)
-    pytester.runpytest_subprocess("--langfuse-capture", "-p", "no:logfire").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=1)
     assert stored(production) == before + 1
 
 
@@ -218,4 +218,4 @@ def test_sqs(pytester: pytest.Pytester) -> None:
             langfuse_spans.assert_flushed()
             assert untouched()
     """)
-    pytester.runpytest_subprocess("--langfuse-capture", "-p", "no:logfire").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=2)

@@ -30,7 +30,7 @@ def test_what_fixtures_capture_is_settled_before_the_next_test(pytester: pytest.
     langfuse = Collector()
     try:
         pytester.makepyfile(TESTS.replace("{url}", langfuse.url))
-        result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:logfire")
+        result = pytester.runpytest_subprocess("-p", "no:randomly")
         result.assert_outcomes(passed=4)
         assert langfuse.accepted == ["plain"]
     finally:
@@ -56,6 +56,6 @@ MASK_RAISES = """
 )
 def test_a_mask_that_raises_is_named(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(MASK_RAISES)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:logfire")
+    result = pytester.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines("*mask_otel_spans raised ValueError: not so*")
