@@ -12,6 +12,7 @@ from pytest_langfuse.captured_test import CapturedTest
 from pytest_langfuse.environment import CapturedEnvironment, placeholder_keys
 from pytest_langfuse.import_watcher import ImportWatcher
 from pytest_langfuse.options import Options
+from pytest_langfuse.recording.origin import WorksFor
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.recording.sources.score import Score
@@ -80,6 +81,7 @@ class ActiveCapture:
                 {
                     "freezegun": _spare_langfuse,
                     "pytest_langfuse.tracing.config": self._supply,
+                    "pytest_langfuse.tracing.delivery.owner": self._own,
                     "pytest_langfuse.tracing.queue.endpoints": self._seal_queues,
                 }
             )
@@ -124,6 +126,17 @@ class ActiveCapture:
         restore = queues.install(endpoints)
         # What captured tests have left behind stays sealed until the process exits.
         self._stack.callback(lambda: self._is_last() or restore())
+
+    def _own(self, owner: Any) -> None:
+        """Let what waits in a buffer of production tracing be sent for the test that made it."""
+        before = owner.current, owner.unowned
+        owner.current, owner.unowned = hooks.owner, WorksFor(None)
+
+        def restore() -> None:
+            if not self._is_last():
+                owner.current, owner.unowned = before
+
+        self._stack.callback(restore)
 
     def stop(self) -> None:
         """End the run."""

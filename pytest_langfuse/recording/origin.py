@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, NamedTuple
 
 #: The name under which spans, threads and callables carry their origin.
 MARK: Final = "_pytest_langfuse_origin"
@@ -83,6 +83,21 @@ def item_of(origin: Origin | None) -> Iterator[None]:
         yield
     finally:
         here.item = before
+
+
+class WorksFor(NamedTuple):
+    """The owner of what waits in production tracing: called, it is the context in which that is sent."""
+
+    origin: Origin | None
+
+    def __call__(self) -> AbstractContextManager[None]:
+        """Work for the origin, whichever thread does."""
+        return item_of(self.origin)
+
+    @property
+    def is_captured(self) -> bool:
+        """True if what waits never leaves."""
+        return self.origin is not None and self.origin.captured
 
 
 class CallOf:

@@ -60,7 +60,7 @@ from opentelemetry.util._once import Once
 from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
 from pytest_langfuse.recording.metrics_and_logs import MetricsAndLogs
-from pytest_langfuse.recording.origin import BATCH, MARK, CallOf, Origin, Unknown, here, item_of, of_thread
+from pytest_langfuse.recording.origin import BATCH, MARK, CallOf, Origin, Unknown, WorksFor, here, item_of, of_thread
 from pytest_langfuse.recording.origin_queue import OriginQueue
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
 from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, Rejection, mark, marked
@@ -690,6 +690,10 @@ class Hooks:
         original(call if origin is None else CallOf(call, origin), *args, **kwargs)
         return call
 
+    def owner(self) -> WorksFor:
+        """Return the owner of what the current thread puts into a buffer of production tracing."""
+        return WorksFor(self.origin())
+
     # -- for the network guard -----------------------------------------------------------------------------------
 
     def is_captive(self) -> bool:
@@ -791,7 +795,7 @@ class Hooks:
         for exporter in list(self._holding):
             # The stand-in answers at once; a sender that waits for something else must not send it in a later test.
             exporter.settle(1.0)
-            exporter.discard()
+            exporter.discard(_is_captured_owner)
         self._holding.clear()
 
     def enable(self, early: Mapping[Any, Mapping[str, Any]]) -> None:
@@ -1030,6 +1034,10 @@ def _waiting(manager: LangfuseResourceManager) -> bool:
 def _origin_of(context: Any) -> Origin | None:
     found = marked(context)
     return found.origin if isinstance(found, RecordedSpan) else found
+
+
+def _is_captured_owner(owner: object) -> bool:
+    return isinstance(owner, WorksFor) and owner.is_captured
 
 
 def _project(span: ReadableSpan) -> Any:

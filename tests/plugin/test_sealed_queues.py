@@ -130,11 +130,14 @@ FIXTURES_ONLY = """
     from pytest_langfuse.tracing import tracing_health
 
     shop.start()
+    kept = []
 
     def test_captured(langfuse_spans):
         shop.observe("captured")
+        kept.append(shop.get_langfuse_client().start_observation(name="captured, ended in another test"))
 
     def test_uncaptured():
+        kept.pop().end()
         shop.observe("uncaptured")
         shop.get_langfuse_client().flush()
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from pytest_langfuse.tracing.delivery import owner
 from pytest_langfuse.tracing.delivery.export_body import ExportBody, without_oldest
+from pytest_langfuse.tracing.delivery.owner import Owner
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 
 
@@ -30,6 +32,8 @@ class Batch:
     since: int = 0
     #: Written by another process: nobody knows whether it is what it should be.
     unchecked: bool = False
+    #: For whom it is sent.
+    owner: Owner | None = field(default_factory=lambda: owner.current())  # noqa: PLW0108 - a harness replaces it
 
     def __post_init__(self) -> None:
         """Measure it."""
@@ -137,7 +141,7 @@ class MemoryBuffer:
             batch = Batch(body)
             try:
                 self._trim(room, body)
-                rest = None if room.rest is None else Batch(room.rest)
+                rest = None if room.rest is None else Batch(room.rest, owner=room.victims[-1].owner)
                 self._write([batch] if room.fits else [], rest=rest, instead_of=room.victims)
             except BaseException:
                 with self._ledger.lock:
@@ -158,15 +162,15 @@ class MemoryBuffer:
     def take(self, spans: int, size: int, *, moved: Callable[[list[Batch]], None] | None = None) -> list[Batch]:
         """Return the oldest batches: at most so many spans and bytes in total, but at least one batch if there is any.
 
-        They belong to the caller until `remove`, `replace` or `give_back`; `moved(batches)` is called in the moment in
-        which they do. What the storage has lost is counted as "spool_damaged".
+        All have one owner. They belong to the caller until `remove`, `replace` or `give_back`; `moved(batches)` is
+        called in the moment in which they do. What the storage has lost is counted as "spool_damaged".
         """
         with self._holding() as held:
             while self._waiting:
                 oldest = self._waiting.oldest
                 spans -= oldest.body.spans
                 size -= oldest.size
-                if held and (oldest.alone or spans < 0 or size < 0):
+                if held and (oldest.alone or spans < 0 or size < 0 or oldest.owner != held[0].owner):
                     break
                 held.append(self._waiting.pop())
                 if oldest.alone:
@@ -210,7 +214,7 @@ class MemoryBuffer:
 
     def replace(self, batch: Batch, bodies: Sequence[ExportBody], *, moved: Callable[[], None] | None = None) -> None:
         """Replace a taken batch by its parts."""
-        parts = [Batch(body) for body in bodies]
+        parts = [Batch(body, owner=batch.owner) for body in bodies]
         with self._writing:
             self._write(parts, instead_of=[batch])
             with self._ledger.lock:

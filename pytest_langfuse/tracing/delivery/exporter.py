@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from pytest_langfuse.tracing.delivery.buffer import MemoryBuffer
 from pytest_langfuse.tracing.delivery.export_body import encode
 from pytest_langfuse.tracing.delivery.intake import QueuedSpans
+from pytest_langfuse.tracing.delivery.owner import Owner
 from pytest_langfuse.tracing.delivery.sender import Sender
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.langfuse_internals import SDK_VERSION
@@ -87,12 +88,12 @@ class StoreForwardExporter(SpanExporter):
         """
         self._sender.settle(timeout)
 
-    def discard(self) -> None:
-        """Drop what was taken over and not sent yet, counted as "discarded".
+    def discard(self, belongs: Callable[[Owner | None], bool] = lambda _: True) -> None:
+        """Drop what was taken over of owners that `belongs` and is not sent yet, counted as "discarded".
 
         For test harnesses: what one test made must not be sent in the next, nor after the last.
         """
-        self._sender.discard()
+        self._sender.discard(belongs)
 
     def shutdown(self) -> None:
         """Accept no more spans."""

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from pytest_langfuse.tracing.delivery import owner
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, CircuitOpen
+from pytest_langfuse.tracing.delivery.owner import Owner, sending_for
 from pytest_langfuse.tracing.delivery.score_routes import ScoreRoutes, ScoresNotQueued, ScoresRefused
 from pytest_langfuse.tracing.delivery.sendable_values import sendable_text
 from pytest_langfuse.tracing.failures import logger
@@ -41,6 +43,7 @@ Decision = Callable[[int], bool | None]
 class _Score(NamedTuple):
     content: Any
     size: int
+    owner: Owner | None
 
 
 class ScoreBuffer:
@@ -88,7 +91,7 @@ class ScoreBuffer:
         decision = True if trace_id is None else self.decision(trace_id)
         if decision is False:
             return
-        score = _Score(content, _size(content))
+        score = _Score(content, _size(content), owner.current())
         with self._lock:
             if decision is None and trace_id is not None:
                 self._undecided.setdefault(trace_id, []).append(score)
@@ -124,7 +127,8 @@ class ScoreBuffer:
             for _ in range(min(len(self._ready), most - self.backlog())):
                 score = self._ready.popleft()
                 self._count(score, -1)
-                self.send(score.content)
+                with sending_for(score.owner):
+                    self.send(score.content)
                 self.handed_on += 1
 
     @property
@@ -174,7 +178,7 @@ class ScoreBuffer:
                 return False
         with self._lock:
             for content in reversed(batch):
-                score = _Score(content, _size(content))
+                score = _Score(content, _size(content), owner.current())
                 self._ready.appendleft(score)
                 self._count(score, 1)
             dropped = self._make_room()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,6 +13,7 @@ from pytest_langfuse.tracing.delivery.breaker import Permit
 from pytest_langfuse.tracing.delivery.buffer import Batch, BufferFailed, MemoryBuffer
 from pytest_langfuse.tracing.delivery.export_body import LARGEST_BODY
 from pytest_langfuse.tracing.delivery.loss_log import LossLog
+from pytest_langfuse.tracing.delivery.owner import Owner, sending_for
 from pytest_langfuse.tracing.delivery.route import Route
 from pytest_langfuse.tracing.delivery.settlement import Settlement
 from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
@@ -70,12 +71,15 @@ class Sender:
         self._idle = True
         self._begun = self._ended = 0
         self._in_flight: set[_InFlight] = set()
+        #: Batches that are looked at, to be discarded or given back.
+        self._aside: list[Batch] = []
         self._confirmed: deque[_InFlight] = deque()
         self._stopping = self._given_up = self._abandoned = False
         self._thread = threading.Thread(target=self._run, name="langfuse-tracing-sender", daemon=True)
 
     def _held(self) -> int:
-        return sum(batch.body.spans for sent in self._in_flight for batch in sent.batches)
+        in_flight = sum(batch.body.spans for sent in self._in_flight for batch in sent.batches)
+        return in_flight + sum(batch.body.spans for batch in self._aside)
 
     def start(self) -> None:
         """Start the thread."""
@@ -120,23 +124,27 @@ class Sender:
                     return
                 self._changed.wait(min(left, _LOOK_AGAIN))
 
-    def discard(self) -> None:
-        """Drop what is in the buffer, what is being sent included if that fails; counted as "discarded".
+    def discard(self, belongs: Callable[[Owner | None], bool]) -> None:
+        """Drop what is in the buffer of an owner that `belongs`, counted as "discarded".
 
-        Done when it returns: what is put into the buffer afterwards is another test's.
+        What is being sent is dropped if that fails. What is put into the buffer afterwards stays.
         """
-        self._discard_in_flight()
-        while batches := self._buffer.take(MOST_SPANS, LARGEST_BODY, moved=self.routes[0].settlement.discarded):
-            self._buffer.remove(batches)
+        self._discard_in_flight(belongs)
+        while self._buffer.take(MOST_SPANS, LARGEST_BODY, moved=self._aside.extend):
+            pass
+        self.routes[0].settlement.discard(self._aside, [batch for batch in self._aside if belongs(batch.owner)])
+        with self._ledger.lock:
+            self._buffer.give_back(self._aside)
+            self._aside.clear()
         # The thread may have been faster.
-        self._discard_in_flight()
-        # It sees that there is nothing left, and tells whoever waits for that.
+        self._discard_in_flight(belongs)
+        # It sees what is left, and tells whoever waits for that.
         self.notify()
 
-    def _discard_in_flight(self) -> None:
+    def _discard_in_flight(self, belongs: Callable[[Owner | None], bool]) -> None:
         with self._ledger.lock:
             for sent in self._in_flight:
-                sent.discarded = True
+                sent.discarded = sent.discarded or any(belongs(batch.owner) for batch in sent.batches)
 
     def stop(self, timeout: float) -> None:
         """Send the rest without long pauses, and end the thread; whoever gives up waiting calls `abandon`.
@@ -294,7 +302,8 @@ class Sender:
             # There may be more.
             self._work = True
         try:
-            route.sink.send([batch.body for batch in sent.batches], functools.partial(self._confirm, sent))
+            with sending_for(sent.batches[0].owner):
+                route.sink.send([batch.body for batch in sent.batches], functools.partial(self._confirm, sent))
         except Exception as error:  # noqa: BLE001 - a sink that breaks its promise must not lose the batches
             failures.report("sending spans", error)
             self._confirm(sent, Outcome(Verdict.FAILED, type(error).__name__, detail=str(error)))
@@ -352,7 +361,7 @@ class Sender:
 
     def _settle(self, sent: _InFlight, outcome: Outcome) -> None:
         if outcome.verdict is Verdict.FAILED and sent.discarded:
-            sent.route.settlement.discard(sent.batches)
+            sent.route.settlement.discard(sent.batches, tuple(sent.batches))
         elif not self._was_cut(outcome):
             sent.route.settlement.settle(sent.batches, outcome)
 

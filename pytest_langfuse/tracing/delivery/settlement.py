@@ -87,13 +87,9 @@ class Settlement:
         self.refusing = True
         self.last_error = what
 
-    def discard(self, batches: list[Batch]) -> None:
-        """Remove batches from the buffer, counted as "discarded"."""
-        self._drop(batches, tuple(batches), "discarded")
-
-    def discarded(self, batches: Sequence[Batch]) -> None:
-        """Count batches as "discarded"."""
-        self._ledger.dropped("discarded", _spans(batches))
+    def discard(self, batches: list[Batch], dropped: Sequence[Batch]) -> None:
+        """Remove some of `batches` from there and from the buffer, counted as "discarded"."""
+        self._drop(batches, dropped, "discarded")
 
     def _drop(self, batches: list[Batch], dropped: Sequence[Batch], reason: str) -> None:
         self._buffer.remove(dropped)

@@ -234,7 +234,7 @@ def test_discarded_while_in_flight(make):
     delivery = make()
     delivery.put(*map(body, range(5)))
     delivery.sent(3)
-    delivery.sender.discard()
+    delivery.sender.discard(lambda owner: True)
     delivery.settled(buffered=3, dropped={"discarded": 2})
     delivery.confirm(2)
     delivery.confirm(0, 1, outcome=FAILED)
