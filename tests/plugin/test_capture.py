@@ -269,9 +269,10 @@ def test_no_span_is_lost_in_a_tight_loop(app: pytest.Pytester) -> None:
         from app import langfuse
 
         def test_many(langfuse_spans):
-            for _ in range(10_000):
+            # More than fit in the queue of the SDK's exporter.
+            for _ in range(4_000):
                 langfuse.start_observation(name="x").end()
-            assert len(langfuse_spans) == 10_000
+            assert len(langfuse_spans) == 4_000
             langfuse_spans.assert_flushed()
     """)
     app.runpytest().assert_outcomes(passed=1)

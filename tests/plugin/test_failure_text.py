@@ -156,7 +156,7 @@ def test_the_section_with_the_traces_of_a_test(app: pytest.Pytester, monkeypatch
     monkeypatch.setenv("COLUMNS", "60")
     app.makepyfile(SECTION)
     for arguments in (["--langfuse-capture"], ["--langfuse-capture", "-n1"]):
-        result = app.runpytest_subprocess("--color=no", *arguments)
+        result = app.runpytest("--color=no", *arguments)
         section = result.stdout.str().partition(" Langfuse trace -")[2].splitlines()
         assert section[1:12] == [
             "# trace ask",

@@ -375,7 +375,7 @@ def test_nothing_is_left_and_no_port_is_used_again(app: pytest.Pytester) -> None
             yield
             left.append((len(os.listdir("/proc/self/fd")), threading.active_count()))
 
-        @pytest.mark.parametrize("n", range(3))
+        @pytest.mark.parametrize("n", range(2))
         @pytest.mark.langfuse_outage(
             "refused", "reset", "http_503", "garbage", "truncated", "tls_error", "captive_portal", "dns_error"
         )
@@ -386,11 +386,11 @@ def test_nothing_is_left_and_no_port_is_used_again(app: pytest.Pytester) -> None
             langfuse.get_prompt("greeting", fallback="hello", max_retries=0)
 
         def test_left():
-            assert len(set(ports)) == len(ports) == 24
+            assert len(set(ports)) == len(ports) == 16
             # Descriptors and threads while one test is under way, compared with those when the last one was.
             assert left[-1] <= left[1], left
     """)
-    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=25)
+    app.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=17)
 
 
 @pytest.mark.parametrize("arguments", ["langfuse_api, langfuse_outage", "langfuse_outage, langfuse_api"])

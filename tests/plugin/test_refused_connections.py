@@ -3,6 +3,7 @@
 import pytest
 
 from tests.helpers.loopback_langfuse import Collector
+from tests.helpers.tiers import first_of
 from tests.plugin.sealed.folder_of_suite import folder_of_suite, real
 
 # Slow: runs suites that wait for connections.
@@ -23,7 +24,7 @@ RAW = """
             return None
 """
 LINE = "raw.py:5 tried to connect to 127.0.0.1:* (LANGFUSE_BASE_URL), which a captured test must not reach: *"
-both = pytest.mark.parametrize("arguments", [["--langfuse-capture"], []], ids=["by option", "by fixture"])
+both = pytest.mark.parametrize("arguments", first_of([[], ["--langfuse-capture"]]), ids=["by fixture", "by option"])
 __all__ = ["real"]
 
 

@@ -13,6 +13,7 @@ from pytest_langfuse.process.sealed_children import SealedChildren
 from pytest_langfuse.process.sealed_environment import SealedEnvironment, handed_over, sealed, without_proxy
 from tests.helpers.limited_runs import LIMIT
 from tests.helpers.loopback_langfuse import SCORES, Collector
+from tests.helpers.tiers import only
 from tests.plugin.sealed.folder_of_suite import folder_of_suite, real
 
 # Slow: starts processes.
@@ -262,7 +263,7 @@ def test_an_uncaptured_child_sends_as_ever(folder, real):
     assert len([seen for seen in real.requests if seen.path == SCORES]) == 2
 
 
-@pytest.mark.parametrize("fixture", ["langfuse_server", "langfuse_process"])
+@pytest.mark.parametrize("fixture", only(["langfuse_process"], ["langfuse_server", "langfuse_process"]))
 def test_a_child_of_a_test_with_a_server_reaches_it(folder, real, fixture):
     folder.makepyfile(f"""
         import subprocess, sys

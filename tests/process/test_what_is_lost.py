@@ -286,7 +286,7 @@ class ServerCase:
 
 
 SERVERS = [
-    ServerCase("uvicorn SIGINT", UVICORN, signal.SIGINT, NEITHER, (0, -signal.SIGINT)),
+    ServerCase("uvicorn SIGINT", UVICORN, signal.SIGINT, NEITHER, (0, -signal.SIGINT), repeats=True),
     ServerCase("uvicorn SIGTERM", UVICORN, signal.SIGTERM, ONLY_PLAIN, (-signal.SIGTERM,)),
     ServerCase(
         "uvicorn SIGTERM, flush in lifespan", UVICORN, signal.SIGTERM, NEITHER, (-signal.SIGTERM,), (("FLUSH", "1"),)
@@ -298,7 +298,7 @@ SERVERS = [
             (*GUNICORN, *options),
             number,
             NEITHER,
-            repeats=bool(options) and number != signal.SIGTERM,
+            repeats=number == signal.SIGINT or (bool(options) and number != signal.SIGTERM),
         )
         for options in ((), ("--preload",), ("--worker-class", "gthread"))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)

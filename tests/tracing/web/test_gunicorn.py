@@ -6,6 +6,8 @@ import socket
 import httpx
 import pytest
 
+from tests.helpers.tiers import first_of
+
 # Slow: starts servers.
 pytestmark = pytest.mark.slow
 
@@ -45,7 +47,7 @@ def _no_settings():
     """Those of the capture stay."""
 
 
-@pytest.mark.parametrize("worker", ["sync", "gthread"])
+@pytest.mark.parametrize("worker", first_of(["gthread", "sync"]))
 def test_gunicorn(langfuse_process, langfuse_spans, tmp_path, worker):
     (tmp_path / "shop.py").write_text(SHOP)
     command = ("-m", "gunicorn", "shop:app", "--bind", "127.0.0.1:{port}", "--worker-class", worker, "--threads", "2")
