@@ -24,6 +24,12 @@ from tests.helpers.limited_runs import limit_runs
 
 pytest_plugins = ["pytester"]
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long tests first: one that a worker begins last is one that the others wait for."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 # Without cached bytecode each run of pytest in a subprocess compiles the plugins that are installed here: two seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

@@ -361,6 +361,7 @@ def test_a_mock_of_everything_else_is_not_in_the_way(app: pytest.Pytester) -> No
     app.runpytest().assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 def test_nothing_is_left_and_no_port_is_used_again(app: pytest.Pytester) -> None:
     app.makepyfile("""
         import os

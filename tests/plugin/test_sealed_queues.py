@@ -114,6 +114,7 @@ TESTS = """
 """
 
 
+@pytest.mark.long
 def test_the_broker_stays_empty(pytester: pytest.Pytester, production: KafkaBroker) -> None:
     before = stored(production)
     pytester.makepyfile(

@@ -29,6 +29,7 @@ def under_hang(text: str) -> list[str]:
     return [re.sub(r"\d+\.\d+ s", "0.0 s", line) for line in lines]
 
 
+@pytest.mark.long
 def test_green_while_langfuse_is_well_and_red_when_it_is_not(tmp_path: Path):
     healthy = run(tmp_path, "--langfuse-capture")
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr

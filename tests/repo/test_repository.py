@@ -137,6 +137,7 @@ def test_suites_of_the_benchmark_pass(suite: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_example_application():
     command = [sys.executable, "-m", "pytest", "--langfuse-capture", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(

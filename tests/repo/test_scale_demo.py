@@ -23,6 +23,7 @@ def told(text: str) -> list[str]:
     return [re.sub(differs, "…", line.strip()) for line in text.splitlines()]
 
 
+@pytest.mark.long
 def test_nothing_is_lost_over_an_outage():
     command = [sys.executable, str(FOLDER / "demo.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)

@@ -27,6 +27,7 @@ def run(cache: Path, *files: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
+@pytest.mark.long
 def test_its_tests_pass(tmp_path: Path):
     # One may be skipped, for lack of Node.
     last = run(tmp_path, "tests/test_shop.py", "tests/test_recommendations.py")

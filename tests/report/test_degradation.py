@@ -31,6 +31,7 @@ SUITE = """
 """
 
 
+@pytest.mark.long
 def test_against_a_healthy_run(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     # Far apart, so that a busy machine is not taken for an outage, nor the other way round.
     app.makeini("[pytest]\nlangfuse_max_slowdown = 2\n")

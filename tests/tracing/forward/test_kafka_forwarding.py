@@ -153,6 +153,7 @@ def test_a_topic_that_is_not_there_and_a_broker_that_is_not(broker, collector):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_second_forwarder_that_joins_and_leaves_repeats_nothing(broker, collector, forwarder_process):
     broker.create_topic("shared", partitions=4)
     # So slow that messages are waiting, and requests on the wire, at each rebalance.

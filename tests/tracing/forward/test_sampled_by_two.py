@@ -57,6 +57,7 @@ class Traffic:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("traces", "errors"), [(1_500, 30), pytest.param(20_000, 200, marks=pytest.mark.exhaustive)])
+@pytest.mark.long
 def test_each_error_is_whole_and_no_trace_is_in_part(broker, collector, forwarder_process, traces, errors):
     topic = f"sampled-{traces}"
     broker.create_topic(topic, partitions=PARTITIONS)

@@ -25,6 +25,7 @@ def soak_scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_nothing_acknowledged_is_lost_over_kills_and_rebalances():
     # Each kill repeats what was on the wire: more of 50,000 spans than of the million of `make soak-scale`.
     arguments = ["--spans", "50000", "--turns", "1", "--rate", "3000", "--most-twice", "4"]

@@ -101,6 +101,7 @@ def test_what_is_lost_is_dropped_without_waiting(collector, forwarding):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_signals(broker, collector, forwarder_process):
     broker.create_topic("signals")
     produce(broker.address, "signals", [("k", export_body("a"), {})])
