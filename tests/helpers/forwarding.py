@@ -64,6 +64,8 @@ class MemoryQueue:
         self.buries_later, self.late_may_come = False, True
         self.late: list[Callable[[str | None], None]] = []
         self.calls: list[str] = []
+        #: Why it can't be read.
+        self.unreadable: list[str] = ["the queue has not given it any partitions yet"]
         self._count = 0
 
     def put(self, body: bytes, *, public_key: str = "", kind: str = SPANS) -> QueueMessage:
@@ -75,6 +77,7 @@ class MemoryQueue:
         return message
 
     def start(self, watcher: Any) -> None:
+        self.unreadable = []
         watcher.assigned([self.assignment])
 
     def poll(self, most: int, timeout: float) -> list[QueueMessage]:
@@ -116,6 +119,9 @@ class MemoryQueue:
 
     def lag(self) -> int | None:
         return len(self.waiting)
+
+    def problems(self) -> list[str]:
+        return self.unreadable
 
     def at_end(self) -> bool:
         return not self.waiting

@@ -33,7 +33,7 @@ _LEAVE, _LEAVE_SHARE = 2.0, 0.3
 class ForwardState(NamedTuple):
     """The state of a forwarder, for other threads."""
 
-    #: Partitions that this process has; `None` before it got any, or none.
+    #: Partitions that this process has; `None` before the queue has told it.
     partitions: int | None = None
     #: Messages in the queue that are not done.
     lag: int | None = None
@@ -67,7 +67,7 @@ class Forwarder:
         self.counts = counts
         self._stage = EverythingPasses() if stage is None else stage
         self._once, self._max_bytes, self._stop_timeout = once, max_bytes, stop_timeout
-        self.state = ForwardState(seen=now())
+        self.state = ForwardState(problems=tuple(self.source.problems()), seen=now())
         self._stop = threading.Event()
         self._partitions: int | None = None
         #: Bytes of a message, on average of those that were read last.
@@ -166,8 +166,6 @@ class Forwarder:
         """Return why nothing is delivered."""
         if self.stopping:
             return ["the forwarder stops"]
-        if self.state.partitions is None:
-            return ["the queue has not given it any partitions yet"]
         return [*self.stuck(), *self.state.problems]
 
     @property
@@ -219,7 +217,7 @@ class Forwarder:
             lag=self.source.lag(),
             held_bytes=self._deliveries.held + self._stage.held_bytes,
             in_flight=self._deliveries.in_flight,
-            problems=(*self._deliveries.problems(), *self._stage.problems()),
+            problems=(*self.source.problems(), *self._deliveries.problems(), *self._stage.problems()),
             seen=at,
         )
 

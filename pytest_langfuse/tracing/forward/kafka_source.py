@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_langfuse.tracing.forward.kafka_contact import STATISTICS, KafkaContact
 from pytest_langfuse.tracing.forward.kafka_dead_letters import KafkaDeadLetters
 from pytest_langfuse.tracing.forward.queue_source import (
     PUBLIC_KEY_HEADER,
@@ -45,6 +46,7 @@ RESERVED_OPTIONS = frozenset(
         "group.id",
         "metadata.broker.list",
         "partition.assignment.strategy",
+        "statistics.interval.ms",
     }
 )
 
@@ -75,9 +77,12 @@ class KafkaSource:
         self._topic, self._once, self._joins = topic, once, joins
         self._connection = {"bootstrap.servers": brokers, **options}
         self._log = RepeatedLog()
+        self._contact = KafkaContact()
         self._fatal: str | None = None
         self._assignments: dict[int, AssignedPartition] = {}
-        #: By partition: what was committed, or is being committed; the next position to read; the end at the start.
+        #: By partition: where this process began, -1 for the oldest message; what was committed, or is being committed;
+        #: the next position to read; the end at the start.
+        self._starts: dict[int, int] = {}
         self._committed: dict[int, int] = {}
         self._read: dict[int, int] = {}
         self._ends: dict[int, int] = {}
@@ -96,6 +101,8 @@ class KafkaSource:
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
                     "enable.partition.eof": once,
+                    "statistics.interval.ms": round(STATISTICS * 1000),
+                    "stats_cb": self._contact.told,
                     "error_cb": self._failed,
                     "on_commit": self._told_of_commit,
                     "logger": self._log.librdkafka,
@@ -196,9 +203,15 @@ class KafkaSource:
             if bounds is None or bounds[1] < 0:
                 return None
             low, high = bounds
-            done = self._assignments[partition.partition].next
-            total += max(high - max(self._read_to(partition.partition, low) if done is None else done, low), 0)
+            done = self._done_to(partition.partition)
+            if done is None:
+                return None
+            total += max(high - max(done, low), 0)
         return total
+
+    def problems(self) -> list[str]:
+        """See `QueueSource`."""
+        return self._contact.problems(joined=self._came)
 
     def caught_up(self, partition: AssignedPartition) -> bool:
         """Return whether all of a partition was read, as far as the brokers have said."""
@@ -248,6 +261,7 @@ class KafkaSource:
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         came = [AssignedPartition(partition.partition) for partition in partitions]
         self._assignments.update({assignment.number: assignment for assignment in came})
+        self._look_for_starts(partitions)
         if self._once:
             self._look_for_ends(partitions)
         consumer.assign(list(partitions))
@@ -257,13 +271,35 @@ class KafkaSource:
         if self._watcher is not None:
             self._watcher.assigned(came)
 
+    def _look_for_starts(self, partitions: Sequence[TopicPartition]) -> None:
+        from confluent_kafka import KafkaException
+
+        if not partitions:
+            return
+        try:
+            committed = self._consumer.committed(list(partitions), timeout=_ANSWER)
+        except KafkaException as error:
+            # The lag is unknown until the first message comes.
+            self._log.warn("starts", f"Kafka: the offsets of the group are unknown: {readable(_text(error))}")
+            return
+        for partition in committed:
+            if partition.error is None:
+                self._starts[partition.partition] = max(partition.offset, -1)
+
     def _look_for_ends(self, partitions: Sequence[TopicPartition]) -> None:
-        for partition in self._consumer.committed(list(partitions), timeout=_ANSWER):
-            bounds: Any = self._consumer.get_watermark_offsets(partition, timeout=_ANSWER)
-            low, high = bounds or (0, 0)
+        from confluent_kafka import KafkaException
+
+        for partition in partitions:
             number = partition.partition
+            try:
+                if number not in self._starts:
+                    raise SourceFailed(f"the broker does not tell the offsets of the topic {self._topic!r}")
+                bounds: Any = self._consumer.get_watermark_offsets(partition, timeout=_ANSWER)
+            except KafkaException as error:
+                raise SourceFailed(f"the broker can't be asked for {self._topic!r}: {readable(_text(error))}") from None
+            low, high = bounds or (0, 0)
             self._ends[number] = high
-            self._read[number] = max(partition.offset, low)
+            self._read[number] = max(self._starts[number], low)
 
     def _on_revoke(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         gone = self._gone(partitions)
@@ -286,7 +322,7 @@ class KafkaSource:
         self._came = False
         for assignment in gone:
             assignment.revoked = True
-            for known in (self._assignments, self._committed, self._read):
+            for known in (self._assignments, self._starts, self._committed, self._read):
                 known.pop(assignment.number, None)
             # Whoever has it now drains it.
             self._ends.pop(assignment.number, None)
@@ -296,8 +332,12 @@ class KafkaSource:
 
         return [TopicPartition(self._topic, number) for number in self._assignments]
 
-    def _read_to(self, number: int, low: int) -> int:
-        return self._read.get(number, low)
+    def _done_to(self, number: int) -> int | None:
+        """Return the position up to which a partition is done, -1 for the oldest message; `None` if it is unknown."""
+        assignment = self._assignments[number]
+        if assignment.next is not None:
+            return assignment.next
+        return self._starts.get(number) if assignment.oldest is None else assignment.oldest
 
     # -- what librdkafka tells ---------------------------------------------------------------------------------
 
@@ -314,6 +354,7 @@ class KafkaSource:
         if error.fatal():
             self._fatal = readable(error.str())
         else:
+            self._contact.failed(error.name(), readable(error.str()))
             self._log.warn(error.name(), f"Kafka: {readable(error.str())} ({error.name()})")
 
     def _told_of_commit(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:

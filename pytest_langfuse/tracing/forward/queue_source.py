@@ -42,6 +42,11 @@ class AssignedPartition:
         """The number of positions from the oldest open one on."""
         return len(self._open)
 
+    @property
+    def oldest(self) -> int | None:
+        """The position of the oldest open message; `None` without one."""
+        return self._open[0] if self._open else None
+
     def opened(self, position: int) -> None:
         """Add a message that was read."""
         self._open.append(position)
@@ -146,6 +151,12 @@ class QueueSource(Protocol):
 
     def lag(self) -> int | None:
         """Return how many messages wait that were not acknowledged; `None` if it is unknown."""
+
+    def problems(self) -> list[str]:
+        """Return why nothing is read now, a sentence each; nothing while it is, or would be if there were messages.
+
+        A process without partitions, because others have all of them, stands by: that is not a problem.
+        """
 
     def at_end(self) -> bool:
         """Return whether all was read that was there when the partitions came; false before they have come."""

@@ -26,6 +26,7 @@ from pytest_langfuse.tracing.forward.queue_source import (
 from pytest_langfuse.tracing.forward.repeated_log import RepeatedLog
 from pytest_langfuse.tracing.forward.sqs_dead_letters import SqsDeadLetters
 from pytest_langfuse.tracing.forward.sqs_receipts import VISIBILITY, SqsReceipts
+from pytest_langfuse.tracing.log_text import readable
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.queue.sqs_client import SqsClient, outcome_of, without_valid_credentials
 
@@ -75,6 +76,8 @@ class SqsSource:
         self._ready_bytes = self._received = self._receiving = self._failures = 0
         self._came = self._told = self._paused = self._closing = self._plenty = False
         self._fatal: str | None = None
+        #: Of the last failure; empty after an answer.
+        self._why = ""
         self._began: float | None = None
         self._end_points = 0
         self._waiting: int | None = None
@@ -145,6 +148,13 @@ class SqsSource:
         """See `QueueSource`. SQS counts approximately."""
         return None if self._waiting is None else self._waiting + self._receipts.held
 
+    def problems(self) -> list[str]:
+        """See `QueueSource`."""
+        with self._changed:
+            if self._why:
+                return [f"SQS: the queue can't be read {self._why}"]
+            return [] if self._came else ["SQS: the queue has not answered yet"]
+
     def at_end(self) -> bool:
         """See `QueueSource`. What another receiver holds is not waited for."""
         with self._changed:
@@ -208,7 +218,7 @@ class SqsSource:
         at = now()
         received: Sequence[Mapping[str, Any]] = answer.get("Messages") or ()
         with self._changed:
-            self._failures = 0
+            self._failures, self._why = 0, ""
             if not self._came:
                 self._came = True
                 self._began = _date_of(answer)
@@ -244,6 +254,7 @@ class SqsSource:
             self._client.renew()
         with self._changed:
             self._failures += 1
+            self._why = readable(f"({outcome.reason}): {outcome.detail}")
             pause = min(_FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), _LONGEST_PAUSE)
             if self._once and outcome.reason in _PERMANENT:
                 self._fatal = f"the queue {self.name} can't be read ({outcome.reason}): {outcome.detail}"

@@ -59,6 +59,24 @@ def test_ready_once_it_has_partitions_and_while_langfuse_takes_the_key(one, get,
     assert get("/readyz").text == "the forwarder stops\n"
 
 
+def test_a_queue_that_can_no_longer_be_read_is_not_ready(one, get):
+    one.queue.start(one.forwarder)
+    look(one)
+    assert get("/readyz").status_code == 200
+    one.queue.unreadable = ["Kafka can't be reached: Connection refused"]
+    look(one)
+    answer = get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "Kafka can't be reached: Connection refused\n")
+    assert "\nlangfuse_forward_ready 0\n" in get("/metrics").text
+    # The partitions are gone, the queue is there: another forwarder has them.
+    one.queue.unreadable = []
+    one.forwarder.revoked([one.queue.assignment])
+    look(one)
+    assert (get("/readyz").status_code, get("/readyz").text) == (200, "ok\n")
+    assert "\nlangfuse_forward_ready 1\n" in get("/metrics").text
+    assert "\nlangfuse_forward_partitions 0\n" in get("/metrics").text
+
+
 def test_a_loop_that_does_not_move_is_not_healthy(one, get, monkeypatch):
     look(one)
     later = one.forwarder.state.seen + 61

@@ -315,11 +315,29 @@ class TestSource:
         for_ever = reading(url)
         until(lambda: "can't be read (sqs_queue_does_not_exist), tried again" in caplog.text)
         assert for_ever.watcher.partitions == []
+        until(lambda: "can't be read (sqs_queue_does_not_exist): " in str(for_ever.source.problems()))
         sqs.create_queue("comes-later")
         sqs.send(url, export_body("a"), **PUBLIC_KEY)
 
         assert len(for_ever.read(1)) == 1
         assert len(for_ever.watcher.partitions) == 1
+        assert for_ever.source.problems() == []
+
+    def test_a_service_that_goes_away_is_a_problem_until_it_answers_again(self, sqs, queue, reading, monkeypatch):
+        source = reading(queue())
+        assert source.source.problems() in (["SQS: the queue has not answered yet"], [])
+        until(lambda: source.source.problems() == [])
+        original = source.source._client.call
+
+        def refused(*_, **__):
+            raise ConnectionRefusedError(111, "Connection refused")
+
+        source.source._client.call = refused
+        until(source.source.problems)
+        [problem] = source.source.problems()
+        assert problem.startswith("SQS: the queue can't be read (") and problem.endswith("Connection refused")
+        source.source._client.call = original
+        until(lambda: source.source.problems() == [])
 
     def test_the_lag_counts_what_waits_and_what_is_held(self, sqs, queue, reading, monkeypatch):
         monkeypatch.setattr(source_module, "_LAG", 0.05)
