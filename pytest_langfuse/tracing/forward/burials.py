@@ -72,8 +72,8 @@ class Burials:
                 self._counts.dead[letter.reason] += part.items
                 self._log.warn(
                     f"dead {letter.reason}",
-                    f"A message is dead-lettered ({letter.reason}); so far {sum(self._counts.dead.values())} spans "
-                    f"and scores are: {letter.detail}",
+                    f"Dead-lettered ({letter.reason}): {part.message.title}; so far {sum(self._counts.dead.values())} "
+                    f"spans and scores are: {letter.detail}",
                 )
                 self._finish(part)
                 return

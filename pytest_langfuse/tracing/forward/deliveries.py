@@ -13,7 +13,7 @@ from pytest_langfuse.tracing.delivery.loss_log import said
 from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
 from pytest_langfuse.tracing.forward.burials import Burials
 from pytest_langfuse.tracing.forward.forward_counts import ForwardCounts
-from pytest_langfuse.tracing.forward.lane import Group, Lane, Part, take_leaving
+from pytest_langfuse.tracing.forward.lane import Group, Lane, Part
 from pytest_langfuse.tracing.forward.post_formats import SPAN_POSTS, PostFormat, Unsendable, format_of
 from pytest_langfuse.tracing.forward.poster import Poster
 from pytest_langfuse.tracing.forward.project_keys import Project, Projects
@@ -32,8 +32,12 @@ _KEY_REFUSED = frozenset({"http_401", "http_403"})
 _OF_A_PROJECT = _KEY_REFUSED | {"http_429"}
 #: What one message alone may cause, beside 5xx.
 _MAY_BE_CAUSED = frozenset({"ReadTimeout", "WriteTimeout", "RemoteProtocolError", "ReadError", "WriteError"})
-#: After so many such failures, while others were accepted, a group is split; and after so many, dead-lettered.
+#: After so many such failures shares of a group are sent, and it is split while others are accepted; and after so many
+#: it is dead-lettered, while others are accepted.
 _SUSPECT, _HOPELESS = 3, 20
+
+#: Longer times are told in whole seconds.
+_ROUNDED = 10.0
 
 _spread = random.SystemRandom()
 
@@ -66,8 +70,7 @@ class Deliveries:
         #: Messages that are done, until somebody takes them.
         self.done: list[QueueMessage] = []
         self._not_before = 0.0
-        self._failures = self._pauses = self._accepted = 0
-        self._last_failure = ""
+        self._failures = self._pauses = 0
 
     # -- in ----------------------------------------------------------------------------------------------------
 
@@ -166,13 +169,17 @@ class Deliveries:
     def problems(self) -> list[str]:
         """Return why messages are not delivered now, a sentence each."""
         found = []
-        if self._breaker.state != "closed" or self._failures:
-            found.append(f"Langfuse can't be reached ({self._last_failure})")
-        found += [
-            f"Langfuse refuses the key {lane.project.public_key} ({lane.refused})"
-            for lane in self._lanes.values()
-            if lane.refused
-        ]
+        failing = [lane.failing for lane in self._lanes.values() if lane.failing and lane.busy]
+        if failing:
+            found.append(f"Langfuse can't be reached ({failing[0]})")
+        for lane in self._lanes.values():
+            if lane.refused:
+                found.append(f"Langfuse refuses the key {lane.project.public_key} ({lane.refused})")
+            if lane.limited and lane.busy and (seconds := lane.not_before - now()) > 0:
+                found.append(
+                    f"Langfuse limits the rate of the key {lane.project.public_key} ({lane.limited}): "
+                    f"its messages wait {_seconds(seconds)} more"
+                )
         if self._burials.failing:
             found.append(f"dead letters can't be stored ({self._burials.failing})")
         return found
@@ -185,13 +192,14 @@ class Deliveries:
         lane.in_flight -= 1
         if outcome.verdict is Verdict.FAILED:
             self._counts.failed[outcome.reason] += 1
-            self._put_off(group, permit, outcome)
-            for part in take_leaving(group):
-                self._drop(part)
-            self._again(group, outcome)
+            self._failed(group, permit, outcome)
             return
         self._answered(lane, permit)
-        if outcome.verdict is Verdict.ACCEPTED and not (outcome.rejected and lane.posts.repeatable):
+        group.release()
+        if group.control:
+            # Whatever the answer is, there was one.
+            lane.took(group)
+        elif outcome.verdict is Verdict.ACCEPTED and not (outcome.rejected and lane.posts.repeatable):
             self._accept(group, outcome)
         elif outcome.verdict is Verdict.ACCEPTED:
             # Which of the scores were refused is told of single ones only.
@@ -203,7 +211,7 @@ class Deliveries:
             self._split(group, outcome)
 
     def _accept(self, group: Group, outcome: Outcome) -> None:
-        self._accepted += 1
+        group.lane.took(group)
         items = group.items
         rejected = min(max(outcome.rejected, 0), items)
         if group.lane.posts is SPAN_POSTS:
@@ -218,8 +226,7 @@ class Deliveries:
             self._finish(part)
 
     def _split(self, group: Group, outcome: Outcome) -> None:
-        for part in take_leaving(group):
-            self._drop(part)
+        self._drop_leaving_of(group)
         if not group.parts:
             return
         groups = group.split()
@@ -229,23 +236,53 @@ class Deliveries:
         for part in group.parts:
             self._burials.bury(part, outcome.reason, outcome.detail, _status(outcome.reason))
 
-    def _again(self, group: Group, outcome: Outcome) -> None:
+    def _failed(self, group: Group, permit: Permit, outcome: Outcome) -> None:
         """Keep a group that failed; one that only Langfuse can't digest must not be tried for ever."""
+        lane = group.lane
+        own = outcome.reason.startswith("http_5") or outcome.reason in _MAY_BE_CAUSED
+        if own and group.suspect:
+            # Others were accepted: that says nothing about Langfuse.
+            self._breaker.release(permit)
+            group.release()
+            self._drop_leaving_of(group)
+            if group.parts:
+                self._blame(group, outcome)
+            return
+        self._put_off(group, permit, outcome)
+        if group.control:
+            return
+        group = group.rejoin()
+        self._drop_leaving_of(group)
         if not group.parts:
             return
-        lane = group.lane
-        if not (outcome.reason.startswith("http_5") or outcome.reason in _MAY_BE_CAUSED):
-            lane.again.append(group)
-            return
-        if not group.tries:
-            group.accepted_before = self._accepted
-        group.tries += 1
-        if self._accepted > group.accepted_before:
-            if group.tries >= _HOPELESS or (group.tries >= _SUSPECT and len(group.parts) > 1):
+        if own:
+            group.failed()
+            group.probes += group.tries >= _SUSPECT
+        lane.again.append(group)
+
+    def _blame(self, group: Group, outcome: Outcome) -> None:
+        """A group fails while others are accepted. While all fail, it only waits."""
+        lane, fresh = group.lane, group.lane.accepted > group.accepted_last
+        if not self._failures:
+            group.failed()
+            if group.tries >= (_SUSPECT if group.items > 1 else _HOPELESS) and (fresh or group.items > 1):
                 self._split(group, outcome)
                 return
-            group.not_before = now() + _pause(group.tries)
+            if len(group.parts) == 1:
+                what = (
+                    f"Langfuse takes others, but not {group.parts[0].message.title} ({outcome.reason}, attempt "
+                    f"{group.tries}): it is sent apart, and dead-lettered after {_HOPELESS} attempts"
+                )
+                self._log.warn("apart", said(what, outcome.detail))
+        if lane.proven and (self._failures or group.tries >= _HOPELESS):
+            # Nothing was accepted since it failed last: Langfuse may be down meanwhile.
+            lane.wants_control = True
+        group.not_before = now() + _pause(group.tries)
         lane.again.append(group)
+
+    def _drop_leaving_of(self, group: Group) -> None:
+        for part in group.take_leaving():
+            self._drop(part)
 
     def _finish(self, part: Part) -> None:
         """A part was delivered or dead-lettered."""
@@ -264,8 +301,8 @@ class Deliveries:
     # -- pauses ------------------------------------------------------------------------------------------------
 
     def _answered(self, lane: Lane, permit: Permit) -> None:
-        self._reached(permit)
-        lane.failures, lane.not_before = 0, 0.0
+        self._reached(lane, permit)
+        lane.failures, lane.not_before, lane.limited = 0, 0.0, ""
         if lane.refused:
             self._log.forget(f"refused {lane.project.public_key}")
             self._log.warn(
@@ -273,24 +310,24 @@ class Deliveries:
             )
             lane.refused = ""
 
-    def _reached(self, permit: Permit) -> None:
+    def _reached(self, lane: Lane, permit: Permit) -> None:
         self._breaker.success(permit)
-        if self._failures and self._log.forget(f"failed {self._last_failure}"):
+        if lane.failing and self._log.forget(f"failed {lane.failing}"):
             self._log.warn("recovered", "Langfuse is reachable again.")
             self._log.forget("recovered")
-        self._failures = 0
+        self._failures, lane.failing = 0, ""
 
     def _put_off(self, group: Group, permit: Permit, outcome: Outcome) -> None:
         lane = group.lane
         if outcome.reason in _OF_A_PROJECT:
-            self._reached(permit)
+            self._reached(lane, permit)
             if group.pauses[1] == lane.pauses or outcome.retry_after is not None:
                 lane.pauses += 1
                 lane.failures += 1
                 lane.not_before = max(lane.not_before, now() + _pause(lane.failures, outcome.retry_after))
             self._tell_of_project(lane, outcome)
             return
-        self._last_failure = outcome.reason
+        lane.failing = outcome.reason
         if group.pauses[0] == self._pauses:
             self._breaker.failure(permit)
             self._pauses += 1
@@ -307,9 +344,12 @@ class Deliveries:
     def _tell_of_project(self, lane: Lane, outcome: Outcome) -> None:
         key = lane.project.public_key
         if outcome.reason not in _KEY_REFUSED:
-            self._log.warn(
-                f"limited {key}", said(f"Langfuse limits the rate of {key} ({outcome.reason})", outcome.detail)
+            lane.limited = outcome.reason
+            what = (
+                f"Langfuse limits the rate of the key {key} ({outcome.reason}): its messages wait "
+                f"{_seconds(lane.not_before - now())}"
             )
+            self._log.warn(f"limited {key}", said(what, outcome.detail))
             return
         lane.refused = outcome.reason
         self._log.warn(
@@ -326,6 +366,10 @@ class Deliveries:
 def _pause(failures: int, retry_after: float | None = None) -> float:
     pause: float = min(_FIRST_PAUSE * 2.0 ** min(max(failures - 1, 0), 10), _LONGEST_PAUSE) * _spread.uniform(0.75, 1.0)
     return pause if retry_after is None else max(pause, min(retry_after, _LONGEST_RETRY_AFTER))
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < _ROUNDED else f"{seconds:.0f} s"
 
 
 def _status(reason: str) -> int | None:

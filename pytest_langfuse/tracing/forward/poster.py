@@ -68,14 +68,14 @@ class Poster:
     def _posted(self, group: Group) -> Outcome:
         kind = group.lane.posts
         try:
-            content = kind.body([part.data for part in group.parts])
+            content = kind.body(group.data)
             response = self._client.post(
                 self._base_url + kind.path,
                 content=_gzip(content) if self._compress else content,
                 headers=self._headers_for(group.lane.project, kind.content_type),
                 extensions=dict(PERMITTED),
             )
-            return kind.judge(response, len(group.parts))
+            return kind.judge(response, len(group.data))
         except Exception as error:  # noqa: BLE001 - a transport may raise anything; the thread has to live on
             return Outcome(Verdict.FAILED, type(error).__name__, detail=str(error))
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from pytest_langfuse.tracing.log_text import readable
+
 #: Names of headers (Kafka) and attributes (SQS) of a message.
 PUBLIC_KEY_HEADER = "x-langfuse-public-key"
 TYPE_HEADER = "x-langfuse-type"
@@ -85,6 +87,12 @@ class QueueMessage:
     open_parts: int = 1
     #: A part of it was dropped, because its partition was taken away: it comes again, to whoever has that now.
     dropped: bool = False
+
+    @property
+    def title(self) -> str:
+        """Text for logs that names this message."""
+        name = f"message {self.position} of partition {self.partition.number}"
+        return f"{name} (key {readable(self.key.decode('utf-8', 'replace'), 40)})" if self.key else name
 
 
 class DeadLetter(NamedTuple):

@@ -335,7 +335,8 @@ class TestSource:
         source.source._client.call = refused
         until(source.source.problems)
         [problem] = source.source.problems()
-        assert problem.startswith("SQS: the queue can't be read (") and problem.endswith("Connection refused")
+        assert problem.startswith("SQS: the queue can't be read (")
+        assert problem.endswith("Connection refused")
         source.source._client.call = original
         until(lambda: source.source.problems() == [])
 
