@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from langfuse import Langfuse
@@ -18,6 +19,18 @@ from tests.helpers.loopback_langfuse import Collector
 from tests.helpers.sqs_server import CREDENTIALS, SqsServer, sqs_server
 
 _numbers = itertools.count()
+
+#: They start processes.
+_SLOW_FIXTURES = {"broker", "forwarder_process", "sqs"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests with a broker, an SQS server or a forwarder out of `make quick`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and not _SLOW_FIXTURES.isdisjoint(
+            getattr(item, "fixturenames", ())
+        ):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

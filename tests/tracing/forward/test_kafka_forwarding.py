@@ -138,6 +138,7 @@ def test_a_killed_one_loses_nothing_and_its_successor_goes_on(broker, collector,
     assert run_forwarder(*arguments, "--dry-run", "--once").stdout.startswith("0 messages")
 
 
+@pytest.mark.slow
 def test_a_topic_that_is_not_there_and_a_broker_that_is_not(broker, collector):
     missing = run_forwarder("--from", f"kafka://{broker.address}/missing", "--to", collector.url, "--once")
     assert missing.returncode == 2

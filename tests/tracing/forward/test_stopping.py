@@ -130,6 +130,7 @@ def test_signals(broker, collector, forwarder_process):
     collector.released.set()
 
 
+@pytest.mark.slow
 def test_a_line_of_progress_on_a_terminal():
     """Also: a broker that is not there is waited for, and does not hold up the end."""
     terminal, other = pty.openpty()

@@ -21,7 +21,8 @@ from pytest_langfuse.tracing.queue import kafka_sink as kafka_module
 from tests.helpers.kafka_broker import kafka_broker
 from tests.helpers.loopback_langfuse import Reply
 
-pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
+# Slow: starts brokers.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh", "_impatient")]
 
 
 @pytest.fixture
