@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -150,6 +151,16 @@ class SamplingDecision(NamedTuple):
         return json.dumps({"rate": self.rate, "reason": self.reason}, ensure_ascii=False)
 
 
+#: The id of the trace that a function of the application is asked about in this context.
+_asked: ContextVar[str | None] = ContextVar("pytest_langfuse_asked_about", default=None)
+
+
+def asked_about(trace_id: int) -> bool:
+    """Return whether this is called within a rule that decides about the trace: whoever asked that rule decides."""
+    asked = _asked.get()
+    return asked is not None and int(asked, 16) == trace_id
+
+
 class SamplingRules:
     """Decides by `rules`, else by `rate`."""
 
@@ -164,8 +175,12 @@ class SamplingRules:
         """Return the decision. `sampled` tells whether the caller has sampled the trace, if there is one.
 
         Functions of the application may take a lock or start a span: not with a lock of ours held, unless
-        `ask_functions` is false.
+        `ask_functions` is false. They are not asked about traces that a function makes: that would never end.
+
+        Raises:
+            BaseException: Ctrl-C, or the end of a greenlet, while a function ran; nothing that a function can mean.
         """
+        ask_functions = ask_functions and _asked.get() is None
         for rule, name in self._rules:
             if not ask_functions and not isinstance(rule, SamplingRule):
                 continue
@@ -181,14 +196,17 @@ class SamplingRules:
 
 
 def _verdict(rule: Rule, name: str, trace: SampledTrace) -> Verdict:
+    asked = _asked.set(trace.trace_id)
     try:
         verdict = rule(trace)
         return verdict if verdict is None else _rate(verdict)
     except Invalid as invalid:
         error = ValueError(f"it returned a value that {invalid.problem}. Allowed: {invalid.allowed}, True, False, None")
         failures.report(f"asking the sampling rule {name}", error)
-    except Exception as error:  # noqa: BLE001 - the application's function: the next rule decides
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the application's function: the next rule decides
         failures.report(f"asking the sampling rule {name}", error)
+    finally:
+        _asked.reset(asked)
     return None
 
 

@@ -25,9 +25,10 @@ from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.sampling_decisions import SamplingDecisions
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.exported_ancestor import DroppedSpan, UnsureParent
+from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.langfuse_internals import set_parent, span_size
 from pytest_langfuse.tracing.sampled_trace import SampledTrace
-from pytest_langfuse.tracing.sampling import ERROR, ID_BITS, SLOW, SamplingDecision, bound_of
+from pytest_langfuse.tracing.sampling import ERROR, ID_BITS, SLOW, SamplingDecision, asked_about, bound_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -166,17 +167,21 @@ class TailSampler(SpanProcessor):
         wanted = self._intake.wants(span)
         own = [(span, span_size(span))] if wanted else []
         reason = self._reason(span)
-        kept = None if reason is None else self._kept_for(reason, trace_id)
+        interrupts: list[BaseException] = []
+        kept = None if reason is None else self._kept_for(reason, trace_id, interrupts)
         with self._ledger.lock:
             if wanted:
                 self._ledger.ended()
             decided, complete = self._add(trace_id, own, kept)
         if complete is not None:
-            self._complete(trace_id, complete)
+            self._complete(trace_id, complete, interrupts)
         self._tell(decided)
         self._traces_on_their_way.hand_over()
         if not wanted:
             self._intake.end(flagged(span, sampled=False), wanted=False)
+        if interrupts:
+            # Ctrl-C came while a rule ran: it is the application's.
+            raise interrupts[0]
 
     def _add(
         self, trace_id: int, own: list[Sized], kept: SamplingDecision | None
@@ -216,8 +221,12 @@ class TailSampler(SpanProcessor):
             waiting = list(self._traces.items())
             decided, self._evicted = self._evicted, []
         self._tell(decided)
+        interrupts: list[BaseException] = []
         for trace_id, trace in waiting:
-            self._complete(trace_id, trace, at_once=True)
+            self._complete(trace_id, trace, interrupts, at_once=True)
+        for interrupt in interrupts:
+            # All that waits has to be decided, and sent, whatever a rule raises.
+            failures.report("asking the sampling rules", interrupt)
         self._traces_on_their_way.finish()
 
     def shutdown(self) -> None:
@@ -245,7 +254,7 @@ class TailSampler(SpanProcessor):
     def drop_oldest(self) -> None:
         """Decide about the oldest trace now, for want of room: no function of the application is asked."""
         trace_id, trace = next(iter(self._traces.items()))
-        self._evicted += self._settle(trace_id, self._decision(trace_id, trace, ask_functions=False))
+        self._evicted += self._settle(trace_id, self._decision(trace_id, trace))
 
     def _passes(self, context: SpanContext) -> bool:
         # Each span comes here twice: one call, no properties.
@@ -259,23 +268,40 @@ class TailSampler(SpanProcessor):
             return None
         return SLOW if span.end_time - span.start_time >= self._slow else None
 
-    def _kept_for(self, reason: str, trace_id: int) -> SamplingDecision:
+    def _kept_for(self, reason: str, trace_id: int, interrupts: list[BaseException]) -> SamplingDecision:
         """Return the decision to keep a trace, with the rate that it would have had."""
         rate, trace = self._rules.rate, self._traces.get(trace_id)
         if self._rules and trace is not None:
-            rate = self._rules.decide(trace.seen(trace_id), sampled=True).rate
+            rate = self._asked(trace.seen(trace_id), interrupts, sampled=True).rate
         return SamplingDecision(kept=True, rate=rate, reason=reason)
 
-    def _decision(self, trace_id: int, trace: _UndecidedTrace, *, ask_functions: bool) -> SamplingDecision | None:
-        """Return the decision about a trace without an error; `None` if it is dropped by its id alone."""
+    def _decision(
+        self, trace_id: int, trace: _UndecidedTrace, interrupts: list[BaseException] | None = None
+    ) -> SamplingDecision | None:
+        """Return the decision about a trace without an error; `None` if it is dropped by its id alone.
+
+        Functions of the application are asked if there is a place for what interrupts them.
+        """
         if not self._rules:
             return None
-        made = self.decisions.made(trace_id)
-        return made or self._rules.decide(trace.seen(trace_id), sampled=trace.sampled, ask_functions=ask_functions)
+        return self.decisions.made(trace_id) or self._asked(trace.seen(trace_id), interrupts, sampled=trace.sampled)
 
-    def _complete(self, trace_id: int, trace: _UndecidedTrace, *, at_once: bool = False) -> None:
+    def _asked(self, trace: SampledTrace, interrupts: list[BaseException] | None, *, sampled: bool) -> SamplingDecision:
+        """Return what the rules say. Where a function is interrupted, the others decide."""
+        if interrupts is not None:
+            try:
+                return self._rules.decide(trace, sampled=sampled)
+            except BaseException as interrupt:  # noqa: BLE001 - the caller raises it when the trace is settled
+                interrupts.append(interrupt)
+        return self._rules.decide(trace, sampled=sampled, ask_functions=False)
+
+    def _complete(
+        self, trace_id: int, trace: _UndecidedTrace, interrupts: list[BaseException], *, at_once: bool = False
+    ) -> None:
         """Decide about a trace of which nothing is open, unless that has changed meanwhile. Not with the lock held."""
-        decision = self._decision(trace_id, trace, ask_functions=True)
+        if asked_about(trace_id):
+            return
+        decision = self._decision(trace_id, trace, interrupts)
         decided: Sequence[_Decided] = ()
         with self._ledger.lock:
             if self._traces.get(trace_id) is trace and (at_once or trace.open <= 0):

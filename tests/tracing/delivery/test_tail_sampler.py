@@ -14,13 +14,14 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, TraceFlags
 
-from pytest_langfuse.tracing import SamplingRule, shutdown_tracing, tracing_health
+from pytest_langfuse.tracing import SamplingRule, init_tracing, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery.held_bytes import HeldBytes
 from pytest_langfuse.tracing.delivery.intake import Intake
 from pytest_langfuse.tracing.delivery.sampling_decisions import SamplingDecisions
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import TailSampler
+from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.sampling import SamplingRules
 
 KEPT_AT_HALF, DROPPED_AT_HALF = (1 << 62), (1 << 63) + 1
@@ -367,12 +368,84 @@ class TestRules:
         grown[0].end()
         assert sorted(it.names) == ["late", "root"]
 
-    def test_that_fail_leave_the_next_to_decide(self):
-        it = Sampled(rules=[lambda _: 1 / 0, vips])
+    @pytest.mark.parametrize("failed", [False, True])
+    def test_are_not_asked_about_traces_that_they_make(self, failed):
+        def asks_an_llm(seen):
+            asked.append(seen.name)
+            made = it.tracer.start_span("made")
+            if failed:
+                made.set_status(StatusCode.ERROR)
+            made.end()
+            return seen.name == "root"
+
+        asked = []
+        it = Sampled(1.0, rules=[asks_an_llm, SamplingRule(failed, name="made")])
+        root = it.root()
+        root.end()
+        # `made` is decided by the rules that are not functions, and the rate.
+        assert (asked, it.names, it.dropped) == (["root"], ["made", "root"] if failed else ["root"], int(not failed))
+        it.root(DROPPED_AT_HALF + 1).end()
+        assert asked == ["root", "root"]
+
+    def test_decide_about_what_they_add_to_the_trace(self):
+        def asks_an_llm(seen):
+            asked.append(seen.name)
+            it.child(root, "added").end()
+            return True
+
+        asked = []
+        it = Sampled(0.0, rules=[asks_an_llm])
+        root = it.root()
+        root.end()
+        assert (asked, sorted(it.names)) == (["root"], ["added", "root"])
+        assert it.sampler.waiting == 0
+
+    @pytest.mark.parametrize("error", [ZeroDivisionError, RecursionError, SystemExit])
+    def test_that_fail_leave_the_next_to_decide(self, error):
+        def fails(_):
+            raise error("of the rule")
+
+        it = Sampled(rules=[fails, vips])
         root = it.root()
         user(root)
         root.end()
         assert it.names == ["root"]
+        failed = it.root()
+        failed.set_status(StatusCode.ERROR)
+        failed.end()
+        assert it.names == ["root", "root"]
+
+    @pytest.mark.parametrize("status", [StatusCode.OK, StatusCode.ERROR])
+    def test_let_ctrl_c_through_when_the_trace_is_decided(self, status):
+        def interrupted(_):
+            raise KeyboardInterrupt
+
+        it = Sampled(0.0, rules=[interrupted, SamplingRule(True, user_id="vip")])
+        for number, user_id in enumerate(("vip", "other")):
+            root = it.root(DROPPED_AT_HALF + number)
+            user(root, user_id)
+            root.set_status(status)
+            with pytest.raises(KeyboardInterrupt):
+                root.end()
+        kept = 2 if status is StatusCode.ERROR else 1
+        assert (it.names, it.dropped, it.sampler.waiting) == (["root"] * kept, 2 - kept, 0)
+
+    def test_decide_in_the_end_whatever_they_raise(self, lines):
+        class GreenletExit(BaseException):
+            pass
+
+        def raises(seen):
+            raise {"exit": SystemExit, "ctrl-c": KeyboardInterrupt, "killed": GreenletExit}[seen.name]
+
+        failures.forget()
+        open_spans = []
+        it = Sampled(1.0, rules=[raises])
+        for number, name in enumerate(("exit", "ctrl-c", "killed")):
+            open_spans.append(it.root(KEPT_AT_HALF + number, name))
+            it.child(open_spans[-1]).end()
+        it.sampler.shutdown()
+        assert it.names == ["child"] * 3
+        assert any("asking the sampling rules" in line for line in lines())
 
     @pytest.mark.parametrize("limit", [{"max_spans": 2}, {"max_bytes": 1000}])
     def test_decide_early_for_want_of_room_without_asking_functions(self, limit):
@@ -495,3 +568,15 @@ class TestInThePipeline:
         provider.get_tracer("openinference.instrumentation.openai").start_span("llm").end()
 
         langfuse_spans.assert_tree("any llm  environment=staging release=r")
+
+    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+    def test_what_waits_is_delivered_at_shutdown_whatever_a_rule_raises(self, fresh, collector, keys, error):
+        def raises(seen):
+            raise error("of the rule")
+
+        client = init_tracing(**keys, sample_rate=1.0, sampling=[raises], handle_signals=False)
+        open_root = client.start_observation(name="root")
+        open_root.start_observation(name="child").end()
+        report = shutdown_tracing()
+        assert (report.exported, report.timed_out) == (1, False)
+        assert collector.accepted == ["child"]
