@@ -56,9 +56,30 @@ def test_a_forwarder_that_is_known_not_to(monkeypatch, rate):
     assert list(doubts(get_tracing_config(**BOTH, sample_rate=0.5))) == []
 
 
-def test_a_rate_that_can_not_be_read_tells_nothing(monkeypatch):
-    monkeypatch.setenv("LANGFUSE_FORWARD_SAMPLE", "a tenth")
-    assert list(doubts(TracingConfig(**ONE, sample_rate=0.5))) == []
+@pytest.mark.parametrize("settings", [{}, ONE, BOTH])
+@pytest.mark.parametrize(
+    ("rate", "problem"), [("a tenth", "is not a number"), ("nan", "is out of range"), ("10", "is out of range")]
+)
+def test_a_rate_that_can_not_be_read(monkeypatch, rate, problem, settings):
+    monkeypatch.setenv("LANGFUSE_FORWARD_SAMPLE", rate)
+    (line,) = doubts(TracingConfig(**settings, sample_rate=1.0))
+    assert line == (
+        f"LANGFUSE_FORWARD_SAMPLE={rate!r} {problem}, so it is not known whether the forwarder samples. Allowed: a "
+        "number from 0 to 1. Fix: set it to what the forwarder has as --sample, or unset it."
+    )
+
+
+def test_http_before_the_queue(monkeypatch):
+    first = {**KAFKA, "export": ("http", "kafka")}
+    (line,) = doubts(get_tracing_config(**first, sample_rate=0.1))
+    assert "export='kafka' here" in line
+    assert list(doubts(get_tracing_config(**first, sample_rate=1.0))) == []
+    monkeypatch.setenv("LANGFUSE_FORWARD_SAMPLE", "0.1")
+    (line,) = doubts(get_tracing_config(**first, sample_rate=1.0))
+    assert line == (
+        "export=('http', 'kafka'), while the forwarder samples (LANGFUSE_FORWARD_SAMPLE=0.1): what goes by HTTP is not "
+        "sampled, so that traces are kept in part. Fix: export='kafka', with a spool_path for outages."
+    )
 
 
 def test_it_is_logged_once(fresh, keys, lines):
