@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +24,9 @@ from pytest_langfuse.sealing import sealed
 from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn
 from pytest_langfuse.standin.stand_in import StandIn
 from pytest_langfuse.wider_fixtures import WiderFixtures
+
+if TYPE_CHECKING:
+    from pytest_langfuse.report.rule_findings import RuleFindings, RuleTotal
 
 
 class ActiveCapture:
@@ -59,6 +64,8 @@ class ActiveCapture:
             clients=hooks.clients,
             explain=hooks,
         )
+        # First: it refuses bad options, and nothing is hooked yet that would have to be restored.
+        self._findings = self._rule_findings()
         with ExitStack() as stack:
             if options.capture and options.env_keys:
                 stack.enter_context(placeholder_keys())
@@ -89,6 +96,28 @@ class ActiveCapture:
             config.pluginmanager.register(WiderFixtures(recorder, self._made_so_far), "langfuse_wider_fixtures")
             self._stack = stack.pop_all()
         imports.start()
+
+    def _rule_findings(self) -> RuleFindings | None:
+        """Return the judge of tests by rules; `None` if no rule is selected, or single tests alone are captured."""
+        options = self._options
+        if not (options.capture and options.rules_select):
+            return None
+        from pytest_langfuse.recording.start_place import StartPlaces
+        from pytest_langfuse.report.rule_findings import RuleFindings, rule_set_of
+
+        rules = rule_set_of(options)
+        patterns = self._config.getini("python_files")
+
+        def is_test(file: str) -> bool:
+            name = Path(file).name
+            return name == "conftest.py" or any(fnmatch(name, pattern) for pattern in patterns)
+
+        self._recorder.places = StartPlaces(is_test)
+        return RuleFindings(rules, strict=options.strict)
+
+    def rule_totals(self) -> list[RuleTotal]:
+        """Return what the rules have found so far."""
+        return [] if self._findings is None else self._findings.totals()
 
     def _made_so_far(self) -> tuple[str, Sequence[str]]:
         """The test that runs, captured or not, and the names of the spans that have started in it."""
@@ -212,6 +241,8 @@ class ActiveCapture:
         """Add what the test made to the report of one of its phases; after the teardown, end the test."""
         if self.test is not None:
             try:
+                if self._findings is not None:
+                    self._findings.judge(report, item, self.test.source)
                 self._describe(report, item, self.test, in_suite_outage=in_suite_outage)
             finally:
                 if report.when == "teardown":

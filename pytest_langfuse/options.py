@@ -38,6 +38,12 @@ class Options(NamedTuple):
     outage_timeout: float
     json: Path | None
     env_keys: bool
+    strict: bool
+    #: Codes of rules to evaluate, "ALL" for each; none: no rules.
+    rules_select: Sequence[str]
+    rules_ignore: Sequence[str]
+    #: Options of rules, like "LF017.max_block=2".
+    rules: Sequence[str]
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -48,11 +54,13 @@ class Options(NamedTuple):
         """
         _check_ini_names(config)
         option = bool(_command_line(config, "langfuse_capture"))
+        strict = bool(_command_line(config, "langfuse_strict")) or _ini_bool(config, "langfuse_strict")
         show, outage, json = (_given(config, name) for name in ("show", "outage", "json"))
         return cls(
             # A suite in an outage is captured: it must not send anything to the real Langfuse. And a file of the run
             # is one of what was captured.
             capture=option
+            or strict
             or _ini_bool(config, "langfuse_capture")
             or any(given.value.strip() for given in (outage, json)),
             show=cast("Show", one_of(show.value, _SHOW, show.source)),
@@ -62,6 +70,10 @@ class Options(NamedTuple):
             outage_timeout=_ini_seconds(config, "langfuse_outage_timeout"),
             json=_output_file(json) if json.value.strip() else None,
             env_keys=_ini_bool(config, "langfuse_env_keys"),
+            strict=strict,
+            rules_select=_ini_words(config, "langfuse_rules_select"),
+            rules_ignore=_ini_words(config, "langfuse_rules_ignore"),
+            rules=_ini_words(config, "langfuse_rules"),
         )
 
 
@@ -92,6 +104,14 @@ def add_options(parser: pytest.Parser) -> None:
         "tls_error, dns_error, flapping; of a queue that spans are exported to: broker_down, broker_slow, "
         "message_too_large, not_authorized, sqs_throttled (in 'all' where LANGFUSE_EXPORT names a queue, or a conftest "
         "calls init_tracing with one). (ini: langfuse_outage)",
+    )
+    group.addoption(
+        "--langfuse-strict",
+        action="store_true",
+        default=False,
+        help="fail a test whose traces break a rule: context lost over a thread, a secret in an input, a parent that "
+        "is not exported, and more. `python -m pytest_langfuse.rules explain` lists the rules. Implies "
+        "--langfuse-capture. (ini: langfuse_strict)",
     )
     group.addoption(
         "--langfuse-json",
@@ -125,6 +145,17 @@ def add_options(parser: pytest.Parser) -> None:
         "only if keys are there (true or false)",
         default="false",
     )
+    parser.addini(
+        "langfuse_strict", "fail tests that break a rule, as with --langfuse-strict (true or false)", default="false"
+    )
+    parser.addini(
+        "langfuse_rules_select",
+        "codes of the rules to evaluate, such as LF004 LF010; ALL for each, nothing for none. A warning that is named "
+        "here fails tests in strict mode, too",
+        default="ALL",
+    )
+    parser.addini("langfuse_rules_ignore", "codes of rules not to evaluate", default="")
+    parser.addini("langfuse_rules", "options of rules, such as LF028.tolerance=0.05", default="")
     parser.addini("langfuse_show", "tests to print the captured trace for: failed, all or none", default="failed")
 
 
@@ -177,6 +208,11 @@ def _ini_bool(config: pytest.Config, name: str) -> bool:
     if value in {"0", "false", "no", "off", ""}:
         return False
     raise pytest.UsageError(f"ini option {name}: {_shown(text)} is not one of true, false")
+
+
+def _ini_words(config: pytest.Config, name: str) -> Sequence[str]:
+    """Return the words of an ini option, which spaces, commas or lines separate."""
+    return str(config.getini(name)).replace(",", " ").split()
 
 
 def _given(config: pytest.Config, name: str) -> Given:

@@ -36,11 +36,17 @@ __all__ = [
 ]
 
 MARKERS = (
-    "langfuse_outage(fault, ..., after=0, times=None, delay=None, rate=1.0, seed=0, retry_after=None, paths=None, "
-    "required=True, max_block=None): run the test while Langfuse fails; with several faults, once under each. Stacked "
-    "markers apply together. `python -m pytest_langfuse.outage.server --help` lists the faults and says what each "
-    "option does; those of a queue (Kafka, SQS) are broker_down, broker_slow, message_too_large, not_authorized and "
-    "sqs_throttled."
+    (
+        "langfuse_rules(ignore=[CODE, ...]): don't evaluate these rules for the test. `python -m pytest_langfuse.rules "
+        "explain` lists them."
+    ),
+    (
+        "langfuse_outage(fault, ..., after=0, times=None, delay=None, rate=1.0, seed=0, retry_after=None, "
+        "paths=None, required=True, max_block=None): run the test while Langfuse fails; with several faults, once "
+        "under each. Stacked markers apply together. `python -m pytest_langfuse.outage.server --help` lists the "
+        "faults and says what each option does; those of a queue (Kafka, SQS) are broker_down, broker_slow, "
+        "message_too_large, not_authorized and sqs_throttled."
+    ),
 )
 
 
@@ -58,7 +64,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers; open the session here if a conftest loaded the plugin, too late for the hook above."""
-    config.addinivalue_line("markers", MARKERS)
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
     CaptureSession.of(config)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.outage.suite import ChosenTests
     from pytest_langfuse.recording.early_clients import EarlyClients
     from pytest_langfuse.refused_connections import RefusedConnections
+    from pytest_langfuse.report.rule_findings import RuleTotal
 
 #: A test that requests one of these fixtures is captured.
 FIXTURES = frozenset(
@@ -43,19 +44,25 @@ FIXTURES = frozenset(
 
 #: So is a test with this marker.
 OUTAGE_MARKER = "langfuse_outage"
+RULES_MARKER = "langfuse_rules"
 
 #: The key of xdist's `workeroutput` under which a worker hands its counts to the controller.
 _WORKER_OUTPUT = "pytest_langfuse"
 #: So for the connections that were refused outside of captured tests.
 _WORKER_REFUSED = "pytest_langfuse_refused"
+#: So for what rules have found.
+_WORKER_RULES = "pytest_langfuse_rules"
 #: The key of `workerinput` under which a worker finds the width of the terminal.
 _WORKER_INPUT = "pytest_langfuse_columns"
+
+
+_MARKERS = (OUTAGE_MARKER, RULES_MARKER)
 
 
 def requests_capture(item: pytest.Item) -> bool:
     """Return whether a test asks for capture, by a fixture or by a marker."""
     names = getattr(item, "fixturenames", ())
-    return bool(FIXTURES.intersection(names)) or item.get_closest_marker(OUTAGE_MARKER) is not None
+    return bool(FIXTURES.intersection(names)) or any(item.get_closest_marker(name) for name in _MARKERS)
 
 
 class CaptureSession:
@@ -79,6 +86,8 @@ class CaptureSession:
         self._began = 0
         #: The counts of each process that captured tests: of this one, or of xdist's workers.
         self._counts: list[Mapping[str, int]] = []
+        #: What rules have found in each of them.
+        self._rule_totals: list[RuleTotal] = []
 
     @classmethod
     def of(cls, config: pytest.Config) -> CaptureSession:
@@ -182,6 +191,7 @@ class CaptureSession:
             from pytest_langfuse.sealed_queues import exports_to_queue
 
             self._suite_faults = parse_faults(*self.options.outage, queues=exports_to_queue())
+        self._check_rules()
         reports = self.options.capture or self.options.json is not None
         if reports and not hasattr(config, "workerinput"):
             from pytest_langfuse.report.degradation import Degradation
@@ -192,6 +202,14 @@ class CaptureSession:
                 from pytest_langfuse.report.progress import Progress
 
                 config.pluginmanager.register(Progress(config, self._suite_faults), "langfuse_progress")
+
+    def _check_rules(self) -> None:
+        """Refuse codes and options of rules that do not exist, before any test runs."""
+        options = self.options
+        if options.rules or options.rules_ignore or tuple(options.rules_select) not in {(), ("ALL",)}:
+            from pytest_langfuse.report.rule_findings import rule_set_of
+
+            rule_set_of(options)
 
     def pytest_report_header(self, config: pytest.Config) -> str | None:
         """Say that the command line switches the outage of the ini file off."""
@@ -269,8 +287,10 @@ class CaptureSession:
         if self._active is not None:
             counts = self._active.totals()
             self._counts.append(counts)
+            self._rule_totals += (found := self._active.rule_totals())
             if (output := getattr(session.config, "workeroutput", None)) is not None:
                 output[_WORKER_OUTPUT] = counts
+                output[_WORKER_RULES] = [count._asdict() for count in found]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -283,6 +303,10 @@ class CaptureSession:
         output = getattr(node, "workeroutput", {})
         if counts := output.get(_WORKER_OUTPUT):
             self._counts.append(counts)
+        if found := output.get(_WORKER_RULES):
+            from pytest_langfuse.report.rule_findings import totals_from
+
+            self._rule_totals += totals_from(found)
         if texts := output.get(_WORKER_REFUSED):
             self._refused().add_late(texts)
 
@@ -293,6 +317,10 @@ class CaptureSession:
             from pytest_langfuse.report.summary import write_summary
 
             write_summary(terminalreporter, self._counts, self.options.show)
+        if self._rule_totals:
+            from pytest_langfuse.report.rule_findings import write_totals
+
+            write_totals(terminalreporter, self._rule_totals)
 
 
 session_key = pytest.StashKey[CaptureSession]()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from pytest_langfuse.process.ledger_reader import LedgerReader, LedgerSpan
 from pytest_langfuse.process.stand_in_view import StandInView
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.recorded_span import RecordedSpan
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
@@ -91,6 +92,10 @@ class ProcessSource:
     def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:  # noqa: ARG002 - a source
         """The processes that have sent nothing, if they have begun nothing, either."""
         return [f"No observation has arrived from `{app.label}`, which {app.how_it_ended}." for app in self._apps()]
+
+    def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
+        """Nothing is known of starts in another process."""
+        return {}
 
     def undelivered(self) -> Sequence[Unexported]:
         """Return what ended and has not arrived. Raise `LedgerMissing` if the losses of a process are unknown."""

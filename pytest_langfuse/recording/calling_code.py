@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-_LIBRARIES = tuple(
+#: Folders of the standard library and of installed packages.
+LIBRARIES = tuple(
     sorted({f"{Path(sysconfig.get_path(name))}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 )
 _STDLIB = sys.stdlib_module_names
@@ -32,8 +33,8 @@ def calling_code() -> str:
         # "<string>" is the application where `python -c` runs it.
         if package.startswith(_OURS) or (filename.startswith("<") and package != "__main__"):
             continue
-        if not filename.startswith(_LIBRARIES):
-            return f"{_shown(filename)}:{frame.f_lineno}"
+        if not filename.startswith(LIBRARIES):
+            return f"{shown_path(filename)}:{frame.f_lineno}"
         if package not in _STDLIB and package not in _RUNNERS:
             library = package
     thread = threading.current_thread()
@@ -46,7 +47,8 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _shown(filename: str) -> str:
+def shown_path(filename: str) -> str:
+    """Return the path of a file, relative to the working directory where it is inside."""
     path = Path(filename)
     try:
         here = Path.cwd()

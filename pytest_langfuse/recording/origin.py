@@ -15,6 +15,9 @@ from typing import Any, Final, NamedTuple
 #: The name under which spans, threads and callables carry their origin.
 MARK: Final = "_pytest_langfuse_origin"
 
+#: The name under which a thread carries who handed over its work.
+HANDED_OVER: Final = "_pytest_langfuse_handed_over"
+
 #: The name under which a thread carries the origin of a batch that it began to collect before it was hooked.
 BATCH: Final = "_pytest_langfuse_batch"
 
@@ -52,6 +55,8 @@ class Here(threading.local):
     item: Origin | Unknown | None = UNKNOWN
     #: Of the call that this thread makes for another. It counts where no captured test runs.
     call: Origin | Unknown | None = UNKNOWN
+    #: Who handed over the call that this thread makes for another: a `HandedOver`.
+    handed_over: object = None
     #: The origin of the batch that a thread of the SDK collects, once it has an item; `None` outside of a batch.
     batch: list[Origin | None] | None = None
 
@@ -73,6 +78,14 @@ def of_thread() -> Origin | None:
         return here.call
     origin: Origin | None = getattr(threading.current_thread(), MARK, None)
     return origin
+
+
+def handed_over_here() -> object:
+    """Return who handed over the call that the current thread makes, or the work of the thread itself."""
+    if here.handed_over is not None:
+        return here.handed_over
+    found: object = getattr(threading.current_thread(), HANDED_OVER, None)
+    return found
 
 
 @contextmanager
@@ -103,19 +116,21 @@ class WorksFor(NamedTuple):
 class CallOf:
     """A callable that runs for `origin`, whichever thread calls it, and equals the one that it wraps."""
 
-    __slots__ = ("_origin", "_wrapped")
+    __slots__ = ("_handed_over", "_origin", "_wrapped")
 
-    def __init__(self, wrapped: Callable[..., Any], origin: Origin | None) -> None:
+    def __init__(self, wrapped: Callable[..., Any], origin: Origin | None, handed_over: object = None) -> None:
         self._wrapped = wrapped
         self._origin = origin
+        self._handed_over = handed_over
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the wrapped callable. Raises what it raises."""
-        before, here.call = here.call, self._origin
+        before = here.call, here.handed_over
+        here.call, here.handed_over = self._origin, self._handed_over
         try:
             return self._wrapped(*args, **kwargs)
         finally:
-            here.call = before
+            here.call, here.handed_over = before
 
     def __eq__(self, other: object) -> bool:
         # `atexit.unregister(function)` compares.

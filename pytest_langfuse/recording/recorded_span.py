@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from threading import current_thread
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pytest_langfuse.recording.origin import MARK, Origin
+from pytest_langfuse.recording.start_place import Place, Start, place_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -32,6 +34,7 @@ class RecordedSpan:
         "dropped",
         "ended",
         "exports",
+        "handed_over",
         "is_recording",
         "key",
         "name",
@@ -42,6 +45,7 @@ class RecordedSpan:
         "rejection",
         "repeats_id",
         "span",
+        "start",
         "thread",
     )
 
@@ -66,6 +70,9 @@ class RecordedSpan:
         self.dropped: str | None = None
         #: The name of the thread in which it started.
         self.thread = current_thread().name
+        #: Where the application started it, and who handed over the work in which it did: for rules.
+        self.start: Start | None = None
+        self.handed_over: HandedOver | None = None
         self.delivered = False
         self.rejection: Rejection | None = None
         self.ended: ReadableSpan | None = None
@@ -79,6 +86,11 @@ class RecordedSpan:
         return type(None), ()
 
     @property
+    def place(self) -> Place | None:
+        """The place in the application at which it was started, if that was to be remembered."""
+        return place_of(self.start)
+
+    @property
     def end_ns(self) -> int | None:
         """When the span ended, in nanoseconds since 1970; `None` while it runs."""
         end: int | None = getattr(self.span, "end_time", None)
@@ -88,6 +100,21 @@ class RecordedSpan:
     def is_running(self) -> bool:
         """True if the span records and has not ended."""
         return self.is_recording and self.end_ns is None
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Work that was handed to a thread or a pool: by whom, and where."""
+
+    how: Literal["thread", "executor"]
+    #: The span in whose context that was done, if a test had recorded it.
+    by: RecordedSpan
+    start: Start | None
+
+    @property
+    def place(self) -> Place | None:
+        """The statement that handed it over."""
+        return place_of(self.start)
 
 
 def mark(context: Any, value: RecordedSpan | Origin) -> None:

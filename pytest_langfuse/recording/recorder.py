@@ -10,12 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from pytest_langfuse.recording.origin import Origin
-from pytest_langfuse.recording.recorded_span import RecordedSpan, Rejection, SpanKey, mark, marked
+from pytest_langfuse.recording.origin import Origin, handed_over_here
+from pytest_langfuse.recording.recorded_span import HandedOver, RecordedSpan, Rejection, SpanKey, mark, marked
 from pytest_langfuse.recording.sources.live import LiveSource
 from pytest_langfuse.recording.sources.score import Score
+from pytest_langfuse.recording.start_place import StartPlaces
 from pytest_langfuse.recording.why_not_exported import Explains, NothingKnown
 from pytest_langfuse.recording.why_nothing import EarlierTest, KnownClient, WiderFixture
 
@@ -75,6 +76,8 @@ class Recorder:
         self.earlier_traces: dict[str, None] = {}
         #: The last tests that made anything, in order.
         self.earlier_tests: deque[EarlierTest] = deque(maxlen=_EARLIER_TESTS)
+        #: Remembers where spans are started, if rules are to name the places.
+        self.places: StartPlaces | None = None
         #: Fixtures of a wider scope than one test that are in use, by the object that stands for each.
         self.fixtures: dict[object, WiderFixture] = {}
         self.outside = LiveSource(self, "outside of tests")
@@ -192,6 +195,17 @@ class Recorder:
             recorded.repeats_id = earlier is not None and earlier.origin is source.origin
             self._spans[recorded.key] = recorded
         source.spans.append(recorded)
+        if self.places is not None:
+            recorded.start = self.places.here()
+            if isinstance(handed_over := handed_over_here(), HandedOver):
+                recorded.handed_over = handed_over
+
+    def handing_over(self, how: Literal["thread", "executor"], current: Span) -> HandedOver | None:
+        """Return what to remember of work that is handed over while `current` is the current span."""
+        if self.places is None:
+            return None
+        by = marked(current.get_span_context())
+        return HandedOver(how, by, self.places.here()) if isinstance(by, RecordedSpan) and by.is_running else None
 
     def queued(self, span: ReadableSpan, processor: object) -> None:
         """Take note that a Langfuse span processor took the ended span for export."""

@@ -35,7 +35,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import isfunction, signature
 from queue import Full
-from typing import Any, cast
+from typing import Any, Literal, cast
 from unittest.mock import NonCallableMock
 
 import httpx
@@ -60,10 +60,21 @@ from opentelemetry.util._once import Once
 from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
 from pytest_langfuse.recording.metrics_and_logs import MetricsAndLogs
-from pytest_langfuse.recording.origin import BATCH, MARK, CallOf, Origin, Unknown, WorksFor, here, item_of, of_thread
+from pytest_langfuse.recording.origin import (
+    BATCH,
+    HANDED_OVER,
+    MARK,
+    CallOf,
+    Origin,
+    Unknown,
+    WorksFor,
+    here,
+    item_of,
+    of_thread,
+)
 from pytest_langfuse.recording.origin_queue import OriginQueue
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
-from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, Rejection, mark, marked
+from pytest_langfuse.recording.recorded_span import HandedOver, Reason, RecordedSpan, Rejection, mark, marked
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.supplied_timeout import SUPPLIED_TIMEOUT, SuppliedTimeout
 from pytest_langfuse.recording.why_not_exported import NO_PROCESSOR
@@ -678,12 +689,20 @@ class Hooks:
     def _thread_start(self, original: Callable[..., None], thread: threading.Thread) -> None:
         if (origin := self.origin()) is not None:
             setattr(thread, MARK, origin)
+        if (handed_over := self._handing_over("thread")) is not None:
+            setattr(thread, HANDED_OVER, handed_over)
         original(thread)
+
+    def _handing_over(self, how: Literal["thread", "executor"]) -> HandedOver | None:
+        recorder = self.recorder
+        if recorder is None or recorder.places is None:
+            return None
+        return recorder.handing_over(how, otel_trace.get_current_span())
 
     def _submit(
         self, original: Callable[..., Any], pool: ThreadPoolExecutor, call: Callable[..., Any], /, *args: Any, **kw: Any
     ) -> Any:
-        return original(pool, CallOf(call, self.origin()), *args, **kw)
+        return original(pool, CallOf(call, self.origin(), self._handing_over("executor")), *args, **kw)
 
     def _register(self, original: Callable[..., Any], call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         origin = self.origin()

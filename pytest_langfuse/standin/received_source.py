@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.recording.recorded_span import SpanKey
+from pytest_langfuse.recording.recorded_span import RecordedSpan, SpanKey
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
@@ -72,6 +72,10 @@ class ReceivedSource:
     def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:  # noqa: ARG002 - a source
         """Nothing is known but that none arrived."""
         return ["No observation has arrived."]
+
+    def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
+        """Nothing is known of starts in another process."""
+        return {}
 
     def undelivered(self) -> Sequence[Unexported]:
         """Spans of exports that Langfuse accepts and then loses."""

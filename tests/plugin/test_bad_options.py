@@ -22,6 +22,10 @@ INI = {
     "langfuse_max_block": SECONDS,
     "langfuse_max_slowdown": SECONDS,
     "langfuse_outage_timeout": SECONDS,
+    "langfuse_strict": SWITCHES,
+    "langfuse_rules_select": WORDS,
+    "langfuse_rules_ignore": WORDS,
+    "langfuse_rules": (*WORDS, "LF006", "LF006.x=1", f"LF006.x={SECRET}", "LF006.\x1b=1", "LF099.x=1"),
 }
 #: Those which are options of the command line, too.
 COMMAND_LINE = {
@@ -63,7 +67,7 @@ def test_every_option_is_tried() -> None:
     parser = pytest.Parser(_ispytest=True)
     options.add_options(parser)
     assert set(INI) == {f"langfuse_{name}" for name in options.Options._fields}
-    switches = {"--langfuse-capture"}
+    switches = {"--langfuse-capture", "--langfuse-strict"}
     names = {name for option in parser._anonymous.options for name in option.names()}
     names |= {name for group in parser._groups for option in group.options for name in option.names()}
     assert {name for name in names if name.startswith("--langfuse")} - switches == set(COMMAND_LINE)

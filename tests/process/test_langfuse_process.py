@@ -635,7 +635,8 @@ def test_signals(langfuse_process, script):
 
 def test_a_process_that_still_runs_at_the_end_gets_sigterm_first(langfuse_process, script):
     app = langfuse_process.start(
-        script("signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit(7))); ready(); time.sleep(60)")
+        # Not by `print`, which may be interrupted in itself.
+        script("signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'bye\\n'), exit(7))); ready(); time.sleep(60)")
     )
     app.wait_for_output("ready")
     langfuse_process.close()

@@ -31,7 +31,10 @@ def test_holds_the_package_and_nothing_else(wheel):
     assert {name.split("/")[0] for name in names} == {"pytest_langfuse", "pytest_langfuse-0.1.0.dist-info"}
     assert "pytest_langfuse/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    assert all(name.endswith((".py", ".typed")) for name in names if name.startswith("pytest_langfuse/"))
+    pages = {name for name in names if name.startswith("pytest_langfuse/rules/pages/")}
+    assert "pytest_langfuse/rules/pages/LF006.md" in pages
+    files = {name for name in names if name.startswith("pytest_langfuse/")}
+    assert all(name.endswith((".py", ".typed")) for name in files - pages)
 
 
 def test_metadata(wheel):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.recorded_span import RecordedSpan
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 from pytest_langfuse.recording.trace import link
@@ -62,6 +63,10 @@ class CombinedSource:
     def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:
         """Return what is known of each of the processes."""
         return [text for source in (self.own, *self.others) for text in source.why_empty(sought)]
+
+    def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
+        """Return what is known of the starts in this process."""
+        return self.own.recorded()
 
     def undelivered(self) -> Sequence[Unexported]:
         """Return the spans that ended and were not accepted, and those that a process lost."""

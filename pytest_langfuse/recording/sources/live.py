@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -169,6 +169,13 @@ class LiveSource:
                 by_exporter.setdefault(exporter, []).append(span)
         for exporter, spans in by_exporter.items():
             yield WireBody(exporter, encode_spans(spans).SerializePartialToString())
+
+    def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
+        """Return the records of the test's spans by trace id and span id; of those with one id, the first."""
+        found: dict[tuple[str, str], RecordedSpan] = {}
+        for recorded in list(self.spans):
+            found.setdefault((f"{recorded.key[0]:032x}", f"{recorded.key[1]:016x}"), recorded)
+        return found
 
     def undelivered(self) -> Sequence[Unexported]:
         """Ended, sampled, unfiltered observations that no exporter accepted."""

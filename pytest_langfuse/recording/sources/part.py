@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.decompress import decompress
+from pytest_langfuse.recording.recorded_span import RecordedSpan
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 
@@ -64,6 +65,10 @@ class PartSource:
     def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:
         """Return what holds for the whole."""
         return self._whole.why_empty(sought)
+
+    def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
+        """Return what is known of the starts in the whole."""
+        return self._whole.recorded()
 
     def undelivered(self) -> Sequence[Unexported]:
         """Ended, sampled, unfiltered observations of the part that no receiver accepted."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.recording.recorded_span import Reason
+from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan
 from pytest_langfuse.recording.sources.score import Score
 
 
@@ -56,6 +56,9 @@ class Source(Protocol):
 
     def undelivered(self) -> Sequence[Unexported]:
         """Ended, sampled, unfiltered observations that no receiver accepted, and those that a process lost."""
+
+    def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
+        """Return how spans of this process were started and what became of them, by trace id and span id."""
 
     def clear(self) -> None:
         """Forget everything so far."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.recorded_span import RecordedSpan
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
@@ -58,6 +59,10 @@ class StaticSource:
     def why_empty(self, sought: Callable[[str], bool]) -> Sequence[str]:  # noqa: ARG002 - a source
         """Say that there are none: nothing else is known."""
         return ["There are no observations in it."]
+
+    def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
+        """Nothing is known of starts in another process."""
+        return {}
 
     def undelivered(self) -> Sequence[Unexported]:
         """As given."""

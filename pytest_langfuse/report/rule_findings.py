@@ -1,0 +1,154 @@
+"""Findings of rules in the tests of a run: failures in strict mode, and lines of the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from pytest_langfuse.rules.ignore_comment import BadComment, ignored_at
+from pytest_langfuse.rules.live_evidence import evidence_of
+from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule, codes
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_langfuse.options import Options
+    from pytest_langfuse.recording.sources.source import Source
+    from pytest_langfuse.rules.finding import Finding
+
+_MARKER = "langfuse_rules"
+_HEADING = "Langfuse rules"
+
+
+class RuleTotal(NamedTuple):
+    """The findings of one rule in a run, in a form that xdist can hand on."""
+
+    code: str
+    rule: str
+    severity: str
+    times: int
+    #: The first finding: where, and the sentence.
+    place: str
+    text: str
+
+
+class RuleFindings:
+    """Judges tests by a set of rules, and counts. In `strict` mode findings fail the test."""
+
+    def __init__(self, rules: RuleSet, *, strict: bool) -> None:
+        self._rules, self._strict = rules, strict
+        self._totals: dict[str, RuleTotal] = {}
+        #: The findings of the test that runs, from its call on.
+        self._of_test: list[Finding] = []
+        self._seen: tuple[int, ...] = ()
+        #: Whether a comment or a marker of the test is wrong.
+        self._is_refused = False
+
+    def judge(self, report: pytest.TestReport, item: pytest.Item, source: Source) -> None:
+        """Evaluate the rules after the call of a test, and for what has been added after its teardown."""
+        if report.when == "setup":
+            self._of_test, self._seen, self._is_refused = [], (), False
+            return
+        try:
+            found = self._new(report, item, source)
+        except (BadComment, UnknownRule) as error:
+            # Once for a test.
+            if not self._is_refused:
+                _fail(report, str(error))
+            self._is_refused = True
+            return
+        for finding in found:
+            self._count(finding)
+        serious = [finding for finding in found if self._rules.fails(finding)]
+        if self._strict and serious:
+            _fail(report, "\n".join(map(str, serious)))
+
+    def _new(self, report: pytest.TestReport, item: pytest.Item, source: Source) -> list[Finding]:
+        final = report.when == "teardown"
+        ignored = set(codes(code for marker in item.iter_markers(_MARKER) for code in ignored_by(marker)))
+        evidence = evidence_of(source, item.nodeid, final=final)
+        state = (len(evidence.observations), len(evidence.unexported), len(evidence.late))
+        if final and state == self._seen:
+            return []
+        self._seen = state
+        found = [
+            finding
+            for finding in self._rules.without(ignored).find(evidence)
+            if finding not in self._of_test and finding.code not in ignored_at(finding.place)
+        ]
+        self._of_test += found
+        return found
+
+    def _count(self, finding: Finding) -> None:
+        total = self._totals.get(finding.code)
+        if total is None:
+            place = "" if finding.place is None else str(finding.place)
+            total = RuleTotal(finding.code, finding.rule, finding.severity, 0, place, finding.text)
+        self._totals[finding.code] = total._replace(times=total.times + 1)
+
+    def totals(self) -> list[RuleTotal]:
+        """Return what was found so far, by rule."""
+        return [self._totals[code] for code in sorted(self._totals)]
+
+
+def ignored_by(marker: pytest.Mark) -> Iterable[str]:
+    """Return the codes that a marker `langfuse_rules(ignore=[...])` names.
+
+    Raises:
+        UnknownRule: it has anything else.
+    """
+    ignore: Any = marker.kwargs.get("ignore", ())
+    if isinstance(ignore, str):
+        ignore = [ignore]
+    if marker.args or set(marker.kwargs) - {"ignore"} or not isinstance(ignore, list | tuple | set):
+        raise UnknownRule('marker langfuse_rules takes ignore= alone: @pytest.mark.langfuse_rules(ignore=["LF005"])')
+    return [str(code) for code in ignore]
+
+
+def write_totals(terminal: TerminalReporter, totals: Iterable[RuleTotal]) -> None:
+    """Print a line a rule: `langfuse: LF006 no model (4 times): 'answer' (bot/app.py:12) …`."""
+    merged: dict[str, RuleTotal] = {}
+    for total in totals:
+        before = merged.get(total.code)
+        merged[total.code] = total if before is None else before._replace(times=before.times + total.times)
+    for code in sorted(merged):
+        total = merged[code]
+        times = "once" if total.times == 1 else f"{total.times} times"
+        terminal.write_line(f"langfuse: {code} {total.rule} ({total.severity}, {times}): {total.text}")
+    if merged:
+        terminal.write_line("langfuse: `python -m pytest_langfuse.rules explain CODE` tells why, and how to mend it")
+
+
+def rule_set_of(options: Options) -> RuleSet:
+    """Return the rules that a run has selected.
+
+    Raises:
+        pytest.UsageError: an ini option names a rule or an option that does not exist.
+    """
+    for name, select, ignore, settings in (
+        ("langfuse_rules_select", options.rules_select, (), ()),
+        ("langfuse_rules_ignore", (), options.rules_ignore, ()),
+        ("langfuse_rules", (), (), options.rules),
+    ):
+        try:
+            RuleSet.of(select, ignore, settings)
+        except UnknownRule as error:
+            raise pytest.UsageError(f"ini option {name}: {error}") from None
+    return RuleSet.of(options.rules_select, options.rules_ignore, options.rules)
+
+
+def _fail(report: pytest.TestReport, text: str) -> None:
+    if report.outcome == "failed":
+        report.sections.append((_HEADING, text))
+        return
+    report.outcome = "failed"
+    report.longrepr = text
+    # An expected failure is another one.
+    report.__dict__.pop("wasxfail", None)
+
+
+def totals_from(handed_on: Iterable[Mapping[str, Any]]) -> list[RuleTotal]:
+    """Return the counts that a worker of xdist has handed on."""
+    return [RuleTotal(**fields) for fields in handed_on]

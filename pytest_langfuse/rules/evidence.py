@@ -1,0 +1,133 @@
+"""Evidence for rules: the observations of a test or a file, linked and indexed once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.recording.recorded_span import RecordedSpan
+    from pytest_langfuse.recording.sources.score import Score
+    from pytest_langfuse.recording.sources.source import Unexported
+    from pytest_langfuse.recording.start_place import Place
+
+#: A trace's id and an observation's id.
+Key = tuple[str, str]
+
+
+class TraceView:
+    """The observations of one trace, in the order in which they started."""
+
+    __slots__ = ("id", "observations", "roots")
+
+    def __init__(self, trace_id: str) -> None:
+        self.id = trace_id
+        self.observations: list[Observation] = []
+        #: Those without a parent among them, whether they name one or not.
+        self.roots: list[Observation] = []
+
+
+class Evidence:
+    """All that is known of a test, or of recorded traces.
+
+    `observations` are exported and linked. `recorded` returns how a span of this process was started and what became of
+    it, by its key; it is empty for files and for other processes. `settings` are the rules' options by code.
+    """
+
+    def __init__(
+        self,
+        observations: Sequence[Observation],
+        *,
+        unexported: Sequence[Unexported] = (),
+        late: Sequence[Observation] = (),
+        scores: Callable[[], Sequence[Score]] = tuple,
+        recorded: Callable[[], Mapping[Key, RecordedSpan]] = dict,
+        test: str = "",
+    ) -> None:
+        self.observations = observations
+        self.unexported = unexported
+        #: Observations of earlier tests that ended in this one.
+        self.late = late
+        #: The id of the test, as pytest has it.
+        self.test = test
+        #: Options of the rule that is called.
+        self.options: Mapping[str, float] = {}
+        self._scores, self._recorded = scores, recorded
+
+    @cached_property
+    def traces(self) -> Sequence[TraceView]:
+        """The traces, in the order in which they started."""
+        views: dict[str, TraceView] = {}
+        for one in self.observations:
+            view = views.get(one.trace_id)
+            if view is None:
+                view = views[one.trace_id] = TraceView(one.trace_id)
+            view.observations.append(one)
+            if one.parent is None:
+                view.roots.append(one)
+        return list(views.values())
+
+    @cached_property
+    def missing(self) -> Mapping[Key, Unexported]:
+        """Return the spans that were recorded but not exported, by their keys."""
+        return {(item.observation.trace_id, item.observation.id): item for item in self.unexported}
+
+    @cached_property
+    def scores(self) -> Sequence[Score]:
+        """The scores that were sent."""
+        return self._scores()
+
+    @cached_property
+    def recorded(self) -> Mapping[Key, RecordedSpan]:
+        """The records of this process, by their keys; what another process made has none."""
+        return self._recorded()
+
+    @property
+    def is_live(self) -> bool:
+        """True if the observations were recorded in this process, so that `recorded` knows them."""
+        return bool(self.recorded)
+
+    def record_of(self, observation: Observation) -> RecordedSpan | None:
+        """Return how an observation was started, if that is known."""
+        return self.recorded.get((observation.trace_id, observation.id))
+
+    def place_of(self, observation: Observation | None) -> Place | None:
+        """Return where an observation was started: else where its work was handed over, else its nearest ancestor's."""
+        while observation is not None:
+            record = self.record_of(observation)
+            if record is not None:
+                if (place := record.place) is not None:
+                    return place
+                if record.handed_over is not None and (place := record.handed_over.place) is not None:
+                    return place
+            observation = observation.parent
+        return None
+
+    def named(self, observation: Observation) -> str:
+        """Return how messages call an observation: `'search' (bot/tools.py:41)`."""
+        place = self.place_of(observation)
+        return repr(observation.name) if place is None else f"{observation.name!r} ({place})"
+
+
+def ancestors(observation: Observation) -> Iterator[Observation]:
+    """Yield the parent, its parent, and so on."""
+    parent = observation.parent
+    while parent is not None:
+        yield parent
+        parent = parent.parent
+
+
+def descendants(observation: Observation) -> Iterator[Observation]:
+    """Yield all below an observation, in the order in which a tree shows them."""
+    stack = observation.children[::-1]
+    while stack:
+        one = stack.pop()
+        yield one
+        stack += one.children[::-1]
+
+
+def is_set(value: Any) -> bool:
+    """Return whether an input or output holds anything: `None` and empty texts and containers don't."""
+    return value is not None and value not in ("", [], {})

@@ -1,0 +1,42 @@
+"""Findings: what rules have to say about a trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.recording.start_place import Place
+
+#: An "error" fails a test in strict mode; a "warning" does where it is selected by its code.
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """The answer of a rule's function: a sentence and a fix, both without a full stop, and what they are about."""
+
+    text: str
+    fix: str
+    about: Observation | None = None
+    #: Where the code to be mended is, if not where `about` was started.
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fact, with the rule that found it and its place in the application."""
+
+    code: str
+    rule: str
+    severity: Severity
+    text: str
+    fix: str
+    #: The name of the observation; empty where it is about none.
+    observation: str
+    place: Place | None
+
+    def __str__(self) -> str:
+        """Return the line that reports show."""
+        return f"{self.code} {self.rule}: {self.text}. Fix: {self.fix}."

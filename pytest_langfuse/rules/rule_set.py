@@ -1,0 +1,157 @@
+"""A selection of rules with their options, and what these find."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pytest_langfuse.arguments import shown
+from pytest_langfuse.rules.finding import Fact, Finding
+from pytest_langfuse.rules.rule import Rule, all_rules
+from pytest_langfuse.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.rules.evidence import Evidence
+
+#: Selects every rule.
+ALL = "ALL"
+
+
+class UnknownRule(ValueError):  # noqa: N818 - reads as what happened
+    """A code or an option that no rule has."""
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """Rules, and what a project has set for them.
+
+    `strict_warnings` are warnings that count as errors, since they were selected by their codes.
+    """
+
+    rules: Sequence[Rule]
+    options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    strict_warnings: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls, select: Iterable[str] | None = None, ignore: Iterable[str] = (), options: Iterable[str] = ()
+    ) -> RuleSet:
+        """Return the rules of the catalogue that `select` names, without those that `ignore` names.
+
+        `None` selects all. `options` are like `LF017.max_block=2`.
+
+        Raises:
+            UnknownRule: a code, an option or its value; the message suggests the nearest.
+        """
+        known = all_rules()
+        chosen = dict(known) if select is None else {code: known[code] for code in codes(select)}
+        for code in codes(ignore):
+            chosen.pop(code, None)
+        named = frozenset(codes(code for code in select or () if code.upper() != ALL))
+        return cls(tuple(chosen[code] for code in sorted(chosen)), _options(options), named)
+
+    def without(self, ignored: Collection[str]) -> RuleSet:
+        """Return the set without the rules of these codes."""
+        if not ignored:
+            return self
+        kept = tuple(rule for rule in self.rules if rule.code not in ignored)
+        return RuleSet(kept, self.options, self.strict_warnings)
+
+    def fails(self, finding: Finding) -> bool:
+        """Return whether a finding fails its test in strict mode."""
+        return finding.severity == "error" or finding.code in self.strict_warnings
+
+    @cached_property
+    def _settings(self) -> Mapping[str, Mapping[str, float]]:
+        return {rule.code: {**rule.options, **self.options.get(rule.code, {})} for rule in self.rules if rule.options}
+
+    @cached_property
+    def _of_type(self) -> dict[str, Sequence[Rule]]:
+        """Rules that look at observations, by the type of these; filled as types are seen."""
+        return {}
+
+    def _rules_of(self, kind: str) -> Sequence[Rule]:
+        found = [rule for rule in self.rules if rule.each == "observation" and (not rule.types or kind in rule.types)]
+        self._of_type[kind] = found
+        return found
+
+    def find(self, evidence: Evidence) -> list[Finding]:
+        """Return what the rules find, in the order of their codes."""
+        facts: list[tuple[Rule, Fact]] = []
+        settings = self._settings
+        of_type = self._of_type
+        for one in evidence.observations:
+            rules = of_type.get(one.type)
+            for rule in self._rules_of(one.type) if rules is None else rules:
+                if rule.options:
+                    evidence.options = settings[rule.code]
+                if (found := rule.check(one, evidence)) is not None:
+                    facts += ((rule, fact) for fact in _each(found))
+        for rule in self.rules:
+            if rule.each == "observation":
+                continue
+            evidence.options = settings.get(rule.code, {})
+            subjects: Iterable[tuple[Any, ...]] = (
+                [(evidence,)] if rule.each == "all" else [(trace, evidence) for trace in evidence.traces]
+            )
+            for subject in subjects:
+                if (found := rule.check(*subject)) is not None:
+                    facts += ((rule, fact) for fact in _each(found))
+        facts.sort(key=lambda item: item[0].code)
+        return [_finding(rule, fact, evidence) for rule, fact in facts]
+
+
+def codes(given: Iterable[str]) -> Iterator[str]:
+    """Yield the codes of rules; `ALL` stands for each.
+
+    Raises:
+        UnknownRule: one is not a rule's; the message suggests the nearest.
+    """
+    known = all_rules()
+    for text in given:
+        code = text.strip().upper()
+        if code == ALL:
+            yield from known
+        elif code in known:
+            yield code
+        else:
+            raise UnknownRule(f"{shown(text)} is not the code of a rule{did_you_mean(code, [*known, ALL])}")
+
+
+def _options(given: Iterable[str]) -> dict[str, dict[str, float]]:
+    known = all_rules()
+    found: dict[str, dict[str, float]] = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        code, dot, option = name.strip().partition(".")
+        code, option = code.upper(), option.strip()
+        if not separator or not dot:
+            raise UnknownRule(f"{shown(text)} is not CODE.option=value, such as LF017.max_block=2")
+        if code not in known:
+            raise UnknownRule(f"{shown(text)}: {shown(code)} is not the code of a rule{did_you_mean(code, known)}")
+        options = known[code].options
+        if option not in options:
+            hint = did_you_mean(option, options) if options else f"; {code} has no options"
+            raise UnknownRule(f"{shown(text)}: {code} has no option {shown(option)}{hint}")
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not 0 <= number < float("inf"):
+            raise UnknownRule(f"{shown(text)}: {shown(value.strip())} is not a number from 0 up")
+        found.setdefault(code, {})[option] = number
+    return found
+
+
+def _each(found: Fact | Sequence[Fact]) -> Sequence[Fact]:
+    return (found,) if isinstance(found, Fact) else found
+
+
+def _finding(rule: Rule, fact: Fact, evidence: Evidence) -> Finding:
+    about: Observation | None = fact.about
+    place = fact.place or evidence.place_of(about)
+    name = "" if about is None else about.name
+    return Finding(rule.code, rule.name, rule.severity, fact.text, fact.fix, name, place)

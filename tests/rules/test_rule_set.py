@@ -1,0 +1,56 @@
+"""The selection of rules, and what is said about mistakes in it."""
+
+import pytest
+
+from pytest_langfuse.rules.rule import all_rules
+from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
+from tests.helpers.paths import DOCS
+
+
+def chosen(*select: str, ignore=()):
+    return [rule.code for rule in RuleSet.of(select or None, ignore).rules]
+
+
+def test_all_are_chosen_by_default_and_in_order():
+    assert chosen() == chosen("ALL") == sorted(all_rules())
+
+
+def test_codes_are_chosen_and_ignored_in_any_case():
+    assert chosen("lf029", " LF006 ") == ["LF006", "LF029"]
+    assert chosen("LF006", "LF029", ignore=["lf029"]) == ["LF006"]
+
+
+def test_a_warning_that_is_selected_by_its_code_fails(find, client):
+    client.start_observation(name="a", as_type="generation").end()
+    (finding,) = find("LF006")
+    assert finding.severity == "warning"
+    assert not RuleSet.of().fails(finding)
+    assert not RuleSet.of(["ALL"]).fails(finding)
+    assert RuleSet.of(["LF006"]).fails(finding)
+
+
+@pytest.mark.parametrize(
+    ("select", "options", "message"),
+    [
+        (["LF0006"], [], "'LF0006' is not the code of a rule, did you mean 'LF006'?"),
+        (["no-model"], [], "'no-model' is not the code of a rule"),
+        (["ALL"], ["LF006"], "'LF006' is not CODE.option=value"),
+        (["ALL"], ["LF006.x=1"], "LF006 has no option 'x'; LF006 has no options"),
+        (["ALL"], ["LF099.x=1"], "'LF099' is not the code of a rule"),
+    ],
+)
+def test_mistakes_are_named(select, options, message):
+    with pytest.raises(UnknownRule, match=message.replace("?", r"\?")):
+        RuleSet.of(select, options=options)
+
+
+def test_each_rule_has_a_page_with_the_same_parts():
+    pages = {path.stem: path.read_text() for path in DOCS.glob("rules/LF*.md")}
+    assert sorted(pages) == sorted(all_rules())
+    for code, rule in all_rules().items():
+        page = pages[code]
+        assert page.startswith(f"# {code}: {rule.name}\n\n*{rule.severity.capitalize()}.* ")
+        headings = [line for line in page.splitlines() if line.startswith("## ")]
+        options = ["## Options"] if rule.options else []
+        assert headings == ["## Why", "## Fails", "## Fix", *options, "## Does not fire", "## When to ignore"], code
+        assert [name for name in rule.options if f"`{code}.{name}`" not in page] == []
