@@ -16,7 +16,7 @@ from pytest_langfuse.tracing.log_text import readable
 class DryRun:
     """A `Stage` that drops all, and remembers how many spans and scores of which project there were."""
 
-    held = held_bytes = 0
+    held = held_bytes = message_overhead = 0
     full = False
 
     def __init__(self, projects: Projects) -> None:

@@ -19,6 +19,8 @@ from pytest_langfuse.tracing.setting_parsers import Invalid, Parser
 from pytest_langfuse.tracing.shown import shown
 
 PROGRAM = "pytest-langfuse-forward"
+#: Options that say how `sample` decides.
+_OF_SAMPLING = ("keep_errors", "keep_slower_than", "decision_wait")
 #: A trace is decided at the latest after so many times the wait.
 _AGES = 10
 _HIGHEST_PORT = 65535
@@ -141,9 +143,18 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
         SystemExit: `--help` was asked for.
     """
     given = vars(_command_line().parse_args(arguments))
-    values = {name: _value(name, option, given.get(name), environ) for name, option in OPTIONS.items()}
+    values, places = {}, {}
+    for name, option in OPTIONS.items():
+        values[name], place = _value(name, option, given.get(name), environ)
+        if place is not None:
+            places[name] = place
     if values["from"] is None:
         raise BadOption(f"--from is missing. Fix: --from {EXAMPLE}, or set {variable_of('from')}.")
+    if isinstance(values["from"], SqsAddress) and values["kafka_options"]:
+        raise BadOption(
+            f"{places['kafka_options']} is for Kafka, and --from is an SQS queue. Fix: leave it out; boto3 has "
+            "variables of its own, such as AWS_REGION."
+        )
     return ForwardOptions(
         address=values["from"],
         base_url=values["to"],
@@ -157,38 +168,47 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
         max_bytes=values["max_bytes"],
         stop_timeout=values["stop_timeout"],
         compress=values["compression"] == "gzip",
-        sampling=_sampling(values),
+        sampling=_sampling(values, places),
     )
 
 
-def _value(name: str, option: _Option, given: Any, environ: Mapping[str, str]) -> Any:
-    if given is True:
-        return True
+def _value(name: str, option: _Option, given: Any, environ: Mapping[str, str]) -> tuple[Any, str | None]:
+    """Return the value, and where it was given; `None` for the default."""
     flag = f"--{name.replace('_', '-')}"
+    if given is True:
+        return True, flag
     places = [(flag, f"{flag} ", given)]
     places += [(place, f"{place}=", environ.get(place)) for place in (variable_of(name), *option.others)]
     for place, before, text in places:
         if text is None or (place != flag and not text.strip()):
             continue
         try:
-            return option.parse.of_text(text)
+            return option.parse.of_text(text), place
         except Invalid as invalid:
             value = "***" if option.secret else shown(text)
             raise BadOption(
                 f"{before}{value} {invalid.problem}. Allowed: {invalid.allowed}. Fix: {before}{invalid.example}."
             ) from None
-    return option.default
+    return option.default, None
 
 
-def _sampling(values: Mapping[str, Any]) -> TracePolicy | None:
+def _sampling(values: Mapping[str, Any], places: Mapping[str, str]) -> TracePolicy | None:
     rate, wait = values["sample"], values["decision_wait"]
+    without_effect = [places[name] for name in _OF_SAMPLING if name in places and values[name] is not False]
+    if isinstance(values["from"], SqsAddress) and (rate < 1.0 or without_effect):
+        place = places["sample"] if rate < 1.0 else without_effect[0]
+        raise BadOption(
+            f"{place} needs Kafka: an SQS queue gives the spans of a trace to different forwarders. "
+            f"Fix: leave {place} out, and set sample_rate in the applications."
+        )
+    if without_effect and "sample" not in places:
+        place = without_effect[0]
+        raise BadOption(
+            f"{place} does nothing without --sample: all is forwarded. Fix: add --sample 0.1 "
+            f"({variable_of('sample')}=0.1), or leave {place} out."
+        )
     if rate >= 1.0:
         return None
-    if isinstance(values["from"], SqsAddress):
-        raise BadOption(
-            "--sample needs Kafka: an SQS queue gives the spans of a trace to different forwarders. "
-            "Fix: leave --sample out, and set sample_rate in the applications."
-        )
     return TracePolicy(rate, values["keep_errors"], values["keep_slower_than"], wait, _AGES * wait)
 
 
@@ -232,7 +252,7 @@ class _OneLineErrors(argparse.ArgumentParser):
 def _command_line() -> argparse.ArgumentParser:
     parser = _OneLineErrors(
         prog=PROGRAM,
-        usage=f"{PROGRAM} --from kafka://HOST:PORT/TOPIC?group=NAME [--to URL] [--once] [--dry-run] …",
+        usage=f"{PROGRAM} --from 'kafka://HOST:PORT/TOPIC?group=NAME' [--to URL] [--once] [--dry-run] …",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -270,7 +290,11 @@ def _command_line() -> argparse.ArgumentParser:
     option("http", "HOST:PORT", "serve /healthz, /readyz and /metrics here")
     option("requests", "N", "requests to Langfuse at the same time")
     option("timeout", "SECONDS", "for one request to Langfuse")
-    option("max_bytes", "BYTES", "messages that are held in memory; beyond, the queue is not read")
+    option(
+        "max_bytes",
+        "BYTES",
+        "messages in memory, with --sample also the undecided traces; beyond, the queue is not read",
+    )
     option("stop_timeout", "SECONDS", "after SIGTERM or Ctrl-C, for requests on the wire, the commit and the exit")
     option("compression", "none|gzip", "gzip takes some 15 microseconds of CPU a span, and a tenth of the network")
     option("kafka_options", "JSON", "more of librdkafka's options, for TLS and SASL")
@@ -288,15 +312,15 @@ messages wait."""
 _EPILOG = f"""\
 examples:
   Forward for ever; start more of them to share the work:
-    {PROGRAM} --from kafka://kafka:9092/langfuse_spans?group=langfuse --to https://langfuse.example.com
+    {PROGRAM} --from 'kafka://kafka:9092/langfuse_spans?group=langfuse' --to https://langfuse.example.com
   See what is there, and change nothing:
-    {PROGRAM} --from kafka://kafka:9092/langfuse_spans?group=langfuse --dry-run --once
+    {PROGRAM} --from 'kafka://kafka:9092/langfuse_spans?group=langfuse' --dry-run --once
   Drain the queue before a release, then go on:
-    {PROGRAM} --from kafka://kafka:9092/langfuse_spans?group=langfuse --once && deploy
+    {PROGRAM} --from 'kafka://kafka:9092/langfuse_spans?group=langfuse' --once && deploy
   Keep a tenth of the traces, and all that failed or took 5 seconds, over all services:
     {PROGRAM} --from kafka://kafka:9092/langfuse_spans --sample 0.1 --keep-errors --keep-slower-than 5
   Send dead letters again, after the cause is mended:
-    {PROGRAM} --from kafka://kafka:9092/langfuse_spans.dead?group=again --once
+    {PROGRAM} --from 'kafka://kafka:9092/langfuse_spans.dead?group=again' --once
   From SQS, with the credentials that boto3 finds:
     {PROGRAM} --from sqs://sqs.eu-west-1.amazonaws.com/123456789012/langfuse
   In a container, with health and metrics:

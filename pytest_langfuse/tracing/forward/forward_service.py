@@ -33,6 +33,8 @@ _BAD_INPUT, _FAILED = 2, 1
 #: The breaker to Langfuse: failures in a row, and the seconds after which a request tries it again.
 _FAILURES, _RECOVERY = 5, 10.0
 _SECONDS_OF_PROGRESS = 1.0
+#: Of --max-bytes, for traces that are not decided; the others are for messages that are on their way.
+_UNDECIDED = 7 / 8
 
 
 def open_source(options: ForwardOptions) -> QueueSource:
@@ -67,7 +69,7 @@ def build_stage(options: ForwardOptions, source: QueueSource, counts: ForwardCou
         DecisionTopic(address.topic, connection, address.group, RepeatedLog()),
         caught_up=source.caught_up,
         counts=counts,
-        most_bytes=options.max_bytes,
+        most_bytes=int(_UNDECIDED * options.max_bytes),
     )
 
 

@@ -49,7 +49,8 @@ class ForwardState(NamedTuple):
 class Forwarder:
     """Drains `source` through `stage` into `deliveries`. `run` returns after `stop`, or with `once` at the end.
 
-    `max_bytes` bounds the messages that are held; beyond, the queue is not read. `stop_timeout` is in seconds.
+    `max_bytes` bounds the messages that are held, in `stage` and in `deliveries`; beyond, the queue is not read.
+    `stop_timeout` is in seconds.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Forwarder:
         #: Bytes of a message, on average of those that were read last.
         self._message_size = _FIRST_SIZE
         self._full_since: float | None = None
-        self._paused = False
+        self._paused = self._ended = False
         self._commit_at = self._look_at = 0.0
 
     def stop(self) -> None:
@@ -140,6 +141,9 @@ class Forwarder:
     def revoked(self, assignments: Sequence[AssignedPartition]) -> None:
         """See `AssignmentWatcher`. What is on the wire gets a few seconds, so that nobody sends it again."""
         self._leave(assignments)
+        if self._ended:
+            # It had its time, and all was committed; what is cut now must not be taken for an outage.
+            return
         until = now() + _ON_THE_WIRE
         self._finish_wire(until)
         self.source.commit(wait=True)
@@ -176,7 +180,8 @@ class Forwarder:
     # -- the parts of a step -----------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
-        most = self._max_bytes // 2 if self._paused else self._max_bytes
+        # What the stage holds does not get less by waiting: it is for others.
+        most = (self._max_bytes - self._stage.held_bytes) // (2 if self._paused else 1)
         if self._deliveries.held < most and not self._stage.full:
             if self._paused:
                 self.source.resume()
@@ -193,8 +198,8 @@ class Forwarder:
 
     def _most_messages(self) -> int:
         """Return how many messages of the size of the last ones there is room for."""
-        room = self._max_bytes - self._deliveries.held
-        return max(min(room // self._message_size, _MOST_MESSAGES), 1)
+        room = self._max_bytes - self._deliveries.held - self._stage.held_bytes
+        return max(min(room // (self._message_size + self._stage.message_overhead), _MOST_MESSAGES), 1)
 
     def _finish_wire(self, until: float) -> None:
         """Wait for requests on the wire, and for dead letters on their way to be stored; nothing new is sent."""
@@ -229,6 +234,7 @@ class Forwarder:
         self.source.commit(wait=True)
         finished = not self._deliveries.in_flight
         self._look(now())
+        self._ended = True
         self._stage.close()
         self.source.close(max(until - now(), 0.0))
         return finished

@@ -65,12 +65,14 @@ def read_projects(path: Path) -> dict[str, str]:
     keys = {}
     for public, secret in found.items():
         try:
-            checked = parsing.public_key(public)
-            keys[checked] = parsing.secret_key(secret)
+            checked, key = parsing.public_key(public), parsing.secret_key(secret)
         except Invalid as invalid:
             # Neither is shown: they may be interchanged.
             where = list(found).index(public) + 1
             raise ValueError(f"{path}: entry {where} {invalid.problem}; allowed: {invalid.allowed}") from None
+        if checked in keys:
+            raise ValueError(f"{path} has the key {shown(checked)} twice")
+        keys[checked] = key
     return keys
 
 

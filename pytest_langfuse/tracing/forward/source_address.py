@@ -9,7 +9,8 @@ from pytest_langfuse.tracing.setting_parsers import Invalid, brokers, queue_url,
 from pytest_langfuse.tracing.shown import shown
 
 DEFAULT_GROUP = "pytest-langfuse-forward"
-EXAMPLE = "kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse"
+#: In quotes, as a shell needs it: `?` is a pattern there.
+EXAMPLE = "'kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse'"
 
 _SCHEMES_OF_SQS = {"sqs": "https", "sqs+https": "https", "sqs+http": "http"}
 

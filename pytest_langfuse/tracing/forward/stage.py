@@ -36,6 +36,10 @@ class Stage(Protocol):
         """Bytes of memory that it holds."""
 
     @property
+    def message_overhead(self) -> int:
+        """Bytes of memory that a message takes while it is held, beside its body."""
+
+    @property
     def full(self) -> bool:
         """True if nothing more should be read for now."""
 
@@ -55,7 +59,7 @@ class Stage(Protocol):
 class EverythingPasses:
     """The stage without sampling."""
 
-    held = held_bytes = 0
+    held = held_bytes = message_overhead = 0
     full = False
 
     def take(self, messages: Sequence[QueueMessage], *, last: bool = False, read: bool = True) -> Staged:  # noqa: ARG002

@@ -13,6 +13,8 @@ _Item = TypeVar("_Item")
 _NANOSECONDS = 1_000_000_000
 #: Bytes of memory that a trace and a part of it take, beside the message.
 _TRACE, _PART = 600, 800
+#: Of a message with one trace.
+MESSAGE_OVERHEAD = _TRACE + _PART
 
 
 class TracePolicy(NamedTuple):

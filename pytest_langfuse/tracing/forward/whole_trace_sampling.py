@@ -13,6 +13,7 @@ from pytest_langfuse.tracing.forward.repeated_log import RepeatedLog
 from pytest_langfuse.tracing.forward.stage import Staged
 from pytest_langfuse.tracing.forward.trace_parts import TracePart, parts_of, with_sampling
 from pytest_langfuse.tracing.forward.undecided_traces import (
+    MESSAGE_OVERHEAD,
     PartitionClock,
     TracePolicy,
     UndecidedTrace,
@@ -60,8 +61,8 @@ class WholeTraceSampling:
     """A `Stage`: see `TracePolicy` for the decision, which later spans of the trace follow.
 
     A message is delivered or dropped when the decision about each of its traces is stored. `caught_up` tells whether
-    all of a partition was read: only then time goes on without messages. `most_bytes` of memory are held; beyond, the
-    oldest traces are decided early. `wall` returns seconds since 1970.
+    all of a partition was read: only then time goes on without messages. `most_bytes` of memory are for undecided
+    traces; beyond, the oldest are decided early. `wall` returns seconds since 1970.
     """
 
     def __init__(
@@ -89,6 +90,8 @@ class WholeTraceSampling:
         self._unstored_bytes = 0
         #: The number of messages that are not decided on.
         self.held = 0
+
+    message_overhead = MESSAGE_OVERHEAD
 
     # -- state -------------------------------------------------------------------------------------------------
 

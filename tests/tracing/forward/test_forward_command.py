@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pytest
 
@@ -41,7 +42,9 @@ def test_each_option_has_a_variable_and_a_line_of_help(capsys):
     )
     assert len(commands) == 6
     for command in commands:
-        assert "langfuse" in options(*command.split()).address[-1 if "sqs:" in command else 1]
+        # `?` is a pattern for a shell.
+        assert ("?" in command) == ("'" in command)
+        assert "langfuse" in options(*shlex.split(command)).address[-1 if "sqs:" in command else 1]
 
 
 @pytest.mark.parametrize(
@@ -82,18 +85,57 @@ def test_a_switch_or_its_variable(name):
 
 def test_sampling():
     assert options("--from", FROM).sampling is None
-    assert options("--from", FROM, "--keep-errors").sampling is None
+    assert options("--from", FROM, "--keep-errors", "--sample", "1").sampling is None
     assert options("--from", FROM, "--sample", "0.1").sampling == TracePolicy(0.1, False, None, 30.0, 300.0)
     given = {"SAMPLE": "0.2", "KEEP_ERRORS": "true", "KEEP_SLOWER_THAN": "5", "DECISION_WAIT": "60"}
     variables = {f"LANGFUSE_FORWARD_{name}": text for name, text in given.items()}
     assert options("--from", FROM, **variables).sampling == TracePolicy(0.2, True, 5.0, 60.0, 600.0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variables", "place"),
+    [
+        (["--keep-errors"], {}, "--keep-errors"),
+        (["--keep-slower-than", "5"], {}, "--keep-slower-than"),
+        (["--decision-wait", "30"], {}, "--decision-wait"),
+        ([], {"LANGFUSE_FORWARD_KEEP_ERRORS": "true"}, "LANGFUSE_FORWARD_KEEP_ERRORS"),
+        ([], {"LANGFUSE_FORWARD_DECISION_WAIT": "5"}, "LANGFUSE_FORWARD_DECISION_WAIT"),
+    ],
+)
+def test_options_that_do_nothing(arguments, variables, place):
+    assert refusal("--from", FROM, *arguments, **variables) == (
+        f"{place} does nothing without --sample: all is forwarded. Fix: add --sample 0.1 "
+        f"(LANGFUSE_FORWARD_SAMPLE=0.1), or leave {place} out."
+    )
+    assert refusal("--from", "sqs://a.example/1/q", *arguments, **variables) == (
+        f"{place} needs Kafka: an SQS queue gives the spans of a trace to different forwarders. Fix: leave "
+        f"{place} out, and set sample_rate in the applications."
+    )
+
+
+def test_a_switch_that_is_off_and_a_rate_of_1_do_no_harm():
+    assert options("--from", FROM, LANGFUSE_FORWARD_KEEP_ERRORS="false").sampling is None
+    assert options("--from", "sqs://a.example/1/q", LANGFUSE_FORWARD_SAMPLE="1").sampling is None
+    assert options("--from", "sqs://a.example/1/q", "--kafka-options", "{}").kafka_options == {}
+
+
+def test_options_of_another_queue():
+    secret = '{"sasl.password": "hunter2"}'
+    for arguments, variables, place in (
+        (("--kafka-options", secret), {}, "--kafka-options"),
+        ((), {"LANGFUSE_FORWARD_KAFKA_OPTIONS": secret}, "LANGFUSE_FORWARD_KAFKA_OPTIONS"),
+    ):
+        assert refusal("--from", "sqs://a.example/1/q", *arguments, **variables) == (
+            f"{place} is for Kafka, and --from is an SQS queue. Fix: leave it out; boto3 has variables of its "
+            "own, such as AWS_REGION."
+        )
+
+
 @pytest.mark.parametrize("text", ["1.1", "-1", "nan", "x", ""])
 @pytest.mark.parametrize("flag", ["--sample", "--keep-slower-than", "--decision-wait"])
 def test_numbers_of_sampling_that_can_not_be_used(flag, text):
     if flag == "--sample" or text != "1.1":
-        assert refusal("--from", FROM, flag, text).startswith(f"{flag} {text!r} is ")
+        assert refusal("--from", FROM, "--sample", "0.1", flag, text).startswith(f"{flag} {text!r} is ")
 
 
 def test_the_address_of_langfuse_is_the_one_of_the_sdk():
@@ -109,7 +151,7 @@ def test_the_address_of_langfuse_is_the_one_of_the_sdk():
             (),
             {},
             (
-                "--from is missing. Fix: --from kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse, "
+                "--from is missing. Fix: --from 'kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse', "
                 "or set LANGFUSE_FORWARD_FROM."
             ),
         ),
@@ -118,7 +160,7 @@ def test_the_address_of_langfuse_is_the_one_of_the_sdk():
             {},
             (
                 "--from 'amqp://x/y' does not begin with kafka:// or sqs://. Allowed: "
-                "kafka://HOST:PORT[,HOST:PORT…]/TOPIC?group=NAME or sqs://HOST/ACCOUNT/NAME. Fix: --from kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse."
+                "kafka://HOST:PORT[,HOST:PORT…]/TOPIC?group=NAME or sqs://HOST/ACCOUNT/NAME. Fix: --from 'kafka://kafka-1:9092,kafka-2:9092/langfuse_spans?group=langfuse'."
             ),
         ),
         (
@@ -214,6 +256,8 @@ def test_keys():
         ('{"sk-lf-1": "pk-lf-1"}', "entry 1 looks like a secret key; allowed: the public key of a project"),
         ('{"pk-lf-1": "sk-lf-1", "pk-lf-2": 5}', "entry 2 is not a key; allowed: the secret key of a project"),
         ('{"pk-lf-1": "sk-lf-1", "pk-lf-1": "sk-lf-2"}', "has the key 'pk-lf-1' twice"),
+        ('{"pk-lf-1": "sk-lf-1", "pk-lf-1\\n": "sk-lf-2"}', "has the key 'pk-lf-1' twice"),
+        ('{"pk-lf-1": "sk-lf-1\\nx"}', "entry 1 has characters that no key has; allowed: the secret key of a project"),
         ('{"pk-lf-test": "sk-lf-x"}', "has another secret key for pk-lf-test than LANGFUSE_SECRET_KEY"),
     ],
 )
@@ -227,7 +271,7 @@ def test_bad_projects(tmp_path, text, message):
 
 def test_projects(tmp_path):
     path = tmp_path / "projects.json"
-    path.write_text(json.dumps({"pk-lf-a": "sk-lf-aaa", "pk-lf-test": "sk-lf-test"}))
+    path.write_text(json.dumps({"pk-lf-a": "sk-lf-aaa\n", "pk-lf-test": "sk-lf-test"}))
     projects = options("--from", FROM, "--projects", str(path)).projects
     assert projects.of("pk-lf-a") == ("pk-lf-a", "sk-lf-aaa")
     assert projects.of("") == projects.of("pk-lf-test") == ("pk-lf-test", "sk-lf-test")
