@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,15 @@ SLACK = 0.2
 WAITING = 10
 MODES = ("ok", "refused", "503", "hang", "drip")
 LABELS = {"plain": "plain SDK", "ours": "init_tracing"}
+
+
+def interpreter(text: str) -> str:
+    """Return the absolute path of an interpreter: the processes that use it run in other folders."""
+    found = shutil.which(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a program")
+    # Not resolved: an environment is found by the link in it.
+    return str(Path(found).absolute())
 
 
 def end(way: str, mode: str, **tracing: Any) -> dict[str, Any]:
@@ -122,6 +132,7 @@ def main() -> int:
     parser.add_argument(
         "--python",
         action="append",
+        type=interpreter,
         help="an interpreter with langfuse and the servers; repeat it for more columns; default: this one",
     )
     options = parser.parse_args()

@@ -19,6 +19,7 @@ from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.refused_connections import RefusedConnections
+from pytest_langfuse.rules.rule_set import choose, rule_set_of
 from pytest_langfuse.sealed_queues import SealedQueues, variables_of_queues
 from pytest_langfuse.sealing import sealed
 from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn
@@ -93,6 +94,7 @@ class ActiveCapture:
                 }
             )
             stack.callback(imports.stop)
+            stack.callback(choose(lambda: rule_set_of(options)))
             config.pluginmanager.register(WiderFixtures(recorder, self._made_so_far), "langfuse_wider_fixtures")
             self._stack = stack.pop_all()
         imports.start()
@@ -103,7 +105,7 @@ class ActiveCapture:
         if not (options.capture and options.rules_select):
             return None
         from pytest_langfuse.recording.start_place import StartPlaces
-        from pytest_langfuse.report.rule_findings import RuleFindings, rule_set_of
+        from pytest_langfuse.report.rule_findings import RuleFindings
 
         rules = rule_set_of(options)
         patterns = self._config.getini("python_files")

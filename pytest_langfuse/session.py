@@ -207,7 +207,7 @@ class CaptureSession:
         """Refuse codes and options of rules that do not exist, before any test runs."""
         options = self.options
         if options.rules or options.rules_ignore or tuple(options.rules_select) not in {(), ("ALL",)}:
-            from pytest_langfuse.report.rule_findings import rule_set_of
+            from pytest_langfuse.rules.rule_set import rule_set_of
 
             rule_set_of(options)
 

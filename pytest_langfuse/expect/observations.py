@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -257,6 +258,29 @@ class Observations(ObservationSequence):
             running = [item for item in self._source.unexported() if item.reason == "unended"]
             because = not_exported(running, everything)
             self._fail(f"{len(lost)} {what} not delivered:", undelivered(lost), because=because)
+
+    def assert_clean(self, ignore: Iterable[str] = ()) -> None:
+        """Assert that no rule finds anything so far, in traces of which no observation runs.
+
+        The rules are those that the ini file has chosen (`langfuse_rules_select`, `langfuse_rules_ignore`), without
+        those of the codes in `ignore`; a warning counts, too. `python -m pytest_langfuse.rules explain` lists them.
+
+        Raises:
+            TreeMismatch: rules have found something; the message has a line for each finding.
+            ValueError: `ignore` has what is not the code of a rule, or a comment `# langfuse: ignore` is wrong.
+            TypeError: `ignore` is not a list of texts.
+        """
+        __tracebackhide__ = True
+        from pytest_langfuse.rules.ignore_comment import ignored_at
+        from pytest_langfuse.rules.live_evidence import evidence_of
+        from pytest_langfuse.rules.rule_set import chosen_rules, codes
+
+        given = arguments.elements("assert_clean", "ignore", ignore, "a list of codes, such as ['LF006']")
+        ignored = frozenset(codes(given))
+        found = chosen_rules().without(ignored).find(evidence_of(self._source, "", final=False))
+        left = [finding for finding in found if finding.code not in ignored_at(finding.place)]
+        if left:
+            self._fail(f"{len(left)} finding{'s' * (len(left) > 1)} of rules:", list(map(str, left)))
 
     def assert_not_exported(self, *secrets: str) -> None:
         """Assert that no exporter of the process put any of the texts on the wire, in any encoding.

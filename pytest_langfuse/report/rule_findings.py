@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pytest
-
 from pytest_langfuse.rules.ignore_comment import BadComment, ignored_at
 from pytest_langfuse.rules.live_evidence import evidence_of
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule, codes
 
 if TYPE_CHECKING:
+    import pytest
     from _pytest.terminal import TerminalReporter
 
-    from pytest_langfuse.options import Options
     from pytest_langfuse.recording.sources.source import Source
     from pytest_langfuse.rules.finding import Finding
 
@@ -119,24 +117,6 @@ def write_totals(terminal: TerminalReporter, totals: Iterable[RuleTotal]) -> Non
         terminal.write_line(f"langfuse: {code} {total.rule} ({total.severity}, {times}): {total.text}")
     if merged:
         terminal.write_line("langfuse: `python -m pytest_langfuse.rules explain CODE` tells why, and how to mend it")
-
-
-def rule_set_of(options: Options) -> RuleSet:
-    """Return the rules that a run has selected.
-
-    Raises:
-        pytest.UsageError: an ini option names a rule or an option that does not exist.
-    """
-    for name, select, ignore, settings in (
-        ("langfuse_rules_select", options.rules_select, (), ()),
-        ("langfuse_rules_ignore", (), options.rules_ignore, ()),
-        ("langfuse_rules", (), (), options.rules),
-    ):
-        try:
-            RuleSet.of(select, ignore, settings)
-        except UnknownRule as error:
-            raise pytest.UsageError(f"ini option {name}: {error}") from None
-    return RuleSet.of(options.rules_select, options.rules_ignore, options.rules)
 
 
 def _fail(report: pytest.TestReport, text: str) -> None:

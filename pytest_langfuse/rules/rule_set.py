@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.rules.finding import Fact, Finding
@@ -13,6 +15,7 @@ from pytest_langfuse.rules.rule import Rule, all_rules
 from pytest_langfuse.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from pytest_langfuse.options import Options
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.rules.evidence import Evidence
 
@@ -102,6 +105,40 @@ class RuleSet:
                     facts += ((rule, fact) for fact in _each(found))
         facts.sort(key=lambda item: item[0].code)
         return [_finding(rule, fact, evidence) for rule, fact in facts]
+
+
+#: Return the rules that the ini files of the running sessions have chosen; the innermost is the last.
+_chosen: list[Callable[[], RuleSet]] = []
+
+
+def choose(rules: Callable[[], RuleSet]) -> Callable[[], None]:
+    """Make what `rules` returns the rules of the running session. Return a function that ends it."""
+    _chosen.append(rules)
+    return lambda: _chosen.remove(rules)
+
+
+def chosen_rules() -> RuleSet:
+    """Return the rules of the running session; all where it has chosen none, and outside of one."""
+    found = _chosen[-1]() if _chosen else None
+    return found if found is not None and found.rules else RuleSet.of()
+
+
+def rule_set_of(options: Options) -> RuleSet:
+    """Return the rules that a run has selected.
+
+    Raises:
+        pytest.UsageError: an ini option names a rule or an option that does not exist.
+    """
+    for name, select, ignore, settings in (
+        ("langfuse_rules_select", options.rules_select, (), ()),
+        ("langfuse_rules_ignore", (), options.rules_ignore, ()),
+        ("langfuse_rules", (), (), options.rules),
+    ):
+        try:
+            RuleSet.of(select, ignore, settings)
+        except UnknownRule as error:
+            raise pytest.UsageError(f"ini option {name}: {error}") from None
+    return RuleSet.of(options.rules_select, options.rules_ignore, options.rules)
 
 
 def codes(given: Iterable[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pytest_langfuse import TreeMismatch
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
 from tests.helpers.paths import DOCS
@@ -54,3 +55,35 @@ def test_each_rule_has_a_page_with_the_same_parts():
         options = ["## Options"] if rule.options else []
         assert headings == ["## Why", "## Fails", "## Fix", *options, "## Does not fire", "## When to ignore"], code
         assert [name for name in rule.options if f"`{code}.{name}`" not in page] == []
+
+
+def test_assert_clean_lists_the_findings(client, langfuse_spans):
+    with client.start_as_current_observation(name="a", as_type="generation"):
+        langfuse_spans.assert_clean()
+    with pytest.raises(TreeMismatch, match=r"1 finding of rules:\n  LF006 no model: 'a' \(tests.*py:\d+\)"):
+        langfuse_spans.assert_clean()
+    langfuse_spans.assert_clean(ignore=["lf006"])
+
+
+def test_assert_clean_knows_comments_and_refuses_other_codes(client, langfuse_spans):
+    client.start_observation(name="a", as_type="generation").end()  # langfuse: ignore[LF006]
+    langfuse_spans.assert_clean()
+    with pytest.raises(ValueError, match="did you mean 'LF006'"):
+        langfuse_spans.assert_clean(ignore=["LF06"])
+    with pytest.raises(TypeError, match="a list of codes"):
+        langfuse_spans.assert_clean(ignore="LF006")
+
+
+def test_assert_clean_goes_by_the_rules_of_the_run(pytester):
+    pytester.makeini("[pytest]\nlangfuse_rules_ignore = LF006")
+    pytester.makepyfile(
+        """
+        from langfuse import Langfuse
+
+        def test_it(langfuse_spans):
+            client = Langfuse(public_key="pk-lf-1", secret_key="sk-lf-1", base_url="http://127.0.0.1:9")
+            client.start_observation(name="a", as_type="generation").end()
+            langfuse_spans.assert_clean()
+        """
+    )
+    pytester.runpytest().assert_outcomes(passed=1)
