@@ -239,7 +239,7 @@ def _rule(item: Any) -> Rule:
         try:
             return SamplingRule(**item)
         except (TypeError, ValueError) as error:
-            problem = f"has {shown(item)}, which makes no rule ({_first_sentence(error)})"
+            problem = f"has {shown(dict(item))}, which makes no rule ({_first_sentence(error)})"
     elif isinstance(item, int | float):
         try:
             return SamplingRule(_rate(item))
@@ -259,15 +259,30 @@ def _first_sentence(error: Exception) -> str:
     return str(error).partition(". Allowed")[0].replace("SamplingRule.__init__()", "SamplingRule()")
 
 
+_ALLOWED_JSON = (
+    'a JSON list of rates and of objects with a "rate" (true, false or a number from 0 to 1) and, if needed, "name", '
+    '"user_id", "session_id", "tag" and "reason"'
+)
+_EXAMPLE_JSON = """'[{"rate": true, "user_id": "vip-*"}, {"rate": 0.5, "name": "GET /items/*"}]'"""
+
+
+class _RulesParser(Parser):
+    """In a variable there are no functions, and what is allowed is told in JSON."""
+
+    def of_text(self, text: str) -> Any:
+        """See `Parser`."""
+        try:
+            return super().of_text(text)
+        except Invalid as invalid:
+            raise Invalid(invalid.problem, _ALLOWED_JSON, _EXAMPLE_JSON, wrong_type=invalid.wrong_type) from None
+
+
 def _read(value: str) -> Any:
     try:
-        read = json.loads(value)
-    except RecursionError:
-        read = None
-    if not isinstance(read, list) or not all(isinstance(item, Mapping) for item in read):
-        raise ValueError(value)
-    return read
+        return json.loads(value)
+    except RecursionError as error:
+        raise ValueError(value) from error
 
 
-#: A list of rules; in a variable JSON: `[{"rate": true, "user_id": "vip-*"}]`.
-sampling_rules = Parser(_rules, _read)
+#: A list of rules; in a variable JSON: `[{"rate": true, "user_id": "vip-*"}, 0.1]`.
+sampling_rules = _RulesParser(_rules, _read)

@@ -1,6 +1,7 @@
 """Rules of sampling: what each matches, which one decides, and what a function may return."""
 
 import json
+import shlex
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-from pytest_langfuse.tracing import SampledTrace, SamplingRule, get_tracing_config
+from pytest_langfuse.tracing import ConfigError, SampledTrace, SamplingRule, TracingConfig, get_tracing_config
 from pytest_langfuse.tracing.sampling import SamplingDecision, SamplingRules
 
 #: The lower half of the trace id decides.
@@ -189,10 +190,59 @@ class TestTheSetting:
             SamplingRule(0.5, name=("GET /a", "GET /b")),
         )
 
+    def test_is_the_same_in_a_variable_and_in_code(self, monkeypatch):
+        for text in (
+            "[]",
+            "[1]",
+            "[0.5, true]",
+            '[{"rate": false, "tag": ["a", "b"]}, 0.1]',
+            '[{"rate": 1, "name": null}]',
+        ):
+            monkeypatch.setenv("LANGFUSE_SAMPLING", text)
+            assert get_tracing_config().sampling == TracingConfig(sampling=json.loads(text)).sampling
+        for text in (
+            "1",
+            "null",
+            '"x"',
+            '{"rate": 1}',
+            "[null]",
+            '["x"]',
+            "[2]",
+            "[[1]]",
+            '[{"rate": "yes"}]',
+            "[NaN]",
+        ):
+            monkeypatch.setenv("LANGFUSE_SAMPLING", text)
+            with pytest.raises(ConfigError) as of_variable:
+                get_tracing_config()
+            with pytest.raises((ConfigError, TypeError, ValueError)) as of_code:
+                TracingConfig(sampling=json.loads(text))
+            if not text.startswith(("1", "null", '"')):
+                problem = str(of_variable.value).partition(". Allowed")[0].partition(" has ")[2]
+                assert problem in str(of_code.value)
+
+    def test_of_a_variable_is_mended_in_its_own_syntax(self, monkeypatch):
+        for text in ("x", "1", "[2]", '[{"rate": 2}]', "[" * 100_000):
+            monkeypatch.setenv("LANGFUSE_SAMPLING", text)
+            with pytest.raises(ConfigError) as caught:
+                get_tracing_config()
+            message = str(caught.value)
+            assert "function" not in message
+            assert "SamplingRule(T" not in message
+            # What the fix says, as a shell reads it, works.
+            fix = message.partition("Fix: set ")[2].removesuffix(".")
+            name, _, value = shlex.split(fix)[0].partition("=")
+            assert name == "LANGFUSE_SAMPLING"
+            monkeypatch.setenv(name, value)
+            assert get_tracing_config().sampling == (
+                SamplingRule(True, user_id="vip-*"),
+                SamplingRule(0.5, name="GET /items/*"),
+            )
+
     @pytest.mark.parametrize(
         ("value", "problem"),
         [
-            ("0.5", "is not a list of rules"),
+            ("0.5", "is a single rate, which sample_rate is for"),
             ("[0.5", "is not a list of rules"),
             ('[{"rate": 2}]', "which makes no rule (SamplingRule(): rate=2 is out of range)"),
             ('[{"rat": 1}]', "unexpected keyword argument 'rat'"),
