@@ -16,6 +16,7 @@ import argparse
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from measure import Table, progress, spread, surroundings
@@ -28,9 +29,13 @@ SPANS = 20_000
 COST_LIMIT = 0.90
 #: Of the forwarder: microseconds of CPU, spans a second, and how much faster two are than one.
 FORWARD_CPU, FORWARD_RATE, TWO_FORWARDERS = 3.0, 50_000, 1.6
+#: Of a forwarder that samples, for each span that it reads.
+SAMPLE_CPU = 15.0
 FORWARDED = 300_000
 SMALL_SPAN_BYTES = 300
 LABELS = {"plain": "plain SDK to Langfuse, HTTP", "ours": "init_tracing to Kafka, sampled"}
+
+SAMPLED = "one forwarder that samples 10 %, 10 spans of 1.7 kB a message"
 
 #: By row of the table: CPU microseconds of a span, and spans a second.
 Readings = dict[str, tuple[list[float], list[float]]]
@@ -59,11 +64,12 @@ def exports(broker: KafkaBroker, rounds: int) -> Readings:
 
 def drains(broker: KafkaBroker, rounds: int) -> Readings:
     """Measure forwarders."""
-    cases = {
-        "one forwarder, 10 spans of 1.7 kB a message": ("ten", 1),
-        "one forwarder, 100 spans of 1.7 kB a message": ("hundred", 1),
-        "one forwarder, 1 span of 0.3 kB a message": ("small", 1),
-        "two forwarders, 1 span of 0.3 kB a message": ("small", 2),
+    cases: dict[str, tuple[str, int, Sequence[str]]] = {
+        "one forwarder, 10 spans of 1.7 kB a message": ("ten", 1, ()),
+        "one forwarder, 100 spans of 1.7 kB a message": ("hundred", 1, ()),
+        SAMPLED: ("ten", 1, ("--sample", "0.1", "--keep-errors", "--decision-wait", "1")),
+        "one forwarder, 1 span of 0.3 kB a message": ("small", 1, ()),
+        "two forwarders, 1 span of 0.3 kB a message": ("small", 2, ()),
     }
     fill(broker, "ten", spans=FORWARDED, in_message=10)
     fill(broker, "hundred", spans=FORWARDED, in_message=100)
@@ -72,10 +78,10 @@ def drains(broker: KafkaBroker, rounds: int) -> Readings:
     with counting_server() as url:
         for number in range(rounds):
             progress(f"forwarders, round {number + 1} of {rounds}")
-            for label, (topic, forwarders) in cases.items():
-                group = f"{topic}-{forwarders}-{number}"
-                taken = forward(broker, topic, url, group, forwarders=forwarders)
-                if taken["spans"] != FORWARDED:
+            for label, (topic, forwarders, arguments) in cases.items():
+                group = f"{topic}-{forwarders}-{len(arguments)}-{number}"
+                taken = forward(broker, topic, url, group, forwarders=forwarders, options=arguments)
+                if label != SAMPLED and taken["spans"] != FORWARDED:
                     sys.exit(f"{label}: {taken['spans']} of {FORWARDED} spans were forwarded")
                 cpu, rate = found[label]
                 cpu.append(taken["cpu"] / FORWARDED * 1e6)
@@ -105,7 +111,9 @@ def main() -> int:
     ours, plain = (medians[LABELS[way]][0] for way in ("ours", "plain"))
     table.require("CPU of a span, sampler and Kafka / plain SDK", ours / plain, COST_LIMIT)
     for label, (used, speed) in medians.items():
-        if "1.7 kB" in label:
+        if label == SAMPLED:
+            table.require(f"CPU of a span (us), {label}", used, SAMPLE_CPU)
+        elif "1.7 kB" in label:
             table.require(f"CPU of a span (us), {label}", used, FORWARD_CPU)
             table.require(f"seconds for {FORWARD_RATE:,} spans, {label}", FORWARD_RATE / speed, 1.0)
     one, two = (speed for label, (_, speed) in medians.items() if "0.3 kB" in label)

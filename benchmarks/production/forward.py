@@ -1,4 +1,4 @@
-"""The cost of forwarding a span from Kafka to Langfuse, and how many a second one process forwards.
+"""Forwarders between a broker and a receiver, for benchmarks: a filled topic is drained.
 
 The broker and the receiver, which only counts, are processes of their own; so is the forwarder. Its CPU is counted from
 the moment in which it has its partitions until all is committed, the threads of librdkafka included.
@@ -6,25 +6,21 @@ the moment in which it has its partitions until all is committed, the threads of
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from measure import Table, progress, spread, surroundings  # noqa: E402
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: E402
 
-from tests.helpers.kafka_broker import KafkaBroker, kafka_broker  # noqa: E402
+from tests.helpers.kafka_broker import KafkaBroker  # noqa: E402
 
 PARTITIONS = 4
 SPAN_BYTES = 1_700
@@ -71,13 +67,15 @@ def fill(broker: KafkaBroker, topic: str, *, spans: int, in_message: int, span_b
     return size
 
 
-def forward(broker: KafkaBroker, topic: str, url: str, group: str, *, forwarders: int = 1) -> dict[str, float]:
+def forward(
+    broker: KafkaBroker, topic: str, url: str, group: str, *, forwarders: int = 1, options: Sequence[str] = ()
+) -> dict[str, float]:
     """Forward a topic in processes of their own, which share its partitions; their CPU and wall seconds, and counts."""
     address = f"kafka://{broker.address}/{topic}?group={group}"
     driver = [sys.executable, str(Path(__file__).with_name("forward_driver.py")), str(PARTITIONS // forwarders)]
     running = [
         subprocess.Popen(
-            [*driver, "--from", address, "--to", url, "--once"],
+            [*driver, "--from", address, "--to", url, "--once", *options],
             env={**os.environ, **_KEYS},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -120,39 +118,3 @@ def counting_server() -> Iterator[str]:
             yield server.stdout.readline().strip() if server.stdout is not None else ""
         finally:
             server.kill()
-
-
-def main() -> int:
-    """Measure; exit status 1 if a requirement is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spans", type=int, default=300_000, help="spans of one round (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds (default: %(default)s)")
-    parser.add_argument("--markdown", type=Path, help="write the section for the docs here")
-    options = parser.parse_args()
-    table = Table(
-        "Forwarding from Kafka",
-        f"{options.spans:,} spans of 1.7 KB, lz4, four partitions; broker and receiver share the machine. "
-        f"{surroundings()}",
-        ("spans a message", "CPU, µs a span", "spans/s", "requests"),
-    )
-    with counting_server() as url:
-        for in_message in (10, 30, 100):
-            with tempfile.TemporaryDirectory() as folder, kafka_broker(Path(folder)) as broker:
-                progress(f"{in_message} spans a message")
-                fill(broker, "spans", spans=options.spans, in_message=in_message)
-                rounds = [forward(broker, "spans", url, f"round-{number}") for number in range(options.rounds)]
-            cpu = [one["cpu"] / one["spans"] * 1e6 for one in rounds]
-            rate = [one["spans"] / one["wall"] for one in rounds]
-            requests = [one["requests"] for one in rounds]
-            table.rows.append((str(in_message), spread(cpu), spread(rate, 0), spread(requests, 0)))
-            table.require(f"CPU of a span, {in_message} a message (µs)", sorted(cpu)[len(cpu) // 2], 3.0)
-            table.require(
-                f"seconds for 50,000 spans, {in_message} a message", 50_000 / sorted(rate)[len(rate) // 2], 1.0
-            )
-        with urllib.request.urlopen(f"{url}/counts") as answer:  # noqa: S310 - our own server
-            progress(answer.read().decode())
-    return table.finish(options.markdown)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
