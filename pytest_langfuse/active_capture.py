@@ -244,7 +244,7 @@ class ActiveCapture:
         if self.test is not None:
             try:
                 if self._findings is not None:
-                    self._findings.judge(report, item, self.test.source)
+                    self._findings.judge(report, item, self.test.source, self.test.recording)
                 self._describe(report, item, self.test, in_suite_outage=in_suite_outage)
             finally:
                 if report.when == "teardown":

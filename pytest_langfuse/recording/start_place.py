@@ -27,7 +27,10 @@ _OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
 #: Of langfuse's `@observe`: its wrappers hold the decorated function as `func` (langfuse/_client/observe.py, 4.5, 5.0).
 _OBSERVE: Final = str(Path("langfuse", "_client", "observe.py"))
 
-_LIBRARY, _TEST, _APPLICATION, _DECORATOR = range(4)
+#: Above pytest's own frames there are none of the application.
+_RUNNER_FOLDER: Final = f"{os.sep}_pytest{os.sep}"
+
+_LIBRARY, _TEST, _APPLICATION, _DECORATOR, _RUNNER = range(5)
 #: Not an instruction, but the function as a whole.
 _WHOLE: Final = -1
 
@@ -108,12 +111,16 @@ class StartPlaces:
                 decorated = getattr(frame.f_locals.get("func"), "__code__", None)
                 if isinstance(decorated, CodeType):
                     return decorated, _WHOLE
+            elif kind == _RUNNER:
+                break
             frame = frame.f_back
         return None if test is None else (test.f_code, test.f_lasti)
 
     def _kind_of(self, file: str) -> int:
         if file.endswith(_OBSERVE):
             kind = _DECORATOR
+        elif _RUNNER_FOLDER in file:
+            kind = _RUNNER
         elif file.startswith(self._libraries) or any(folder in file for folder in _PACKAGES):
             kind = _LIBRARY
         else:

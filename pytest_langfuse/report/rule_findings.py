@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
-    from pytest_langfuse.recording.sources.source import Source
+    from pytest_langfuse.recording.sources.combined import CombinedSource
+    from pytest_langfuse.recording.sources.live import LiveSource
     from pytest_langfuse.rules.finding import Finding
 
 _MARKER = "langfuse_rules"
@@ -40,15 +41,23 @@ class RuleFindings:
         self._totals: dict[str, RuleTotal] = {}
         #: The findings of the test that runs, from its call on.
         self._of_test: list[Finding] = []
-        self._seen: tuple[int, ...] = ()
+        #: The source that was judged whole, and how many spans it had.
+        self._judged: tuple[LiveSource, int] | None = None
         #: Whether a comment or a marker of the test is wrong.
         self._is_refused = False
 
-    def judge(self, report: pytest.TestReport, item: pytest.Item, source: Source) -> None:
-        """Evaluate the rules after the call of a test, and for what has been added after its teardown."""
+    def judge(self, report: pytest.TestReport, item: pytest.Item, source: CombinedSource, own: LiveSource) -> None:
+        """Evaluate the rules after the call of a test, and after its teardown for what has been added.
+
+        `own` is the part of `source` that this process has made.
+        """
         if report.when == "setup":
-            self._of_test, self._seen, self._is_refused = [], (), False
+            self._of_test, self._is_refused = [], False
             return
+        if report.when == "teardown" and self._judged == (own, len(own.spans)):
+            # All of it had ended with the call: nothing can have changed.
+            return
+        self._judged = (own, len(own.spans)) if own.is_settled(len(own.spans)) and not source.others else None
         try:
             found = self._new(report, item, source)
         except (BadComment, UnknownRule) as error:
@@ -63,14 +72,10 @@ class RuleFindings:
         if self._strict and serious:
             _fail(report, "\n".join(map(str, serious)))
 
-    def _new(self, report: pytest.TestReport, item: pytest.Item, source: Source) -> list[Finding]:
+    def _new(self, report: pytest.TestReport, item: pytest.Item, source: CombinedSource) -> list[Finding]:
         final = report.when == "teardown"
         ignored = set(codes(code for marker in item.iter_markers(_MARKER) for code in ignored_by(marker)))
         evidence = evidence_of(source, item.nodeid, final=final)
-        state = (len(evidence.observations), len(evidence.unexported), len(evidence.late))
-        if final and state == self._seen:
-            return []
-        self._seen = state
         found = [
             finding
             for finding in self._rules.without(ignored).find(evidence)

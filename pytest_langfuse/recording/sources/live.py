@@ -245,6 +245,12 @@ class LiveSource:
         unended = sum(1 for recorded in self.spans if recorded.is_running)
         return Counts(exported + len(self._remote), unended, len(self._orphan_scores()))
 
+    def is_settled(self, spans: int) -> bool:
+        """Return whether the first `spans` spans are all that there are, and none of them runs."""
+        return (
+            len(self.spans) == spans and not self.late_spans and not any(recorded.is_running for recorded in self.spans)
+        )
+
     def _orphan_scores(self) -> Sequence[Score]:
         scores = self.scores()
         if not scores:
