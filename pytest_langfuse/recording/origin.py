@@ -7,7 +7,9 @@ queue keeps it beside each item; a thread, and what is handed to a pool, has it 
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, NamedTuple
@@ -80,8 +82,16 @@ def of_thread() -> Origin | None:
     return origin
 
 
+#: Tasks that were given another context than that of who made them: a `HandedOver` for each.
+handed_over_tasks: Final[weakref.WeakKeyDictionary[asyncio.Task[Any], object]] = weakref.WeakKeyDictionary()
+
+
 def handed_over_here() -> object:
-    """Return who handed over the call that the current thread makes, or the work of the thread itself."""
+    """Return who handed over the task or the call that runs here, or the work of the thread itself."""
+    if handed_over_tasks and asyncio._get_running_loop() is not None:  # noqa: SLF001 - public name raises without one
+        task = asyncio.current_task()
+        if task is not None and (handed_over := handed_over_tasks.get(task)) is not None:
+            return handed_over
     if here.handed_over is not None:
         return here.handed_over
     found: object = getattr(threading.current_thread(), HANDED_OVER, None)

@@ -102,14 +102,22 @@ class RecordedSpan:
         return self.is_recording and self.end_ns is None
 
 
-@dataclass(frozen=True, slots=True)
-class HandedOver:
-    """Work that was handed to a thread or a pool: by whom, and where."""
+#: Ways in which work gets to where the context of who handed it over is not.
+HandOver = Literal["thread", "thread pool", "executor", "callback", "task", "generator", "async generator"]
 
-    how: Literal["thread", "executor"]
-    #: The span in whose context that was done, if a test had recorded it.
+
+@dataclass(slots=True, eq=False)
+class HandedOver:
+    """Work that was handed to a thread, a pool or a task, or a generator that goes on elsewhere: by whom, and where."""
+
+    how: HandOver
+    #: The span in whose context that was done; of a generator, the span that it has made current.
     by: RecordedSpan
     start: Start | None
+    #: The name of the function, if it is the application's.
+    function: str = ""
+    #: The first span that this work has started.
+    first: RecordedSpan | None = None
 
     @property
     def place(self) -> Place | None:

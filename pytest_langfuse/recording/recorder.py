@@ -10,10 +10,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
+from pytest_langfuse.recording.generators import GENERATORS, RunningGenerators
+from pytest_langfuse.recording.handed_over_work import THREAD_POOL, function_of
 from pytest_langfuse.recording.origin import Origin, handed_over_here
-from pytest_langfuse.recording.recorded_span import HandedOver, RecordedSpan, Rejection, SpanKey, mark, marked
+from pytest_langfuse.recording.recorded_span import (
+    HandedOver,
+    HandOver,
+    RecordedSpan,
+    Rejection,
+    SpanKey,
+    mark,
+    marked,
+)
 from pytest_langfuse.recording.sources.live import LiveSource
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.start_place import StartPlaces
@@ -78,6 +88,7 @@ class Recorder:
         self.earlier_tests: deque[EarlierTest] = deque(maxlen=_EARLIER_TESTS)
         #: Remembers where spans are started, if rules are to name the places.
         self.places: StartPlaces | None = None
+        self._generators = RunningGenerators()
         #: Fixtures of a wider scope than one test that are in use, by the object that stands for each.
         self.fixtures: dict[object, WiderFixture] = {}
         self.outside = LiveSource(self, "outside of tests")
@@ -100,6 +111,7 @@ class Recorder:
         if self.current is not None and self.current is not self.outside:
             self.end(self.current)
         self.current = source = LiveSource(self, test, None if before is None else before.origin)
+        self._generators.clear()
         if before is not None:
             before.origin.captured = True
             for name, span in before.spans:
@@ -183,8 +195,11 @@ class Recorder:
 
     # -- told by the hooks -------------------------------------------------------------------------------------
 
-    def started(self, name: str, span: Span) -> None:
-        """Take note that a tracer made `span`; a span that records nothing was sampled out."""
+    def started(self, name: str, span: Span, *, context: object = None) -> None:
+        """Take note that a tracer made `span`; a span that records nothing was sampled out.
+
+        `context` is the one that the caller has given it, in place of the current one.
+        """
         source = self.current
         if source is None:
             return
@@ -197,15 +212,38 @@ class Recorder:
         source.spans.append(recorded)
         if self.places is not None:
             recorded.start = self.places.here()
-            if isinstance(handed_over := handed_over_here(), HandedOver):
-                recorded.handed_over = handed_over
+            self._note_hand_over(recorded, is_detached=context is not None)
 
-    def handing_over(self, how: Literal["thread", "executor"], current: Span) -> HandedOver | None:
-        """Return what to remember of work that is handed over while `current` is the current span."""
+    def _note_hand_over(self, recorded: RecordedSpan, *, is_detached: bool) -> None:
+        handed_over = handed_over_here()
+        if isinstance(handed_over, HandedOver):
+            recorded.handed_over = handed_over
+        if not is_detached and recorded.is_recording and recorded.span.parent is None:
+            if self._generators and (resumed := self._generators.resumed()) is not None:
+                recorded.handed_over = handed_over = resumed
+            if isinstance(handed_over, HandedOver) and handed_over.first is None:
+                handed_over.first = recorded
+        if recorded.start is not None and recorded.start[0].co_flags & GENERATORS:
+            self._generators.add(recorded)
+
+    def handing_over(self, how: HandOver, work: Any, current: Span) -> HandedOver | None:
+        """Return what to remember of `work` that is handed over while `current` is the current span.
+
+        A thread that runs a library's function is that library's, which hands contexts over in its way.
+        """
         if self.places is None:
             return None
         by = marked(current.get_span_context())
-        return HandedOver(how, by, self.places.here()) if isinstance(by, RecordedSpan) and by.is_running else None
+        if not isinstance(by, RecordedSpan) or not by.is_running:
+            return None
+        function = function_of(work)
+        code = getattr(function, "__code__", None)
+        is_ours = self.places.is_application(code)
+        if how == "thread" and not is_ours:
+            if getattr(function, "__module__", None) != THREAD_POOL:
+                return None
+            how = "thread pool"
+        return HandedOver(how, by, self.places.here(), function.__name__ if is_ours else "")
 
     def queued(self, span: ReadableSpan, processor: object) -> None:
         """Take note that a Langfuse span processor took the ended span for export."""

@@ -15,7 +15,8 @@ is built. What is hooked:
 - `Langfuse.__init__`: a client that is built by a captured test gets the keys and the timeout that it lacks;
 - `LangfuseResourceManager._initialize_instance`, `AsyncLangfuseAPI` and `HttpClient`: the clients of the REST API;
 - the queues of scores, media and prompts, `Thread.start`, `ThreadPoolExecutor.submit` and `atexit.register`: what is
-  sent later is still known to be a captured test's (see `origin`).
+  sent later is still known to be a captured test's (see `origin`);
+- these two, `Future.add_done_callback` and `BaseEventLoop.create_task`: who handed over work, for rules.
 
 The hooks stay until the process exits: threads, queues and exit handlers of a captured test outlive the run.
 """
@@ -30,12 +31,13 @@ import os
 import sys
 import threading
 import weakref
+from asyncio import BaseEventLoop
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import isfunction, signature
 from queue import Full
-from typing import Any, Literal, cast
+from typing import Any, cast
 from unittest.mock import NonCallableMock
 
 import httpx
@@ -68,13 +70,14 @@ from pytest_langfuse.recording.origin import (
     Origin,
     Unknown,
     WorksFor,
+    handed_over_tasks,
     here,
     item_of,
     of_thread,
 )
 from pytest_langfuse.recording.origin_queue import OriginQueue
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
-from pytest_langfuse.recording.recorded_span import HandedOver, Reason, RecordedSpan, Rejection, mark, marked
+from pytest_langfuse.recording.recorded_span import HandedOver, HandOver, Reason, RecordedSpan, Rejection, mark, marked
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.supplied_timeout import SUPPLIED_TIMEOUT, SuppliedTimeout
 from pytest_langfuse.recording.why_not_exported import NO_PROCESSOR
@@ -246,6 +249,8 @@ class Hooks:
         self._patch(_ScoreConsumer, "upload", self._upload)
         self._patch(threading.Thread, "start", self._thread_start)
         self._patch(ThreadPoolExecutor, "submit", self._submit)
+        self._patch(Future, "add_done_callback", self._add_done_callback)
+        self._patch(BaseEventLoop, "create_task", self._create_task)
         self._patch(atexit, "register", self._register)
         self._metrics_and_logs.install()
 
@@ -415,7 +420,7 @@ class Hooks:
         span = original(tracer, name, *args, **kwargs)
         recorder = self.recorder
         if recorder is not None and recorder.current is not None:
-            recorder.started(name, span)
+            recorder.started(name, span, context=args[0] if args else kwargs.get("context"))
         elif (origin := self._origin_of_start(*args, **kwargs)) is not None:
             mark(span.get_span_context(), origin)
             if self.uncaptured is not None and origin is self.uncaptured.origin:
@@ -689,20 +694,33 @@ class Hooks:
     def _thread_start(self, original: Callable[..., None], thread: threading.Thread) -> None:
         if (origin := self.origin()) is not None:
             setattr(thread, MARK, origin)
-        if (handed_over := self._handing_over("thread")) is not None:
+        if (handed_over := self._handing_over("thread", thread)) is not None:
             setattr(thread, HANDED_OVER, handed_over)
         original(thread)
 
-    def _handing_over(self, how: Literal["thread", "executor"]) -> HandedOver | None:
+    def _handing_over(self, how: HandOver, work: Any) -> HandedOver | None:
         recorder = self.recorder
         if recorder is None or recorder.places is None:
             return None
-        return recorder.handing_over(how, otel_trace.get_current_span())
+        return recorder.handing_over(how, work, otel_trace.get_current_span())
 
     def _submit(
         self, original: Callable[..., Any], pool: ThreadPoolExecutor, call: Callable[..., Any], /, *args: Any, **kw: Any
     ) -> Any:
-        return original(pool, CallOf(call, self.origin(), self._handing_over("executor")), *args, **kw)
+        return original(pool, CallOf(call, self.origin(), self._handing_over("executor", call)), *args, **kw)
+
+    def _add_done_callback(self, original: Callable[..., Any], future: Any, call: Callable[[Any], Any]) -> Any:
+        """Remember who waits for a future of a pool: a thread of the pool runs the callback."""
+        handed_over = self._handing_over("callback", call)
+        return original(future, call if handed_over is None else CallOf(call, self.origin(), handed_over))
+
+    def _create_task(self, original: Callable[..., Any], loop: Any, coroutine: Any, **kwargs: Any) -> Any:
+        """Remember who makes a task and gives it another context than the current one."""
+        task = original(loop, coroutine, **kwargs)
+        context = kwargs.get("context")
+        if context is not None and (handed_over := self._handing_over("task", coroutine)) is not None:
+            handed_over_tasks[task] = handed_over
+        return task
 
     def _register(self, original: Callable[..., Any], call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         origin = self.origin()

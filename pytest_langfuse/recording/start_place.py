@@ -116,6 +116,13 @@ class StartPlaces:
             frame = frame.f_back
         return None if test is None else (test.f_code, test.f_lasti)
 
+    def is_application(self, code: CodeType | None) -> bool:
+        """Return whether code is the application's or a test's, and not a library's."""
+        if code is None:
+            return False
+        kind = self._kinds.get(code.co_filename)
+        return (self._kind_of(code.co_filename) if kind is None else kind) in (_APPLICATION, _TEST)
+
     def _kind_of(self, file: str) -> int:
         if file.endswith(_OBSERVE):
             kind = _DECORATOR

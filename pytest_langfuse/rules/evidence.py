@@ -70,6 +70,11 @@ class Evidence:
         return list(views.values())
 
     @cached_property
+    def trace_by_id(self) -> Mapping[str, TraceView]:
+        """The traces by their ids."""
+        return {trace.id: trace for trace in self.traces}
+
+    @cached_property
     def missing(self) -> Mapping[Key, Unexported]:
         """Return the spans that were recorded but not exported, by their keys."""
         return {(item.observation.trace_id, item.observation.id): item for item in self.unexported}
@@ -105,10 +110,11 @@ class Evidence:
             observation = observation.parent
         return None
 
-    def named(self, observation: Observation) -> str:
-        """Return how messages call an observation: `'search' (bot/tools.py:41)`."""
+    def named(self, observation: Observation, detail: str = "") -> str:
+        """Return how messages call an observation: `'search' (bot/tools.py:41)`, with a detail after the place."""
         place = self.place_of(observation)
-        return repr(observation.name) if place is None else f"{observation.name!r} ({place})"
+        details = ", ".join(text for text in ("" if place is None else str(place), detail) if text)
+        return f"{observation.name!r} ({details})" if details else repr(observation.name)
 
 
 def ancestors(observation: Observation) -> Iterator[Observation]:

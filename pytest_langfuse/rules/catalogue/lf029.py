@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: A clock that a test moves (freezegun, time-machine) makes any difference; real code is off by less than a day.
 _MOVED_CLOCK = 86_400.0
+#: Seconds, milliseconds or microseconds since 1970 where nanoseconds are meant: times of January 1970.
+_WRONG_UNIT = range(10**9, 10**16)
 
 
 @rule("LF029", "ends before it starts")
@@ -23,7 +25,7 @@ def ends_before_it_starts(observation: Observation, evidence: Evidence) -> Fact 
     if end is None or end >= record.start_ns:
         return None
     seconds = (record.start_ns - end) / 1e9
-    if seconds >= _MOVED_CLOCK:
+    if seconds >= _MOVED_CLOCK and end not in _WRONG_UNIT:
         return None
     return Fact(
         f"{evidence.named(observation)} ends {seconds:.3f} s before it starts",
