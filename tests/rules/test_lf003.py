@@ -1,0 +1,104 @@
+"""LF003: an observation whose parent is not exported."""
+
+import pytest
+from langfuse import Langfuse
+from opentelemetry import trace as otel_trace
+from opentelemetry.sdk.trace import TracerProvider
+
+
+def lines(findings) -> list[str]:
+    return [str(finding) for finding in findings]
+
+
+@pytest.fixture
+def tracer(client):
+    """The tracer of the application's own instrumentation, which Langfuse's default filter leaves out."""
+    return otel_trace.get_tracer("bot.pipeline")
+
+
+def pipeline(langfuse, tracer, names=("search",)) -> None:
+    with langfuse.start_as_current_observation(name="answer"), tracer.start_as_current_span("step"):
+        for name in names:
+            langfuse.start_observation(name=name).end()
+
+
+def test_a_parent_that_is_filtered_out(client, tracer, find):
+    pipeline(client, tracer)
+    (line,) = lines(find("LF003"))
+    assert line == (
+        "LF003 dangling parent: 'search' (tests/rules/test_lf003.py:22) has the parent 'step' "
+        "(tests/rules/test_lf003.py:20), which is not exported (default span filter), so that Langfuse shows it beside "
+        "the rest of the trace. Fix: keep 'step' with should_export_span=, or call init_tracing() of "
+        "pytest_langfuse.tracing, which moves observations below the nearest parent that is exported."
+    )
+
+
+def test_one_finding_for_a_parent(client, tracer, find):
+    pipeline(client, tracer, ["one", "two", "three"])
+    (finding,) = find("LF003")
+    assert finding.text.startswith("'one' (tests/rules/test_lf003.py:22) and 2 more have the parent 'step'")
+
+
+def test_a_web_framework_s_request(client, tracer, find):
+    with tracer.start_as_current_span("GET /"):
+        client.start_observation(name="answer", input="why?").end()
+    (finding,) = find("LF003")
+    assert finding.text.endswith("so that Langfuse shows the trace without an input and an output")
+
+
+def test_a_parent_that_was_dropped(client, find):
+    provider = TracerProvider()
+    other = Langfuse(
+        public_key="pk-lf-2", secret_key="sk-lf-2", base_url="http://127.0.0.1:9", tracer_provider=provider
+    )
+    with other.start_as_current_observation(name="answer"):
+        client.start_observation(name="search").end()
+        provider.shutdown()
+    (finding,) = find("LF003")
+    assert "its span processor had been shut down when it ended" in finding.text
+    assert finding.fix.startswith("mend what drops 'answer'")
+
+
+def test_two_projects_on_purpose(client, find, langfuse_fresh_client):
+    one, two = (
+        langfuse_fresh_client(public_key=f"pk-lf-{name}", secret_key="sk-lf", base_url="http://127.0.0.1:9")
+        for name in ("one", "two")
+    )
+    with one.start_as_current_observation(name="answer"):
+        two.start_observation(name="search").end()
+    assert find("LF003") == []
+
+
+def exported_parent(langfuse, tracer) -> None:
+    with langfuse.start_as_current_observation(name="answer"):
+        langfuse.start_observation(name="search").end()
+
+
+def seeded_trace(langfuse, tracer) -> None:
+    context = {"trace_id": langfuse.create_trace_id(seed="order 1")}
+    langfuse.start_observation(name="answer", trace_context=context).end()
+
+
+def given_parent(langfuse, tracer) -> None:
+    context = {"trace_id": langfuse.create_trace_id(seed="order 1"), "parent_span_id": "00f067aa0ba902b7"}
+    langfuse.start_observation(name="answer", trace_context=context).end()
+
+
+def parent_still_runs(langfuse, tracer) -> None:
+    span = tracer.start_span("GET /")
+    with otel_trace.use_span(span):
+        langfuse.start_observation(name="answer").end()
+
+
+def filtered_with_nothing_below(langfuse, tracer) -> None:
+    with langfuse.start_as_current_observation(name="answer"):
+        tracer.start_span("SELECT").end()
+
+
+@pytest.mark.parametrize(
+    "run", [exported_parent, seeded_trace, given_parent, parent_still_runs, filtered_with_nothing_below]
+)
+def test_silent(client, tracer, find, langfuse_spans, run):
+    run(client, tracer)
+    assert len(langfuse_spans) > 0
+    assert lines(find("LF003")) == []
