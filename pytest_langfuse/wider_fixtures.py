@@ -43,7 +43,9 @@ class WiderFixtures:
                 generated = _GENERATED.match(fixturedef.argname)
                 name = generated.group(1) if generated else fixturedef.argname
                 kept = list(dict.fromkeys(made))[:_NAMES]
-                self._recorder.fixtures[fixturedef] = WiderFixture(name, fixturedef.scope, test, kept)
+                fixture = WiderFixture(name, fixturedef.scope, test, kept)
+                self._recorder.fixtures[fixturedef] = fixture
+                self._recorder.made_by(fixture, len(made))
 
     def pytest_fixture_post_finalizer(self, fixturedef: FixtureDef[Any], request: SubRequest) -> None:  # noqa: ARG002
         """Forget a fixture that is torn down."""

@@ -28,15 +28,17 @@ class Origin:
     """A test, for as long as something of it may still be sent.
 
     What a `captured` one makes never leaves. A test that is not captured may become so, by a fixture that it requests
-    at run time. `unended` says that the origin stands for one span of the test, which has not ended.
+    at run time. `unended` says that the origin stands for one span of the test, which has not ended; its `record`
+    tells how it was started.
     """
 
-    __slots__ = ("captured", "test", "unended")
+    __slots__ = ("captured", "record", "test", "unended")
 
-    def __init__(self, test: str, *, captured: bool = True, unended: bool = False) -> None:
+    def __init__(self, test: str, *, captured: bool = True, unended: bool = False, record: object = None) -> None:
         self.test = test
         self.captured = captured
         self.unended = unended
+        self.record = record
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Leave it out where a span context is pickled for another process."""

@@ -12,6 +12,8 @@ from pytest_langfuse.recording.start_place import Place, Start, place_of
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from pytest_langfuse.recording.why_nothing import WiderFixture
+
 #: Trace id and span id, as OpenTelemetry's integers.
 SpanKey = tuple[int, int]
 
@@ -34,6 +36,7 @@ class RecordedSpan:
         "dropped",
         "ended",
         "exports",
+        "fixture",
         "handed_over",
         "is_recording",
         "key",
@@ -73,6 +76,8 @@ class RecordedSpan:
         #: Where the application started it, and who handed over the work in which it did: for rules.
         self.start: Start | None = None
         self.handed_over: HandedOver | None = None
+        #: The fixture of a wider scope than one test that was being set up meanwhile.
+        self.fixture: WiderFixture | None = None
         self.delivered = False
         self.rejection: Rejection | None = None
         self.ended: ReadableSpan | None = None
@@ -84,6 +89,12 @@ class RecordedSpan:
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Leave it out where the span's context is pickled for another process."""
         return type(None), ()
+
+    def ended_late(self, span: ReadableSpan, origin: Origin) -> RecordedSpan:
+        """Return a record for the test in which the span has ended, which is another than that of its start."""
+        late = RecordedSpan(span.name, span, origin=origin, key=self.key)
+        late.start, late.thread, late.fixture = self.start, self.thread, self.fixture
+        return late
 
     @property
     def place(self) -> Place | None:

@@ -40,6 +40,10 @@ _EARLIER_TRACES: Final = 1_000
 _EARLIER_TESTS: Final = 100
 
 
+#: The name in place of a test for observations that start between tests.
+OUTSIDE: Final = "outside of tests"
+
+
 class Uncaptured:
     """A test that is not captured, and what it has made so far: it may ask for a fixture at run time."""
 
@@ -91,7 +95,7 @@ class Recorder:
         self._generators = RunningGenerators()
         #: Fixtures of a wider scope than one test that are in use, by the object that stands for each.
         self.fixtures: dict[object, WiderFixture] = {}
-        self.outside = LiveSource(self, "outside of tests")
+        self.outside = LiveSource(self, OUTSIDE)
         self.current: LiveSource | None = self.outside if everything else None
         self._lock = threading.Lock()
         # For a span whose context some processor made anew; all others carry their record.
@@ -138,7 +142,7 @@ class Recorder:
                 self._spans.pop(recorded.key, None)
                 if recorded.is_running:
                     # One for each span, to see when it ends; the test's other records must not live as long.
-                    mark(recorded.span.get_span_context(), Origin(source.test, unended=True))
+                    mark(recorded.span.get_span_context(), Origin(source.test, unended=True, record=recorded))
                     self._never_ended += 1
                 else:
                     mark(recorded.span.get_span_context(), source.origin)
@@ -245,6 +249,12 @@ class Recorder:
             how = "thread pool"
         return HandedOver(how, by, self.places.here(), function.__name__ if is_ours else "")
 
+    def made_by(self, fixture: WiderFixture, number: int) -> None:
+        """Take note that the last `number` spans of the test that runs were started by a fixture."""
+        if self.current is not None and self.current.test == fixture.test:
+            for recorded in self.current.spans[-number:]:
+                recorded.fixture = fixture
+
     def queued(self, span: ReadableSpan, processor: object) -> None:
         """Take note that a Langfuse span processor took the ended span for export."""
         recorded = self._ended(span)
@@ -310,7 +320,5 @@ class Recorder:
         with self._lock:
             self._never_ended -= 1
         source = self.current
-        context = span.context
-        if source is not None and context is not None:
-            key = (context.trace_id, context.span_id)
-            source.late_spans.append((origin.test, RecordedSpan(span.name, span, origin=origin, key=key)))
+        if source is not None and isinstance(origin.record, RecordedSpan):
+            source.late_spans.append((origin.test, origin.record.ended_late(span, origin)))

@@ -117,6 +117,15 @@ class Evidence:
         return f"{observation.name!r} ({details})" if details else repr(observation.name)
 
 
+#: The scope of what the SDK starts.
+_SDK = "langfuse-sdk"
+
+
+def is_for_langfuse(observation: Observation) -> bool:
+    """Return whether an observation is one that Langfuse gets where nobody has chosen: the SDK's, or of an LLM call."""
+    return observation.record.scope_name == _SDK or observation.type != "span"
+
+
 def ancestors(observation: Observation) -> Iterator[Observation]:
     """Yield the parent, its parent, and so on."""
     parent = observation.parent

@@ -171,9 +171,13 @@ class LiveSource:
             yield WireBody(exporter, encode_spans(spans).SerializePartialToString())
 
     def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
-        """Return the records of the test's spans by trace id and span id; of those with one id, the first."""
+        """Return the records of the test's spans by trace id and span id; of those with one id, the first.
+
+        Those of earlier tests are among them that ended in this one.
+        """
         found: dict[tuple[str, str], RecordedSpan] = {}
-        for recorded in list(self.spans):
+        late = [recorded for _test, recorded in list(self.late_spans)]
+        for recorded in [*self.spans, *late]:
             found.setdefault((f"{recorded.key[0]:032x}", f"{recorded.key[1]:016x}"), recorded)
         return found
 

@@ -1,0 +1,49 @@
+"""LF025: an observation whose parent belongs to another test, or to a fixture that several tests share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_langfuse.recording.recorded_span import RecordedSpan, marked
+from pytest_langfuse.recording.recorder import OUTSIDE
+from pytest_langfuse.rules.finding import Fact
+from pytest_langfuse.rules.rule import rule
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.rules.evidence import Evidence, TraceView
+
+
+@rule("LF025", "parent of another test", each="trace")
+def parent_of_another_test(trace: TraceView, evidence: Evidence) -> list[Fact] | None:
+    """What a test asserts then depends on the tests before it: alone, or in another order, its trace is another."""
+    seen: set[str] = set()
+    facts = []
+    for root in trace.roots:
+        if (parent_id := root.parent_id) and parent_id not in seen:
+            seen.add(parent_id)
+            if (fact := _fact(root, evidence)) is not None:
+                facts.append(fact)
+    return facts or None
+
+
+def _fact(root: Observation, evidence: Evidence) -> Fact | None:
+    record = evidence.record_of(root)
+    parent = None if record is None else record.span.parent
+    if record is None or parent is None:
+        return None
+    found = marked(parent)
+    # While its test runs, a span has its record; then an origin, with the record if it has not ended.
+    of, origin = (found, found.origin) if isinstance(found, RecordedSpan) else (getattr(found, "record", None), found)
+    if origin is None or origin.test == record.origin.test:
+        return None
+    name, whose = "an observation", f"of {origin.test}"
+    fix = "start it inside of the test, and leave nothing current or cached at the end of a test"
+    if isinstance(of, RecordedSpan):
+        name = repr(of.name) if of.place is None else f"{of.name!r} ({of.place})"
+        if (fixture := of.fixture) is not None:
+            whose = f"of the {fixture.scope} fixture `{fixture.name}`, which was set up in {fixture.test}"
+            fix = f"give the fixture `{fixture.name}` the scope 'function', or start the observation in the test"
+    if origin.test == OUTSIDE:
+        whose = "that was started outside of tests"
+    return Fact(f"{evidence.named(root)} has as parent {name} {whose}, and looks like a root in this test", fix, root)
