@@ -48,11 +48,12 @@ def found(result: pytest.RunResult) -> list[str]:
 def test_never_ended(run):
     result = run("def test_it(): bot.answer()", "LF001")
     result.assert_outcomes(passed=1, errors=1)
-    assert found(result) == [
-        "LF001 never ended: 'search' (bot.py:9) was still running when its test and the test's fixtures had ended: "
-        "Langfuse gets it at its end. Fix: start it with `with langfuse.start_as_current_observation(...)`, or call its "
-        "end() in a finally clause."
-    ]
+    (line,) = found(result)
+    assert line == (
+        "LF001 not ended: 'search' (bot.py:9) was still running when its test and the test's fixtures had ended: "
+        "Langfuse gets it at its end. Fix: start it with `with langfuse.start_as_current_observation(...)`, or call "
+        "its end() in a finally clause."
+    )
 
 
 def test_still_running_in_a_thread(run):
@@ -71,7 +72,7 @@ def test_end():
     )
     result.assert_outcomes(passed=2, errors=1)
     (line,) = found(result)
-    assert line.startswith("LF001 never ended: 'background' (bot.py:12, thread \"worker\") was still running")
+    assert line.startswith("LF001 not ended: 'background' (bot.py:12, thread \"worker\") was still running")
     assert "Fix: wait in the test for what it runs in, or start it" in line
 
 
@@ -133,10 +134,12 @@ def test_two():
 def test_ended_after_its_test(run):
     result = run(LATE, "LF002")
     result.assert_outcomes(passed=1, failed=1)
-    assert found(result) == [
-        "LF002 ended after its test: 'background' (bot.py:12) was started by test_bot.py::test_one and ended after that "
-        "test. Fix: wait in that test for the work: join its thread, await its task, or call langfuse_spans.wait_for()."
-    ]
+    (line,) = found(result)
+    assert line == (
+        "LF002 ended after its test: 'background' (bot.py:12) was started by test_bot.py::test_one and ended after "
+        "that test. Fix: wait in that test for the work: join its thread, await its task, or call "
+        "langfuse_spans.wait_for()."
+    )
 
 
 def test_ended_before_the_next_test(run):
@@ -165,9 +168,9 @@ def test_two(session):
     result.assert_outcomes(passed=1, failed=1)
     (line,) = found(result)
     assert line == (
-        "LF025 parent of another test: 'reply' (bot.py:17) has as parent 'session' (test_bot.py:5) of the module fixture "
-        "`session`, which was set up in test_bot.py::test_one, and looks like a root in this test. Fix: give the fixture "
-        "`session` the scope 'function', or start the observation in the test."
+        "LF025 parent of another test: 'reply' (bot.py:17) has as parent 'session' (test_bot.py:5) of the module "
+        "fixture `session`, which was set up in test_bot.py::test_one, and looks like a root in this test. Fix: give "
+        "the fixture `session` the scope 'function', or start the observation in the test."
     )
 
 

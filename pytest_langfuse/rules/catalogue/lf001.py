@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _MAIN_THREAD = "MainThread"
 
 
-@rule("LF001", "never ended", each="all")
+@rule("LF001", "not ended", each="all")
 def never_ended(evidence: Evidence) -> list[Fact] | None:
     """The SDK sends an observation when it ends, so that Langfuse never gets one that does not end."""
     if not evidence.unexported:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @rule("LF025", "parent of another test", each="trace")
 def parent_of_another_test(trace: TraceView, evidence: Evidence) -> list[Fact] | None:
-    """What a test asserts then depends on the tests before it: alone, or in another order, its trace is another."""
+    """The trace of a test then depends on the tests before it: alone, or in another order, it is another one."""
     seen: set[str] = set()
     facts = []
     for root in trace.roots:
