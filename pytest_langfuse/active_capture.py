@@ -28,6 +28,8 @@ from pytest_langfuse.wider_fixtures import WiderFixtures
 
 if TYPE_CHECKING:
     from pytest_langfuse.report.rule_findings import RuleFindings, RuleTotal
+    from pytest_langfuse.report.run_baseline import RunBaseline
+    from pytest_langfuse.rules.rule_set import RuleSet
 
 
 class ActiveCapture:
@@ -65,6 +67,8 @@ class ActiveCapture:
             clients=hooks.clients,
             explain=hooks,
         )
+        #: The findings that are known, with `--langfuse-rules-baseline`.
+        self.baseline: RunBaseline | None = None
         # First: it refuses bad options, and nothing is hooked yet that would have to be restored.
         self._findings = self._rule_findings()
         with ExitStack() as stack:
@@ -115,7 +119,17 @@ class ActiveCapture:
             return name == "conftest.py" or any(fnmatch(name, pattern) for pattern in patterns)
 
         self._recorder.places = StartPlaces(is_test)
-        return RuleFindings(rules, strict=options.strict)
+        self.baseline = self._run_baseline(rules)
+        return RuleFindings(rules, strict=options.strict, baseline=self.baseline)
+
+    def _run_baseline(self, rules: RuleSet) -> RunBaseline | None:
+        if (path := self._options.rules_baseline) is None:
+            return None
+        from pytest_langfuse.report.run_baseline import RunBaseline
+
+        baseline = RunBaseline(self._config, path, rules, strict=self._options.strict)
+        self._config.pluginmanager.register(baseline, "langfuse_baseline")
+        return baseline
 
     def rule_totals(self) -> list[RuleTotal]:
         """Return what the rules have found so far."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Show = Literal["failed", "all", "none"]
 #: Options of which an empty value switches the ini option off, if that is set.
-_CAN_BE_OFF = ("outage", "json")
+_CAN_BE_OFF = ("outage", "json", "rules_baseline")
 _SHOW = ("failed", "all", "none")
 #: As in `arguments`, which is imported for a mistake only.
 LONGEST_WAIT = 1_000_000
@@ -44,6 +44,8 @@ class Options(NamedTuple):
     rules_ignore: Sequence[str]
     #: Options of rules, like "LF017.max_block=2".
     rules: Sequence[str]
+    #: The file with the findings that are known, or in which to write them.
+    rules_baseline: Path | None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -55,14 +57,14 @@ class Options(NamedTuple):
         _check_ini_names(config)
         option = bool(_command_line(config, "langfuse_capture"))
         strict = bool(_command_line(config, "langfuse_strict")) or _ini_bool(config, "langfuse_strict")
-        show, outage, json = (_given(config, name) for name in ("show", "outage", "json"))
+        show, outage, json, baseline = (_given(config, name) for name in ("show", "outage", "json", "rules_baseline"))
         return cls(
             # A suite in an outage is captured: it must not send anything to the real Langfuse. And a file of the run
             # is one of what was captured.
             capture=option
             or strict
             or _ini_bool(config, "langfuse_capture")
-            or any(given.value.strip() for given in (outage, json)),
+            or any(given.value.strip() for given in (outage, json, baseline)),
             show=cast("Show", one_of(show.value, _SHOW, show.source)),
             outage=outage if outage.value.strip() else None,
             max_block=_ini_seconds(config, "langfuse_max_block"),
@@ -74,6 +76,7 @@ class Options(NamedTuple):
             rules_select=_ini_words(config, "langfuse_rules_select"),
             rules_ignore=_ini_words(config, "langfuse_rules_ignore"),
             rules=_ini_words(config, "langfuse_rules"),
+            rules_baseline=_baseline_file(config, baseline) if baseline.value.strip() else None,
         )
 
 
@@ -120,6 +123,14 @@ def add_options(parser: pytest.Parser) -> None:
         help="write one JSON line to FILE for each test and each fault of --langfuse-outage; FILE holds one run. "
         "Implies --langfuse-capture. (ini: langfuse_json)",
     )
+    group.addoption(
+        "--langfuse-rules-baseline",
+        metavar="FILE",
+        default=None,
+        help="count, and with --langfuse-strict fail for, only the findings of rules that are not in FILE. Without "
+        "FILE this run writes it; to update it, delete it and run all tests. Implies --langfuse-capture. "
+        "(ini: langfuse_rules_baseline, relative to the ini file)",
+    )
     parser.addini("langfuse_outage", "faults to run the suite under, as with --langfuse-outage", default="")
     parser.addini("langfuse_json", "file to write JSON lines to, as with --langfuse-json", default="")
     parser.addini(
@@ -155,6 +166,9 @@ def add_options(parser: pytest.Parser) -> None:
         default="ALL",
     )
     parser.addini("langfuse_rules_ignore", "codes of rules not to evaluate", default="")
+    parser.addini(
+        "langfuse_rules_baseline", "file of the findings that are known, as with --langfuse-rules-baseline", default=""
+    )
     parser.addini("langfuse_rules", "options of rules, such as LF028.tolerance=0.05", default="")
     parser.addini("langfuse_show", "tests to print the captured trace for: failed, all or none", default="failed")
 
@@ -217,22 +231,31 @@ def _ini_words(config: pytest.Config, name: str) -> Sequence[str]:
 
 def _given(config: pytest.Config, name: str) -> Given:
     value, ini = _command_line(config, f"langfuse_{name}"), str(config.getini(f"langfuse_{name}"))
+    option = f"--langfuse-{name.replace('_', '-')}"
     if value is None:
         return Given(ini, f"ini option langfuse_{name}")
     if not value.strip() and not (name in _CAN_BE_OFF and ini.strip()):
         # `--langfuse-outage=$FAULT` with nothing in the variable would test without an outage.
-        raise pytest.UsageError(f"--langfuse-{name} needs a value; leave it out for the default")
-    return Given(value, f"--langfuse-{name}")
+        raise pytest.UsageError(f"{option} needs a value; leave it out for the default")
+    return Given(value, option)
 
 
-def _output_file(given: Given) -> Path:
+def _baseline_file(config: pytest.Config, given: Given) -> Path:
+    """Return the path of the baseline: from the ini file, relative to that, from wherever pytest is started."""
+    if given.source.startswith("ini") and config.inipath is not None and "\0" not in given.value:
+        given = given._replace(value=str(config.inipath.parent / given.value.strip()))
+    # It is written only where it does not exist.
+    return _output_file(given, existing=False)
+
+
+def _output_file(given: Given, *, existing: bool = True) -> Path:
     """Return the absolute path of a file that can be written: an error now, not after a run of minutes."""
     value, source = given
     # Absolute, since a test may change the working directory.
     path = Path(value).absolute()
     try:
         # Some functions of `Path` say that such a file is not there.
-        problem = "is not the path of a file" if "\0" in value else _why_not_writable(path)
+        problem = "is not the path of a file" if "\0" in value else _why_not_writable(path, existing=existing)
     except (OSError, ValueError):
         problem = "is not the path of a file"
     if problem:
@@ -240,12 +263,15 @@ def _output_file(given: Given) -> Path:
     return path
 
 
-def _why_not_writable(path: Path) -> str:
+def _why_not_writable(path: Path, *, existing: bool = True) -> str:
     if path.is_dir():
         return "is a directory; name a file in it"
     if not path.parent.is_dir():
         return "is in a directory that does not exist"
-    return "" if os.access(path if path.exists() else path.parent, os.W_OK) else "is not writable"
+    exists = path.exists()
+    if exists and not existing:
+        return ""
+    return "" if os.access(path if exists else path.parent, os.W_OK) else "is not writable"
 
 
 def _ini_seconds(config: pytest.Config, name: str) -> float:

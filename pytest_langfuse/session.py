@@ -321,6 +321,8 @@ class CaptureSession:
             from pytest_langfuse.report.rule_findings import write_totals
 
             write_totals(terminalreporter, self._rule_totals)
+        if self._active is not None and self._active.baseline is not None:
+            self._active.baseline.write_summary(terminalreporter)
 
 
 session_key = pytest.StashKey[CaptureSession]()

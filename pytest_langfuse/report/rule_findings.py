@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_langfuse.report.run_baseline import FOR_FINDINGS, RunBaseline
 from pytest_langfuse.rules.ignore_comment import BadComment, ignored_at
 from pytest_langfuse.rules.live_evidence import evidence_of
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule, codes
@@ -34,10 +35,13 @@ class RuleTotal(NamedTuple):
 
 
 class RuleFindings:
-    """Judges tests by a set of rules, and counts. In `strict` mode findings fail the test."""
+    """Judges tests by a set of rules, and counts. In `strict` mode findings fail the test.
 
-    def __init__(self, rules: RuleSet, *, strict: bool) -> None:
-        self._rules, self._strict = rules, strict
+    Findings that `baseline` knows neither count nor fail.
+    """
+
+    def __init__(self, rules: RuleSet, *, strict: bool, baseline: RunBaseline | None = None) -> None:
+        self._rules, self._strict, self._baseline = rules, strict, baseline
         self._totals: dict[str, RuleTotal] = {}
         #: The findings of the test that runs, from its call on.
         self._of_test: list[Finding] = []
@@ -66,11 +70,13 @@ class RuleFindings:
                 _fail(report, str(error))
             self._is_refused = True
             return
+        if self._baseline is not None:
+            found = [finding for finding in found if self._baseline.is_new(finding)]
         for finding in found:
             self._count(finding)
         serious = [finding for finding in found if self._rules.fails(finding)]
         if self._strict and serious:
-            _fail(report, "\n".join(map(str, serious)))
+            _fail(report, "\n".join(map(str, serious)), for_findings=True)
 
     def _new(self, report: pytest.TestReport, item: pytest.Item, source: CombinedSource) -> list[Finding]:
         final = report.when == "teardown"
@@ -124,12 +130,13 @@ def write_totals(terminal: TerminalReporter, totals: Iterable[RuleTotal]) -> Non
         terminal.write_line("langfuse: `python -m pytest_langfuse.rules explain CODE` tells why, and how to mend it")
 
 
-def _fail(report: pytest.TestReport, text: str) -> None:
+def _fail(report: pytest.TestReport, text: str, *, for_findings: bool = False) -> None:
     if report.outcome == "failed":
         report.sections.append((_HEADING, text))
         return
     report.outcome = "failed"
     report.longrepr = text
+    setattr(report, FOR_FINDINGS, for_findings)
     # An expected failure is another one.
     report.__dict__.pop("wasxfail", None)
 

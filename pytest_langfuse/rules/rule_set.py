@@ -67,6 +67,12 @@ class RuleSet:
         """Return whether a finding fails its test in strict mode."""
         return finding.severity == "error" or finding.code in self.strict_warnings
 
+    def fails_for(self, code: str) -> bool:
+        """Return whether findings of a rule fail their tests in strict mode."""
+        return code in self.strict_warnings or any(
+            rule.code == code and rule.severity == "error" for rule in self.rules
+        )
+
     @cached_property
     def _settings(self) -> Mapping[str, Mapping[str, float]]:
         return {rule.code: {**rule.options, **self.options.get(rule.code, {})} for rule in self.rules if rule.options}

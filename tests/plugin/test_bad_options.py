@@ -19,6 +19,7 @@ INI = {
     "langfuse_show": WORDS,
     "langfuse_outage": (*WORDS, ",", "hang,hng"),
     "langfuse_json": FILES,
+    "langfuse_rules_baseline": FILES,
     "langfuse_max_block": SECONDS,
     "langfuse_max_slowdown": SECONDS,
     "langfuse_outage_timeout": SECONDS,
@@ -32,6 +33,7 @@ COMMAND_LINE = {
     "--langfuse-show": (*WORDS, "", " "),
     "--langfuse-outage": (*WORDS, "", " ", ",", "hang,hng"),
     "--langfuse-json": (*(text for text in FILES if "\0" not in text), "", " "),
+    "--langfuse-rules-baseline": (*(text for text in FILES if "\0" not in text), "", " "),
 }
 
 
