@@ -47,6 +47,7 @@ class RecordedSpan:
         "queued",
         "rejection",
         "repeats_id",
+        "sent_to",
         "span",
         "start",
         "thread",
@@ -83,6 +84,8 @@ class RecordedSpan:
         self.ended: ReadableSpan | None = None
         #: By Langfuse's exporters: the exporter's name, and the span as that exporter got it.
         self.exports: list[tuple[str, ReadableSpan]] = []
+        #: For each of these, the destination: what is equal is the same project of the same Langfuse.
+        self.sent_to: list[object] = []
         #: By all other exporters of the process.
         self.other_exports: list[tuple[str, ReadableSpan]] = []
 

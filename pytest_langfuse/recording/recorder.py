@@ -278,11 +278,12 @@ class Recorder:
         if (recorded := self._record_of(span)) is not None:
             recorded.other_exports.append((exporter, span))
 
-    def exported(self, exporter: str, spans: Sequence[ReadableSpan], *, delivered: bool) -> None:
-        """Take note that Langfuse's exporter got `spans`, masked already."""
+    def exported(self, exporter: str, spans: Sequence[ReadableSpan], *, delivered: bool, to: object) -> None:
+        """Take note that Langfuse's exporter got `spans`, masked already; `to` is equal for one destination."""
         for span in spans:
             if (recorded := self._record_of(span)) is not None:
                 recorded.exports.append((exporter, span))
+                recorded.sent_to.append(to)
                 recorded.delivered = recorded.delivered or delivered
         source = self.current
         if source is not None:

@@ -388,7 +388,7 @@ class Hooks:
             if (recorder := self.recorder) is not None:
                 # What went on to a server is delivered when the server says so, whatever the exporter believes.
                 delivered = result is SpanExportResult.SUCCESS and not self._local.forwarded
-                recorder.exported(name, spans, delivered=delivered)
+                recorder.exported(name, spans, delivered=delivered, to=self._destination(exporter))
             return result
 
         setattr(export, _HOOK, True)
@@ -594,12 +594,22 @@ class Hooks:
             return SpanExportResult.SUCCESS
         forwarder = self.forwarder
         if not getattr(self._local, "teed", False) and (recorder := self.recorder) is not None:
-            recorder.exported("Langfuse", spans, delivered=forwarder is None)
+            recorder.exported("Langfuse", spans, delivered=forwarder is None, to=self._destination(exporter))
         if forwarder is None:
             return SpanExportResult.SUCCESS
         self._local.forwarded = True
         twin, limited = self._forwarded(exporter, forwarder)
         return forwarder.export(lambda: original(twin, spans), limited=limited)
+
+    def _destination(self, exporter: SpanExporter) -> object:
+        """Return what is equal for exporters to the same project, by address and keys; for others, it is their id."""
+        built = self._otlp_arguments.get(exporter) if isinstance(exporter, OTLPSpanExporter) else None
+        if built is None:
+            return id(exporter)
+        args, kwargs = built
+        given = kwargs.get("headers") or (args[_HEADERS] if len(args) > _HEADERS else None) or {}
+        keys = next((value for name, value in given.items() if name.lower() == "authorization"), None)
+        return exporter_endpoint(exporter), keys
 
     def _is_for_langfuse(self, exporter: SpanExporter) -> bool:
         """Return whether an exporter that the app built itself sends to Langfuse, by argument or environment."""
@@ -917,6 +927,8 @@ class Hooks:
 
 #: The key of the client that `get_client()` makes where it does not know which one is meant.
 _DISABLED_KEY = "fake"
+#: The position of `headers` among the arguments of `OTLPSpanExporter`.
+_HEADERS = 4
 #: Where Langfuse takes OTLP.
 _LANGFUSE_PATH = "/api/public/otel"
 

@@ -17,16 +17,41 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 
 
+#: Attributes by which an application says whose a trace is; `gen_ai.conversation.id` is an agent framework's own.
+_USER = ("user.id", "langfuse.user.id")
+_SESSION = ("session.id", "langfuse.session.id")
+
+
 class TraceView:
     """The observations of one trace, in the order in which they started."""
-
-    __slots__ = ("id", "observations", "roots")
 
     def __init__(self, trace_id: str) -> None:
         self.id = trace_id
         self.observations: list[Observation] = []
         #: Those without a parent among them, whether they name one or not.
         self.roots: list[Observation] = []
+
+    @cached_property
+    def users(self) -> Mapping[str, Observation]:
+        """The users that the application has set in the trace, each with the first observation that has it."""
+        return self._explicit[0]
+
+    @cached_property
+    def sessions(self) -> Mapping[str, Observation]:
+        """The sessions that the application has set in the trace, each with the first observation that has it."""
+        return self._explicit[1]
+
+    @cached_property
+    def _explicit(self) -> tuple[dict[str, Observation], dict[str, Observation]]:
+        users: dict[str, Observation] = {}
+        sessions: dict[str, Observation] = {}
+        for one in self.observations:
+            attributes = one.attributes
+            for found, names in ((users, _USER), (sessions, _SESSION)):
+                value = attributes.get(names[0]) or attributes.get(names[1])
+                if value and value not in found:
+                    found[str(value)] = one
+        return users, sessions
 
 
 class Evidence:
@@ -73,6 +98,16 @@ class Evidence:
     def trace_by_id(self) -> Mapping[str, TraceView]:
         """The traces by their ids."""
         return {trace.id: trace for trace in self.traces}
+
+    @cached_property
+    def repeated(self) -> Sequence[tuple[Observation, Observation]]:
+        """Pairs of observations with the same id in recorded traces: the first one, and each further one."""
+        first: dict[Key, Observation] = {}
+        return [
+            (before, one)
+            for one in self.observations
+            if (before := first.setdefault((one.trace_id, one.id), one)) is not one
+        ]
 
     @cached_property
     def missing(self) -> Mapping[Key, Unexported]:
