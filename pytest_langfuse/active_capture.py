@@ -166,7 +166,9 @@ class ActiveCapture:
     def _seal_queues(self, endpoints: Any) -> None:
         """Let what captured tests export to Kafka and SQS reach the stand-in's, or none."""
         queues = SealedQueues(
-            is_captive=hooks.is_captive, queue_of_test=lambda: None if self.test is None else self.test.queue_in_use
+            is_captive=hooks.is_captive,
+            queue_of_test=lambda: None if self.test is None else self.test.queue_in_use,
+            sqs_of_test=lambda: None if self.test is None else self.test.sqs_in_use,
         )
         restore = queues.install(endpoints)
         # What captured tests have left behind stays sealed until the process exits.

@@ -53,17 +53,25 @@ def variables_of_queues(queue: QueueOfTest | None, variables: Mapping[str, str])
 class SealedQueues:
     """Answers the sinks' question where to send, in place of the module `endpoints` of production tracing.
 
-    What a captured test sends goes to `queue_of_test()`; without one, nothing is sent, and counts as accepted, as
-    Langfuse's own endpoint counts it. What nobody has captured goes where the application says.
+    What a captured test sends goes to `queue_of_test()` or `sqs_of_test()`; without one, nothing is sent, and counts as
+    accepted, as Langfuse's own endpoint counts it. What nobody has captured goes where the application says.
     """
 
-    def __init__(self, *, is_captive: Callable[[], bool], queue_of_test: Callable[[], QueueOfTest | None]) -> None:
+    def __init__(
+        self,
+        *,
+        is_captive: Callable[[], bool],
+        queue_of_test: Callable[[], QueueOfTest | None],
+        sqs_of_test: Callable[[], QueueOfTest | None],
+    ) -> None:
         self._is_captive = is_captive
         self._queue_of_test = queue_of_test
+        self._sqs_of_test = sqs_of_test
 
     def install(self, endpoints: Any) -> Callable[[], None]:
         """Take the module's place. Return a function that gives it back."""
-        before_kafka, before_sqs = endpoints.kafka, endpoints.sqs
+        before = endpoints.kafka, endpoints.sqs, endpoints.tries
+        before_kafka, before_sqs, before_tries = before
 
         def kafka(configured: Any) -> Any:
             if not self._is_captive():
@@ -78,12 +86,17 @@ class SealedQueues:
         def sqs(configured: Any) -> Any:
             if not self._is_captive():
                 return before_sqs(configured)
-            queue = self._queue_of_test()
+            queue = self._sqs_of_test()
             url = None if queue is None else queue.queue_url_for(configured.queue_url)
             return None if url is None else configured._replace(queue_url=url, credentials=_CREDENTIALS)
 
-        def restore() -> None:
-            endpoints.kafka, endpoints.sqs = before_kafka, before_sqs
+        def tries(queue: str) -> None:
+            before_tries(queue)
+            if self._is_captive() and (of_test := self._queue_of_test()) is not None:
+                of_test.tried(queue)
 
-        endpoints.kafka, endpoints.sqs = kafka, sqs
+        def restore() -> None:
+            endpoints.kafka, endpoints.sqs, endpoints.tries = before
+
+        endpoints.kafka, endpoints.sqs, endpoints.tries = kafka, sqs, tries
         return restore

@@ -16,7 +16,7 @@ from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.outage.faults import ClientFault, Fault, QueueFault, find_fault
 from pytest_langfuse.outage.faults.connection import UNKNOWN_HOST, dns_error, refused, tls_error
 from pytest_langfuse.outage.queue_options import check_queue_options
-from pytest_langfuse.standin.queue.queue_failure import QueueFailure
+from pytest_langfuse.standin.queue.queue_failure import EITHER, QueueFailure, QueueName
 
 _IN_TEST: Final = "use the fixture langfuse_outage"
 #: Why a client of the server's own address does not meet a fault that strikes before it has a connection.
@@ -140,7 +140,21 @@ class Outage:
     @property
     def of_queue(self) -> bool:
         """True if each of its faults is one of a queue."""
-        return all(isinstance(scheduled.fault, QueueFault) for scheduled in self._state.faults)
+        return len(self._queue_faults) == len(self._state.faults)
+
+    @property
+    def is_down(self) -> bool:
+        """True if a fault is that of a queue without connections."""
+        return any(fault.kind == "down" for fault in self._queue_faults)
+
+    @property
+    def queues(self) -> Sequence[QueueName]:
+        """The queues that one of its faults can strike."""
+        return [name for name in EITHER if any(name in fault.queues for fault in self._queue_faults)]
+
+    @property
+    def _queue_faults(self) -> Sequence[QueueFault]:
+        return [scheduled.fault for scheduled in self._state.faults if isinstance(scheduled.fault, QueueFault)]
 
     def apply(self, server: FailingServer | HasFailingQueue) -> AbstractContextManager[Self]:
         """Activate the faults on `server`, for the block or until `recover`: every client of `server.url` meets them.
@@ -196,9 +210,10 @@ class Outage:
             ValueError: a fault is one of a queue, and there is none.
         """
         __tracebackhide__ = True
-        of_queue = [scheduled.fault.name for scheduled in self._state.faults if isinstance(scheduled.fault, QueueFault)]
-        if of_queue and queue is None:
-            raise ValueError(f"{of_queue[0]} is a fault of a queue, which a Langfuse server has not: {_IN_TEST}")
+        if self._queue_faults and queue is None:
+            raise ValueError(
+                f"{self._queue_faults[0].name} is a fault of a queue, which a Langfuse server has not: {_IN_TEST}"
+            )
         return self._activated(server, queue)
 
     @contextmanager
@@ -233,7 +248,7 @@ class Outage:
             fault, options = scheduled.fault, scheduled.options
             if isinstance(fault, QueueFault):
                 delay = (fault.delay or 0.0) if options.delay is None else options.delay
-                failure = QueueFailure(fault.kind, delay=delay, strikes=scheduled.schedule.next)
+                failure = QueueFailure(fault.kind, delay=delay, strikes=scheduled.schedule.next, queues=fault.queues)
                 failing = queue()
                 failing.begin(failure)
                 self._failures.append(failure)

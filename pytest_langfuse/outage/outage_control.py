@@ -69,6 +69,11 @@ class OutageControl:
         """Attempts that Langfuse did not accept, or only in part."""
         return sum(outage.refused for outage in self._outages)
 
+    @property
+    def met_nothing_at_queue(self) -> bool:
+        """True if all outages were of a queue, and nothing was sent to it meanwhile."""
+        return all(outage.of_queue for outage in self._outages) and not self.attempts
+
     def recover(self) -> None:
         """End all outages that are active."""
         for outage in self._outages:
@@ -135,9 +140,12 @@ def _why_blocked(outage: Outage, sampler: BlockingSampler, mark: Mark | None) ->
 def _why_not_reached(outage: Outage) -> str | None:
     if not outage.required or outage.struck:
         return None
+    end = ""
     if not outage.attempts and outage.of_queue:
-        why = "nothing was sent to a queue while it was active"
-        fix = 'Export to one, as with export="kafka", and flush()'
+        why = f"nothing was sent to {' or '.join(outage.queues)} while it was active"
+        fix = f'Export to it, as with export="{outage.queues[0].lower()}", and flush()'
+        if outage.is_down:
+            end = ": what other processes try while the broker is down can't be counted"
     elif not outage.attempts:
         why = "nothing was sent to Langfuse while it was active"
         fix = "Send something (flush(), a prompt, a score)"
@@ -147,5 +155,5 @@ def _why_not_reached(outage: Outage) -> str | None:
         fix = "Send more, or strike earlier (after=0, rate=1.0; flapping strikes every second request)"
     return (
         f"the outage {outage.name!r} was never reached: {why}, so the test proves nothing about it. "
-        f"{fix}, or mark it required=False."
+        f"{fix}, or mark it required=False{end}."
     )

@@ -56,11 +56,11 @@ def test_an_outage_of_the_queue_alone_is_applied_to_it(stand_in):
     with outage.apply(queue) as applied:
         assert (applied is outage, outage.active) == (True, True)
         assert outage.attempts == 0
-        stand_in.tried()
+        stand_in.tried("Kafka")
         assert (outage.attempts, outage.struck, outage.refused) == (1, 1, 1)
         with pytest.raises(RuntimeError, match="the outage broker_down is already active"), outage.apply(queue):
             pass
-    stand_in.tried()
+    stand_in.tried("Kafka")
     assert (outage.attempts, outage.active) == (1, False)
 
 
@@ -76,5 +76,5 @@ def test_a_server_of_langfuse_is_not_what_they_are_applied_to():
 
 def test_slow_counts_as_struck_and_not_as_refused(stand_in):
     with Outage.of("broker_slow").apply(LangfuseQueue(QueueOfTest(stand_in))) as outage:
-        stand_in.tried()
+        stand_in.tried("Kafka")
     assert (outage.attempts, outage.struck, outage.refused) == (1, 1, 0)

@@ -219,6 +219,141 @@ def test_faults(app: pytest.Pytester, export: dict[str, str]) -> None:
     app.runpytest("-p", "no:randomly").assert_outcomes(passed=(7 if kafka else 8))
 
 
+@pytest.mark.slow
+def test_a_transport_that_a_fault_does_not_affect_meets_none_of_it(app: pytest.Pytester) -> None:
+    """Each fault with each transport: one that is met is refused or late, of another nothing is counted."""
+    app.makepyfile(f"""
+        import pytest
+        from pytest_langfuse.tracing import tracing_health
+
+        HTTP = {{"export": "http"}}
+        EXPORTS = {{"kafka": {KAFKA!r}, "sqs": {SQS!r}, "http": HTTP}}
+        FAULTS = {list(QUEUE_FAULTS)!r}
+
+        def affected(fault, export):
+            return export != "http" and (fault != "sqs_throttled" or export == "sqs")
+
+        @pytest.mark.parametrize("export", EXPORTS)
+        @pytest.mark.parametrize("fault", FAULTS)
+        def test_it(fault, export, langfuse_tracing, langfuse_queue, langfuse_outage):
+            client = langfuse_tracing(**EXPORTS[export], flush_at=1, timeout=2.0)
+            with langfuse_outage(fault, required=False) as outage:
+                client.start_observation(name="a").end()
+                client.flush()
+            if affected(fault, export):
+                assert outage.struck >= 1
+            else:
+                assert (outage.attempts, outage.struck, outage.refused) == (0, 0, 0)
+                assert tracing_health().exported == 1
+
+        @pytest.mark.langfuse_outage("sqs_throttled")
+        def test_kafka_by_the_marker(langfuse_tracing):
+            client = langfuse_tracing(**EXPORTS["kafka"], flush_at=1)
+            client.start_observation(name="a").end()
+            client.flush()
+
+        @pytest.mark.langfuse_outage("broker_down")
+        def test_only_others_send(langfuse_tracing):
+            pass
+    """)
+    result = app.runpytest("-p", "no:randomly", "--tb=short")
+    result.assert_outcomes(passed=3 * len(QUEUE_FAULTS), failed=2)
+    never = (
+        "the outage '{}' was never reached: nothing was sent to {} while it was active, so *or mark it required=False"
+    )
+    result.stdout.fnmatch_lines(
+        [
+            f"{never.format('sqs_throttled', 'SQS').replace('*', '*export=?sqs?, and flush(), ')}.",
+            f"{never.format('broker_down', 'Kafka or SQS')}: what other processes try while the broker is down can't *",
+        ]
+    )
+
+
+@pytest.mark.slow
+def test_queues_are_empty_when_a_test_begins(app: pytest.Pytester) -> None:
+    app.makepyfile(f"""
+        import boto3, pytest
+        from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+        @pytest.fixture(scope="module")
+        def wide():
+            return {{"flush_at": 1, "timeout": 10.0}}
+
+        def of_kafka(brokers, group):
+            options = {{"bootstrap.servers": brokers, "group.id": group, "enable.partition.eof": True}}
+            consumer, found, ends = Consumer(options), [], 0
+            consumer.assign([TopicPartition("langfuse_spans", number, OFFSET_BEGINNING) for number in (0, 1)])
+            while ends < 2:
+                message = consumer.poll(10)
+                if message.error() is None:
+                    found.append(message.value())
+                else:
+                    ends += message.error().code() == KafkaError._PARTITION_EOF
+            consumer.close()
+            return found
+
+        def of_sqs(url):
+            sqs = boto3.client("sqs", endpoint_url=url.rsplit("/", 2)[0], region_name="eu-west-1",
+                               aws_access_key_id="a", aws_secret_access_key="b")
+            return sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+
+        @pytest.mark.parametrize("number", range(4))
+        @pytest.mark.parametrize("export", ["kafka", "sqs"])
+        def test_it(export, number, wide, langfuse_tracing, langfuse_queue):
+            client = langfuse_tracing(**{{"kafka": {KAFKA!r}, "sqs": {SQS!r}}}[export], **wide)
+            client.start_observation(name=f"{{export}} {{number}}").end()
+            client.flush()
+            langfuse_queue.wait_for(1, timeout=20.0)
+            if export == "kafka":
+                assert len(of_kafka(langfuse_queue.kafka_brokers, f"g{{number}}")) == 1
+            else:
+                assert len(of_sqs(langfuse_queue.sqs_queue_url("langfuse"))) == 1
+            assert number != 1, "fails with messages in its queue"
+    """)
+    app.runpytest("-p", "no:randomly").assert_outcomes(passed=6, failed=2)
+
+
+@pytest.mark.slow
+def test_a_library_that_answers_for_sqs_gets_the_messages(app: pytest.Pytester) -> None:
+    app.makepyfile(f"""
+        import json
+        import pytest
+        from botocore import handlers
+        from botocore.awsrequest import AWSResponse
+        from pytest_langfuse.tracing import tracing_health
+
+        @pytest.fixture
+        def library(monkeypatch):
+            asked = []
+
+            def answer(event_name, request, **_):
+                if ".amazonaws.com" not in request.url:
+                    return None
+                asked.append(json.loads(request.body))
+                return AWSResponse(request.url, 200, {{}}, None)
+
+            monkeypatch.setattr(handlers, "BUILTIN_HANDLERS", [*handlers.BUILTIN_HANDLERS, ("before-send", answer)])
+            return asked
+
+        def export(langfuse_tracing):
+            client = langfuse_tracing(**{SQS!r}, flush_at=1, timeout=10.0)
+            client.start_observation(name="a").end()
+            client.flush()
+            assert tracing_health().exported == 1
+
+        def test_recorded(library, langfuse_tracing, langfuse_spans):
+            export(langfuse_tracing)
+            assert [call["QueueUrl"] for call in library] == ["{SQS["sqs_queue_url"]}"]
+            langfuse_spans.assert_flushed()
+
+        def test_with_the_queue(library, langfuse_tracing, langfuse_spans, langfuse_queue):
+            export(langfuse_tracing)
+            assert (len(library), len(langfuse_queue.messages)) == (1, 1)
+            langfuse_spans.assert_flushed()
+    """)
+    app.runpytest("-p", "no:randomly").assert_outcomes(passed=2)
+
+
 PAGE = (DOCS / "queues-in-tests.md").read_text()
 FILES = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL))
 
@@ -274,6 +409,21 @@ def test_a_suite_under_a_fault_of_the_queue(app: pytest.Pytester) -> None:
     result = app.runpytest("--langfuse-outage=not_authorized", "-p", "no:randomly", "-rA")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*not_authorized: *, 1 observation lost"])
+    app.makepyfile(f"""
+        from pytest_langfuse.tracing import tracing_health
+
+        def test_flushed(langfuse_tracing):
+            client = langfuse_tracing(**{KAFKA!r}, flush_at=1)
+            client.start_observation(name="a").end()
+            client.flush()
+            assert tracing_health().exported == 1
+
+        def test_not_flushed(langfuse_tracing):
+            langfuse_tracing(**{KAFKA!r}).start_observation(name="a").end()
+    """)
+    result = app.runpytest("--langfuse-outage=sqs_throttled", "-p", "no:randomly")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["sqs_throttled: *, 0 observations lost"])
 
 
 FIX = "pip install 'pytest-langfuse[[]kafka]' (for Kafka), or pip install 'pytest-langfuse[[]sqs]' (for SQS)"

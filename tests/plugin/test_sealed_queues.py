@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.helpers.kafka_broker import KafkaBroker, kafka_broker
+from tests.helpers.kafka_broker import GROUP_SESSION, KafkaBroker, kafka_broker
 
 pytestmark = pytest.mark.slow
 
@@ -152,12 +152,13 @@ FIXTURES_ONLY = """
 """
 
 
+@pytest.mark.parametrize("workers", [[], pytest.param(["-n", "2"], marks=pytest.mark.exhaustive)], ids=["one", "two"])
 def test_what_is_not_captured_goes_where_it_goes_without_the_plugin(
-    pytester: pytest.Pytester, production: KafkaBroker
+    pytester: pytest.Pytester, production: KafkaBroker, workers: list[str]
 ) -> None:
     before = stored(production)
     pytester.makepyfile(shop=APP.format(brokers=production.address, timeout=5.0), test_shop=FIXTURES_ONLY)
-    result = pytester.runpytest_subprocess("-p", "no:randomly")
+    result = pytester.runpytest_subprocess(*workers, "-p", "no:randomly")
     result.assert_outcomes(passed=4)
     # All of them: the broker's own count of a partition may lag behind.
     messages = production.messages(TOPIC, count=before + 100, timeout=3.0)
@@ -179,6 +180,27 @@ def test_an_application_has_its_own_producer(pytester: pytest.Pytester, producti
     """)
     pytester.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=1)
     assert stored(production) == before + 1
+
+
+def test_an_application_has_its_own_consumer(pytester: pytest.Pytester, production: KafkaBroker) -> None:
+    production.create_topic("orders")
+    pytester.makepyfile(f"""
+        from confluent_kafka import Consumer, Producer
+
+        def test_it(langfuse_queue, langfuse_tracing, langfuse_spans):
+            producer = Producer({{"bootstrap.servers": "{production.address}"}})
+            producer.produce("orders", value=b"order")
+            assert producer.flush(10) == 0
+            # Without these, this broker answers a group's join after 22 s, with or without the plugin.
+            options = {GROUP_SESSION!r}
+            consumer = Consumer({{"bootstrap.servers": "{production.address}", "group.id": "shop",
+                                 "auto.offset.reset": "earliest", **options}})
+            consumer.subscribe(["orders"])
+            assert consumer.poll(20).value() == b"order"
+            consumer.close()
+            assert langfuse_queue.messages == []
+    """)
+    pytester.runpytest_subprocess("--langfuse-capture", "-p", "no:logfire").assert_outcomes(passed=1)
 
 
 def test_sqs(pytester: pytest.Pytester) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from pytest_langfuse.outage.fault_options import FaultOptions
 from pytest_langfuse.standin.http.exchange import Exchange
 from pytest_langfuse.standin.http.http_server import Answer
-from pytest_langfuse.standin.queue.queue_failure import Kind
+from pytest_langfuse.standin.queue.queue_failure import EITHER, Kind, QueueName
 
 
 class Addresses(Protocol):
@@ -91,7 +91,7 @@ class QueueFault(Fault):
 
     kind: Kind
     delay: float | None = None
-    queues: tuple[str, ...] = ("Kafka", "SQS")
+    queues: tuple[QueueName, ...] = EITHER
 
     @property
     def lasting(self) -> bool:
@@ -118,7 +118,7 @@ def at_client(function: Callable[[Addresses], str]) -> ClientFault:
 
 
 def at_queue(
-    kind: Kind, *, delay: float | None = None, queues: tuple[str, ...] = ("Kafka", "SQS")
+    kind: Kind, *, delay: float | None = None, queues: tuple[QueueName, ...] = EITHER
 ) -> Callable[[Callable[[], None]], QueueFault]:
     """Make a fault of the queue out of a function that describes it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_langfuse.standin.queue.queued_message import QueuedMessage
@@ -70,6 +71,25 @@ class KafkaReader:
             self._consumer.unassign()
         found.sort(key=lambda message: (message.timestamp()[1], message.topic(), message.partition(), message.offset()))
         return [_message(message) for message in found]
+
+    def held(self, timeout: float) -> list[tuple[str, int]] | None:
+        """Return the partitions that hold messages, by topic and number; `None` without an answer in time."""
+        found = []
+        try:
+            for name, topic in self._consumer.list_topics(timeout=timeout).topics.items():
+                for partition in () if name.startswith(_INTERNAL) else topic.partitions:
+                    place = self._api.TopicPartition(name, partition)
+                    first, end = self._consumer.get_watermark_offsets(place, timeout=timeout)
+                    if first < end:
+                        found.append((name, partition))
+        except (self._api.KafkaException, TypeError):
+            # It returns `None` where the time is over.
+            return None
+        return found
+
+    def skip(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Go on at these offsets."""
+        self._next.update(offsets)
 
     def close(self) -> None:
         """End its threads."""

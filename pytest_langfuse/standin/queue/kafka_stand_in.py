@@ -6,6 +6,7 @@ import os
 import threading
 from typing import Final
 
+from pytest_langfuse.standin.queue.kafka_eraser import erase
 from pytest_langfuse.standin.queue.kafka_reader import KafkaReader
 from pytest_langfuse.standin.queue.mock_library import Handle, MockLibrary
 from pytest_langfuse.standin.queue.queue_failure import QueueFailure
@@ -84,6 +85,24 @@ class KafkaStandIn:
         if self._reader is None:
             self._reader = KafkaReader(self._brokers)
         self._read += self._reader.read(_READ_TIMEOUT)
+
+    def empty(self) -> None:
+        """Delete all messages. The address stays, and what is connected to it."""
+        with self._lock:
+            if self._owned and not self._erased():
+                # Another cluster is started at the next use.
+                self.close()
+
+    def _erased(self) -> bool:
+        with self._reading:
+            if self._reader is None:
+                self._reader = KafkaReader(self._brokers)
+            self._read.clear()
+            places = self._reader.held(_READ_TIMEOUT)
+            if places:
+                self._reader.skip(erase(self._brokers, places, _READ_TIMEOUT))
+                places = self._reader.held(_READ_TIMEOUT)
+            return places == []
 
     def begin(self, failure: QueueFailure) -> None:
         """Fail in this way, until `end`."""

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
 
 #: `down`: no connection is accepted. `slow`: each answer is late. The others refuse what is sent.
 Kind = Literal["down", "slow", "too_large", "not_authorized", "throttled"]
+#: A queue, as messages name it.
+QueueName = Literal["Kafka", "SQS"]
+EITHER: Final[tuple[QueueName, ...]] = ("Kafka", "SQS")
 
 
 class QueueFailure:
-    """A failure of `kind`. `delay` is in seconds, and for "slow".
+    """A failure of `kind` that `queues` can have. `delay` is in seconds, and for "slow".
 
     `strikes()` tells of each request that sends messages, in order, whether it is refused.
     """
 
-    def __init__(self, kind: Kind, *, delay: float, strikes: Callable[[], bool]) -> None:
+    def __init__(
+        self, kind: Kind, *, delay: float, strikes: Callable[[], bool], queues: Sequence[QueueName] = EITHER
+    ) -> None:
         self.kind = kind
+        self.queues = queues
         self.delay = delay
         self._strikes = strikes
         self._pattern: list[bool] = []
-        #: Groups of bodies that this process has tried to send meanwhile, those that reached no broker included.
+        #: Groups of bodies that this process has tried to send to them, those that reached no broker included.
         self.groups = 0
         #: Requests to send that have arrived, by the queue that counts them.
         self.arrived: dict[object, Callable[[], int]] = {}

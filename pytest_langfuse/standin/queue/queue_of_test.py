@@ -41,11 +41,10 @@ class QueueOfTest:
                 listener(message)
 
     def brokers_for(self, topic: str) -> str | None:
-        """Return the broker's address for a group that is about to be sent; `None` if it can't be reached from here."""
+        """Return the broker's address for this process; `None` if it can't be reached from here."""
         kafka = self.stand_in.kafka
         if self.stand_in.forked and not kafka.running:
             return None
-        self.stand_in.tried()
         brokers = kafka.brokers
         kafka.create_topic(topic)
         return brokers
@@ -55,8 +54,11 @@ class QueueOfTest:
         sqs = self.stand_in.sqs
         if self.stand_in.forked and not sqs.running:
             return None
-        self.stand_in.tried()
         return sqs.url_of(configured)
+
+    def tried(self, queue: str) -> None:
+        """Count a group that this process tries to send to `queue`, "Kafka" or "SQS"."""
+        self.stand_in.tried(queue)
 
     def brokers_of_children(self) -> str:
         """Return the broker's address for another process; empty where confluent-kafka is not installed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from pytest_langfuse.recording.recorded_span import SpanKey
 from pytest_langfuse.standin.queue.kafka_stand_in import KafkaStandIn
@@ -31,25 +31,35 @@ class QueueStandIn:
         return self._process != os.getpid()
 
     def begin(self, failure: QueueFailure) -> None:
-        """Let both queues fail in this way, until `end`."""
+        """Let the queues that the failure concerns fail in this way, until `end`."""
         with self._lock:
             self._failures.append(failure)
-        self.kafka.begin(failure)
-        self.sqs.begin(failure)
+        for queue in self._struck_by(failure):
+            queue.begin(failure)
 
     def end(self, failure: QueueFailure) -> None:
         """Let them fail no more in this way."""
         with self._lock:
             if failure in self._failures:
                 self._failures.remove(failure)
-        self.kafka.end(failure)
-        self.sqs.end(failure)
+        for queue in self._struck_by(failure):
+            queue.end(failure)
 
-    def tried(self) -> None:
-        """Count a group that this process tries to send."""
+    def _struck_by(self, failure: QueueFailure) -> Sequence[KafkaStandIn | SqsStandIn]:
+        queues: Mapping[str, KafkaStandIn | SqsStandIn] = {"Kafka": self.kafka, "SQS": self.sqs}
+        return [queues[name] for name in failure.queues]
+
+    def tried(self, queue: str) -> None:
+        """Count a group that this process tries to send to `queue`."""
         with self._lock:
             for failure in self._failures:
-                failure.groups += 1
+                failure.groups += queue in failure.queues
+
+    def empty(self) -> None:
+        """Delete all messages: a consumer finds none of those that earlier tests have left."""
+        if not self.forked:
+            self.kafka.empty()
+            self.sqs.empty()
 
     def read(self) -> list[QueuedMessage]:
         """Return the messages that arrived since the last call."""

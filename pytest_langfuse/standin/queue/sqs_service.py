@@ -62,6 +62,12 @@ class SqsService:
         with self._lock:
             return self._queues.setdefault(name, SqsQueue(name))
 
+    def empty(self) -> None:
+        """Delete all messages. Who waits for one in a queue goes on waiting in it."""
+        with self._lock:
+            for queue in self._queues.values():
+                queue.clear()
+
     def clear(self) -> None:
         """Delete all queues."""
         with self._lock:

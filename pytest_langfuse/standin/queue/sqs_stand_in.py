@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpx
+
 from pytest_langfuse.standin.http.exchange import Exchange
 from pytest_langfuse.standin.http.http_server import Answer, HttpServer
+from pytest_langfuse.standin.queue.in_process_sqs import copy_in_process
 from pytest_langfuse.standin.queue.queue_failure import QueueFailure
 from pytest_langfuse.standin.queue.queued_message import QueuedMessage
 from pytest_langfuse.standin.queue.sqs_queue import SqsEntry
@@ -26,6 +29,8 @@ _REFUSALS: Final[dict[str, Callable[[], SqsRefusal]]] = {
     ),
     "throttled": lambda: SqsRefusal("RequestThrottled", "RequestThrottled", "Rate exceeded"),
 }
+#: How the names of the operations that send begin.
+_SENDS: Final = "SendMessage"
 
 
 class SqsStandIn:
@@ -34,7 +39,9 @@ class SqsStandIn:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._service = SqsService(self._arrived)
-        self._server = HttpServer(self._service, self)
+        self._server = HttpServer(self._answer, self)
+        #: The URLs that the queues stand for, by their paths.
+        self._configured: dict[str, str] = {}
         self._started = False
         self._read: list[QueuedMessage] = []
         self._failures: list[QueueFailure] = []
@@ -47,7 +54,9 @@ class SqsStandIn:
                 self._server.start()
                 self._started = True
                 self._apply()
-            return f"{self._server.url}{urlsplit(queue).path}"
+            path = urlsplit(queue).path
+            self._configured[path] = queue
+            return f"{self._server.url}{path}"
 
     @property
     def running(self) -> bool:
@@ -64,6 +73,17 @@ class SqsStandIn:
         with self._lock:
             found, self._read = self._read, []
             return found
+
+    def empty(self) -> None:
+        """Delete all messages."""
+        with self._lock:
+            self._service.empty()
+            self._read.clear()
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if operation_of(request).startswith(_SENDS):
+            copy_in_process(request, self._configured)
+        return self._service(request)
 
     def _arrived(self, queue: str, entry: SqsEntry) -> None:
         try:
@@ -109,7 +129,7 @@ class SqsStandIn:
     def intercept(self, exchange: Exchange, answer: Answer, record: Callable[[str], None]) -> bool:
         """Let the failure that is due strike. See `Interceptor`."""
         del answer
-        if not operation_of(exchange.request).startswith("SendMessage"):
+        if not operation_of(exchange.request).startswith(_SENDS):
             return False
         met: QueueFailure | None = None
         delay = 0.0

@@ -41,7 +41,14 @@ def _sqs(configured: SqsEndpoint) -> SqsEndpoint | None:
     return configured
 
 
+def _tries(_queue: str) -> None:
+    """Do nothing."""
+
+
 #: What a harness replaces, for the process. `None` instead of an endpoint: nothing is sent, and each body of the group
 #: counts as accepted at once.
 kafka: Callable[[KafkaEndpoint], KafkaEndpoint | None] = _kafka
 sqs: Callable[[SqsEndpoint], SqsEndpoint | None] = _sqs
+#: Told of each group that is about to be sent to an endpoint, "Kafka" or "SQS": a sink may also ask for the endpoint to
+#: know whether it has one.
+tries: Callable[[str], None] = _tries

@@ -119,6 +119,7 @@ class KafkaSink:
         if endpoint is None:
             confirm(_ACCEPTED)
             return
+        endpoints.tries("Kafka")
         with self._changed:
             group = _Group(len(bodies), confirm, self._started(endpoint))
             self._awaited.add(group)

@@ -81,6 +81,7 @@ class SqsSink:
         if endpoint is None:
             confirm(_ACCEPTED)
             return
+        endpoints.tries("SQS")
         client = self._clients.get(endpoint.queue_url)
         if client is None:
             client = self._clients[endpoint.queue_url] = self._new_client(endpoint)

@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 
+from pytest_langfuse.standin.queue import kafka_eraser, kafka_stand_in
 from pytest_langfuse.standin.queue.kafka_stand_in import KafkaStandIn
 from pytest_langfuse.standin.queue.queue_failure import QueueFailure
 
@@ -182,3 +183,62 @@ def test_it_can_be_started_again(kafka, produce):
     assert (kafka.running, kafka.read()) == (False, [])
     assert kafka.brokers
     assert kafka.read() == []
+
+
+def consumed(brokers, group, count):
+    """What a new consumer group finds: so many messages, and no more than have arrived."""
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": group, "enable.partition.eof": True, "log_level": 0})
+    found, ends = [], 0
+    try:
+        consumer.assign([TopicPartition("spans", partition, OFFSET_BEGINNING) for partition in (0, 1)])
+        while ends < 2:
+            message = consumer.poll(10)
+            if message.error() is None:
+                found.append(message.value())
+            else:
+                ends += message.error().code() == KafkaError._PARTITION_EOF
+    finally:
+        consumer.close()
+    assert len(found) == count
+    return sorted(found)
+
+
+def test_emptied_it_has_nothing_for_a_new_consumer_and_keeps_its_address(kafka, produce):
+    address = kafka.brokers
+    for number in range(3):
+        # Keys of both partitions.
+        for key in ("a", "b", "c", "d"):
+            produce(b"old", key=key)
+        kafka.empty()
+        assert consumed(address, f"g{number}", 0) == []
+        assert kafka.read() == []
+        assert produce(b"new") is None
+        assert consumed(address, f"h{number}", 1) == [b"new"]
+        assert values(kafka.read()) == [b"new"]
+    assert kafka.brokers == address
+
+
+def test_only_what_holds_messages_is_emptied(kafka, produce, monkeypatch):
+    erased = []
+
+    def erase(brokers, places, timeout):
+        erased.append(list(places))
+        return kafka_eraser.erase(brokers, places, timeout)
+
+    monkeypatch.setattr(kafka_stand_in, "erase", erase)
+    kafka.empty()
+    produce(b"one")
+    [message] = kafka.read()
+    kafka.empty()
+    kafka.empty()
+    assert erased == [[("spans", message.partition)]]
+
+
+def test_what_can_not_be_emptied_is_replaced(kafka, produce, monkeypatch):
+    monkeypatch.setattr(kafka_stand_in, "erase", lambda *_: {})
+    produce(b"old")
+    kafka.empty()
+    assert not kafka.running
+    assert kafka.brokers
+    kafka.create_topic("spans")
+    assert consumed(kafka.brokers, "g", 0) == []

@@ -9,6 +9,7 @@ import json
 import pytest
 from confluent_kafka import Producer
 
+from pytest_langfuse.standin.queue.queue_failure import QueueFailure
 from pytest_langfuse.standin.queue.queue_of_test import QueueOfTest
 from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn
 from pytest_langfuse.standin.queue.queued_message import QueuedMessage
@@ -90,3 +91,28 @@ def test_a_score_is_handed_on_as_a_forwarder_does(value, path):
     assert (None if request is None else request.url.path) == path
     assert message.observations == []
     assert QueuedMessage("", data, {}, "t").score_request() is None
+
+
+def test_a_failure_is_none_of_a_queue_that_it_does_not_concern(queues):
+    failure = QueueFailure("throttled", delay=0.0, strikes=lambda: True, queues=("SQS",))
+    test = QueueOfTest(queues)
+    producer = Producer({"bootstrap.servers": test.brokers_for("spans"), "log_level": 0})
+    queues.begin(failure)
+    test.tried("Kafka")
+    producer.produce("spans", value=SPANS)
+    assert producer.flush(10) == 0
+    assert (failure.attempts, failure.struck) == (0, 0)
+    test.tried("SQS")
+    assert failure.attempts == 1
+    queues.end(failure)
+    assert [message.value for message in test.messages] == [SPANS]
+
+
+def test_to_ask_for_the_address_is_no_attempt(queues):
+    failure = QueueFailure("down", delay=0.0, strikes=lambda: True)
+    queues.begin(failure)
+    test = QueueOfTest(queues)
+    assert test.brokers_for("spans")
+    assert test.queue_url_for("https://sqs.eu-west-1.amazonaws.com/123456789012/langfuse")
+    assert (failure.attempts, failure.struck) == (0, 0)
+    queues.end(failure)

@@ -8,6 +8,8 @@ import json
 
 import httpx
 import pytest
+from botocore import handlers
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.session import get_session
@@ -220,3 +222,49 @@ def test_it_starts_as_it_was_told_to_fail(sqs):
     sqs.begin(failing("down"))
     with pytest.raises(httpx.ConnectError):
         httpx.get(sqs.url, trust_env=False)
+
+
+def test_emptied_it_has_nothing_for_a_consumer(sqs, client, queue):
+    client.send_message(QueueUrl=queue, MessageBody=text(b"old"))
+    sqs.empty()
+    assert "Messages" not in client.receive_message(QueueUrl=queue)
+    assert sqs.read() == []
+    client.send_message(QueueUrl=queue, MessageBody=text(b"new"))
+    assert client.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == text(b"new")
+
+
+class Library:
+    """Answers for SQS in this process, as moto does."""
+
+    def __init__(self, error=None):
+        self.enabled = True
+        self.asked = []
+        self._error = error
+
+    def __call__(self, event_name, request, **_):
+        if ".amazonaws.com" not in request.url:
+            return None
+        self.asked.append((event_name, request.url, json.loads(request.body)))
+        if self._error is not None:
+            raise self._error
+        return AWSResponse(request.url, 400, {}, None)
+
+
+@pytest.mark.parametrize("error", [None, KeyError("no such queue")], ids=["answers", "raises"])
+def test_a_library_in_this_process_gets_a_copy_and_decides_nothing(sqs, client, queue, monkeypatch, error):
+    library = Library(error)
+    monkeypatch.setattr(handlers, "BUILTIN_HANDLERS", [*handlers.BUILTIN_HANDLERS, ("before-send", library)])
+    client.send_message(QueueUrl=queue, MessageBody=text(b"one"))
+    client.receive_message(QueueUrl=queue)
+    [(event, url, call)] = library.asked
+    assert (event, url) == ("before-send.sqs.SendMessage", "https://sqs.eu-west-1.amazonaws.com/")
+    assert call["QueueUrl"] == "https://sqs.eu-west-1.amazonaws.com/123456789012/langfuse"
+    assert call["MessageBody"] == text(b"one")
+    throttled = failing("throttled")
+    sqs.begin(throttled)
+    assert error_of(client.send_message, QueueUrl=queue, MessageBody="x") == "RequestThrottled"
+    sqs.end(throttled)
+    library.enabled = False
+    client.send_message(QueueUrl=queue, MessageBody="y")
+    assert len(library.asked) == 1
+    assert [message.value for message in sqs.read()] == [b"one", b"y"]
