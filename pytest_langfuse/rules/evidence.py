@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 
 
-#: Attributes by which an application says whose a trace is; `gen_ai.conversation.id` is an agent framework's own.
-_USER = ("user.id", "langfuse.user.id")
-_SESSION = ("session.id", "langfuse.session.id")
-
-
 class TraceView:
     """The observations of one trace, in the order in which they started."""
 
@@ -43,14 +38,15 @@ class TraceView:
 
     @cached_property
     def _explicit(self) -> tuple[dict[str, Observation], dict[str, Observation]]:
+        # An agent framework makes a `gen_ai.conversation.id` for each of its runs.
         users: dict[str, Observation] = {}
         sessions: dict[str, Observation] = {}
         for one in self.observations:
             attributes = one.attributes
-            for found, names in ((users, _USER), (sessions, _SESSION)):
-                value = attributes.get(names[0]) or attributes.get(names[1])
-                if value and value not in found:
-                    found[str(value)] = one
+            if user := attributes.get("user.id") or attributes.get("langfuse.user.id"):
+                users.setdefault(str(user), one)
+            if session := attributes.get("session.id") or attributes.get("langfuse.session.id"):
+                sessions.setdefault(str(session), one)
         return users, sessions
 
 

@@ -3,6 +3,7 @@
 import pytest
 from langfuse import Langfuse
 from opentelemetry import trace as otel_trace
+from opentelemetry.propagate import extract, inject
 from opentelemetry.sdk.trace import TracerProvider
 
 
@@ -26,8 +27,8 @@ def test_a_parent_that_is_filtered_out(client, tracer, find):
     pipeline(client, tracer)
     (line,) = lines(find("LF003"))
     assert line == (
-        "LF003 dangling parent: 'search' (tests/rules/test_lf003.py:22) has the parent 'step' "
-        "(tests/rules/test_lf003.py:20), which is not exported (default span filter), so that Langfuse shows it beside "
+        "LF003 dangling parent: 'search' (tests/rules/test_lf003.py:23) has the parent 'step' "
+        "(tests/rules/test_lf003.py:21), which is not exported (default span filter): Langfuse shows it beside "
         "the rest of the trace. Fix: keep 'step' with should_export_span=, or call init_tracing() of "
         "pytest_langfuse.tracing, which moves observations below the nearest parent that is exported."
     )
@@ -36,14 +37,19 @@ def test_a_parent_that_is_filtered_out(client, tracer, find):
 def test_one_finding_for_a_parent(client, tracer, find):
     pipeline(client, tracer, ["one", "two", "three"])
     (finding,) = find("LF003")
-    assert finding.text.startswith("'one' (tests/rules/test_lf003.py:22) and 2 more have the parent 'step'")
+    assert finding.text.startswith("'one' (tests/rules/test_lf003.py:23) and 2 more have the parent 'step'")
 
 
-def test_a_web_framework_s_request(client, tracer, find):
-    with tracer.start_as_current_span("GET /"):
-        client.start_observation(name="answer", input="why?").end()
+def test_a_service_that_is_called_through_spans_that_are_not_exported(client, tracer, find, langfuse_spans):
+    """The client's span and the server's are filtered out: the two services' parts of the trace are not joined."""
+    with client.start_as_current_observation(name="ask"), tracer.start_as_current_span("HTTP GET"):
+        inject(headers := {})
+    with tracer.start_as_current_span("GET /", context=extract(headers)):
+        client.start_observation(name="answer").end()
+    assert len(langfuse_spans.traces) == 1
     (finding,) = find("LF003")
-    assert finding.text.endswith("so that Langfuse shows the trace without an input and an output")
+    assert finding.text.startswith("'answer' (")
+    assert "has the parent 'GET /'" in finding.text
 
 
 def test_a_parent_that_was_dropped(client, find):
@@ -90,13 +96,28 @@ def parent_still_runs(langfuse, tracer) -> None:
         langfuse.start_observation(name="answer").end()
 
 
+def request_of_a_web_framework(langfuse, tracer) -> None:
+    """FastAPI traces its requests itself; Langfuse takes what is at the top of the rest as root."""
+    with tracer.start_as_current_span("GET /"):
+        langfuse.start_observation(name="answer").end()
+        langfuse.start_observation(name="rate").end()
+
+
 def filtered_with_nothing_below(langfuse, tracer) -> None:
     with langfuse.start_as_current_observation(name="answer"):
         tracer.start_span("SELECT").end()
 
 
 @pytest.mark.parametrize(
-    "run", [exported_parent, seeded_trace, given_parent, parent_still_runs, filtered_with_nothing_below]
+    "run",
+    [
+        exported_parent,
+        seeded_trace,
+        given_parent,
+        parent_still_runs,
+        request_of_a_web_framework,
+        filtered_with_nothing_below,
+    ],
 )
 def test_silent(client, tracer, find, langfuse_spans, run):
     run(client, tracer)

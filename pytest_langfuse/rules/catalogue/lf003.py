@@ -30,6 +30,9 @@ def dangling_parent(trace: TraceView, evidence: Evidence) -> list[Fact] | None:
     if not evidence.unexported:
         return None
     below: dict[str, list[Observation]] = {}
+    if all(root.parent_id and root.is_app_root for root in trace.roots):
+        # As below the span of a web framework: the SDK marks what it exports at the top, and Langfuse takes it as root.
+        return None
     for root in trace.roots:
         if (parent_id := root.parent_id) and (trace.id, parent_id) in evidence.missing:
             below.setdefault(parent_id, []).append(root)
@@ -45,13 +48,10 @@ def _fact(missing: Unexported, children: list[Observation], evidence: Evidence) 
     first, *others = children
     who = evidence.named(first) + (f" and {len(others)} more" if others else "")
     has, it = ("have", "them") if others else ("has", "it")
-    if any(one.is_app_root for one in children):
-        outcome = "Langfuse shows the trace without an input and an output"
-    else:
-        outcome = f"Langfuse shows {it} beside the rest of the trace"
     parent = evidence.named(missing.observation)
     return Fact(
-        f"{who} {has} the parent {parent}, which is not exported ({missing.detail}), so that {outcome}",
+        f"{who} {has} the parent {parent}, which is not exported ({missing.detail}): Langfuse shows {it} beside "
+        "the rest of the trace",
         _FIXES[missing.reason].format(parent=repr(missing.observation.name)),
         first,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_langfuse.rules.finding import Fact
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 @rule("LF021", "exported twice", each="all")
 def exported_twice(evidence: Evidence) -> Fact | None:
     """Each copy costs network and ingestion, and one that is masked otherwise replaces the first in Langfuse."""
-    copied = [key for key, one in evidence.recorded.items() if len(one.sent_to) > len(set(one.sent_to))]
+    copied = [key for key, one in evidence.recorded.items() if len(one.sent_to) > 1]
+    copied = [key for key in copied if _is_repeated(evidence.recorded[key].sent_to)]
     if not copied:
         return None
     first = next((one for one in evidence.observations if (one.trace_id, one.id) == copied[0]), None)
@@ -28,3 +30,7 @@ def exported_twice(evidence: Evidence) -> Fact | None:
         "beside it",
         first,
     )
+
+
+def _is_repeated(destinations: Sequence[object]) -> bool:
+    return len(destinations) > len(set(destinations))
