@@ -3,37 +3,60 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from io import TextIOWrapper
 from typing import Final
 
+from pytest_langfuse.rules import check_command
 from pytest_langfuse.rules.rule import all_rules
+from pytest_langfuse.rules.rule_page import page_of
 from pytest_langfuse.rules.rule_set import UnknownRule, codes
+from pytest_langfuse.rules.trace_files import BadInput
 
-#: The pages in the wheel; a checkout has them in its documentation.
-_PAGES: Final = (Path(__file__).with_name("pages"), Path(__file__).parents[2] / "docs" / "rules")
-
-
-def page_of(code: str) -> str:
-    """Return the page of a rule, in Markdown."""
-    for folder in _PAGES:
-        if (page := folder / f"{code}.md").is_file():
-            return page.read_text(encoding="utf-8")
-    rule = all_rules()[code]
-    return f"# {code}: {rule.name}\n\n{rule.check.__doc__}\n"
+_EXAMPLES: Final = """\
+examples:
+  python -m pytest_langfuse.rules explain                 all rules, a line each
+  python -m pytest_langfuse.rules explain LF004           the page of a rule
+  python -m pytest_langfuse.rules check traces/           evaluate the rules over recorded traces
+  python -m pytest_langfuse.rules check --since 1h        ... over those of a Langfuse
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 2 for bad input."""
+    """Run a command; returns the exit status: 0, 1 if `check` finds something that counts, or 2 for bad input."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A name may have characters that the terminal does not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         prog="python -m pytest_langfuse.rules",
         description="Rules about traces: what they find, why, and how to mend it.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    explain = commands.add_parser("explain", help="print the page of a rule, or the list of all rules")
+    explain = commands.add_parser(
+        "explain",
+        help="print the page of a rule, or the list of all rules",
+        epilog="examples:\n  explain          all rules, a line each\n  explain LF004    its page",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     explain.add_argument("code", nargs="*", metavar="CODE", help="such as LF004; without one, all are listed")
+    checker = commands.add_parser(
+        "check",
+        help="evaluate the rules over recorded traces",
+        description=check_command.DESCRIPTION,
+        epilog=check_command.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check_command.add_arguments(checker)
     given = parser.parse_args(arguments)
+    if given.command == "check":
+        try:
+            return check_command.check(given)
+        except BadInput as error:
+            checker.exit(2, f"{parser.prog} check: {error}\n")
     try:
         chosen = list(codes(given.code))
     except UnknownRule as error:
@@ -45,5 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _main() -> int:
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough. The status is that of a program which the signal ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

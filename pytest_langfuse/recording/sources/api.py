@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.arguments import shown
@@ -54,7 +55,18 @@ def _by_trace(trace_api: Any, trace_id: str) -> list[Observation]:
 
 
 def _by_observations(client: Langfuse, trace_id: str) -> list[Observation]:
-    rows = [*_pages(client, trace_id, expand=None)]
+    return list(observations_in({"data": _whole_rows(client, trace_id=trace_id)}))
+
+
+def observations_since(client: Langfuse, since: datetime, most: int) -> list[Observation]:
+    """Return the observations that have started since a time, the newest `most` of them, for langfuse 5."""
+    rows = _whole_rows(client, most=most, from_start_time=since)
+    return list(observations_in({"data": rows}))
+
+
+def _whole_rows(client: Langfuse, most: int | None = None, **query: Any) -> list[Mapping[str, Any]]:
+    """Return rows with all of their metadata."""
+    rows = [*islice(_pages(client, expand=None, **query), most)]
     cut = {
         key
         for row in rows
@@ -62,15 +74,15 @@ def _by_observations(client: Langfuse, trace_id: str) -> list[Observation]:
         if isinstance(value, str) and len(value) >= _METADATA_CUT
     }
     if cut:
-        rows = [*_pages(client, trace_id, expand=",".join(sorted(cut)))]
-    return list(observations_in({"data": rows}))
+        rows = [*islice(_pages(client, expand=",".join(sorted(cut)), **query), most)]
+    return rows
 
 
-def _pages(client: Langfuse, trace_id: str, expand: str | None) -> Iterator[Mapping[str, Any]]:
+def _pages(client: Langfuse, expand: str | None, **query: Any) -> Iterator[Mapping[str, Any]]:
     cursor: str | None = None
     while True:
         page = client.api.observations.get_many(
-            trace_id=trace_id, fields=_FIELD_GROUPS, expand_metadata=expand, limit=_PAGE, cursor=cursor
+            fields=_FIELD_GROUPS, expand_metadata=expand, limit=_PAGE, cursor=cursor, **query
         )
         yield from map(_plain, page.data)
         cursor = page.meta.cursor

@@ -29,12 +29,21 @@ def source_of_file(path: Path) -> StaticSource:
     Raises:
         DecodeError: The file holds anything else, or decompresses to more than 256 MiB; the message names the file.
     """
+    return source_of_bytes(path.read_bytes(), str(path))
+
+
+def source_of_bytes(data: bytes, name: str) -> StaticSource:
+    """Return the observations in the content of a file; messages call it `name`.
+
+    Raises:
+        DecodeError: As `source_of_file`.
+    """
     try:
-        plain = decompress(path.read_bytes())
+        plain = decompress(data)
         with undisturbed(len(plain) // SIZE):
             return _in_file(plain)
     except DecodeError as error:
-        raise DecodeError(f"{path}: {error}") from None
+        raise DecodeError(f"{name}: {error}") from None
 
 
 def source_of_body(body: bytes, encoding: str | None = None) -> StaticSource:
