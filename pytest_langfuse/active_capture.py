@@ -92,6 +92,7 @@ class ActiveCapture:
             imports = ImportWatcher(
                 {
                     "freezegun": _spare_langfuse,
+                    "multiprocessing.pool": hooks.see_thread_pools,
                     "pytest_langfuse.tracing.config": self._supply,
                     "pytest_langfuse.tracing.delivery.owner": self._own,
                     "pytest_langfuse.tracing.queue.endpoints": self._seal_queues,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import functools
 from threading import Thread, Timer
-from typing import Any, Final
-
-#: The module whose threads run what `ThreadPool.map` and its like are given.
-THREAD_POOL: Final = "multiprocessing.pool"
+from typing import Any
 
 
 def function_of(work: Any) -> Any:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.recording.generators import GENERATORS, RunningGenerators
-from pytest_langfuse.recording.handed_over_work import THREAD_POOL, function_of
+from pytest_langfuse.recording.handed_over_work import function_of
 from pytest_langfuse.recording.origin import Origin, handed_over_here
 from pytest_langfuse.recording.recorded_span import (
     HandedOver,
@@ -244,9 +244,7 @@ class Recorder:
         code = getattr(function, "__code__", None)
         is_ours = self.places.is_application(code)
         if how == "thread" and not is_ours:
-            if getattr(function, "__module__", None) != THREAD_POOL:
-                return None
-            how = "thread pool"
+            return None
         return HandedOver(how, by, self.places.here(), function.__name__ if is_ours else "")
 
     def made_by(self, fixture: WiderFixture, number: int) -> None:

@@ -16,7 +16,7 @@ is built. What is hooked:
 - `LangfuseResourceManager._initialize_instance`, `AsyncLangfuseAPI` and `HttpClient`: the clients of the REST API;
 - the queues of scores, media and prompts, `Thread.start`, `ThreadPoolExecutor.submit` and `atexit.register`: what is
   sent later is still known to be a captured test's (see `origin`);
-- these two, `Future.add_done_callback` and `BaseEventLoop.create_task`: who handed over work, for rules.
+- these two, `ThreadPool`, `Future.add_done_callback` and `BaseEventLoop.create_task`: who handed over work, for rules.
 
 The hooks stay until the process exits: threads, queues and exit handlers of a captured test outlive the run.
 """
@@ -719,6 +719,20 @@ class Hooks:
     ) -> Any:
         return original(pool, CallOf(call, self.origin(), self._handing_over("executor", call)), *args, **kw)
 
+    def see_thread_pools(self, module: Any) -> None:
+        """Hook the `ThreadPool` of `multiprocessing.pool`, when that is imported."""
+        for name in _POOL_METHODS:
+            if not getattr(getattr(module.Pool, name), _HOOK, False):
+                self._patch(module.Pool, name, functools.partial(self._give_to_pool, module.ThreadPool))
+
+    def _give_to_pool(self, kind: type, original: Callable[..., Any], pool: Any, *args: Any, **kwargs: Any) -> Any:
+        """Let the function of a `ThreadPool` run for whoever gives it. What goes to another process must be pickled."""
+        if not args or not isinstance(pool, kind):
+            return original(pool, *args, **kwargs)
+        function, *rest = args
+        call = CallOf(function, self.origin(), self._handing_over("thread pool", function))
+        return original(pool, call, *rest, **kwargs)
+
     def _add_done_callback(self, original: Callable[..., Any], future: Any, call: Callable[[Any], Any]) -> Any:
         """Remember who waits for a future of a pool: a thread of the pool runs the callback."""
         handed_over = self._handing_over("callback", call)
@@ -925,6 +939,8 @@ class Hooks:
         self._flush_lock = threading.RLock()
 
 
+#: Methods of a pool of `multiprocessing` that take a function to run; `apply` calls `apply_async`.
+_POOL_METHODS = ("apply_async", "imap", "imap_unordered", "map", "map_async", "starmap", "starmap_async")
 #: The key of the client that `get_client()` makes where it does not know which one is meant.
 _DISABLED_KEY = "fake"
 #: The position of `headers` among the arguments of `OTLPSpanExporter`.

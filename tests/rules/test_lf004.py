@@ -6,6 +6,7 @@ import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from multiprocessing.pool import ThreadPool
 
 import pytest
@@ -104,7 +105,7 @@ def run_in_executor(bot):
 
 
 def thread_pool(bot):
-    with bot.answering(), ThreadPool(1) as pool:
+    with ThreadPool(1) as pool, bot.answering():
         pool.map(bot.search, ["why?"])
 
 
@@ -163,7 +164,7 @@ def async_generator(bot):
         (timer, "in the thread that started this one", "carry_context(search) as target at"),
         (executor_map, "in the thread that submitted it", "carry_context(search) in place of search at"),
         (run_in_executor, "in the thread that submitted it", "carry_context(search) in place of search at"),
-        (thread_pool, "in the thread that started the pool", "carry_context(function) where the pool"),
+        (thread_pool, "in the thread that gave it to the pool", "carry_context(search) in place of search at"),
         (callback, "in the thread that added the callback", "carry_context(search) as callback at"),
         (task, "where its task was created with another context", "leave out context= at"),
         (generator, "in the same generator, whose", "decorate stream with @observe()"),
@@ -177,6 +178,31 @@ def test_ways_in_which_it_is_lost(bot, find, run, where, fix):
     assert finding.place.line == line_of(Bot.search, "start_as")
     assert f"was running {where}" in finding.text
     assert finding.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda pool, search: pool.apply(search, ("why?",)),
+        lambda pool, search: pool.apply_async(search, ("why?",)).get(),
+        lambda pool, search: pool.map_async(search, ["why?"]).get(),
+        lambda pool, search: pool.starmap(search, [("why?",)]),
+        lambda pool, search: pool.starmap_async(search, [("why?",)]).get(),
+        lambda pool, search: list(pool.imap(search, ["why?"])),
+        lambda pool, search: list(pool.imap_unordered(search, ["why?"])),
+    ],
+)
+def test_each_way_to_give_work_to_a_thread_pool(bot, find, give):
+    with ThreadPool(1) as pool, bot.answering():
+        give(pool, bot.search)
+    (finding,) = find("LF004")
+    assert "gave it to the pool" in finding.text
+
+
+def test_pools_of_processes_work_as_before():
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.map(len, ["why?"]) == [4]
+        assert pool.apply_async(len, ["why?"]).get(10) == 4
 
 
 def test_one_finding_for_each_work(bot, find):
@@ -243,6 +269,14 @@ def pool_of_an_earlier_request(bot):
         pool.submit(bot.search).result()
 
 
+def thread_pool_of_an_earlier_request(bot):
+    with bot.answering():
+        pool = ThreadPool(1)
+        pool.map(len, ["why?"])
+    with pool:
+        pool.map(bot.search, ["why?"])
+
+
 def seeded_trace(bot):
     """A trace id that was given on purpose."""
     with bot.answering(), ThreadPoolExecutor(1) as pool:
@@ -298,6 +332,7 @@ def observed_generator(bot):
         langchain_batch,
         long_lived_worker,
         pool_of_an_earlier_request,
+        thread_pool_of_an_earlier_request,
         seeded_trace,
         linked,
         context_on_purpose,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: Where the other observation was running, by the way in which the work was handed over.
 _WHERE: Final[dict[HandOver, str]] = {
     "thread": "in the thread that started this one",
-    "thread pool": "in the thread that started the pool",
+    "thread pool": "in the thread that gave it to the pool",
     "executor": "in the thread that submitted it",
     "callback": "in the thread that added the callback",
     "task": "where its task was created with another context",
@@ -24,7 +24,7 @@ _WHERE: Final[dict[HandOver, str]] = {
 }
 _FIXES: Final[dict[HandOver, str]] = {
     "thread": "{carried} as target{place}, or target=contextvars.copy_context().run with {function} in front of args",
-    "thread pool": "{carried} where the pool is given the function, or ThreadPoolExecutor.submit({carried}, ...)",
+    "thread pool": "{carried} in place of {function}{place}",
     "executor": "{carried} in place of {function}{place}, or contextvars.copy_context().run with {function} after it",
     "callback": "{carried} as callback{place}, or functools.partial(contextvars.copy_context().run, {function})",
     "task": "leave out context={place}, or pass context=contextvars.copy_context()",
@@ -59,9 +59,6 @@ def _is_lost(handed_over: HandedOver, record: RecordedSpan, evidence: Evidence) 
         return False
     if f"{by.key[0]:032x}" not in evidence.trace_by_id:
         # Langfuse shows nothing of the other trace.
-        return False
-    if handed_over.how == "thread pool" and by.end_ns is not None and by.end_ns <= record.span.start_time:
-        # Nothing tells who gave the pool this work.
         return False
     # A link says that the new trace is meant.
     return all(link.context.trace_id != by.key[0] for link in record.span.links)
