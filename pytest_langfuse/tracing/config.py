@@ -8,11 +8,12 @@ variables are Langfuse's own where it has one; an empty variable counts as unset
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
+from pytest_langfuse.tracing import kafka_parsers
 from pytest_langfuse.tracing import otel_variables as otel
 from pytest_langfuse.tracing import setting_parsers as parsing
 from pytest_langfuse.tracing.lazy import exported_by
@@ -181,11 +182,11 @@ class Setting(NamedTuple):
 
     @property
     def example(self) -> str:
-        """A value that would do."""
+        """A value that would do, as a shell assigns it."""
         try:
             self.parse(object())
         except Invalid as invalid:
-            return invalid.example
+            return invalid.variable
         raise AssertionError
 
 
@@ -237,9 +238,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "breaker_slow_call": Setting(parsing.number(0.001, 3600.0, example="2.0"), ("LANGFUSE_BREAKER_SLOW_CALL",)),
     "export": Setting(parsing.choices("http", "kafka", "sqs"), ("LANGFUSE_EXPORT",)),
-    "kafka_brokers": Setting(parsing.brokers, ("LANGFUSE_KAFKA_BROKERS",)),
-    "kafka_topic": Setting(parsing.topic, ("LANGFUSE_KAFKA_TOPIC",)),
-    "kafka_options": Setting(parsing.kafka_options, ("LANGFUSE_KAFKA_OPTIONS",), secret=True),
+    "kafka_brokers": Setting(kafka_parsers.brokers, ("LANGFUSE_KAFKA_BROKERS",)),
+    "kafka_topic": Setting(kafka_parsers.topic, ("LANGFUSE_KAFKA_TOPIC",)),
+    "kafka_options": Setting(kafka_parsers.kafka_options, ("LANGFUSE_KAFKA_OPTIONS",), secret=True),
     "sqs_queue_url": Setting(parsing.queue_url, ("LANGFUSE_SQS_QUEUE_URL",)),
     "export_scores": Setting(parsing.boolean, ("LANGFUSE_EXPORT_SCORES",)),
     "handle_signals": Setting(parsing.boolean, ("LANGFUSE_HANDLE_SIGNALS",)),
@@ -343,6 +344,7 @@ def resolved(given: RequestedSettings) -> TracingConfig:
         ConfigError: Something can't be used; the message names all of it.
     """
     values, errors = dict(given.settings), list(given.errors)
+    bad: set[str] = set()
     for name, setting in SETTINGS.items():
         if name not in values and (found := _winner(setting)) is not None:
             try:
@@ -350,12 +352,16 @@ def resolved(given: RequestedSettings) -> TracingConfig:
             except Invalid as invalid:
                 what = f"{found.place}={setting.show(found.text)}"
                 errors.append(_sentence(what, invalid, found.fix(setting, invalid)))
+                bad.add(name)
     errors += _sdk_variables()
+    # What another setting has to fit to is not known: one mistake is one error.
+    for name in bad & {"max_buffer_spans"}:
+        values[name] = parsing.LARGEST
     values.setdefault("base_url", DEFAULT_BASE_URL)
     config = None
     try:
         config = TracingConfig(**values)
-        errors += _missing_for_export(config)
+        errors += _missing_for_export(config, bad)
     except ConfigError as error:
         errors.append(str(error))
     if errors or config is None:
@@ -409,9 +415,9 @@ class _Variable(NamedTuple):
         """Return how to mend it."""
         first = setting.langfuse[0]
         if self.name == first:
-            return f"set {first}={invalid.example}"
+            return f"set {first}={invalid.variable}"
         ours = f"set {first}={setting.example}, which wins over {self.name}"
-        return ours if self.parse is setting.parse else f"{ours}, or set {self.name}={invalid.example}"
+        return ours if self.parse is setting.parse else f"{ours}, or set {self.name}={invalid.variable}"
 
 
 def _winner(setting: Setting) -> _Variable | None:
@@ -439,12 +445,12 @@ def _cross_checks(values: Mapping[str, Any]) -> list[str]:
     return errors
 
 
-def _missing_for_export(config: TracingConfig) -> list[str]:
+def _missing_for_export(config: TracingConfig, bad: Collection[str]) -> list[str]:
     return [
         f"export={shown(config.export)} needs {name}. "
         f"Fix: set LANGFUSE_{name.upper()}={SETTINGS[name].example}, or pass {name}."
         for export, name in (("kafka", "kafka_brokers"), ("sqs", "sqs_queue_url"))
-        if export in config.exports and getattr(config, name) is None
+        if export in config.exports and getattr(config, name) is None and name not in bad
     ]
 
 

@@ -23,6 +23,7 @@ from pytest_langfuse.tracing.delivery.exporter import langfuse_headers
 from pytest_langfuse.tracing.delivery.health import ShutdownReport, TracingHealth
 from pytest_langfuse.tracing.delivery.pipeline import Pipeline
 from pytest_langfuse.tracing.delivery.proxies import all_usable
+from pytest_langfuse.tracing.delivery.sink import DESTINATIONS
 from pytest_langfuse.tracing.delivery.transport import AsyncBoundedTransport, AsyncTransportPool
 from pytest_langfuse.tracing.double_sampling import doubts
 from pytest_langfuse.tracing.earlier_client import EarlierClient
@@ -302,7 +303,8 @@ class Installation:
             ]
             error = self.health().last_error
             logger.warning(
-                "Langfuse did not accept all spans within %.1f s: %s.%s",
+                "%s did not accept all spans within %.1f s: %s.%s",
+                " and ".join(DESTINATIONS[name] for name in self.config.exports),
                 report.elapsed,
                 ", ".join(parts),
                 f" The last failure: {error}" if error else "",

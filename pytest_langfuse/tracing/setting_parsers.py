@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -26,17 +25,9 @@ _HIGHEST_PORT = 65535
 _LONGEST_LABEL = 63
 _LONGEST_HOST = 253
 #: What SQLite and C can count to.
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-#: Options of librdkafka that settings of ours decide.
-_KAFKA_SETTINGS = {
-    "bootstrap.servers": "kafka_brokers",
-    "metadata.broker.list": "kafka_brokers",
-    "message.timeout.ms": "timeout",
-    "delivery.timeout.ms": "timeout",
-}
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 
@@ -44,12 +35,16 @@ _FALSE = frozenset({"false", "0", "no", "off"})
 class Invalid(Exception):  # noqa: N818 - never leaves this package
     """A value that can't be used: what is wrong, what is allowed, an example that would do.
 
-    `wrong_type` says that no value of this type is allowed.
+    `wrong_type` says that no value of this type is allowed. `variable` is the example as a shell assigns it, where
+    that is another text.
     """
 
-    def __init__(self, problem: str, allowed: str, example: str, *, wrong_type: bool = False) -> None:
+    def __init__(
+        self, problem: str, allowed: str, example: str, *, wrong_type: bool = False, variable: str | None = None
+    ) -> None:
         super().__init__(problem)
         self.problem, self.allowed, self.example, self.wrong_type = problem, allowed, example, wrong_type
+        self.variable = example if variable is None else variable
 
 
 class Parser:
@@ -183,7 +178,7 @@ def integer(lowest: int, *, example: str) -> Parser:
         allowed = f"a whole number, {lowest} or more"
         if isinstance(value, bool) or not isinstance(value, int):
             raise Invalid("is not a whole number", allowed, example, wrong_type=True)
-        if not lowest <= value <= _LARGEST:
+        if not lowest <= value <= LARGEST:
             raise Invalid("is out of range", allowed, example)
         return int(value)
 
@@ -224,87 +219,40 @@ def choice(*allowed: str) -> Parser:
     return Parser(check)
 
 
-def _json(text_of_variable: str) -> Any:
-    # Its errors are `ValueError`s, but for a text that is nested too deeply.
-    try:
-        return json.loads(text_of_variable)
-    except RecursionError as error:
-        raise ValueError(text_of_variable) from error
+def _joined(words: str | tuple[str, ...]) -> str:
+    return words if isinstance(words, str) else ",".join(words)
 
 
 def choices(*allowed: str) -> Parser:
     """Return a parser of one of a few words, or of several of them in order; in a text separated by commas."""
-    one = choice(*allowed)
+    one, several = choice(*allowed), f"one or several of {', '.join(map(repr, allowed))}"
 
     def check(value: Any) -> str | tuple[str, ...]:
+        if isinstance(value, str) and "," in value:
+            # As in a variable. An argument that is one of a few words, or a tuple of them, is what a type checker sees.
+            words = check(read(value))
+            raise Invalid(f"is not known (did you mean {words!r}?)", several, repr(words), variable=_joined(words))
         if isinstance(value, str) or not isinstance(value, list | tuple):
             return str(one(value))
-        words = tuple(str(one(word)) for word in value)
+        try:
+            words = tuple(str(one(word)) for word in value)
+        except Invalid as invalid:
+            meant = tuple(closest(word, allowed) if isinstance(word, str) else None for word in value)
+            words = tuple(word for word in meant if word is not None)
+            if None in meant or len(set(words)) < len(words):
+                raise
+            raise Invalid(invalid.problem, several, repr(words), variable=_joined(words)) from None
         if not words or len(set(words)) < len(words):
             problem = "names one twice" if words else "is empty"
-            raise Invalid(problem, f"one or several of {', '.join(map(repr, allowed))}", repr(allowed[:2]))
+            distinct = tuple(dict.fromkeys(words)) or allowed[:2]
+            raise Invalid(problem, several, repr(distinct), variable=_joined(distinct))
         return words[0] if len(words) == 1 else words
 
     def read(value: str) -> str | tuple[str, ...]:
-        words = tuple(word.strip() for word in value.split(","))
+        words = tuple(word.strip() for word in value.split(",") if word.strip())
         return words[0] if len(words) == 1 else words
 
     return Parser(check, read)
-
-
-def _brokers(value: Any) -> str:
-    allowed, example = "HOST:PORT, or several separated by commas", "'kafka-1:9092,kafka-2:9092'"
-    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
-        value = ",".join(value)
-    if not isinstance(value, str):
-        raise Invalid("is not an address", allowed, example, wrong_type=True)
-    addresses = [part.strip() for part in value.split(",") if part.strip()]
-    for address in addresses:
-        if not _is_host(address) or "*" in address:
-            raise Invalid(f"has {shown(address)}, which is not an address", allowed, example)
-    if not addresses:
-        raise Invalid("is empty", allowed, example)
-    return ",".join(addresses)
-
-
-#: Addresses of Kafka brokers.
-brokers = Parser(_brokers)
-
-
-def _topic(value: Any) -> str:
-    usable = isinstance(value, str) and _TOPIC.fullmatch(value) and value not in {".", ".."}
-    if usable and not value.startswith(_SECRET_KEY):
-        return str(value)
-    raise Invalid(
-        "is not the name of a topic",
-        "letters, digits, '.', '_' and '-', at most 249",
-        "'langfuse_spans'",
-        wrong_type=not isinstance(value, str),
-    )
-
-
-#: A name of a Kafka topic (Kafka, Topic.java: legal characters and length).
-topic = Parser(_topic)
-
-
-def _kafka_options(value: Any) -> dict[str, str | int | float | bool]:
-    allowed = "a dict (in a variable: a JSON object) of names of librdkafka to texts, numbers, true or false"
-    example = "{'security.protocol': 'ssl'}"
-    if not isinstance(value, Mapping):
-        raise Invalid("is not a dict", allowed, example, wrong_type=True)
-    for name, option in value.items():
-        if not isinstance(name, str) or not name.strip():
-            raise Invalid(f"has {shown(name)}, which is not the name of an option", allowed, example)
-        if name in _KAFKA_SETTINGS:
-            raise Invalid(f"has {shown(name)}, which {_KAFKA_SETTINGS[name]} decides", allowed, example)
-        if not isinstance(option, str | int | float):
-            # Its value may be a secret.
-            raise Invalid(f"has a value for {shown(name)} that no option can have", allowed, example)
-    return dict(value)
-
-
-#: Options of librdkafka.
-kafka_options = Parser(_kafka_options, _json)
 
 
 def _queue_url(value: Any) -> str:
@@ -356,7 +304,7 @@ def _hosts(value: Any) -> tuple[str, ...]:
         value = [part.strip() for part in value.split(",") if part.strip()]
     names = []
     for name in elements(value, "hosts", allowed, example):
-        if not isinstance(name, str) or not _is_host(name):
+        if not isinstance(name, str) or not is_host(name):
             raise Invalid(f"has {shown(name)}, which is not a host", allowed, example)
         names.append(name.lower())
     return tuple(names)
@@ -387,7 +335,8 @@ def elements(value: Any, kind: str, allowed: str, example: str) -> Iterable[Any]
     return value
 
 
-def _is_host(name: str) -> bool:
+def is_host(name: str) -> bool:
+    """Return whether a text is a host name, a glob of host names or an address, with or without a port."""
     parts = _HOST.fullmatch(name)
     if parts is None or not 0 < int(parts["port"] or 1) <= _HIGHEST_PORT:
         return False

@@ -13,7 +13,10 @@ def closest(word: str, words: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     # A long text is not a slip of the pen, and comparing it takes long.
-    close = get_close_matches(word, words, n=1) if len(word) <= _LONGEST else []
+    if len(word) > _LONGEST:
+        return None
+    known = list(words)
+    close = get_close_matches(word, known, n=1) or get_close_matches(word.lower(), known, n=1)
     return close[0] if close else None
 
 

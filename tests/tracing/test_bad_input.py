@@ -81,7 +81,11 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "kafka_topic": (5, True, b"x", "", " ", ".", "..", "a b", "ü", "a/b", "a" * 250, *UNPRINTABLE, bad.SECRET),
     "kafka_options": (
         5, True, b"x", "x", "{}", [], {5: 1}, {"": 1}, {"linger.ms": None}, {"linger.ms": [1]},
-        {"bootstrap.servers": "x:1"}, {"message.timeout.ms": 5},
+        {"bootstrap.servers": "x:1"}, {"message.timeout.ms": 5}, {"message.max.bytes": "abc"}, {"message.max.bytes": 1},
+        {"message.max.bytes": bad.NAN}, {"message.max.bytes": True}, {"message.max.bytes": 1e400},
+        {"message.max.bytes": 10**400}, {"message.max.bytes": "1_000_000"}, {"queue.buffering.max.kbytes": 0},
+        {"transactional.id": "x"}, {"delivery.report.only.error": False}, {"enable.gapless.guarantee": True},
+        {"test.mock.num.brokers": 1}, {"acks": 0}, {"request.required.acks": " 0x0"}, {"linger.ms": bad.INFINITY},
     ),
     "sqs_queue_url": (5, True, b"x", "", " ", "x", "ftp://x/q", "http://x", f"https://u:{bad.SECRET}@x/q"),
     "export_scores": (0, 1, "yes", "no", [], bad.SECRET),

@@ -33,7 +33,10 @@ TEXTS = {
     "export": ("htp", "HTTP", "grpc", "kafka,htp", "kafka,kafka", ",", SECRET),
     "kafka_brokers": ("x:99999", "http://x", "a b", ",", "a\nb"),
     "kafka_topic": ("a b", ".", "a/b", "a" * 5000, SECRET),
-    "kafka_options": ("x", "{", "[]", "5", '{"linger.ms": null}', '{"bootstrap.servers": "x:1"}', "[" * 5000),
+    "kafka_options": (
+        "x", "{", "[]", "5", '{"message.max.bytes": "abc"}', '{"message.max.bytes": NaN}', '{"message.max.bytes": 1}',
+        '{"linger.ms": Infinity}', '{"acks": 0}', '{"linger.ms": null}', '{"bootstrap.servers": "x:1"}', "[" * 5000,
+    ),
     "sqs_queue_url": ("x", "ftp://x/q", "http://x", f"https://u:{SECRET}@x/q"),
     "export_scores": SWITCHES,
     "handle_signals": SWITCHES,

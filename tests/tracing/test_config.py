@@ -1,6 +1,7 @@
 """Where settings come from, and what is said of those that can't be used."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import pytest
@@ -397,3 +398,55 @@ def test_values_of_kafka_options_are_not_shown():
 
     assert "kafka_options={'sasl.password': ***, 'linger.ms': ***}" in repr(config)
     assert "hidden-value" not in repr(config)
+
+
+@pytest.mark.parametrize("field", sorted(SETTINGS.keys() - {"propagate_to", "sampling"}))
+def test_the_fix_for_a_variable_is_what_a_shell_can_assign(monkeypatch, field):
+    setting = SETTINGS[field]
+    if field == "spool_path":
+        monkeypatch.setattr(Path, "is_dir", lambda path: not path.suffix)
+    (text,) = shlex.split(setting.example)
+
+    assert setting.parse.of_text(text) is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [
+        ("kafka,http", "pass export=('kafka', 'http')"),
+        (" Kafka, HTTP,", "pass export=('kafka', 'http')"),
+        (("KAFKA", "htp"), "pass export=('kafka', 'http')"),
+        ("KAFKA", "pass export='kafka'"),
+        ("kafka,kafka", "pass export=('kafka',)"),
+    ],
+)
+def test_an_export_that_was_meant_is_suggested(given, fix):
+    with pytest.raises(ConfigError) as error:
+        get_tracing_config(export=given)
+    assert str(error.value).endswith(f"Fix: {fix}.")
+
+
+def test_exports_in_a_variable(monkeypatch):
+    monkeypatch.setenv("LANGFUSE_KAFKA_BROKERS", "kafka:9092")
+    monkeypatch.setenv("LANGFUSE_EXPORT", "kafka, http,")
+    assert get_tracing_config().export == ("kafka", "http")
+    monkeypatch.setenv("LANGFUSE_EXPORT", "KAFKA,HTTP")
+    with pytest.raises(ConfigError, match=r"did you mean 'kafka'\?.* Fix: set LANGFUSE_EXPORT=kafka,http\."):
+        get_tracing_config()
+
+
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        ({"LANGFUSE_EXPORT": "kafka", "LANGFUSE_KAFKA_BROKERS": "a b:1"}, "LANGFUSE_KAFKA_BROKERS='a b:1' has "),
+        ({"LANGFUSE_EXPORT": "sqs", "LANGFUSE_SQS_QUEUE_URL": "x"}, "LANGFUSE_SQS_QUEUE_URL='x' is "),
+        ({"LANGFUSE_MAX_BUFFER_SPANS": "x", "LANGFUSE_FLUSH_AT": "200000"}, "LANGFUSE_MAX_BUFFER_SPANS='x' is "),
+    ],
+)
+def test_one_mistake_is_one_error(monkeypatch, variables, error):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as raised:
+        get_tracing_config()
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith(error)

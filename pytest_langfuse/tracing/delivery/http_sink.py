@@ -53,7 +53,7 @@ class HttpSink:
                 self.endpoint, content=_gzip(data), headers=self._headers, extensions=dict(PERMITTED)
             )
         except Exception as error:  # noqa: BLE001 - a transport may raise anything; the sender has to live on
-            return Outcome(Verdict.FAILED, type(error).__name__, detail=str(error))
+            return Outcome(Verdict.FAILED, type(error).__name__, detail=str(error), unreachable=True)
         return judge(response)
 
 

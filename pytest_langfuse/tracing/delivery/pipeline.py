@@ -37,7 +37,7 @@ from pytest_langfuse.tracing.delivery.span_ledger import Balance, SpanLedger
 from pytest_langfuse.tracing.delivery.tail_sampler import MOST_TRACES, TailSampler
 from pytest_langfuse.tracing.delivery.transport import BoundedTransport, TransportPool
 from pytest_langfuse.tracing.exported_ancestor import exported_ancestors
-from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.failures import failures, logger
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.sampling import SamplingRules
 from pytest_langfuse.tracing.untraced import UntracedClient
@@ -195,7 +195,10 @@ class Pipeline:
     def _keep_flushing(self) -> None:
         until = now() + _FLUSH_SECONDS
         while (head := self._head) is not None and not self.closing and now() < until:
-            head.force_flush()
+            try:
+                head.force_flush()
+            except Exception as error:  # noqa: BLE001 - a processor may raise anything; the next spans are flushed, too
+                failures.report("flushing after a signal", error)
             time.sleep(_FLUSH_STEP)
         self._flushing = False
 

@@ -19,6 +19,7 @@ from pytest_langfuse.tracing.delivery.settlement import Settlement
 from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.failures import failures
+from pytest_langfuse.tracing.lasting_thread import lasting_thread
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.untraced import untraced
 
@@ -75,7 +76,7 @@ class Sender:
         self._aside: list[Batch] = []
         self._confirmed: deque[_InFlight] = deque()
         self._stopping = self._given_up = self._abandoned = False
-        self._thread = threading.Thread(target=self._run, name="langfuse-tracing-sender", daemon=True)
+        self._thread = lasting_thread(self._run, name="langfuse-tracing-sender", doing="sending spans")
 
     def _held(self) -> int:
         in_flight = sum(batch.body.spans for sent in self._in_flight for batch in sent.batches)

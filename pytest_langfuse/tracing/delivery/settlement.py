@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pytest_langfuse.tracing.delivery.buffer import Batch, MemoryBuffer
 from pytest_langfuse.tracing.delivery.export_body import halves
 from pytest_langfuse.tracing.delivery.loss_log import LossLog, OutageLog, count_of_spans, said
-from pytest_langfuse.tracing.delivery.sink import DESTINATIONS, Outcome, Sink, Verdict
+from pytest_langfuse.tracing.delivery.sink import DESTINATIONS, Outcome, Sink, Verdict, trouble_of
 from pytest_langfuse.tracing.delivery.span_ledger import SpanLedger
 from pytest_langfuse.tracing.failures import logger
 from pytest_langfuse.tracing.monotonic import now
@@ -24,7 +24,7 @@ class Settlement:
         self, *, buffer: MemoryBuffer, ledger: SpanLedger, sink: Sink, losses: LossLog, name: str = "http"
     ) -> None:
         self._buffer, self._ledger = buffer, ledger
-        self._joins = not sink.by_trace
+        self._sink, self._joins = sink, not sink.by_trace
         self.destination = DESTINATIONS.get(name, name)
         #: Bytes that a group may have: fewer after an answer that it was too large.
         self.largest = sink.most_bytes
@@ -40,10 +40,7 @@ class Settlement:
         """Apply the outcome of a body that `batches` were joined to. Each batch leaves the list when it is settled."""
         spans = _spans(batches)
         if outcome.verdict is Verdict.FAILED:
-            self.last_error = said(outcome.reason, outcome.detail)
-            self._keep(batches, outcome)
-            what = f"{self.destination} can't be reached ({outcome.reason}), spans are kept"
-            self.outage.failed(outcome.reason, said(what, outcome.detail))
+            self._failed(batches, outcome)
         elif outcome.verdict is Verdict.ACCEPTED:
             self._accepted += 1
             self.last_success = now()
@@ -78,9 +75,18 @@ class Settlement:
                 what = f"{self.destination} refused {count_of_spans(spans)} ({outcome.reason})"
                 logger.warning("%s", said(what, outcome.detail))
 
+    def _failed(self, batches: list[Batch], outcome: Outcome) -> None:
+        self.last_error = said(outcome.reason, outcome.detail)
+        self._keep(batches, outcome)
+        if outcome.unreachable:
+            what = f"{self.destination} can't be reached ({outcome.reason}), spans are kept"
+        else:
+            what = f"Spans can't be sent to {self.destination} ({outcome.reason}), they are kept"
+        self.outage.failed(outcome.reason, said(what, outcome.detail))
+
     def unanswered(self, seconds: float) -> None:
         """Nobody waits any longer for the answer to a request that was begun so long ago."""
-        self.last_error = f"no complete answer within {seconds:.1f} s"
+        self.last_error = said(f"no complete answer within {seconds:.1f} s", trouble_of(self._sink))
 
     def lost_uncounted(self, what: str) -> None:
         """Tell of a loss that nobody can count: the state is bad until Langfuse accepts something again."""

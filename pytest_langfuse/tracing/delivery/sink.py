@@ -37,6 +37,8 @@ class Outcome:
     detail: str = ""
     #: Seconds, if the other side said when to come back.
     retry_after: float | None = None
+    #: Nothing was reached, or it did not answer.
+    unreachable: bool = False
 
     def __post_init__(self) -> None:
         """Make the text of the other side one that may be logged."""
@@ -71,3 +73,8 @@ class Sink(Protocol):
 
     def after_fork(self) -> None:
         """In a forked child: the handles are the parent's. They are left alone, and others made when needed."""
+
+
+def trouble_of(sink: Sink) -> str:
+    """Return what the last connection of a sink met that tries again by itself; empty for one that does not."""
+    return readable(str(getattr(sink, "trouble", "")))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from pytest_langfuse.tracing.forward.forwarder import Forwarder
 from pytest_langfuse.tracing.forward.prometheus_text import CONTENT_TYPE, prometheus_text
+from pytest_langfuse.tracing.lasting_thread import lasting_thread
 
 _TEXT = "text/plain; charset=utf-8"
 #: For a client that says nothing (seconds).
@@ -32,7 +32,9 @@ class HealthServer:
 
     def start(self) -> None:
         """Start to answer."""
-        threading.Thread(target=self._server.serve_forever, name="langfuse-forward-health", daemon=True).start()
+        lasting_thread(
+            self._server.serve_forever, name="langfuse-forward-health", doing="answering about the health"
+        ).start()
 
     def stop(self) -> None:
         """Close the port."""

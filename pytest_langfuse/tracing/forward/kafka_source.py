@@ -126,10 +126,17 @@ class KafkaSource:
 
     def poll(self, most: int, timeout: float) -> list[QueueMessage]:
         """See `QueueSource`."""
+        from confluent_kafka import KafkaException
+
         self._dead.poll()
         messages: list[QueueMessage] = []
         assignments, read = self._assignments, self._read
-        for message in self._consumer.consume(most, timeout):
+        try:
+            consumed = self._consumer.consume(most, timeout)
+        except KafkaException as failed:
+            # A fatal error: no callback is told of it.
+            raise SourceFailed(readable(_text(failed))) from None
+        for message in consumed:
             if (error := message.error()) is not None:
                 self._told_of_error(message, error)
                 continue

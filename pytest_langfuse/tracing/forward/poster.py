@@ -14,6 +14,7 @@ from pytest_langfuse.tracing.delivery.sink import Outcome, Verdict
 from pytest_langfuse.tracing.delivery.transport import PERMITTED, BoundedTransport, TransportPool
 from pytest_langfuse.tracing.forward.lane import Group
 from pytest_langfuse.tracing.forward.project_keys import Project
+from pytest_langfuse.tracing.lasting_thread import lasting_thread
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.untraced import UntracedClient
 
@@ -42,7 +43,7 @@ class Poster:
     def start(self) -> None:
         """Start the threads. They are daemons: a request that hangs does not delay the exit."""
         for number in range(self.threads):
-            thread = threading.Thread(target=self._run, name=f"langfuse-forward-{number}", daemon=True)
+            thread = lasting_thread(self._run, name=f"langfuse-forward-{number}", doing="posting to Langfuse")
             thread.start()
             self._threads.append(thread)
 

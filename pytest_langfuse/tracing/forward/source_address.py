@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from pytest_langfuse.tracing.setting_parsers import Invalid, brokers, queue_url, topic
+from pytest_langfuse.tracing.kafka_parsers import brokers, topic
+from pytest_langfuse.tracing.setting_parsers import Invalid, queue_url
 from pytest_langfuse.tracing.shown import shown
 
 DEFAULT_GROUP = "pytest-langfuse-forward"

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_langfuse.tracing.forward.dead_letter_headers import dead_letter_headers
 from pytest_langfuse.tracing.forward.queue_source import DeadLetter
+from pytest_langfuse.tracing.lasting_thread import lasting_thread
 from pytest_langfuse.tracing.log_text import readable
 from pytest_langfuse.tracing.queue import sqs_message
 from pytest_langfuse.tracing.queue.sqs_client import SqsClient, outcome_of, without_valid_credentials
@@ -42,7 +43,7 @@ class SqsDeadLetters:
         with self._changed:
             self._waiting.append((message, stored))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="langfuse-forward-sqs-dead", daemon=True)
+                self._thread = lasting_thread(self._run, name="langfuse-forward-sqs-dead", doing="storing dead letters")
                 self._thread.start()
             self._changed.notify_all()
 
@@ -75,16 +76,17 @@ class SqsDeadLetters:
         try:
             entries = [message.entry(number) for number, message in enumerate(batch)]
             answer: dict[str, Any] = self._client.call("send_message_batch", Entries=entries)
+            errors: list[str | None] = [f"SQS did not say that it stored it ({self.queue_url})"] * len(batch)
+            for entry in answer.get("Successful") or ():
+                errors[int(entry["Id"])] = None
+            for entry in answer.get("Failed") or ():
+                said = readable(str(entry.get("Message")))
+                errors[int(entry["Id"])] = f"{said} ({entry.get('Code')}, {self.queue_url})"
         except Exception as error:  # noqa: BLE001 - the whole variety of botocore, urllib3 and the operating system
             outcome = outcome_of(error)
             if without_valid_credentials(outcome):
                 self._client.renew()
             return [f"{readable(outcome.detail)} ({outcome.reason}, {self.queue_url})"] * len(batch)
-        errors: list[str | None] = [f"SQS did not say that it stored it ({self.queue_url})"] * len(batch)
-        for entry in answer.get("Successful") or ():
-            errors[int(entry["Id"])] = None
-        for entry in answer.get("Failed") or ():
-            errors[int(entry["Id"])] = f"{readable(str(entry.get('Message')))} ({entry.get('Code')}, {self.queue_url})"
         return errors
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pytest_langfuse.tracing.forward.repeated_log import RepeatedLog
+from pytest_langfuse.tracing.lasting_thread import lasting_thread
 from pytest_langfuse.tracing.log_text import readable
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.queue.sqs_client import SqsClient, outcome_of, without_valid_credentials
@@ -50,7 +51,7 @@ class SqsReceipts:
     def start(self) -> None:
         """Start the threads."""
         for _ in range(_THREADS):
-            threading.Thread(target=self._run, name="langfuse-forward-sqs-receipts", daemon=True).start()
+            lasting_thread(self._run, name="langfuse-forward-sqs-receipts", doing="deleting messages from SQS").start()
 
     @property
     def held(self) -> int:
@@ -148,17 +149,18 @@ class SqsReceipts:
         what = "deleted" if operation == "delete_message_batch" else "kept or given back"
         try:
             answer: dict[str, Any] = self._client.call(operation, Entries=entries)
+            done = {int(entry["Id"]) for entry in answer.get("Successful") or ()}
+            failed = [(int(entry["Id"]), entry) for entry in answer.get("Failed") or ()]
         except Exception as error:  # noqa: BLE001 - the whole variety of botocore, urllib3 and the operating system
             outcome = outcome_of(error)
             if without_valid_credentials(outcome):
                 self._client.renew()
             self._log.warn(operation, f"SQS: messages can't be {what} ({outcome.reason}): {outcome.detail}")
             return set()
-        done = {int(entry["Id"]) for entry in answer.get("Successful") or ()}
-        for entry in answer.get("Failed") or ():
+        for number, entry in failed:
             if entry.get("Code") in _GONE:
                 # It was held for longer than SQS lets anybody, or was deleted.
-                done.add(int(entry["Id"]))
+                done.add(number)
                 self._log.warn("gone", f"SQS: a message is not held any more, it may come twice: {_said(entry)}")
             else:
                 self._log.warn(operation, f"SQS: messages can't be {what} ({entry.get('Code')}): {_said(entry)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import email.utils
+import functools
 import logging
 import threading
 import time
@@ -26,6 +27,7 @@ from pytest_langfuse.tracing.forward.queue_source import (
 from pytest_langfuse.tracing.forward.repeated_log import RepeatedLog
 from pytest_langfuse.tracing.forward.sqs_dead_letters import SqsDeadLetters
 from pytest_langfuse.tracing.forward.sqs_receipts import VISIBILITY, SqsReceipts
+from pytest_langfuse.tracing.lasting_thread import lasting_thread
 from pytest_langfuse.tracing.log_text import readable
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.queue.sqs_client import SqsClient, outcome_of, without_valid_credentials
@@ -87,11 +89,9 @@ class SqsSource:
         self._watcher = watcher
         self._receipts.start()
         for number in range(_RECEIVERS):
-            thread = threading.Thread(
-                target=self._receive_all, args=(number,), name="langfuse-forward-sqs", daemon=True
-            )
-            thread.start()
-        threading.Thread(target=self._watch_lag, name="langfuse-forward-sqs-lag", daemon=True).start()
+            receive = functools.partial(self._receive_all, number)
+            lasting_thread(receive, name="langfuse-forward-sqs", doing="receiving from SQS").start()
+        lasting_thread(self._watch_lag, name="langfuse-forward-sqs-lag", doing="looking at the lag").start()
 
     def poll(self, most: int, timeout: float) -> list[QueueMessage]:
         """See `QueueSource`."""

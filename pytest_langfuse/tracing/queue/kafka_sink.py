@@ -7,19 +7,22 @@ second time (at least once).
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from pytest_langfuse.tracing.config import ConfigError
 from pytest_langfuse.tracing.delivery.export_body import ExportBody, by_trace
 from pytest_langfuse.tracing.delivery.sink import Confirm, Outcome, Verdict
-from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.failures import failures, logger
+from pytest_langfuse.tracing.lasting_thread import lasting_thread
+from pytest_langfuse.tracing.log_text import readable
+from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.queue import endpoints
+from pytest_langfuse.tracing.queue.kafka_errors import UNREACHABLE, name_of, refused_options, text_of
+from pytest_langfuse.tracing.queue.kafka_group import ACCEPTED, KafkaGroup
+from pytest_langfuse.tracing.queue.sink_producer import MakeProducer, SinkMessage, SinkProducer, destroy
 from pytest_langfuse.tracing.untraced import untraced
 
 #: librdkafka's default of message.max.bytes, which counts uncompressed bytes with key, headers and its own overhead.
@@ -29,16 +32,10 @@ _SHARE: Final = 0.9
 _LINGER: Final = 20
 #: Seconds between two looks for delivery reports: while some come, and the longest; without any under way.
 _SOON, _LATE, _IDLE = 0.001, 0.02, 1.0
-_ACCEPTED: Final = Outcome(Verdict.ACCEPTED)
-#: The worst first: what a body gets of the outcomes of its messages.
-_RANK: Final = (Verdict.FAILED, Verdict.TOO_LARGE, Verdict.REFUSED, Verdict.ACCEPTED)
 #: Errors of a message, by librdkafka's names: sending it again has the same result.
 _REFUSED: Final = frozenset({"INVALID_MSG", "INVALID_RECORD", "_BAD_MSG"})
-_FATAL: Final = frozenset({"_FATAL", "_STATE"})
-
-Producer = Any
-#: Makes a producer of its options and a logger.
-MakeProducer = Callable[[Mapping[str, Any]], Producer]
+#: The producer has failed for good, and drops what it has.
+_PURGED: Final = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT"})
 
 
 class _DebugLog:
@@ -84,7 +81,10 @@ class KafkaSink:
             "linger.ms": min(_LINGER, milliseconds // 2),
             "message.timeout.ms": milliseconds,
         }
-        self.largest_body = int(float(options.get("message.max.bytes", _MOST_BYTES)) * _SHARE)
+        self._timeout = timeout
+        #: What never fits into the producer's queue, not even alone.
+        self._room = int(options.get("queue.buffering.max.kbytes", _MOST_BYTES)) * 1024
+        self.largest_body = int(min(int(options.get("message.max.bytes", _MOST_BYTES)), self._room) * _SHARE)
         self._make = _producer_class()
         if options:
             # A wrong option is an error of the configuration: found now, rather than in the sender's thread.
@@ -94,74 +94,74 @@ class KafkaSink:
     def _clear(self) -> None:
         self._changed = threading.Condition()
         #: By their brokers: one, unless a test harness names others meanwhile.
-        self._producers: dict[str, Producer] = {}
+        self._producers: dict[str, SinkProducer] = {}
+        #: They get no more messages, and are ended when all that they have is reported.
+        self._retired: list[SinkProducer] = []
         self._thread: threading.Thread | None = None
-        #: Groups whose reports are awaited.
-        self._awaited: set[_Group] = set()
         self._closed = False
-        #: What librdkafka said last about the connection, for messages that time out.
-        self._trouble = ""
+        #: What was logged since messages were last delivered.
+        self._logged: set[str] = set()
 
     def _check(self) -> None:
-        try:
-            # Without an address: nothing connects.
-            self._make({**self._options, **self._endpoint.options, "logger": _LIBRDKAFKA})
-        except Exception as error:  # noqa: BLE001 - a KafkaException, or a TypeError of a value
-            problem = _message(error)
+        # Without an address: nothing connects.
+        usual = {**self._options, "logger": _LIBRDKAFKA, "log_level": 0}
+        problem = refused_options(self._make, usual, self._endpoint.options)
+        if problem is not None:
             raise ConfigError(
                 f"kafka_options can't be used: {problem}. Fix: correct kafka_options (LANGFUSE_KAFKA_OPTIONS); "
                 "the names are those of librdkafka's CONFIGURATION.md."
-            ) from None
+            )
 
     def send(self, bodies: Sequence[ExportBody], confirm: Confirm) -> None:
         """See `Sink`. Returns at once; a thread waits for the delivery reports."""
         endpoint = endpoints.kafka(self._endpoint)
         if endpoint is None:
-            confirm(_ACCEPTED)
+            confirm(ACCEPTED)
             return
         endpoints.tries("Kafka")
+        group = KafkaGroup(len(bodies), confirm)
+        messages = [
+            message
+            for index, body in enumerate(bodies)
+            for message in self._messages(endpoint.topic, group, index, body)
+        ]
         with self._changed:
-            group = _Group(len(bodies), confirm, self._started(endpoint))
-            self._awaited.add(group)
+            producer = self._started(endpoint)
+            producer.groups.add(group)
             self._changed.notify_all()
-        for index, body in enumerate(bodies):
-            self._produce(endpoint.topic, group, index, body)
+        producer.send(messages)
         group.all_sent()
+        if producer.broken is not None:
+            self._abandon(producer)
 
-    def _produce(self, topic: str, group: _Group, index: int, body: ExportBody) -> None:
+    def _messages(self, topic: str, group: KafkaGroup, index: int, body: ExportBody) -> Sequence[SinkMessage]:
         try:
             # A body from the spool may have been written for another destination.
-            messages = [body] if body.trace else by_trace(body)
+            parts = [body] if body.trace else by_trace(body)
         except Exception as error:  # noqa: BLE001 - protobuf's own error class has no types
             group.settle(index, Outcome(Verdict.REFUSED, "undecodable", detail=str(error)))
-            return
+            return ()
+        if any(len(part.data) > self._room for part in parts):
+            detail = "larger than the producer's queue (queue.buffering.max.kbytes)"
+            group.settle(index, Outcome(Verdict.TOO_LARGE, "message_too_large", detail=detail))
+            return ()
         headers = [*self._headers, ("x-langfuse-type", body.kind.encode())] if body.kind else self._headers
-        for message in messages:
-            group.expect()
-            report = functools.partial(self._reported, group, index)
-            try:
-                group.producer.produce(
-                    topic, value=message.data, key=message.trace, headers=headers, on_delivery=report
-                )
-            except BufferError:
-                group.reported(index, Outcome(Verdict.FAILED, "kafka_queue_full"))
-            except (Exception, SystemError) as error:  # noqa: BLE001 - a fatal error comes as either
-                self._reported(group, index, _error_of(error), None)
+        for _ in parts:
+            group.expect(index)
+        return [SinkMessage(group, index, topic, headers, part) for part in parts]
 
-    def _reported(self, group: _Group, index: int, error: Any, _message: Any) -> None:
-        group.reported(index, _ACCEPTED if error is None else self._outcome(error, group.producer))
-
-    def _outcome(self, error: Any, producer: Producer) -> Outcome:
-        name = _name(error)
-        if getattr(error, "fatal", bool)() or name in _FATAL:
-            self._abandon(producer)
-        detail = str(error.str()) if hasattr(error, "str") else str(error)
-        if name == "_MSG_TIMED_OUT" and self._trouble:
-            detail = f"{detail}; {self._trouble}"
-        if name == "MSG_SIZE_TOO_LARGE":
-            return Outcome(Verdict.TOO_LARGE, "message_too_large", detail=detail)
-        verdict = Verdict.REFUSED if name in _REFUSED else Verdict.FAILED
-        return Outcome(verdict, f"kafka_{name.strip('_').lower()}", detail=detail)
+    def _reported(self, producer: SinkProducer, message: SinkMessage, error: Any, partition: int) -> None:
+        try:
+            if error is None:
+                if self._logged:
+                    self._logged.clear()
+                message.group.reported(message.position, ACCEPTED)
+                return
+            message.group.reported(message.position, _outcome(error, producer.trouble))
+            if name_of(error) == "_MSG_TIMED_OUT":
+                producer.timed_out(partition, message.group.since)
+        except Exception as failed:  # noqa: BLE001 - it would come out of `poll`, and be taken for an error of Kafka's
+            failures.report("settling what Kafka has reported", failed)
 
     def takes_scores(self) -> bool:
         """See `QueueSink`."""
@@ -169,130 +169,149 @@ class KafkaSink:
 
     # -- the producer and its thread ---------------------------------------------------------------------------------
 
-    def _started(self, endpoint: endpoints.KafkaEndpoint) -> Producer:
+    def _started(self, endpoint: endpoints.KafkaEndpoint) -> SinkProducer:
         producer = self._producers.get(endpoint.brokers)
         if producer is None:
-            own = {"bootstrap.servers": endpoint.brokers, "logger": _LIBRDKAFKA, "error_cb": self._note, "log_level": 4}
-            producer = self._make({**self._options, **endpoint.options, **own})
-            # Never destroyed by a forked child or at the interpreter's end: both would wait for threads.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(producer))
-            self._producers[endpoint.brokers] = producer
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._poll, name="langfuse-tracing-kafka", daemon=True)
-            self._thread.start()
-        return producer
+            own = {"bootstrap.servers": endpoint.brokers, "logger": _LIBRDKAFKA, "log_level": 4}
 
-    def _note(self, error: Any) -> None:
-        self._trouble = str(error.str())
+            def reported(message: SinkMessage, error: Any, partition: int) -> None:
+                self._reported(made, message, error, partition)
+
+            made = producer = SinkProducer(self._make, {**self._options, **endpoint.options, **own}, reported)
+            self._producers[endpoint.brokers] = producer
+        if self._thread is None or not self._thread.is_alive():
+            thread = lasting_thread(self._poll, name="langfuse-tracing-kafka", doing="looking for Kafka's reports")
+            thread.start()
+            self._thread = thread
+        return producer
 
     def _poll(self) -> None:
         """Fetch delivery reports. No call blocks: under gevent, this thread is a part of the only one."""
         pause = _SOON
         with untraced():
             while not self._closed:
-                served = sum(producer.poll(0) for producer in list(self._producers.values()))
                 with self._changed:
-                    self._awaited = {group for group in self._awaited if not group.confirmed}
-                    if not self._awaited:
+                    producers = [*self._producers.values(), *self._retired]
+                served = sum(self._served(producer) for producer in producers)
+                with self._changed:
+                    if not any(producer.groups for producer in (*self._producers.values(), *self._retired)):
                         self._changed.wait(_IDLE)
                         pause = _SOON
                         continue
                 pause = _SOON if served else min(pause * 2, _LATE)
                 time.sleep(pause)
 
-    def _abandon(self, failed: Producer) -> None:
-        """Drop a producer that has failed for good; what it had not delivered is reported as failed, and sent again."""
+    def _served(self, producer: SinkProducer) -> int:
+        served = producer.poll()
+        if producer.broken is not None:
+            self._abandon(producer)
+            return served
+        if producer.silent_since is not None:
+            self._replace(producer)
+        for message in producer.overdue(now() - self._timeout):
+            detail = (
+                f"no room in the producer's queue within {self._timeout:g} s "
+                "(queue.buffering.max.messages, queue.buffering.max.kbytes)"
+            )
+            message.group.reported(message.position, Outcome(Verdict.FAILED, "kafka_queue_full", detail=detail))
         with self._changed:
-            brokers = next((name for name, producer in self._producers.items() if producer is failed), None)
-            if brokers is None:
-                return
-            del self._producers[brokers]
-            awaited = [group for group in self._awaited if group.producer is failed]
-        logger.warning("Kafka's producer failed for good: another one is made.")
-        _end([failed])
-        for group in awaited:
-            group.give_up(Outcome(Verdict.FAILED, "kafka_fatal"))
+            producer.groups = {group for group in producer.groups if not group.confirmed}
+            done = not producer.groups and producer in self._retired
+            if done:
+                self._retired.remove(producer)
+        if done:
+            destroy([producer])
+        return served
+
+    def _abandon(self, failed: SinkProducer) -> None:
+        """Drop a producer that has failed for good."""
+        reason = readable(failed.explain())
+        if failed in self._producers.values():
+            self._log_once("fatal", f"Kafka's producer failed for good, another one is made: {reason}")
+        self._drop(failed, Outcome(Verdict.FAILED, "kafka_fatal", detail=reason))
+
+    def _replace(self, silent: SinkProducer) -> None:
+        """Use another producer from now on: brokers that have lost its id refuse what it sends, and it tells nobody.
+
+        While some partitions acknowledge, what it has is still reported within `timeout`. Otherwise it must send no
+        more: the brokers may have given its id to the next one.
+        """
+        what = f"nothing was acknowledged for {self._timeout:g} s"
+        if silent in self._producers.values():
+            self._log_once(
+                "silent", f"Kafka's producer is replaced, in case the brokers don't know it any more: {what}."
+            )
+        if silent.silent_everywhere:
+            self._drop(silent, _timed_out(what, silent.trouble))
+            return
+        silent.silent_since = None
+        with self._changed:
+            if self._forget(silent):
+                self._retired.append(silent)
+
+    def _forget(self, producer: SinkProducer) -> bool:
+        """Give no more messages to a producer. Return whether it was in use until now. With the lock."""
+        for brokers, known in self._producers.items():
+            if known is producer:
+                del self._producers[brokers]
+                return True
+        return False
+
+    def _drop(self, producer: SinkProducer, outcome: Outcome) -> None:
+        """End a producer; what it had not delivered is confirmed with this outcome, and sent again."""
+        with self._changed:
+            if not self._forget(producer):
+                if producer not in self._retired:
+                    return
+                self._retired.remove(producer)
+            groups, producer.groups = producer.groups, set()
+        destroy([producer])
+        for group in groups:
+            group.give_up(outcome)
+
+    def _log_once(self, kind: str, message: str) -> None:
+        if kind not in self._logged:
+            self._logged.add(kind)
+            logger.warning("%s", message)
+
+    @property
+    def trouble(self) -> str:
+        """The failure of the last connection; empty if there was none since messages were delivered."""
+        return next(
+            (producer.trouble for producer in (*self._producers.values(), *self._retired) if producer.trouble), ""
+        )
 
     def close(self, timeout: float) -> None:
         """See `Sink`. Gives up what is not delivered: it was counted, or is in the spool, and must not be sent."""
         with self._changed:
             self._closed = True
-            producers, self._producers = list(self._producers.values()), {}
+            producers = [*self._producers.values(), *self._retired]
+            self._producers, self._retired = {}, []
             self._changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
-        _end(producers)
+        destroy(producers)
 
     def after_fork(self) -> None:
         """See `Sink`."""
         self._clear()
 
 
-def _end(producers: list[Producer]) -> None:
-    """Let producers send nothing more, and destroy them elsewhere: that waits for librdkafka's threads."""
-    for producer in producers:
-        producer.purge(blocking=False)
-    if producers:
-        # At the interpreter's end there are no new threads (Python 3.12), and the producers go with the process.
-        with suppress(RuntimeError):
-            threading.Thread(target=_destroy, args=(producers,), name="langfuse-kafka-end", daemon=True).start()
+def _timed_out(detail: str, trouble: str) -> Outcome:
+    detail = f"{detail}; {trouble}" if trouble else detail
+    return Outcome(Verdict.FAILED, "kafka_msg_timed_out", detail=detail, unreachable=bool(trouble))
 
 
-def _destroy(producers: list[Producer]) -> None:
-    for producer in producers:
-        ctypes.pythonapi.Py_DecRef(ctypes.py_object(producer))
-    producers.clear()
-
-
-class _Group:
-    """Bodies that were sent together, with the reports that are missing."""
-
-    def __init__(self, bodies: int, confirm: Confirm, producer: Producer) -> None:
-        self.producer = producer
-        self._lock = threading.Lock()
-        self._outcomes: list[Outcome] = [_ACCEPTED] * bodies
-        self._confirm = confirm
-        # One more until all are sent.
-        self._missing = 1
-        self._usual = True
-        self.confirmed = False
-
-    def expect(self) -> None:
-        with self._lock:
-            self._missing += 1
-
-    def settle(self, index: int, outcome: Outcome) -> None:
-        """Take the outcome of a body that was not sent."""
-        with self._lock:
-            self._take(index, outcome)
-
-    def reported(self, index: int, outcome: Outcome) -> None:
-        with self._lock:
-            if outcome is not _ACCEPTED:
-                self._take(index, outcome)
-            self._missing -= 1
-            last = self._missing == 0
-        if last:
-            self._done()
-
-    def _take(self, index: int, outcome: Outcome) -> None:
-        self._usual = False
-        if _RANK.index(outcome.verdict) < _RANK.index(self._outcomes[index].verdict):
-            self._outcomes[index] = outcome
-
-    def all_sent(self) -> None:
-        self.reported(0, _ACCEPTED)
-
-    def give_up(self, outcome: Outcome) -> None:
-        """Confirm it now; reports that come later are ignored."""
-        with self._lock:
-            self._outcomes = [outcome] * len(self._outcomes)
-            self._usual = False
-        self._done()
-
-    def _done(self) -> None:
-        self.confirmed = True
-        self._confirm(_ACCEPTED if self._usual else self._outcomes)
+def _outcome(error: Any, trouble: str) -> Outcome:
+    name, detail = name_of(error), text_of(error)
+    if name == "MSG_SIZE_TOO_LARGE":
+        return Outcome(Verdict.TOO_LARGE, "message_too_large", detail=detail)
+    if name in _PURGED:
+        return Outcome(Verdict.FAILED, "kafka_fatal", detail=detail)
+    if name == "_MSG_TIMED_OUT":
+        return _timed_out(detail, trouble)
+    verdict = Verdict.REFUSED if name in _REFUSED else Verdict.FAILED
+    return Outcome(verdict, f"kafka_{name.strip('_').lower()}", detail=detail, unreachable=name in UNREACHABLE)
 
 
 def _producer_class() -> MakeProducer:
@@ -304,20 +323,3 @@ def _producer_class() -> MakeProducer:
             f"export='kafka' needs confluent-kafka ({error}). Fix: pip install 'pytest-langfuse[kafka]'."
         ) from None
     return cast("MakeProducer", Made)
-
-
-def _error_of(error: BaseException) -> Any:
-    """Return the `KafkaError` in an exception of confluent-kafka, which may be the cause of a `SystemError`."""
-    for candidate in (error, error.__cause__, error.__context__):
-        if candidate is not None and candidate.args and hasattr(candidate.args[0], "code"):
-            return candidate.args[0]
-    return error
-
-
-def _name(error: Any) -> str:
-    return str(error.name()) if hasattr(error, "name") and callable(error.name) else type(error).__name__
-
-
-def _message(error: BaseException) -> str:
-    found = _error_of(error)
-    return str(found.str()) if hasattr(found, "str") else str(found)

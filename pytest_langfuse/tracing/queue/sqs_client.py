@@ -74,6 +74,8 @@ _WITHOUT_CREDENTIALS: Final = frozenset(
         "unauthorized_sso_token",
     }
 )
+#: Classes of botocore, which is not imported here.
+_OF_CONNECTION: Final = frozenset({"HTTPClientError", "ConnectionError"})
 _TOO_LARGE: Final = frozenset({"batch_request_too_long", "request_entity_too_large", "http_413"})
 #: The queue or its key is at fault, whatever SQS says of the sender: the message can be sent when that is mended.
 _OF_QUEUE: Final = ("kms_", "invalid_address", "missing_parameter", "queue_", "unsupported_operation")
@@ -181,7 +183,7 @@ def outcome_of(error: BaseException) -> Outcome:
     if not isinstance(answer, Mapping):
         name = _snake(type(error).__name__)
         reason = "no_credentials" if name in _WITHOUT_CREDENTIALS else name
-        return Outcome(Verdict.FAILED, f"sqs_{reason}", detail=str(error))
+        return Outcome(Verdict.FAILED, f"sqs_{reason}", detail=str(error), unreachable=_of_connection(error))
     metadata = answer.get("ResponseMetadata") or {}
     said = answer.get("Error") or {}
     code = _code(str(said.get("Code") or ""), metadata.get("HTTPStatusCode"))
@@ -190,6 +192,11 @@ def outcome_of(error: BaseException) -> Outcome:
         return Outcome(Verdict.TOO_LARGE, "message_too_large", detail=detail)
     wait = (metadata.get("HTTPHeaders") or {}).get("retry-after", "")
     return Outcome(Verdict.FAILED, f"sqs_{_usual(code)}", detail=detail, retry_after=seconds_to_wait(wait))
+
+
+def _of_connection(error: BaseException) -> bool:
+    """Return whether an error is one of botocore's about connections, or of the operating system."""
+    return isinstance(error, OSError) or any(base.__name__ in _OF_CONNECTION for base in type(error).__mro__)
 
 
 def outcome_of_entry(failed: Mapping[str, Any]) -> Outcome:

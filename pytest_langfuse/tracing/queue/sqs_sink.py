@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pytest_langfuse.tracing.delivery.export_body import ExportBody, by_trace
 from pytest_langfuse.tracing.delivery.sink import Confirm, Outcome, Verdict
+from pytest_langfuse.tracing.lasting_thread import lasting_thread
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.queue import endpoints, sqs_message
 from pytest_langfuse.tracing.queue.endpoints import SqsEndpoint
@@ -96,7 +97,8 @@ class SqsSink:
                     self._changed.notify_all()
                     self._overdue.notify_all()
         if started is None:
-            group.confirm(Outcome(Verdict.FAILED, "sqs_timed_out", detail="earlier requests did not end yet"))
+            detail = "earlier requests did not end yet"
+            group.confirm(Outcome(Verdict.FAILED, "sqs_timed_out", detail=detail, unreachable=True))
         elif not started:
             self._serve(group)
 
@@ -105,11 +107,13 @@ class SqsSink:
         idle = sum(group is None for group in self._threads.values())
         if idle > len(self._waiting):
             return True
-        thread = threading.Thread(target=self._work, name="langfuse-tracing-sqs", daemon=True)
+        thread = lasting_thread(self._work, name="langfuse-tracing-sqs", doing="sending to SQS")
         self._threads[thread] = None
         try:
             if self._watch is None:
-                watch = threading.Thread(target=self._watch_requests, name="langfuse-tracing-sqs-watch", daemon=True)
+                watch = lasting_thread(
+                    self._watch_requests, name="langfuse-tracing-sqs-watch", doing="watching requests to SQS"
+                )
                 watch.start()
                 self._watch = watch
             thread.start()
@@ -158,7 +162,8 @@ class SqsSink:
                     if group.since and now() - group.since >= limit:
                         self._threads.pop(thread, None)
                         self._stuck.add(thread)
-                        group.confirm(Outcome(Verdict.FAILED, "sqs_timed_out", detail=f"no answer in {limit:.1f} s"))
+                        detail = f"no answer in {limit:.1f} s"
+                        group.confirm(Outcome(Verdict.FAILED, "sqs_timed_out", detail=detail, unreachable=True))
 
     def _serve(self, group: _SqsGroup) -> None:
         try:

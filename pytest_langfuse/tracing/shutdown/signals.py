@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from pytest_langfuse.tracing.failures import logger
+from pytest_langfuse.tracing.lasting_thread import lasting_thread
 from pytest_langfuse.tracing.monotonic import now
 from pytest_langfuse.tracing.shutdown.default_action import DefaultAction, has_default_action
 from pytest_langfuse.tracing.shutdown.signal_channel import SignalChannel
@@ -74,8 +76,8 @@ class Signals:
 
     def _watch(self) -> None:
         self._channel = SignalChannel()
-        self._thread = threading.Thread(
-            target=self._receive, args=(self._channel,), name="langfuse-tracing-signals", daemon=True
+        self._thread = lasting_thread(
+            functools.partial(self._receive, self._channel), name="langfuse-tracing-signals", doing="handling a signal"
         )
         # In a child that is forked off while the interpreter ends there are no new threads.
         with suppress(RuntimeError):

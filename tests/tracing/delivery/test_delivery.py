@@ -274,7 +274,7 @@ def test_a_failure_keeps_the_spans_and_recovery_delivers_each_once(collector, ke
     assert sorted(collector.accepted[accepted_by_the_portal:]) == names(5)
     health = tracing_health()
     assert (health.exported, health.buffered, health.healthy) == (5, 0, True)
-    assert len([line for line in lines() if "can't be reached" in line]) == 1
+    assert len([line for line in lines() if "are kept" in line]) == 1
 
 
 def test_nothing_is_followed_to_where_a_redirect_points(collector, keys):

@@ -380,7 +380,7 @@ def test_an_outage_that_never_opened_the_breaker_ends_with_a_line(collector, key
     client.flush()
 
     assert lines() == [
-        "Langfuse can't be reached (http_503), spans are kept: busy",
+        "Spans can't be sent to Langfuse (http_503), they are kept: busy",
         "Langfuse is reachable again: sending the buffered spans.",
     ]
 
@@ -396,9 +396,9 @@ def test_a_new_kind_of_failure_is_said_at_once(collector, keys, lines):
     collector.wait_for(lambda: tracing_health().exported == 5)
 
     assert lines() == [
-        "Langfuse can't be reached (http_503), spans are kept",
+        "Spans can't be sent to Langfuse (http_503), they are kept",
         "Langfuse is reachable again: sending the buffered spans.",
-        "Langfuse can't be reached (http_401), spans are kept: no such key",
+        "Spans can't be sent to Langfuse (http_401), they are kept: no such key",
         "Langfuse is reachable again: sending the buffered spans.",
     ]
 
@@ -448,7 +448,7 @@ def test_what_a_shutdown_drops_is_said_with_count_and_reason(collector, keys, li
     [
         (Reply(hang=True), []),
         (Reply(drip=0.05), []),
-        (Reply(hang=True), ["Langfuse can't be reached (http_503), spans are kept: busy"]),
+        (Reply(hang=True), ["Spans can't be sent to Langfuse (http_503), they are kept: busy"]),
     ],
     ids=["hang", "drip", "hang after a failure"],
 )
@@ -484,7 +484,7 @@ def test_a_breaker_that_opens_at_the_end_promises_no_next_attempt(collector, key
     observe(client, 5)
     assert shutdown_tracing(timeout=5).dropped == {"shutdown": 5}
     first, last = lines()
-    assert first == "Langfuse can't be reached (http_503), spans are kept: busy"
+    assert first == "Spans can't be sent to Langfuse (http_503), they are kept: busy"
     assert last.endswith("5 are dropped (shutdown). The last failure: http_503: busy")
 
 

@@ -230,6 +230,41 @@ def test_an_option_that_librdkafka_refuses_is_an_error_at_the_start(kafka):
     assert "s3cret" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"compression.type": "hunter2"}, "compression.type"),
+        ({"linger.ms": "hunter2"}, "linger.ms"),
+        ({"linger.ms": 987654}, "linger.ms"),
+        ({"partitioner": "hunter2"}, "partitioner"),
+        ({"partitioner": "hunter2" * 100}, "partitioner"),
+        ({"compression.type": "hunter2" * 100}, "compression.type"),
+        ({"compression.type": 'hun"ter2'}, "compression.type"),
+        ({"debug": "broker,hunter2"}, "debug"),
+        ({"debug": "x" * 5000 + "hunter2"}, "debug"),
+        ({"sasl.mechanism": "hunter2", "security.protocol": "sasl_ssl"}, "sasl.mechanism"),
+        ({"ssl.keystore.location": "/hunter2", "security.protocol": "ssl"}, "ssl.keystore.location"),
+        ({"ssl.ca.location": "/hun\nter2", "security.protocol": "ssl"}, "ssl.ca.location"),
+        ({"acks": "hunter2", "client.id": "fine"}, "acks"),
+        ({"oauth_cb": "hunter2"}, "oauth_cb"),
+        ({"plugin.library.paths": "hunter2"}, "plugin.library.paths"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_value_that_librdkafka_refuses_is_not_shown_but_its_option_is(kafka, capfd, options, named):
+    with pytest.raises(ConfigError, match=r"kafka_options can't be used: .* Fix: correct kafka_options") as error:
+        init_tracing(**kafka, kafka_options=options)
+    text = str(error.value)
+    assert named in text
+    assert "\n" not in text
+    said = text + capfd.readouterr().err
+    assert not [part for part in ("hunter2", "hun", "ter2", "987654", "xxx") if part in said], said
+
+
+def test_options_that_work_together_are_taken(kafka):
+    init_tracing(**kafka, kafka_options={"enable.idempotence": False, "acks": 1, "message.max.bytes": "2000"})
+
+
 def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch, kafka):
     monkeypatch.setitem(sys.modules, "confluent_kafka.cimpl", None)
     with pytest.raises(ConfigError, match=r"needs confluent-kafka .*Fix: pip install 'pytest-langfuse\[kafka\]'"):

@@ -119,7 +119,7 @@ def test_spans_wait_while_the_queue_is_throttled(settings, lines):
 
     settled(exported=2)
     assert lines() == [
-        "SQS can't be reached (sqs_throttled), spans are kept: Rate exceeded",
+        "Spans can't be sent to SQS (sqs_throttled), they are kept: Rate exceeded",
         "SQS is reachable again: sending the buffered spans.",
     ]
 
