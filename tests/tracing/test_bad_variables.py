@@ -44,7 +44,7 @@ TEXTS = {
     "keep_errors": SWITCHES,
     "keep_slower_than": (*NUMBERS, "0"),
     "sampling": (
-        "x", "[", "0.5", "{}", '["vip"]', "[0.5]", '[{"rate": 2}]', '[{"rate": 1, "nme": "x"}]', '[{"name": "x"}]',
+        "x", "[", "0.5", "{}", '["vip"]', "[2]", '[{"rate": 2}]', '[{"rate": 1, "nme": "x"}]', '[{"name": "x"}]',
         '[{"rate": 1, "name": 5}]', "[" * 5000, f'[{{"rate": 1, "reason": "{SECRET}"}}]',
     ),
     "trusted_request_headers": SWITCHES,
