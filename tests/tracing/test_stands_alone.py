@@ -88,9 +88,9 @@ LAYERS = [
     {"exported_ancestor", "observed_error", "untraced"},
     {"langfuse_internals", "double_sampling"},
     {"generator_context", "config", "time_limit"},
-    {"missing_names", "otel_variables", "sampling"},
+    {"kafka_parsers", "missing_names", "otel_variables", "sampling"},
     {"arguments"},
-    {"setting_parsers"},
+    {"lasting_thread", "setting_parsers"},
     {"failures"},
     {"open_requests", "sampled_trace"},
     {
