@@ -273,10 +273,15 @@ class Observations(ObservationSequence):
         __tracebackhide__ = True
         from pytest_langfuse.rules.ignore_comment import ignored_at
         from pytest_langfuse.rules.live_evidence import evidence_of
-        from pytest_langfuse.rules.rule_set import chosen_rules, codes
+        from pytest_langfuse.rules.rule_set import UnknownRule, chosen_rules, codes
 
-        given = arguments.elements("assert_clean", "ignore", ignore, "a list of codes, such as ['LF006']")
-        ignored = frozenset(codes(given))
+        expected = "a list of codes, such as ['LF006']"
+        given = list(arguments.elements("assert_clean", "ignore", ignore, expected))
+        arguments.each("assert_clean", "ignore", given, lambda code: isinstance(code, str), expected)
+        try:
+            ignored = frozenset(codes(given))
+        except UnknownRule as error:
+            raise ValueError(f"assert_clean(ignore=...): {error}") from None
         found = chosen_rules().without(ignored).find(evidence_of(self._source, "", final=False))
         left = [finding for finding in found if finding.code not in ignored_at(finding.place)]
         if left:

@@ -121,6 +121,9 @@ CALLS: dict[Callable[..., object], dict[str, tuple[Any, ...]]] = {
     Observations.assert_tree: {"literal": LITERAL, "order": ORDER},
     Observations.assert_contains: {"literal": (*LITERAL, "", "# x")},
     Observations.assert_propagated: {"fields": (*bad.TEXT, "", "user", "colour", bad.SECRET)},
+    Observations.assert_clean: {
+        "ignore": (5, None, b"x", "LF006", object(), [5], [bad.SECRET], ["LF06"], [""], {"LF006": 1}, [bad.Broken()]),
+    },
     Observations.assert_not_exported: {"secrets": (*bad.TEXT, "")},
     Observations.one: {"selector": SELECTOR},
     Observations.all: {"selector": SELECTOR},
