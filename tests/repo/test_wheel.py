@@ -34,7 +34,10 @@ def test_holds_the_package_and_nothing_else(wheel):
     pages = {name for name in names if name.startswith("pytest_langfuse/rules/pages/")}
     assert "pytest_langfuse/rules/pages/LF006.md" in pages
     files = {name for name in names if name.startswith("pytest_langfuse/")}
-    assert all(name.endswith((".py", ".typed")) for name in files - pages)
+    licence = "pytest_langfuse/rules/secrets/LICENSE-betterleaks"
+    assert licence in files
+    assert any(name.endswith(f".dist-info/licenses/{licence}") for name in names)
+    assert all(name.endswith((".py", ".typed")) for name in files - pages - {licence})
 
 
 def test_metadata(wheel):

@@ -1,0 +1,94 @@
+"""Find secrets in a text, by their kinds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Final, NamedTuple
+
+from pytest_langfuse.rules.secrets.betterleaks import TABLE
+
+#: A quote as it stands in text, or in JSON inside of JSON.
+_QUOTE: Final = r"""(?:\\{0,3}["'])?"""
+#: Patterns that are not in the table. Those of group "value" are labelled: what is behind a label may be anything.
+_OWN: Final = (
+    ("a Langfuse secret key", ("sk-lf-",), r"\bsk-lf-[A-Za-z0-9-]{18,}"),
+    (
+        "an Authorization header",
+        ("authorization",),
+        rf"(?i)\bauthorization{_QUOTE}\s*[:=]\s*{_QUOTE}(?:bearer|basic|token)\s+(?P<value>[\w.~+/=-]{{16,}})",
+    ),
+    (
+        "a URL with a password",
+        ("://",),
+        (
+            r"""(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<user>[^\s/:@"'<>\\]{0,64}):(?P<value>[^\s/@"'<>\\]{3,128})"""
+            r"""@(?P<host>[^\s/:@"'<>\\]{1,253})"""
+        ),
+    ),
+    (
+        "an AWS secret access key",
+        ("secret",),
+        (
+            r"(?i)(?:aws[ _-]?secret(?:[ _-]?access)?[ _-]?key|secret[ _-]?access[ _-]?key)"
+            rf"{_QUOTE}(?:\s*[:=]\s*|\s+is\s+){_QUOTE}(?P<value>[A-Za-z0-9/+]{{40}})(?![A-Za-z0-9/+=])"
+        ),
+    ),
+    ("a Google OAuth token", ("ya29.",), r"\bya29\.[\w-]{20,}"),
+)
+#: Examples in documentation, in prompts and in what models answer.
+_PLACEHOLDER: Final = re.compile(r"example|your[-_]|x{4}|\.{3}|\*{3}|(.)\1{5}|1234567|abcdefg", re.IGNORECASE)
+#: Behind a label these, too: in a random key they could stand by chance.
+_LABELLED_PLACEHOLDER: Final = re.compile(
+    r"secret|passw|^pass$|^pwd$|redacted|test|changeme|token|api[-_]?key|^[$%{<\[]|[>}\]]$", re.IGNORECASE
+)
+#: Letters, digits and what keys have between them become "t".
+_TOKENS: Final = bytes(
+    ord("t") if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-+") else ord(" ") for byte in range(256)
+)
+#: No secret has all of its runs shorter; most words are.
+_RUN: Final = b"t" * 18
+_PASSWORD_IN_URL: Final = re.compile(r"://[^\s/@]{0,64}:[^\s/@]+@")
+
+
+class Secret(NamedTuple):
+    """A secret that was found: the kind of it, and its text, which no report may show."""
+
+    kind: str
+    text: str
+
+
+@cache
+def _patterns() -> tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...]:
+    """Return all patterns; compiling takes milliseconds, which a run without a suspicious text does not spend."""
+    return tuple((kind, words, re.compile(pattern, re.ASCII)) for kind, words, pattern in (*TABLE, *_OWN))
+
+
+def may_hold_secret(text: str) -> bool:
+    """Return whether a text has to be looked at: false for most, and fast."""
+    if _RUN in text.encode(errors="replace").translate(_TOKENS):
+        return True
+    return "://" in text and "@" in text and _PASSWORD_IN_URL.search(text) is not None
+
+
+def secrets(text: str) -> Iterator[Secret]:
+    """Yield the secrets in a text, without placeholders."""
+    if not may_hold_secret(text):
+        return
+    lower = text.lower()
+    for kind, words, pattern in _patterns():
+        if any(word in lower for word in words):
+            # A placeholder may stand before the real one.
+            yield from (Secret(kind, match[0]) for match in pattern.finditer(text) if not _is_placeholder(match))
+
+
+def _is_placeholder(match: re.Match[str]) -> bool:
+    if _PLACEHOLDER.search(match[0]):
+        return True
+    named = match.groupdict()
+    value = named.get("value")
+    if value is None:
+        return False
+    # The credentials of databases on a developer's machine are the same word twice.
+    return value == named.get("user") or _LABELLED_PLACEHOLDER.search(value) is not None
