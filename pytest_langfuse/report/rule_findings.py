@@ -58,7 +58,7 @@ class RuleFindings:
         if report.when == "setup":
             self._of_test, self._is_refused = [], False
             return
-        if report.when == "teardown" and self._judged == (own, len(own.spans)):
+        if report.when == "teardown" and self._judged == (own, len(own.spans)) and not own.late_spans:
             # All of it had ended with the call: nothing can have changed.
             return
         self._judged = (own, len(own.spans)) if own.is_settled(len(own.spans)) and not source.others else None

@@ -96,6 +96,11 @@ def parent_still_runs(langfuse, tracer) -> None:
         langfuse.start_observation(name="answer").end()
 
 
+def filtered_parent_still_runs(langfuse, tracer) -> None:
+    with langfuse.start_as_current_observation(name="answer"), otel_trace.use_span(tracer.start_span("step")):
+        langfuse.start_observation(name="search").end()
+
+
 def request_of_a_web_framework(langfuse, tracer) -> None:
     """FastAPI traces its requests itself; Langfuse takes what is at the top of the rest as root."""
     with tracer.start_as_current_span("GET /"):
@@ -115,6 +120,7 @@ def filtered_with_nothing_below(langfuse, tracer) -> None:
         seeded_trace,
         given_parent,
         parent_still_runs,
+        filtered_parent_still_runs,
         request_of_a_web_framework,
         filtered_with_nothing_below,
     ],

@@ -12,8 +12,11 @@ from multiprocessing.pool import ThreadPool
 import pytest
 from langchain_core.runnables import RunnableLambda
 from langfuse import observe
+from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from pytest_langfuse.tracing import carry_context
 
@@ -312,6 +315,36 @@ def not_current(bot):
     list(steps())
 
 
+def span_of_a_generator_that_has_ended(bot):
+    def steps():
+        with bot.answering():
+            yield "one"
+        yield bot.search()
+
+    list(steps())
+
+
+def submitter_has_ended(bot):
+    """As a framework does that hands on the context of a request, which is over."""
+    with bot.answering():
+        context = contextvars.copy_context()
+    with ThreadPoolExecutor(1) as pool:
+        context.run(pool.submit, bot.search).result()
+
+
+def root_on_purpose_in_a_task(bot):
+    async def search() -> None:
+        token = otel_context.attach(Context())
+        bot.search()
+        otel_context.detach(token)
+
+    async def answer() -> None:
+        with bot.answering():
+            await asyncio.create_task(search())
+
+    asyncio.run(answer())
+
+
 def observed_generator(bot):
     @observe(name="answer")
     def steps():
@@ -337,6 +370,9 @@ def observed_generator(bot):
         linked,
         context_on_purpose,
         not_current,
+        span_of_a_generator_that_has_ended,
+        submitter_has_ended,
+        root_on_purpose_in_a_task,
         observed_generator,
     ],
 )
@@ -351,3 +387,21 @@ def test_silent_where_langfuse_shows_nothing_of_the_other_trace(bot, find):
     with foreign.start_as_current_span("GET /"), ThreadPoolExecutor(1) as pool:
         pool.submit(bot.search).result()
     assert find("LF004") == []
+
+
+def test_silent_for_a_second_root_of_the_same_trace(find, langfuse_fresh_client):
+    class OneTrace(RandomIdGenerator):
+        def generate_trace_id(self) -> int:
+            return 0x0AF7651916CD43DD8448EB211C80319C
+
+    bot = Bot(
+        langfuse_fresh_client(
+            public_key="pk-lf-orders",
+            secret_key="sk-lf-orders",
+            base_url="http://127.0.0.1:9",
+            tracer_provider=TracerProvider(id_generator=OneTrace()),
+        )
+    )
+    executor(bot)
+    assert find("LF004") == []
+    assert len(find("LF027")) == 1

@@ -2,8 +2,13 @@
 
 import pytest
 from langfuse import Langfuse
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+from pytest_langfuse import Observations
+from pytest_langfuse.rules.live_evidence import evidence_of
+from pytest_langfuse.rules.rule_set import RuleSet
 
 
 class TraceOfTheOrder(RandomIdGenerator):
@@ -33,7 +38,7 @@ def test_two_roots(orders, find):
     (finding,) = find("LF027")
     assert finding.severity == "warning"
     assert finding.text == (
-        "'plan' (tests/rules/test_lf027.py:28) and 'answer' (tests/rules/test_lf027.py:28) are roots of the same "
+        "'plan' (tests/rules/test_lf027.py:33) and 'answer' (tests/rules/test_lf027.py:33) are roots of the same "
         "trace: its name, input and output are those of the one that arrives last"
     )
     assert finding.fix.startswith("start 'answer' inside of 'plan'")
@@ -66,3 +71,11 @@ def test_silent_for_traces_and_for_siblings(client, find):
         steps(client, "one", "two")
     steps(client, "other")
     assert find("LF027") == []
+
+
+def test_silent_for_a_root_that_a_file_has_twice(client, langfuse_spans):
+    steps(client, "answer")
+    spans = [recorded.ended for recorded in langfuse_spans._source.own.spans] * 2
+    source = Observations.from_otlp(encode_spans(spans).SerializeToString())._source
+    assert len(source.observations()) == 2
+    assert RuleSet.of(["LF027"]).find(evidence_of(source, "", final=True)) == []

@@ -102,6 +102,21 @@ def test_observations_that_fixtures_hold(run, code):
     result.assert_outcomes(passed=3)
 
 
+def test_ended_and_left_out(run):
+    result = run(
+        """
+def test_it():
+    langfuse = bot.Langfuse(
+        public_key="pk-lf-2", secret_key="sk-lf-2", base_url="http://127.0.0.1:9", should_export_span=lambda span: False
+    )
+    langfuse.start_observation(name="left out").end()
+    bot.reply()
+""",
+        "LF001",
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_a_foreign_span_that_langfuse_would_not_get(run):
     result = run(
         """
@@ -140,6 +155,41 @@ def test_ended_after_its_test(run):
         "that test. Fix: wait in that test for the work: join its thread, await its task, or call "
         "langfuse_spans.wait_for()."
     )
+
+
+def test_ended_in_the_teardown_of_another_test(run):
+    result = run(
+        """
+def test_one():
+    bot.left = bot.langfuse.start_observation(name="left")
+
+@pytest.fixture
+def end():
+    yield
+    bot.left.end()
+
+def test_two(end): bot.reply()
+""",
+        "LF002",
+    )
+    result.assert_outcomes(passed=2, errors=1)
+
+
+def test_a_foreign_span_that_ends_late(run):
+    result = run(
+        """
+from opentelemetry import trace
+
+def test_one():
+    bot.left = trace.get_tracer("web.framework").start_span("GET /")
+
+def test_two():
+    bot.reply()
+    bot.left.end()
+""",
+        "LF002",
+    )
+    result.assert_outcomes(passed=2)
 
 
 def test_ended_before_the_next_test(run):

@@ -39,7 +39,7 @@ def dangling_parent(trace: TraceView, evidence: Evidence) -> list[Fact] | None:
     facts = []
     for parent_id, children in below.items():
         missing = evidence.missing[trace.id, parent_id]
-        if missing.reason in _FIXES and missing.observation.record.end_ns is not None:
+        if missing.reason in _FIXES:
             facts.append(_fact(missing, children, evidence))
     return facts or None
 

@@ -25,8 +25,7 @@ def outlives_its_parent(observation: Observation, evidence: Evidence) -> Fact | 
     if end is None or end_of_parent is None or end <= end_of_parent:
         return None
     late = (end - end_of_parent) / 1e9
-    # An event takes no time, whatever is below it.
-    if late <= evidence.options["tolerance"] or late >= _MOVED_CLOCK or parent.type == "event":
+    if late <= evidence.options["tolerance"] or late >= _MOVED_CLOCK:
         return None
     return Fact(
         f"{evidence.named(observation)} ended {late:.3f} s after its parent {evidence.named(parent)}",
