@@ -35,9 +35,11 @@ class WiderFixtures:
         if fixturedef.scope == "function":
             return (yield)
         _, before = self._started()
+        self._recorder.fixtures_in_set_up += 1
         try:
             return (yield)
         finally:
+            self._recorder.fixtures_in_set_up -= 1
             test, after = self._started()
             if made := after[len(before) :]:
                 generated = _GENERATED.match(fixturedef.argname)

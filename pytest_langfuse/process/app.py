@@ -28,6 +28,8 @@ from pytest_langfuse.recording.observation import Observation
 _POLL_INTERVAL = 0.02
 #: Seconds to wait for the end of a line that is only partly printed.
 _REST_OF_LINE = 0.5
+#: Signals with which deployments and terminals end a process, which may handle them.
+_ENDINGS = {signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM)}
 #: Lines of output that a failure message shows.
 _LINES = 40
 
@@ -207,6 +209,17 @@ class App:
         if status is None:
             return "is still running"
         return f"exited with status {status}" if status >= 0 else f"was terminated by {_signal_name(-status)}"
+
+    @property
+    def has_ended(self) -> bool:
+        """True if it runs no more."""
+        return self.returncode is not None
+
+    @property
+    def was_killed(self) -> bool:
+        """True if it ended without a chance to send anything: it was killed, or crashed."""
+        status = self.returncode
+        return status is not None and status < 0 and -status not in _ENDINGS
 
     @property
     def why_lost(self) -> str:

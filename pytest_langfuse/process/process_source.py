@@ -10,6 +10,7 @@ from pytest_langfuse.process.stand_in_view import StandInView
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import RecordedSpan
 from pytest_langfuse.recording.server_view import observe
+from pytest_langfuse.recording.sources.application_facts import ApplicationFacts, EndedProcess
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
@@ -35,6 +36,14 @@ class TracedProcess(Protocol):
     @property
     def how_it_ended(self) -> str:
         """The predicate of a sentence: `exited with status 3`, or `is still running`."""
+
+    @property
+    def has_ended(self) -> bool:
+        """True if it runs no more."""
+
+    @property
+    def was_killed(self) -> bool:
+        """True if it ended without a chance to send anything."""
 
     @property
     def why_lost(self) -> str:
@@ -96,6 +105,28 @@ class ProcessSource:
     def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
         """Nothing is known of starts in another process."""
         return {}
+
+    def application(self) -> ApplicationFacts:
+        """Return what is known of the processes that have ended."""
+        return ApplicationFacts(ended_processes=self._ended)
+
+    def _ended(self) -> Sequence[EndedProcess]:
+        """Return the processes that have ended, with what they have lost, as far as it is known."""
+        self._read_ledgers()
+        self._stand_in.settle()
+        known = self._stand_in.received.span_keys() | self._cleared
+        return [
+            EndedProcess(app.label, app.how_it_ended, app.was_killed, lost)
+            for app in self._apps()
+            if app.has_ended
+            and (
+                lost := [
+                    item.observation
+                    for key, span in app.ledger.spans.items()
+                    if key not in known and (item := _unexported(app, span)).reason == "dropped"
+                ]
+            )
+        ]
 
     def undelivered(self) -> Sequence[Unexported]:
         """Return what ended and has not arrived. Raise `LedgerMissing` if the losses of a process are unknown."""

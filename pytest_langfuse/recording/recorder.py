@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_langfuse.recording.built_client import BuiltClient
 from pytest_langfuse.recording.generators import GENERATORS, RunningGenerators
 from pytest_langfuse.recording.handed_over_work import function_of
 from pytest_langfuse.recording.origin import Origin, handed_over_here
@@ -95,6 +96,8 @@ class Recorder:
         self._generators = RunningGenerators()
         #: Fixtures of a wider scope than one test that are in use, by the object that stands for each.
         self.fixtures: dict[object, WiderFixture] = {}
+        #: How many of them are being set up.
+        self.fixtures_in_set_up = 0
         self.outside = LiveSource(self, OUTSIDE)
         self.current: LiveSource | None = self.outside if everything else None
         self._lock = threading.Lock()
@@ -116,6 +119,8 @@ class Recorder:
             self.end(self.current)
         self.current = source = LiveSource(self, test, None if before is None else before.origin)
         self._generators.clear()
+        # Those of modules that were imported before are for the first test to report.
+        source.clients, self.outside.clients = self.outside.clients, []
         if before is not None:
             before.origin.captured = True
             for name, span in before.spans:
@@ -252,6 +257,21 @@ class Recorder:
         if self.current is not None and self.current.test == fixture.test:
             for recorded in self.current.spans[-number:]:
                 recorded.fixture = fixture
+
+    def building(self) -> dict[str, Any]:
+        """Return where a client is being built: the fields of a `BuiltClient` that say it."""
+        places = self.places
+        start = None if places is None else places.here()
+        return {
+            "start": start,
+            "is_of_fixture": self.fixtures_in_set_up > 0,
+            "is_of_test": start is not None and places is not None and places.is_test(start[0]),
+        }
+
+    def built(self, client: BuiltClient) -> None:
+        """Take note of a client that was built."""
+        if self.current is not None:
+            self.current.clients.append(client)
 
     def queued(self, span: ReadableSpan, processor: object) -> None:
         """Take note that a Langfuse span processor took the ended span for export."""

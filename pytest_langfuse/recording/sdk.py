@@ -59,6 +59,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
+from pytest_langfuse.recording.built_client import BuiltClient, is_import, settings_of
 from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
 from pytest_langfuse.recording.metrics_and_logs import MetricsAndLogs
@@ -103,6 +104,8 @@ _LOG_EXPORTERS = {
 _LOG_PROCESSORS = {"opentelemetry.sdk._logs.export": "BatchLogRecordProcessor"}
 #: The module that decides by its own `datetime.now()` whether a cached prompt has expired. It has no timer.
 PROMPT_CACHE = "langfuse._utils.prompt_cache"
+#: The module of `get_client`, which langfuse's package shows as that function.
+langfuse_get_client = importlib.import_module("langfuse._client.get_client")
 
 
 class Hooks:
@@ -140,6 +143,10 @@ class Hooks:
             metric_exporters=_METRIC_EXPORTERS,
             log_exporters=_LOG_EXPORTERS,
             log_processors=_LOG_PROCESSORS,
+        )
+        #: The clients that were built first of their keys, by what all of a key share.
+        self._first_clients: weakref.WeakKeyDictionary[LangfuseResourceManager, BuiltClient] = (
+            weakref.WeakKeyDictionary()
         )
         #: Clients that a captured test gave placeholder keys, and how they are without.
         self._without_keys: weakref.WeakKeyDictionary[Langfuse, dict[str, Any]] = weakref.WeakKeyDictionary()
@@ -236,6 +243,7 @@ class Hooks:
         if _TransformingExporter is not None:
             self._patch(_TransformingExporter, "export", self._transform)
         self._patch(Langfuse, "__init__", self._client_init)
+        self._patch(langfuse_get_client, "_create_client_from_instance", self._copy_client)
         self._patch(LangfuseResourceManager, "_initialize_instance", self._manager_init)
         self._patch(langfuse_resource_manager, "AsyncLangfuseAPI", self._async_api)
         for http_client in (HttpClient, AsyncHttpClient):
@@ -653,9 +661,49 @@ class Hooks:
             original(client, *args, **kwargs)
             return
         lacking = _lacking(kwargs)
+        before = set(LangfuseResourceManager._instances.values()) if not self._is_copy() else None
         original(client, *args, **{**kwargs, **lacking})
+        if before is not None:
+            self._note_client(client, kwargs, origin, is_new=client._resources not in before)
         if "public_key" in lacking and client not in self._without_keys:
             self._without_keys[client] = _without_keys(original, client, kwargs)
+
+    def _is_copy(self) -> bool:
+        return getattr(self._local, "copies", False) is True
+
+    def _copy_client(self, original: Callable[..., Langfuse], *args: Any, **kwargs: Any) -> Langfuse:
+        """See that `get_client()` makes another object for a client that there is, as each observed function does."""
+        self._local.copies = True
+        try:
+            return original(*args, **kwargs)
+        finally:
+            self._local.copies = False
+
+    def _note_client(self, client: Langfuse, arguments: Mapping[str, Any], origin: Origin, *, is_new: bool) -> None:
+        """Remember a client that was built, with the first one of its key."""
+        recorder, manager = self.recorder, client._resources
+        if recorder is None or manager is None:
+            return
+        given, settings = settings_of(arguments)
+        is_disabled = manager.public_key == _DISABLED_KEY
+        built = BuiltClient(
+            public_key=manager.public_key,
+            given=given,
+            settings=settings,
+            origin=origin,
+            first=None if is_new or is_disabled else self._first_clients.get(manager),
+            is_imported=is_import(),
+            instead_of=self._all_first() if is_disabled else (),
+            **recorder.building(),
+        )
+        if is_new:
+            self._first_clients[manager] = built
+        recorder.built(built)
+
+    def _all_first(self) -> tuple[BuiltClient | None, ...]:
+        """Return the first client of each key; `None` for one that was built before anybody looked."""
+        managers = [manager for key, manager in LangfuseResourceManager._instances.items() if key != _DISABLED_KEY]
+        return tuple(self._first_clients.get(manager) for manager in managers) if len(managers) > 1 else ()
 
     def _manager_init(self, original: Callable[..., None], manager: LangfuseResourceManager, **kwargs: Any) -> None:
         kwargs["httpx_client"] = sync_client(
@@ -810,6 +858,22 @@ class Hooks:
                 return "it was still waiting to be sent, behind an export that has not ended"
             return "it was still waiting to be sent: flush() was never called after it ended"
         return _replaced_export(_inner(getattr(processor, "span_exporter", None)))
+
+    def providers(self, spans: Sequence[RecordedSpan]) -> Mapping[str, Sequence[RecordedSpan]]:
+        """Return, by project, a span of each tracer provider that exports to it, where several do."""
+        of_provider: dict[int, RecordedSpan] = {}
+        for recorded in list(spans):
+            if recorded.exports and (active := getattr(recorded.span, "_span_processor", None)) is not None:
+                of_provider.setdefault(id(active), recorded)
+        if len(of_provider) < 2:  # noqa: PLR2004 - several
+            return {}
+        found: dict[str, list[RecordedSpan]] = {}
+        for recorded in of_provider.values():
+            for project in {
+                processor.public_key for processor, _ in _langfuse_processors(recorded.span._span_processor)
+            }:
+                found.setdefault(project, []).append(recorded)
+        return {project: some for project, some in found.items() if len(some) > 1}
 
     # -- for the recorder --------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class StartPlaces:
     """
 
     def __init__(self, is_test: Callable[[str], bool], libraries: tuple[str, ...] = ()) -> None:
-        self._is_test = is_test
+        self._is_test_file = is_test
         self._libraries = ("<", _OURS, *LIBRARIES, *libraries)
         self._kinds: dict[str, int] = {}
 
@@ -123,6 +123,10 @@ class StartPlaces:
         kind = self._kinds.get(code.co_filename)
         return (self._kind_of(code.co_filename) if kind is None else kind) in (_APPLICATION, _TEST)
 
+    def is_test(self, code: CodeType) -> bool:
+        """Return whether code is in a test file."""
+        return self._kinds.get(code.co_filename) == _TEST
+
     def _kind_of(self, file: str) -> int:
         if file.endswith(_OBSERVE):
             kind = _DECORATOR
@@ -131,6 +135,6 @@ class StartPlaces:
         elif file.startswith(self._libraries) or any(folder in file for folder in _PACKAGES):
             kind = _LIBRARY
         else:
-            kind = _TEST if self._is_test(file) else _APPLICATION
+            kind = _TEST if self._is_test_file(file) else _APPLICATION
         self._kinds[file] = kind
         return kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan
@@ -28,6 +28,9 @@ class Explains(Protocol):
     def why_lost(self, recorded: RecordedSpan) -> str | None:
         """Return why the span has reached no exporter since a processor took it."""
 
+    def providers(self, spans: Sequence[RecordedSpan]) -> Mapping[str, Sequence[RecordedSpan]]:
+        """Return, by project, a span of each tracer provider that exports to it, where several do."""
+
 
 class NothingKnown:
     """Explains nothing."""
@@ -39,6 +42,10 @@ class NothingKnown:
     def why_lost(self, _recorded: RecordedSpan) -> str | None:
         """Return `None`."""
         return None
+
+    def providers(self, _spans: Sequence[RecordedSpan]) -> Mapping[str, Sequence[RecordedSpan]]:
+        """Return nothing."""
+        return {}
 
 
 def why_not_exported(recorded: RecordedSpan, explain: Explains) -> tuple[Reason, str]:

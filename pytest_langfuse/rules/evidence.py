@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
+
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.recorded_span import RecordedSpan
@@ -65,6 +67,7 @@ class Evidence:
         late: Sequence[Observation] = (),
         scores: Callable[[], Sequence[Score]] = tuple,
         recorded: Callable[[], Mapping[Key, RecordedSpan]] = dict,
+        application: Callable[[], ApplicationFacts] = ApplicationFacts,
         test: str = "",
     ) -> None:
         self.observations = observations
@@ -75,7 +78,7 @@ class Evidence:
         self.test = test
         #: Options of the rule that is called.
         self.options: Mapping[str, float] = {}
-        self._scores, self._recorded = scores, recorded
+        self._scores, self._recorded, self._application = scores, recorded, application
 
     @cached_property
     def traces(self) -> Sequence[TraceView]:
@@ -119,6 +122,11 @@ class Evidence:
     def recorded(self) -> Mapping[Key, RecordedSpan]:
         """The records of this process, by their keys; what another process made has none."""
         return self._recorded()
+
+    @cached_property
+    def application(self) -> ApplicationFacts:
+        """Facts about the application beside its observations."""
+        return self._application()
 
     @property
     def is_live(self) -> bool:

@@ -29,5 +29,6 @@ def evidence_of(source: Source, test: str, *, final: bool) -> Evidence:
         late=source.late(),
         scores=source.scores,
         recorded=source.recorded,
+        application=source.application,
         test=test,
     )

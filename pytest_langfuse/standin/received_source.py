@@ -9,6 +9,7 @@ from typing import Final
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import RecordedSpan, SpanKey
 from pytest_langfuse.recording.server_view import observe
+from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
@@ -76,6 +77,10 @@ class ReceivedSource:
     def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
         """Nothing is known of starts in another process."""
         return {}
+
+    def application(self) -> ApplicationFacts:
+        """Nothing is known of the application."""
+        return ApplicationFacts()
 
     def undelivered(self) -> Sequence[Unexported]:
         """Spans of exports that Langfuse accepts and then loses."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import RecordedSpan
+from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 from pytest_langfuse.recording.trace import link
@@ -67,6 +69,17 @@ class CombinedSource:
     def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
         """Return what is known of the starts in this process."""
         return self.own.recorded()
+
+    def application(self) -> ApplicationFacts:
+        """Return what is known of this process's part of the application, and of the other processes."""
+        if not self.others:
+            return self.own.application()
+        return replace(
+            self.own.application(),
+            ended_processes=lambda: [
+                ended for source in self.others for ended in source.application().ended_processes()
+            ],
+        )
 
     def undelivered(self) -> Sequence[Unexported]:
         """Return the spans that ended and were not accepted, and those that a process lost."""

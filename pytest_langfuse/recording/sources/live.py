@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from pytest_langfuse.recording.built_client import BuiltClient
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.origin import Origin
 from pytest_langfuse.recording.recorded_span import RecordedSpan, SpanKey
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.server_view.loss import is_suspect, unconvertible
+from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.recording.sources.score import Score, latest, orphans
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 from pytest_langfuse.recording.span_record import SpanRecord, attributes_of, from_readable_span
@@ -79,6 +81,8 @@ class LiveSource:
         self.origin = origin or Origin(test)
         self.spans: list[RecordedSpan] = []
         self.late_spans: list[tuple[str, RecordedSpan]] = []
+        #: The clients that the application built meanwhile; of the first test, also those that were built before.
+        self.clients: list[BuiltClient] = []
         self.closed = False
         #: Whether exports really left the process during this test.
         self.sent_for_real = False
@@ -180,6 +184,10 @@ class LiveSource:
         for recorded in [*self.spans, *late]:
             found.setdefault((f"{recorded.key[0]:032x}", f"{recorded.key[1]:016x}"), recorded)
         return found
+
+    def application(self) -> ApplicationFacts:
+        """Return what is known of how the application has set up tracing."""
+        return ApplicationFacts(tuple(self.clients), self.origin, lambda: self._owner.explain.providers(self.spans))
 
     def undelivered(self) -> Sequence[Unexported]:
         """Ended, sampled, unfiltered observations that no exporter accepted."""

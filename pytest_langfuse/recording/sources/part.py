@@ -8,6 +8,7 @@ from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.decompress import decompress
 from pytest_langfuse.recording.recorded_span import RecordedSpan
+from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 
@@ -69,6 +70,10 @@ class PartSource:
     def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
         """Return what is known of the starts in the whole."""
         return self._whole.recorded()
+
+    def application(self) -> ApplicationFacts:
+        """Return what is known of the whole."""
+        return self._whole.application()
 
     def undelivered(self) -> Sequence[Unexported]:
         """Ended, sampled, unfiltered observations of the part that no receiver accepted."""

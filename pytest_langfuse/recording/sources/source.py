@@ -9,6 +9,7 @@ from typing import Protocol
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan
+from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.recording.sources.score import Score
 
 
@@ -59,6 +60,9 @@ class Source(Protocol):
 
     def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
         """Return how spans of this process were started and what became of them, by trace id and span id."""
+
+    def application(self) -> ApplicationFacts:
+        """Return what is known of the application beside its observations."""
 
     def clear(self) -> None:
         """Forget everything so far."""

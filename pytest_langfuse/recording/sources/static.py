@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import RecordedSpan
+from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
@@ -63,6 +64,10 @@ class StaticSource:
     def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
         """Nothing is known of starts in another process."""
         return {}
+
+    def application(self) -> ApplicationFacts:
+        """Nothing is known of the application."""
+        return ApplicationFacts()
 
     def undelivered(self) -> Sequence[Unexported]:
         """As given."""

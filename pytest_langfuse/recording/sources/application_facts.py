@@ -1,0 +1,38 @@
+"""Facts about an application beside its observations: its clients and tracer providers, and processes that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.built_client import BuiltClient
+    from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.recording.origin import Origin
+    from pytest_langfuse.recording.recorded_span import RecordedSpan
+
+
+@dataclass(frozen=True, slots=True)
+class EndedProcess:
+    """A process of the test that has ended, and the observations that had ended and have not arrived."""
+
+    label: str
+    #: The predicate of a sentence: `exited with status 3`.
+    how: str
+    #: Whether it had no chance to send them: SIGKILL, or a crash.
+    was_killed: bool
+    lost: Sequence[Observation]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationFacts:
+    """Facts about the application that was recorded here; none about one that was recorded elsewhere."""
+
+    #: The clients that were built in the test, and before the first one.
+    clients: Sequence[BuiltClient] = ()
+    #: The test.
+    origin: Origin | None = None
+    #: By project, a span of each tracer provider that exports to it, where several do.
+    providers: Callable[[], Mapping[str, Sequence[RecordedSpan]]] = dict
+    ended_processes: Callable[[], Sequence[EndedProcess]] = tuple

@@ -1,0 +1,71 @@
+"""LF012: several clients or tracer providers where the application uses them as if there were one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_langfuse.rules.finding import Fact
+from pytest_langfuse.rules.rule import rule
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.built_client import BuiltClient
+    from pytest_langfuse.recording.recorded_span import RecordedSpan
+    from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
+    from pytest_langfuse.rules.evidence import Evidence
+
+
+@rule("LF012", "several clients", each="all")
+def several_clients(evidence: Evidence) -> Sequence[Fact] | None:
+    """`get_client()` can't choose between clients of several keys, and gives one that makes nothing.
+
+    Several tracer providers of one project each have a queue, a sampler and a shutdown of their own.
+    """
+    facts = evidence.application
+    if facts.origin is None:
+        return None
+    return [*_undecided(facts), *_several_providers(facts)]
+
+
+def _undecided(facts: ApplicationFacts) -> Iterator[Fact]:
+    told: set[str] = set()
+    for client in facts.clients:
+        if not client.instead_of or client.is_of_fixture or client.is_of_test:
+            continue
+        if str(client.place) in told or not all(_is_the_applications(one, facts) for one in client.instead_of):
+            continue
+        told.add(str(client.place))
+        at = "" if client.place is None else f" at {client.place}"
+        yield Fact(
+            f"get_client(){at} returned a client that makes nothing, since there are {len(client.instead_of)}: "
+            f"{' and '.join(map(_named, client.instead_of))}",
+            "pass public_key= to get_client(), and langfuse_public_key= to observed functions, or build one client",
+            place=client.place,
+        )
+
+
+def _is_the_applications(client: BuiltClient | None, facts: ApplicationFacts) -> bool:
+    """Return whether a client is there outside of this test run, too, and not left by another test or a fixture."""
+    if client is None or client.is_of_fixture or client.is_of_test:
+        return False
+    return client.is_imported or client in facts.clients
+
+
+def _named(client: BuiltClient | None) -> str:
+    if client is None:
+        return "one more"
+    return client.public_key if client.place is None else f"{client.public_key} ({client.place})"
+
+
+def _several_providers(facts: ApplicationFacts) -> Iterator[Fact]:
+    for project, spans in facts.providers().items():
+        yield Fact(
+            f"{len(spans)} tracer providers export to the project {project}: "
+            f"{' and '.join(map(_started, spans))} have different ones, each with a queue and a shutdown of its own",
+            "make one TracerProvider and one Langfuse client when the process starts, and use get_client() elsewhere",
+            place=spans[-1].place,
+        )
+
+
+def _started(recorded: RecordedSpan) -> str:
+    return repr(recorded.name) if recorded.place is None else f"{recorded.name!r} ({recorded.place})"
