@@ -46,6 +46,8 @@ class Options(NamedTuple):
     rules: Sequence[str]
     #: The file with the findings that are known, or in which to write them.
     rules_baseline: Path | None
+    #: Limits of each captured test, like "tokens=500".
+    budget: Sequence[str]
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -77,6 +79,7 @@ class Options(NamedTuple):
             rules_ignore=_ini_words(config, "langfuse_rules_ignore"),
             rules=_ini_words(config, "langfuse_rules"),
             rules_baseline=_baseline_file(config, baseline) if baseline.value.strip() else None,
+            budget=_ini_words(config, "langfuse_budget"),
         )
 
 
@@ -170,6 +173,12 @@ def add_options(parser: pytest.Parser) -> None:
         "langfuse_rules_baseline", "file of the findings that are known, as with --langfuse-rules-baseline", default=""
     )
     parser.addini("langfuse_rules", "options of rules, such as LF028.tolerance=0.05", default="")
+    parser.addini(
+        "langfuse_budget",
+        "limits of each captured test, such as tokens=500 cost=0.01: tokens, cost (USD), generations, observations, "
+        "duration (seconds), errors",
+        default="",
+    )
     parser.addini("langfuse_show", "tests to print the captured trace for: failed, all or none", default="failed")
 
 

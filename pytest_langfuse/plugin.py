@@ -37,6 +37,11 @@ __all__ = [
 
 MARKERS = (
     (
+        "langfuse_budget(tokens=None, cost=None, generations=None, observations=None, duration=None, errors=None): "
+        "fail the test if its traces exceed a limit: tokens, cost in USD, calls of a model, observations, seconds of "
+        "the longest trace, observations of level ERROR."
+    ),
+    (
         "langfuse_rules(ignore=[CODE, ...]): don't evaluate these rules for the test. `python -m pytest_langfuse.rules "
         "explain` lists them."
     ),

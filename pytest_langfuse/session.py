@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.outage.suite import ChosenTests
     from pytest_langfuse.recording.early_clients import EarlyClients
     from pytest_langfuse.refused_connections import RefusedConnections
+    from pytest_langfuse.report.budget import Budget
     from pytest_langfuse.report.rule_findings import RuleTotal
 
 #: A test that requests one of these fixtures is captured.
@@ -45,6 +46,7 @@ FIXTURES = frozenset(
 #: So is a test with this marker.
 OUTAGE_MARKER = "langfuse_outage"
 RULES_MARKER = "langfuse_rules"
+BUDGET_MARKER = "langfuse_budget"
 
 #: The key of xdist's `workeroutput` under which a worker hands its counts to the controller.
 _WORKER_OUTPUT = "pytest_langfuse"
@@ -56,7 +58,7 @@ _WORKER_RULES = "pytest_langfuse_rules"
 _WORKER_INPUT = "pytest_langfuse_columns"
 
 
-_MARKERS = (OUTAGE_MARKER, RULES_MARKER)
+_MARKERS = (OUTAGE_MARKER, RULES_MARKER, BUDGET_MARKER)
 
 
 def requests_capture(item: pytest.Item) -> bool:
@@ -204,12 +206,19 @@ class CaptureSession:
                 config.pluginmanager.register(Progress(config, self._suite_faults), "langfuse_progress")
 
     def _check_rules(self) -> None:
-        """Refuse codes and options of rules that do not exist, before any test runs."""
+        """Refuse rules, options of rules and limits of budgets that do not exist, before any test runs."""
         options = self.options
         if options.rules or options.rules_ignore or tuple(options.rules_select) not in {(), ("ALL",)}:
             from pytest_langfuse.rules.rule_set import rule_set_of
 
             rule_set_of(options)
+        if options.budget:
+            from pytest_langfuse.report.budget import BadBudget, limits_of_ini
+
+            try:
+                limits_of_ini(options.budget)
+            except BadBudget as error:
+                raise pytest.UsageError(f"ini option langfuse_budget: {error}") from None
 
     def pytest_report_header(self, config: pytest.Config) -> str | None:
         """Say that the command line switches the outage of the ini file off."""
@@ -247,6 +256,8 @@ class CaptureSession:
             test = self.begin(item.nodeid)
             for outage in self._outages_of(item):
                 test.outages.begin(outage)
+            # A marker that is wrong fails the test before it runs.
+            self._budget_of(item)
             return
         self._began = time.time_ns()
         if self._active is not None:
@@ -264,14 +275,22 @@ class CaptureSession:
             return outages_of_suite(item)
         return ()
 
+    def _budget_of(self, item: pytest.Item) -> Budget | None:
+        if not self.options.budget and item.get_closest_marker(BUDGET_MARKER) is None:
+            return None
+        from pytest_langfuse.report.budget import budget_of
+
+        return budget_of(item, self.options.budget)
+
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self) -> Generator[None, object, object]:
-        """Fail a test whose outage was never reached, or that waited for Langfuse too long."""
-        test = self.test
-        if test is None:
-            return (yield)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail a test whose outage was never reached, that waited for Langfuse too long, or is over its budget."""
         result = yield
-        test.check_outages()
+        # It may be captured since it asked for a fixture while it ran.
+        if (test := self.test) is not None:
+            test.check_outages()
+            if (budget := self._budget_of(item)) is not None:
+                budget.check(test.source)
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -221,6 +221,10 @@ def test_workers_of_xdist(run):
     result = run("-n", "2")
     result.assert_outcomes(passed=3)
     assert entries() == BASELINE
+    # Workers deselect, the controller does not know what.
+    result = run("-n", "2", "-k", "call")
+    result.assert_outcomes(passed=2)
+    result.stdout.no_fnmatch_line("langfuse: *gone: *")
 
 
 @pytest.mark.slow
