@@ -33,23 +33,41 @@ class TraceView:
         """The users that the application has set in the trace, each with the first observation that has it."""
         return self._explicit[0]
 
+    @property
+    def without_user(self) -> Sequence[Observation]:
+        """The observations for which the application has set no user."""
+        return self._explicit[2]
+
+    @property
+    def without_session(self) -> Sequence[Observation]:
+        """The observations for which the application has set no session."""
+        return self._explicit[3]
+
     @cached_property
     def sessions(self) -> Mapping[str, Observation]:
         """The sessions that the application has set in the trace, each with the first observation that has it."""
         return self._explicit[1]
 
     @cached_property
-    def _explicit(self) -> tuple[dict[str, Observation], dict[str, Observation]]:
+    def _explicit(
+        self,
+    ) -> tuple[dict[str, Observation], dict[str, Observation], list[Observation], list[Observation]]:
         # An agent framework makes a `gen_ai.conversation.id` for each of its runs.
         users: dict[str, Observation] = {}
         sessions: dict[str, Observation] = {}
+        without_user: list[Observation] = []
+        without_session: list[Observation] = []
         for one in self.observations:
             attributes = one.attributes
             if user := attributes.get("user.id") or attributes.get("langfuse.user.id"):
                 users.setdefault(str(user), one)
+            else:
+                without_user.append(one)
             if session := attributes.get("session.id") or attributes.get("langfuse.session.id"):
                 sessions.setdefault(str(session), one)
-        return users, sessions
+            else:
+                without_session.append(one)
+        return users, sessions, without_user, without_session
 
 
 class Evidence:

@@ -103,14 +103,20 @@ def name(frameworks: Mapping[str, Any], span_name: str) -> str:  # noqa: PLR0911
 
 def environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
     """Return the environment: lower case, without the prefix `langfuse`, 40 characters, `default` if it is invalid."""
+    value = given_environment(attributes, resource)
+    return _environment_of_openrouter(attributes, resource) if value is None else stored_environment(value)
+
+
+def given_environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> Any:
+    """Return the environment as it was sent; `None` if there is none."""
     if attributes.keys().isdisjoint(_ENVIRONMENT_KEYS) and resource.keys().isdisjoint(_ENVIRONMENT_KEYS):
-        return _environment_of_openrouter(attributes, resource)
+        return None
     for key in _ENVIRONMENT_KEYS:
         for source in (attributes, resource):
             value = source.get(key)
             if truthy(value):
-                return _normalized_environment(value)
-    return _environment_of_openrouter(attributes, resource)
+                return value
+    return None
 
 
 def _environment_of_openrouter(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
@@ -131,10 +137,11 @@ def _environment_of_openrouter(attributes: Mapping[str, Any], resource: Mapping[
         echoed = echoed.get(name)
         if not isinstance(echoed, dict):
             return _DEFAULT_ENVIRONMENT
-    return _normalized_environment(_JUDGE) if echoed.get("environment") == _JUDGE else _DEFAULT_ENVIRONMENT
+    return stored_environment(_JUDGE) if echoed.get("environment") == _JUDGE else _DEFAULT_ENVIRONMENT
 
 
-def _normalized_environment(value: Any) -> str:
+def stored_environment(value: Any) -> str:
+    """Return the environment that Langfuse stores for one that was sent."""
     if not isinstance(value, str):
         return _DEFAULT_ENVIRONMENT
     value = value.lower()
