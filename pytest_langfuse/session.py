@@ -331,17 +331,17 @@ class CaptureSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Print the summary line, and the traces of passed tests with `--langfuse-show=all`."""
-        if self._counts:
-            from pytest_langfuse.report.summary import write_summary
-
-            write_summary(terminalreporter, self._counts, self.options.show)
+        """Print what rules have found, the traces of passed tests with `--langfuse-show=all`, and the summary line."""
         if self._rule_totals:
             from pytest_langfuse.report.rule_findings import write_totals
 
             write_totals(terminalreporter, self._rule_totals)
         if self._active is not None and self._active.baseline is not None:
             self._active.baseline.write_summary(terminalreporter)
+        if self._counts:
+            from pytest_langfuse.report.summary import write_summary
+
+            write_summary(terminalreporter, self._counts, self.options.show)
 
 
 session_key = pytest.StashKey[CaptureSession]()

@@ -54,7 +54,7 @@ def write(*rows: str) -> None:
 
 
 def langfuse_lines(result) -> list[str]:
-    return [line.removeprefix("langfuse: ") for line in result.outlines if line.startswith("langfuse: ")][1:]
+    return [line.removeprefix("langfuse: ") for line in result.outlines if line.startswith("langfuse: ")][:-1]
 
 
 def test_the_first_run_writes_it_and_the_next_passes(run):

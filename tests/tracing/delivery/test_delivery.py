@@ -270,6 +270,8 @@ def test_a_failure_keeps_the_spans_and_recovery_delivers_each_once(collector, ke
     collector.reply = Reply()
     # Not by `flush()`: it does not wait while Langfuse is known to fail.
     collector.wait_for(lambda: tracing_health().exported == 5)
+    # The breaker hears of it after the ledger.
+    collector.wait_for(lambda: tracing_health().healthy)
 
     assert sorted(collector.accepted[accepted_by_the_portal:]) == names(5)
     health = tracing_health()
