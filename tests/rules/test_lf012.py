@@ -1,5 +1,7 @@
 """LF012: several clients or tracer providers where the application uses them as if there were one."""
 
+from textwrap import dedent
+
 import pytest
 from langfuse import Langfuse, get_client, observe
 from langfuse._client.resource_manager import LangfuseResourceManager
@@ -100,35 +102,52 @@ def test_one_client_that_many_ask_for(find):
 KEYS_TEXT = "secret_key='sk-lf-app', base_url='http://127.0.0.1:9'"
 
 
-def test_clients_of_earlier_tests_and_fixtures_are_not_the_applications(pytester):
-    result = run(
-        pytester,
-        conftest=f"""
-            import pytest
-            from langfuse import Langfuse
-            @pytest.fixture(scope="session")
-            def of_session():
-                return Langfuse(public_key="pk-lf-session", {KEYS_TEXT})
+APP = f"""
+    from langfuse import Langfuse, observe
+    def make(key):
+        return Langfuse(public_key=key, {KEYS_TEXT})
+    @observe()
+    def answer():
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        """
+        def test_one():
+            app.make("pk-lf-1")
+        def test_two():
+            app.make("pk-lf-2")
+            app.answer()
         """,
-        app=f"""
-            from langfuse import Langfuse, observe
-            def make(key):
-                return Langfuse(public_key=key, {KEYS_TEXT})
-            @observe()
-            def answer():
-                pass
+        """
+        @pytest.fixture(scope="session")
+        def of_session():
+            return app.make("pk-lf-session")
+        def test_two(of_session):
+            app.make("pk-lf-2")
+            app.answer()
         """,
-        test_app="""
-            import app
-            def test_one():
-                app.make("pk-lf-1")
-                app.answer()
-            def test_two(of_session):
-                app.make("pk-lf-2")
-                app.answer()
+        f"""
+        def test_two():
+            langfuse.Langfuse(public_key="pk-lf-1", {KEYS_TEXT})
+            app.make("pk-lf-2")
+            app.answer()
         """,
-    )
-    result.assert_outcomes(passed=2)
+        """
+        def test_two():
+            app.make("pk-lf-1")
+            app.make("pk-lf-2")
+            langfuse.get_client()
+        """,
+    ],
+    ids=["earlier test", "session fixture", "the test's own", "the test asks"],
+)
+def test_what_tests_and_fixtures_do_is_not_the_applications(pytester, tests):
+    result = run(pytester, app=APP, test_app="import app, langfuse, pytest\n" + dedent(tests))
+    assert "failed" not in result.parseoutcomes()
 
 
 def test_clients_of_two_modules(pytester):

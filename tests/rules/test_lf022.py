@@ -1,5 +1,6 @@
 """LF022: a second client of the same key, whose other settings the SDK ignores."""
 
+import httpx
 import pytest
 from langfuse import Langfuse, get_client, observe
 from opentelemetry.sdk.trace import TracerProvider
@@ -97,7 +98,7 @@ def test_get_client_and_observe_make_copies(find):
 
 def test_a_function_that_builds_it_each_time(find):
     def client():
-        return build(mask=lambda data, **_: data, should_export_span=lambda span: True)
+        return build(mask=lambda data, **_: data, should_export_span=lambda span: True, httpx_client=httpx.Client())
 
     for _ in range(3):
         client().start_observation(name="a").end()
@@ -137,28 +138,34 @@ def test_clients_of_two_modules_are_found_with_the_first_test(pytester):
 def test_clients_of_earlier_tests_and_fixtures_are_not_the_applications(pytester):
     result = run(
         pytester,
-        conftest=f"""
-            import pytest
-            from langfuse import Langfuse
+        conftest="""
+            import app, pytest
             @pytest.fixture(scope="session")
             def of_session():
-                return Langfuse({KEYS_TEXT}, flush_at=1)
+                return app.make("pk-lf-session", flush_at=1)
             @pytest.fixture
             def of_test():
-                return Langfuse({KEYS_TEXT}, flush_interval=0.1)
+                from langfuse import Langfuse
+                return Langfuse(public_key="pk-lf-own", secret_key="sk-lf-app", flush_interval=0.1)
         """,
-        app=f"from langfuse import Langfuse\ndef make(**more):\n    return Langfuse({KEYS_TEXT}, **more)",
+        app="""
+            from langfuse import Langfuse
+            def make(key, **more):
+                return Langfuse(public_key=key, secret_key="sk-lf-app", **more)
+        """,
         test_app="""
             import app
             def test_fixture(of_session):
-                app.make(flush_at=2)
+                app.make("pk-lf-session", flush_at=2)
             def test_own_fixture(of_test):
-                app.make(flush_at=3)
+                app.make("pk-lf-own", flush_at=3)
             def test_earlier():
-                app.make(sample_rate=0.5)
+                app.make("pk-lf-app", sample_rate=0.5)
+            def test_later():
+                app.make("pk-lf-app", sample_rate=0.6)
         """,
     )
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=4)
 
 
 def test_settings_of_a_test_are_ignored_after_the_applications_client(pytester):
