@@ -178,6 +178,7 @@ class CapturedTest:
             settle=self._settle,
             wait=self.recording.wait,
             scores=lambda: self.stand_in.scores,
+            was_failing=lambda: "outages" in vars(self) or bool(self.listening_server.refusals()),
         )
         self.apps = processes.apps
         self.source.others.append(processes.source)

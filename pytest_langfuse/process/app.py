@@ -219,7 +219,8 @@ class App:
     def was_killed(self) -> bool:
         """True if it ended without a chance to send anything: it was killed, or crashed."""
         status = self.returncode
-        return status is not None and status < 0 and -status not in _ENDINGS
+        # A shell has 128 and the signal's number for its command's status.
+        return status == 128 + signal.SIGKILL or (status is not None and status < 0 and -status not in _ENDINGS)
 
     @property
     def why_lost(self) -> str:

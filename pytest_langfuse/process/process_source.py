@@ -53,7 +53,15 @@ class TracedProcess(Protocol):
 class ProcessSource:
     """The observations of the processes `apps()`. With `everything`, also exports that none of them sent."""
 
-    def __init__(self, stand_in: StandInView, apps: Callable[[], Sequence[TracedProcess]], *, everything: bool) -> None:
+    def __init__(
+        self,
+        stand_in: StandInView,
+        apps: Callable[[], Sequence[TracedProcess]],
+        *,
+        everything: bool,
+        was_failing: Callable[[], bool] = bool,
+    ) -> None:
+        self._was_failing = was_failing
         self._stand_in = stand_in
         self._apps = apps
         self._everything = everything
@@ -112,14 +120,17 @@ class ProcessSource:
 
     def _ended(self) -> Sequence[EndedProcess]:
         """Return the processes that have ended, with what they have lost, as far as it is known."""
+        apps = [app for app in self._apps() if app.has_ended]
+        if not apps or self._was_failing():
+            # Where Langfuse has failed, a process that ends in an orderly way loses some, too.
+            return ()
         self._read_ledgers()
         self._stand_in.settle()
         known = self._stand_in.received.span_keys() | self._cleared
         return [
             EndedProcess(app.label, app.how_it_ended, app.was_killed, lost)
-            for app in self._apps()
-            if app.has_ended
-            and (
+            for app in apps
+            if (
                 lost := [
                     item.observation
                     for key, span in app.ledger.spans.items()

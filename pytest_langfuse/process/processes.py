@@ -39,7 +39,7 @@ class Processes:
 
     `url` returns the base URL of their Langfuse, and is called for each process; `received` has what arrives there.
     `settle` waits until everything sent there has been processed, `wait` until more arrives, both at most the given
-    number of seconds.
+    number of seconds. `was_failing` says whether Langfuse has failed meanwhile.
     """
 
     def __init__(
@@ -50,10 +50,11 @@ class Processes:
         settle: Callable[[float], object],
         wait: Callable[[float], None],
         scores: Callable[[], Sequence[Score]],
+        was_failing: Callable[[], bool] = bool,
     ) -> None:
         self.apps: list[App] = []
         self._stand_in = StandInView(received, settle=lambda: settle(_SETTLE_TIMEOUT), wait=wait, scores=scores)
-        self.source = ProcessSource(self._stand_in, lambda: self.apps, everything=True)
+        self.source = ProcessSource(self._stand_in, lambda: self.apps, everything=True, was_failing=was_failing)
         self._url = url
         self._folder: Path | None = None
         self._watchdog: Watchdog | None = None
