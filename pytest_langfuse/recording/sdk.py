@@ -1039,6 +1039,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=hooks.after_fork)
 
 
+def value_length_limit(span: object) -> int | None:
+    """Return the number of characters at which a span cuts the texts of its attributes; `None` for no limit."""
+    limit: int | None = getattr(getattr(span, "_limits", None), "max_span_attribute_length", None)
+    return limit
+
+
 def exporter_endpoint(exporter: object) -> str:
     """Return where an OTLP exporter sends: a URL, or over gRPC a host and a port."""
     return str(getattr(exporter, "_endpoint", ""))

@@ -39,6 +39,9 @@ def _manager(client: Langfuse) -> LangfuseResourceManager:
 
 NAMES: dict[str, Callable[[Langfuse], object]] = {
     "Langfuse._resources": _manager,
+    "Span._limits.max_span_attribute_length": lambda c: hasattr(
+        c.start_observation(name="limits")._otel_span._limits, "max_span_attribute_length"
+    ),
     "LangfuseResourceManager._instances (dict by public key)": lambda c: LangfuseResourceManager._instances["pk-names"],
     "LangfuseResourceManager._initialize_instance(httpx_client=, timeout=, additional_headers=)": lambda _c: (
         {
