@@ -4,6 +4,9 @@ import threading
 import time
 
 import pytest
+from langfuse import Langfuse
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 
 from pytest_langfuse.tracing import carry_context
 
@@ -25,7 +28,7 @@ def test_work_in_the_background(client, find):
     (finding,) = find("LF028")
     assert finding.severity == "warning"
     assert finding.observation == "save"
-    assert "s after its parent 'answer' (tests/rules/test_lf028.py:21)" in finding.text
+    assert "s after its parent 'answer' (tests/rules/test_lf028.py:24)" in finding.text
     assert finding.fix == "await or join it before 'answer' ends, or start a new trace with a link to 'answer'"
 
 
@@ -71,3 +74,15 @@ def test_silent_below_the_one_that_is_late(client, find):
     child.end(end_time=now + 3 * 10**9)
     parent.end(end_time=now + 10**9)
     assert [finding.observation for finding in find("LF028")] == ["save"]
+
+
+def test_silent_below_another_service(client, find, langfuse_spans):
+    provider = TracerProvider(resource=Resource({"service.name": "warehouse"}))
+    other = Langfuse(public_key="pk-lf-wh", secret_key="sk-lf", base_url="http://127.0.0.1:9", tracer_provider=provider)
+    now = time.time_ns()
+    order = client.start_observation(name="POST /orders")
+    context = {"trace_id": order.trace_id, "parent_span_id": order.id}
+    other.start_observation(name="ship", trace_context=context).end(end_time=now + 3 * 10**9)
+    order.end(end_time=now + 10**9)
+    assert langfuse_spans.one("span ship").parent is langfuse_spans.one("span POST*")
+    assert find("LF028") == []

@@ -27,6 +27,9 @@ def outlives_its_parent(observation: Observation, evidence: Evidence) -> Fact | 
     late = (end - end_of_parent) / 1e9
     if late <= evidence.options["tolerance"] or late >= _MOVED_CLOCK:
         return None
+    if observation.record.resource != parent.record.resource:
+        # Another service has another clock, and may have got the work through a queue.
+        return None
     return Fact(
         f"{evidence.named(observation)} ended {late:.3f} s after its parent {evidence.named(parent)}",
         f"await or join it before {parent.name!r} ends, or start a new trace with a link to {parent.name!r}",
