@@ -104,3 +104,13 @@ def test_another_call_inside(client, find, model, usage):
     with llm(client, "answer"), llm(client, "llm", model, usage):
         pass
     assert find("LF015") == []
+
+
+def test_gathered_calls_beside_one_of_another_library(client, find):
+    with client.start_as_current_observation(name="answer"):
+        outer = client.start_observation(name="a", as_type="generation", model="gpt-4o", usage_details=USAGE)
+        client.start_observation(name="b", as_type="generation", model="gpt-4o", usage_details=USAGE).end()
+        outer.end()
+        with instrumented():
+            pass
+    assert find("LF015") == []

@@ -122,3 +122,12 @@ def test_status_error_set_by_an_instrumentation(client, find):
     span.set_status(trace.StatusCode.ERROR, "a")
     span.end()
     assert find("LF016") == []
+
+
+def test_a_level_that_was_set_over_an_error(client, find):
+    """Whoever sets the level back to DEFAULT has looked at the error."""
+    with client.start_as_current_observation(name="search") as search:
+        search._otel_span.record_exception(ValueError("a"))
+        search._otel_span.set_status(trace.StatusCode.ERROR)
+        search.update(level="DEFAULT")
+    assert find("LF016") == []
