@@ -121,7 +121,7 @@ class ActiveCapture:
 
         self._recorder.places = StartPlaces(is_test)
         self.baseline = self._run_baseline(rules)
-        return RuleFindings(rules, strict=options.strict, baseline=self.baseline)
+        return RuleFindings(rules, strict=options.strict, baseline=self.baseline, writes_json=options.json is not None)
 
     def _run_baseline(self, rules: RuleSet) -> RunBaseline | None:
         if (path := self._options.rules_baseline) is None:

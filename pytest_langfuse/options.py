@@ -123,7 +123,9 @@ def add_options(parser: pytest.Parser) -> None:
         "--langfuse-json",
         metavar="FILE",
         default=None,
-        help="write one JSON line to FILE for each test and each fault of --langfuse-outage; FILE holds one run. "
+        help="write one JSON line to FILE for each finding of a rule (`python -m pytest_langfuse.rules check FILE` "
+        "shows them as SARIF or annotations), or for each test and each fault of --langfuse-outage; FILE holds one "
+        "run. "
         "Implies --langfuse-capture. (ini: langfuse_json)",
     )
     group.addoption(

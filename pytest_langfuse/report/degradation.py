@@ -13,6 +13,7 @@ from pytest_langfuse.outage.suite import without_fault
 from pytest_langfuse.recording.blocking_sampler import Wait
 from pytest_langfuse.report.healthy_runs import healthy_runs, remember
 from pytest_langfuse.report.junit import add_failure
+from pytest_langfuse.report.rule_findings import FINDING_ROWS
 from pytest_langfuse.report.test_run import TestRun
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Degradation:
         self._faults = faults
         self._runs: dict[str, TestRun] = {}
         self._finished: set[str] = set()
+        #: Lines on what rules have found, outside of an outage.
+        self._findings: list[Mapping[str, Any]] = []
         #: Not there with `-p no:cacheprovider`.
         self._cache: pytest.Cache | None = getattr(config, "cache", None)
         self._healthy = healthy_runs(self._cache) if faults else {}
@@ -76,6 +79,8 @@ class Degradation:
             run = self._runs[report.nodeid] = TestRun(test, fault)
         if report.when == "setup":
             run.begin_attempt()
+        if not self._faults:
+            self._findings += getattr(report, FINDING_ROWS, ())
         self._add(report, run)
         if report.when == "teardown":
             self._finished.add(report.nodeid)
@@ -149,6 +154,8 @@ class Degradation:
                 for run in runs:
                     line = {"kind": "outage", **asdict(run), "degraded": run.why_degraded(self._options)}
                     file.write(json.dumps(line) + "\n")
+                for row in self._findings:
+                    file.write(json.dumps(row) + "\n")
         except OSError as error:
             self._not_written = f"{path} could not be written: {error.strerror or error}"
 

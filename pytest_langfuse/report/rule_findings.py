@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_langfuse.report.run_baseline import FOR_FINDINGS, RunBaseline
+from pytest_langfuse.rules.checked import root_of
 from pytest_langfuse.rules.ignore_comment import BadComment, ignored_at
 from pytest_langfuse.rules.live_evidence import evidence_of
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule, codes
+from pytest_langfuse.rules.written_finding import row_of
 
 if TYPE_CHECKING:
     import pytest
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.sources.live import LiveSource
     from pytest_langfuse.rules.finding import Finding
 
+#: The attribute of a report that holds lines for a JSON file.
+FINDING_ROWS = "pytest_langfuse_finding_rows"
 _MARKER = "langfuse_rules"
 _HEADING = "Langfuse rules"
 
@@ -40,8 +44,10 @@ class RuleFindings:
     Findings that `baseline` knows neither count nor fail.
     """
 
-    def __init__(self, rules: RuleSet, *, strict: bool, baseline: RunBaseline | None = None) -> None:
-        self._rules, self._strict, self._baseline = rules, strict, baseline
+    def __init__(
+        self, rules: RuleSet, *, strict: bool, baseline: RunBaseline | None = None, writes_json: bool = False
+    ) -> None:
+        self._rules, self._strict, self._baseline, self._writes_json = rules, strict, baseline, writes_json
         self._totals: dict[str, RuleTotal] = {}
         #: The findings of the test that runs, from its call on.
         self._of_test: list[Finding] = []
@@ -70,8 +76,7 @@ class RuleFindings:
                 _fail(report, str(error))
             self._is_refused = True
             return
-        if self._baseline is not None:
-            found = [finding for finding in found if self._baseline.is_new(finding)]
+        found = self._new_ones(report, item, found)
         for finding in found:
             self._count(finding)
         serious = [finding for finding in found if self._rules.fails(finding)]
@@ -89,6 +94,16 @@ class RuleFindings:
         ]
         self._of_test += found
         return found
+
+    def _new_ones(self, report: pytest.TestReport, item: pytest.Item, found: list[Finding]) -> list[Finding]:
+        """Return what the baseline does not have. The report carries all findings, as lines for a JSON file."""
+        baseline = self._baseline
+        new = found if baseline is None else [finding for finding in found if baseline.is_new(finding)]
+        if self._writes_json and found:
+            root = root_of(item.config.rootpath)
+            rows = [row_of(finding, item.nodeid, root, is_known=finding not in new) for finding in found]
+            setattr(report, FINDING_ROWS, rows)
+        return new
 
     def _count(self, finding: Finding) -> None:
         total = self._totals.get(finding.code)

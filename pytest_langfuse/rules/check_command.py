@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION: Final = """\
 Evaluate the rules over recorded traces: OTLP export bodies (protobuf or JSON), JSON of Langfuse's API
-and its exports, gzip or not; or traces that a Langfuse has.
+and its exports, gzip or not; or traces that a Langfuse has. Or show what a run of pytest with
+--langfuse-json=FILE has found.
 
 Exit status: 0 if nothing counts, 1 if findings count (errors, and warnings that --select names by their codes),
 2 if the input can't be used."""
@@ -42,6 +43,7 @@ examples:
   check traces/ --baseline langfuse-traces.txt    the first time writes what is found, then only new findings count
   check traces/ --format sarif > langfuse.sarif   for GitHub code scanning
   check traces/ --format github                   annotations in a job of GitHub Actions
+  check run.jsonl --format sarif                  the findings of pytest --langfuse-json=run.jsonl, with their lines
 """
 
 _DURATION: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)([smhd])")
@@ -76,8 +78,16 @@ def check(given: argparse.Namespace) -> int:
     traces = _read(given, root)
     baseline = None if given.baseline is None else Path(given.baseline)
     known = _known(baseline)
-    findings = rules.find(evidence_of(traces.source(), "", final=True))
-    places = places_of(findings, rules, root=root, files=traces.files, known=known or {})
+    selected = {rule.code for rule in rules.rules}
+    written = [one for one in traces.written if one.finding.code in selected]
+    # Those that are known take the places that the baseline has.
+    findings = [one.finding for one in sorted(written, key=lambda one: not one.is_known)]
+    findings += rules.find(evidence_of(traces.source(), "", final=True))
+    before = entries_of(
+        places_of([one.finding for one in written if one.is_known], rules, root=root, files=traces.files, known={})
+    )
+    accepted = {key: max(places, before.get(key, 0)) for key, places in {**before, **(known or {})}.items()}
+    places = places_of(findings, rules, root=root, files=traces.files, known=accepted)
     if baseline is not None and known is None:
         _write(baseline, places)
         places = places_of(findings, rules, root=root, files=traces.files, known=entries_of(places))
@@ -196,7 +206,7 @@ _FORMATS: Final[Mapping[str, Callable[[CheckResult], Iterator[str]]]] = {
 
 def _summary(places: Sequence[CheckedPlace], traces: RecordedTraces) -> str:
     new = [one for one in places if not one.is_known]
-    counts = " in ".join(_count(number, noun) for number, noun in traces.counts)
+    counts = ", ".join(_count(number, noun) for number, noun in traces.counts)
     what = f"{_count(sum(one.times for one in new), 'finding')} in {counts}"
     if new:
         what += f"; {sum(one.times for one in new if one.fails)} of them count"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
@@ -11,6 +11,26 @@ if TYPE_CHECKING:
 
 #: An "error" fails a test in strict mode; a "warning" does where it is selected by its code.
 Severity = Literal["error", "warning"]
+
+
+class SourcePlace(Protocol):
+    """A statement or a function of the application."""
+
+    @property
+    def file(self) -> str:
+        """The path of the file."""
+
+    @property
+    def line(self) -> int:
+        """The line that messages name."""
+
+    @property
+    def lines(self) -> tuple[int, int]:
+        """The first and the last line."""
+
+    @property
+    def qualname(self) -> str:
+        """The qualified name of the function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +55,7 @@ class Finding:
     fix: str
     #: The name of the observation; empty where it is about none.
     observation: str
-    place: Place | None
+    place: SourcePlace | None
     #: The id of its trace; empty where it is about none. Not for messages, and not a part of what the finding is.
     trace_id: str = field(default="", compare=False)
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from pytest_langfuse.recording.calling_code import shown_path
-from pytest_langfuse.recording.start_place import Place
+from pytest_langfuse.rules.finding import SourcePlace
 from pytest_langfuse.rules.rule_set import UnknownRule, codes
 
 _COMMENT: Final = re.compile(r"#\s*langfuse\s*:\s*ignore\b(?P<rest>.*)", re.IGNORECASE)
@@ -26,7 +26,7 @@ class BadComment(ValueError):  # noqa: N818 - reads as what happened
     """A comment that names no rules, or one that does not exist."""
 
 
-def ignored_at(place: Place | None) -> frozenset[str]:
+def ignored_at(place: SourcePlace | None) -> frozenset[str]:
     """Return the codes of the rules that comments at a place switch off.
 
     Raises:

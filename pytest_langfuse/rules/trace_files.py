@@ -15,6 +15,7 @@ from pytest_langfuse.recording.sources.files import source_of_bytes
 from pytest_langfuse.recording.sources.recent import NotReachable, client_of_environment, fetch, fetch_since
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.rules.baseline import relative
+from pytest_langfuse.rules.written_finding import BadLine, WrittenFinding, findings_in
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
@@ -36,7 +37,9 @@ class RecordedTraces:
 
     root: Path
     files: dict[str, str] = field(default_factory=dict)
-    read: int = 0
+    #: Findings of runs of pytest.
+    written: list[WrittenFinding] = field(default_factory=list)
+    runs: int = 0
     _observations: dict[tuple[str, str], Observation] = field(default_factory=dict)
     _unexported: list[Unexported] = field(default_factory=list)
 
@@ -71,11 +74,22 @@ class RecordedTraces:
             self._add_content(path.read_bytes(), str(path), relative(str(path.absolute()), self.root))
 
     def _add_content(self, data: bytes, name: str, uri: str) -> None:
+        if not data.strip() and name.endswith(".jsonl"):
+            # As --langfuse-json leaves it after a run in which nothing was found.
+            self.runs += 1
+            return
         try:
+            if (written := findings_in(data, self.root)) is not None:
+                self.written += written
+                self.runs += 1
+                # Where a finding has no place.
+                self.files.setdefault("", uri)
+                return
             source = source_of_bytes(data, name)
+        except BadLine as error:
+            raise BadInput(f"{name}: {error}") from None
         except DecodeError as error:
             raise BadInput(str(error)) from None
-        self.read += 1
         self._add(source.observations(), uri)
         self._unexported += source.unexported()
 
@@ -106,9 +120,12 @@ class RecordedTraces:
 
     @property
     def counts(self) -> Iterator[tuple[int, str]]:
-        """The numbers of observations and traces."""
-        yield len(self._observations), "observation"
-        yield len({trace_id for trace_id, _ in self._observations}), "trace"
+        """The numbers of observations and traces, and of runs of pytest."""
+        if self._observations or not self.runs:
+            yield len(self._observations), "observation"
+            yield len({trace_id for trace_id, _ in self._observations}), "trace"
+        if self.runs:
+            yield self.runs, "run"
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

@@ -104,7 +104,7 @@ def test_text_has_a_line_a_place_and_a_summary(check):
             "traces/a.json: LF006 no model: 'llm' names no model, so that Langfuse computes neither tokens nor cost of "
             'it. Fix: pass model="...", when it is started or by update(). (trace t-warned)'
         ),
-        "2 findings in 3 observations in 3 traces; 1 of them count",
+        "2 findings in 3 observations, 3 traces; 1 of them count",
     ]
 
 
@@ -125,13 +125,13 @@ def test_the_same_finding_in_many_traces_is_one_line(check):
 def test_traces_are_linked_over_the_files_of_a_folder(check):
     """`outer` has a model in another file: a generation around one that is traced itself."""
     inner = row("inner", "t", model="gpt-4o", parentObservationId="id-outer")
-    assert check(a=[row("outer", "t")], b=[inner]).lines == ["0 findings in 2 observations in 1 trace"]
+    assert check(a=[row("outer", "t")], b=[inner]).lines == ["0 findings in 2 observations, 1 trace"]
     assert len(check("traces/a.json").lines) == 2
 
 
 def test_an_observation_in_two_files_is_one(check):
     assert check("traces/a.json", "traces", "traces/a.json", a=[WARNED]).lines[1:] == [
-        "1 finding in 1 observation in 1 trace; 0 of them count"
+        "1 finding in 1 observation, 1 trace; 0 of them count"
     ]
 
 
@@ -148,7 +148,7 @@ def test_json_lines_gzip_and_export_bodies(check, folder):
         "traces/a.jsonl",
         "traces/b.json.gz",
     ]
-    assert result.lines[-1].startswith("3 findings in 4 observations in 4 traces")
+    assert result.lines[-1].startswith("3 findings in 4 observations, 4 traces")
     assert result.err == "traces: 1 other file skipped\n"
 
 
@@ -250,7 +250,7 @@ def test_traces_of_a_langfuse(folder):
         assert names == {"recent", "long", "part of long"}
         assert f"langfuse/{1:032x}: LF006" in result.stdout
         result = run("--trace", f"{2:032x}")
-        assert result.stdout.splitlines()[-1] == "1 finding in 1 observation in 1 trace; 0 of them count"
+        assert result.stdout.splitlines()[-1] == "1 finding in 1 observation, 1 trace; 0 of them count"
         result = run("--trace", "f" * 32)
         assert (result.returncode, result.stdout) == (2, "")
         assert "Langfuse has no observations of trace 'fff" in result.stderr
@@ -274,7 +274,7 @@ def test_a_baseline_is_written_once_and_then_only_new_findings_count(check, fold
     result = check("traces", "--baseline", "known.txt", b=[more])
     assert (result.status, result.lines) == (
         0,
-        ["0 findings in 1 observation in 1 trace; 1 more in the baseline"],
+        ["0 findings in 1 observation, 1 trace; 1 more in the baseline"],
     )
     result = check("traces", "--baseline", "known.txt", c=[row("new", "t-3", wrong=True, model="gpt-4o")])
     assert result.status == 1
@@ -380,7 +380,7 @@ def test_json_has_all_that_is_known_of_a_place(check):
         "fails": True,
         "known": False,
     }
-    assert document["summary"] == "1 finding in 1 observation in 1 trace; 1 of them count"
+    assert document["summary"] == "1 finding in 1 observation, 1 trace; 1 of them count"
 
 
 def test_annotations_are_the_worst_first_and_the_remainder_is_printed(check):
@@ -391,7 +391,7 @@ def test_annotations_are_the_worst_first_and_the_remainder_is_printed(check):
     assert [line.split(" ")[0] for line in lines[1:11]] == ["::warning"] * 10
     assert lines[11] == "2 more, which GitHub does not show as annotations:"
     assert [line.startswith("  traces/a.json:1: LF006 no model: 'llm") for line in lines[12:14]] == [True, True]
-    assert lines[14].startswith("13 findings in 13 observations in 13 traces")
+    assert lines[14].startswith("13 findings in 13 observations, 13 traces")
 
 
 def test_annotations_are_escaped(folder):
@@ -433,3 +433,85 @@ def test_help_has_examples(capsys, arguments):
         main(arguments)
     assert exit_.value.code == 0
     assert "examples:\n" in capsys.readouterr().out
+
+
+# -- findings of runs --------------------------------------------------------------------------------------------
+
+APP = """
+    from langfuse import Langfuse
+
+    langfuse = Langfuse(public_key="pk-lf-1", secret_key="sk-lf-1", base_url="http://127.0.0.1:9")
+
+    def wrong(tracer=langfuse._otel_tracer):
+        tracer.start_span("wrong", start_time=2 * 10**18).end(end_time=2 * 10**18 - 10**9)
+
+    def known():
+        wrong()
+        langfuse.start_observation(name="known", as_type="generation").end()
+"""
+
+
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["alone", "xdist"])
+def test_findings_of_a_run_have_their_lines(pytester, capsys, workers):
+    pytester.mkdir(".git")
+    pytester.makepyfile(
+        bot=APP, test_bot="import bot\ndef test_a(): bot.known()\ndef test_b(): bot.wrong()\ndef test_c(): pass"
+    )
+    pytester.path.joinpath("known.txt").write_text('["LF006", "bot.py", "known", "known", 1]\n')
+    options = ("--langfuse-json=run.jsonl", "--langfuse-rules-baseline=known.txt", "-p", "no:asyncio", *workers)
+    pytester.runpytest(*options).assert_outcomes(passed=3)
+    capsys.readouterr()
+    assert main(["check", "run.jsonl", "--format", "json", *OTHERS]) == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [(one["code"], one["file"], one["line"], one["function"], one["times"], one["known"]) for one in found] == [
+        ("LF029", "bot.py", 6, "wrong", 2, False),
+        ("LF006", "bot.py", 10, "known", 1, True),
+    ]
+    assert main(["check", "run.jsonl", "--ignore=ALL"]) == 0
+    capsys.readouterr()
+    # The baseline of the run is that of the check.
+    pytester.path.joinpath("known.txt").write_text('["LF029", "bot.py", "wrong", "wrong", 1]\n')
+    assert main(["check", "run.jsonl", "--baseline", "known.txt", *OTHERS]) == 0
+    assert capsys.readouterr().out == "0 findings in 1 run; 3 more in the baseline\n"
+
+
+def test_a_run_in_which_nothing_was_found(pytester, capsys):
+    pytester.makepyfile("def test_it(): pass")
+    pytester.runpytest("--langfuse-json=run.jsonl").assert_outcomes(passed=1)
+    capsys.readouterr()
+    assert main(["check", "run.jsonl"]) == 0
+    assert capsys.readouterr().out == "0 findings in 1 run\n"
+
+
+LINE = {
+    "kind": "finding",
+    "code": "LF029",
+    "text": "a",
+    "fix": "b",
+    "observation": "c",
+    "file": "",
+    "line": 0,
+    "function": "",
+    "known": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (json.dumps(LINE) + "\n{", "line 2 is not a line of --langfuse-json"),
+        (json.dumps(LINE) + "\n[]", "line 2 is not a line of --langfuse-json"),
+        (json.dumps(LINE | {"line": "x"}), "line 1: 'line' of the finding is 'x'"),
+        (json.dumps(LINE | {"code": "LF999"}), "line 1: 'LF999' is not the code of a rule"),
+    ],
+)
+def test_a_damaged_line_of_a_run_is_named(check, folder, text, message):
+    folder.joinpath("run.jsonl").write_text(text)
+    result = check("run.jsonl")
+    assert (result.status, result.err) == (2, f"python -m pytest_langfuse.rules check: run.jsonl: {message}\n")
+
+
+def test_a_line_without_a_place_is_shown(check, folder):
+    folder.joinpath("run.jsonl").write_text(json.dumps({"kind": "outage", "test": "x"}) + "\n" + json.dumps(LINE))
+    assert check("run.jsonl").lines[0] == "run.jsonl: LF029 ends before it starts: a. Fix: b."
+    validated(check("run.jsonl", "--format", "sarif").out)
