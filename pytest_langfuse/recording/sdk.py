@@ -875,6 +875,11 @@ class Hooks:
                 found.setdefault(project, []).append(recorded)
         return {project: some for project, some in found.items() if len(some) > 1}
 
+    def masks_of(self, recorded: RecordedSpan) -> Sequence[str]:
+        """Return the names of the masks that the client of a span's project has."""
+        manager = LangfuseResourceManager._instances.get(getattr(recorded.processor, "public_key", ""))
+        return [name for name in ("mask", "mask_otel_spans") if getattr(manager, name, None) is not None]
+
     # -- for the recorder --------------------------------------------------------------------------------------
 
     def flush(self) -> None:

@@ -31,6 +31,9 @@ class Explains(Protocol):
     def providers(self, spans: Sequence[RecordedSpan]) -> Mapping[str, Sequence[RecordedSpan]]:
         """Return, by project, a span of each tracer provider that exports to it, where several do."""
 
+    def masks_of(self, recorded: RecordedSpan) -> Sequence[str]:
+        """Return the names of the masks that the client of a span's project has."""
+
 
 class NothingKnown:
     """Explains nothing."""
@@ -46,6 +49,10 @@ class NothingKnown:
     def providers(self, _spans: Sequence[RecordedSpan]) -> Mapping[str, Sequence[RecordedSpan]]:
         """Return nothing."""
         return {}
+
+    def masks_of(self, _recorded: RecordedSpan) -> Sequence[str]:
+        """Return none."""
+        return ()
 
 
 def why_not_exported(recorded: RecordedSpan, explain: Explains) -> tuple[Reason, str]:

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanContext
 from opentelemetry.util._once import Once
 
-from pytest_langfuse.recording.sdk import PROMPT_CACHE, _TransformingExporter
+from pytest_langfuse.recording.sdk import PROMPT_CACHE, _TransformingExporter, langfuse_get_client
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,9 @@ NAMES: dict[str, Callable[[Langfuse], object]] = {
         "httpx_client" in inspect.signature(resource_manager.AsyncLangfuseAPI).parameters
     ),
     "LangfuseResourceManager.base_url": lambda c: _manager(c).base_url,
+    "LangfuseResourceManager.mask": lambda c: hasattr(_manager(c), "mask"),
+    "get_client._create_client_from_instance": lambda _c: langfuse_get_client._create_client_from_instance,
+    "LangfuseSpanProcessor.public_key": lambda c: _processor(c).public_key,
     "LangfuseResourceManager.tracer_provider": lambda c: _manager(c).tracer_provider,
     "LangfuseResourceManager.httpx_client": lambda c: _manager(c).httpx_client,
     "LangfuseResourceManager.async_api._client_wrapper.httpx_client.httpx_client": lambda c: (

@@ -25,6 +25,10 @@ class EndedProcess:
     lost: Sequence[Observation]
 
 
+def _none(_recorded: RecordedSpan) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class ApplicationFacts:
     """Facts about the application that was recorded here; none about one that was recorded elsewhere."""
@@ -35,4 +39,6 @@ class ApplicationFacts:
     origin: Origin | None = None
     #: By project, a span of each tracer provider that exports to it, where several do.
     providers: Callable[[], Mapping[str, Sequence[RecordedSpan]]] = dict
+    #: The masks that the client of a span's project has: "mask", "mask_otel_spans".
+    masks_of: Callable[[RecordedSpan], Sequence[str]] = _none
     ended_processes: Callable[[], Sequence[EndedProcess]] = tuple

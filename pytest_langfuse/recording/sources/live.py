@@ -187,7 +187,12 @@ class LiveSource:
 
     def application(self) -> ApplicationFacts:
         """Return what is known of how the application has set up tracing."""
-        return ApplicationFacts(tuple(self.clients), self.origin, lambda: self._owner.explain.providers(self.spans))
+        return ApplicationFacts(
+            tuple(self.clients),
+            self.origin,
+            lambda: self._owner.explain.providers(self.spans),
+            self._owner.explain.masks_of,
+        )
 
     def undelivered(self) -> Sequence[Unexported]:
         """Ended, sampled, unfiltered observations that no exporter accepted."""

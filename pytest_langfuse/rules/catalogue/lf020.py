@@ -1,0 +1,68 @@
+"""LF020: a secret where the application's mask does not reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from pytest_langfuse.rules.finding import Fact
+from pytest_langfuse.rules.rule import rule
+from pytest_langfuse.rules.secrets.scan import may_hold_secret, secrets
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.recording.span_record import SpanRecord
+    from pytest_langfuse.rules.evidence import Evidence
+
+_SDK: Final = "langfuse-sdk"
+_EVENTS: Final = ("exception event", "other events")
+_STATUS_MESSAGE: Final = "langfuse.observation.status_message"
+_FIXES: Final = {
+    "attribute": "pass mask_otel_spans= to Langfuse(), which sees the attributes of every span, and renew the secret",
+    "event": "leave the secret out of the message of the exception, and renew it",
+}
+
+
+@rule("LF020", "not masked")
+def not_masked(observation: Observation, evidence: Evidence) -> Sequence[Fact] | None:
+    """The mask sees what is given to Langfuse's SDK, and not what other libraries or exceptions put into spans."""
+    if not evidence.is_live:
+        return None
+    record = observation.record
+    if (
+        record.scope_name == _SDK
+        and not record.status_message
+        and not record.events
+        and _STATUS_MESSAGE not in record.attributes
+    ):
+        return None
+    recorded = evidence.record_of(observation)
+    if recorded is None or not (masks := evidence.application.masks_of(recorded)):
+        return None
+    given = " and ".join(f"{name}=" for name in masks)
+    found = {
+        (kind, where): Fact(
+            f"{evidence.named(observation)} has {kind} in its {where}, which {given} of the client did not mask",
+            _FIXES["event" if where in _EVENTS else "attribute"],
+            observation,
+        )
+        for where, text in _texts(record)
+        if may_hold_secret(text)
+        for kind, _ in secrets(text)
+    }
+    return list(found.values()) or None
+
+
+def _texts(record: SpanRecord) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a span that `mask=` never sees, each with where it stands."""
+    if record.status_message:
+        yield "status message", record.status_message
+    for event in record.events:
+        for value in event.attributes.values():
+            if isinstance(value, str):
+                yield "exception event" if event.name == "exception" else "other events", value
+    for key, value in record.attributes.items():
+        if key == _STATUS_MESSAGE:
+            yield "status message", str(value)
+        elif record.scope_name != _SDK and isinstance(value, str):
+            yield f"attribute {key!r}", value
