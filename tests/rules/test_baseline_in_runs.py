@@ -125,6 +125,14 @@ def test_what_no_longer_occurs_is_reported(run):
     ]
 
 
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["alone", "xdist"])
+def test_tests_that_failed_for_findings_alone_have_shown_all_that_there_is(run, workers):
+    write(BASELINE[0], GONE)
+    result = run(*workers)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines("langfuse:   gone: LF029 'x' in gone() (bot.py)")
+
+
 def test_rules_that_were_not_evaluated_are_not_gone(app, run):
     write(BASELINE[0], GONE)
     app.makeini("[pytest]\nlangfuse_rules_ignore = LF029")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,7 +52,7 @@ def fetch(client: Langfuse, trace_id: str) -> list[Observation]:
 def fetch_since(client: Langfuse, ago: timedelta, tell: Callable[[str], None]) -> list[Observation]:
     """Return the observations of the traces that were active since some time ago; `tell` is told what is left out.
 
-    A trace that has started before is read as a whole.
+    A trace that has started before is read as a whole, with langfuse 5; with langfuse 4 it is left out.
 
     Raises:
         NotReachable: Langfuse can't be reached, or refuses the keys.
@@ -61,7 +61,12 @@ def fetch_since(client: Langfuse, ago: timedelta, tell: Callable[[str], None]) -
     with _explained():
         trace_api: Any = client.api.trace
         if hasattr(trace_api, "get"):
-            return [one for trace_id in _trace_ids(trace_api, since, tell) for one in fetch_trace(client, trace_id)]
+            found = []
+            for trace_id in _trace_ids(trace_api, since, tell):
+                # A trace that has a score and nothing else is listed, too.
+                with suppress(LookupError):
+                    found += fetch_trace(client, trace_id)
+            return found
         found = observations_since(client, since, MOST)
         if len(found) == MOST:
             tell(f"only the newest {MOST:,} observations are checked")
