@@ -19,6 +19,7 @@ from pytest_langfuse.rules.__main__ import main
 from pytest_langfuse.rules.baseline import BaselineKey
 from pytest_langfuse.rules.checked import places_of, root_of
 from pytest_langfuse.rules.finding import Finding
+from pytest_langfuse.rules.github_annotations import annotation_lines
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.rules.rule_set import RuleSet
 from pytest_langfuse.rules.sarif import sarif
@@ -130,7 +131,7 @@ def test_traces_are_linked_over_the_files_of_a_folder(check):
 
 
 def test_an_observation_in_two_files_is_one(check):
-    assert check("traces/a.json", "traces", "traces/a.json", a=[WARNED]).lines[1:] == [
+    assert check("traces/a.json", "traces", "traces/a.json", a=[WARNED], b=[WARNED]).lines[1:] == [
         "1 finding in 1 observation, 1 trace; 0 of them count"
     ]
 
@@ -272,9 +273,11 @@ def test_a_baseline_is_written_once_and_then_only_new_findings_count(check, fold
     folder.joinpath("traces", "a.json").unlink()
     more = row("wrong", "t-2", wrong=True, model="gpt-4o")
     result = check("traces", "--baseline", "known.txt", b=[more])
+    assert result.status == 0
+    result = check("traces", "--baseline", "known.txt", d=[row("wrong", "t-4", wrong=True, model="gpt-4o")])
     assert (result.status, result.lines) == (
         0,
-        ["0 findings in 1 observation, 1 trace; 1 more in the baseline"],
+        ["0 findings in 2 observations, 2 traces; 2 more in the baseline"],
     )
     result = check("traces", "--baseline", "known.txt", c=[row("new", "t-3", wrong=True, model="gpt-4o")])
     assert result.status == 1
@@ -354,6 +357,7 @@ def test_what_the_baseline_has_is_suppressed_in_sarif_and_not_annotated(folder):
         [],
         [{"kind": "external", "justification": "it is in the baseline"}],
     ]
+    assert [text.partition(",title")[0] for text in annotation_lines(places)] == ["::error file=bot/a b.py,line=9"]
 
 
 def test_a_check_prints_valid_sarif(check):
@@ -395,8 +399,6 @@ def test_annotations_are_the_worst_first_and_the_remainder_is_printed(check):
 
 
 def test_annotations_are_escaped(folder):
-    from pytest_langfuse.rules.github_annotations import annotation_lines
-
     finding = Finding("LF029", "a: b, c", "error", "50 %\n::error::x", "do", "a", None)
     (place,) = places_of([finding], RuleSet.of(), root=folder, files={"": "a,b:c.json"}, known={})
     assert list(annotation_lines([place])) == [
@@ -509,6 +511,14 @@ def test_a_damaged_line_of_a_run_is_named(check, folder, text, message):
     folder.joinpath("run.jsonl").write_text(text)
     result = check("run.jsonl")
     assert (result.status, result.err) == (2, f"python -m pytest_langfuse.rules check: run.jsonl: {message}\n")
+
+
+def test_what_the_run_knew_is_known_whatever_comes_first(check, folder):
+    place = {"file": "bot.py", "function": "f"}
+    lines = [LINE | place | {"line": 5}, LINE | place | {"line": 9, "known": True}]
+    folder.joinpath("run.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = json.loads(check("run.jsonl", "--format", "json").out)["findings"]
+    assert [(one["line"], one["known"]) for one in found] == [(5, False), (9, True)]
 
 
 def test_a_line_without_a_place_is_shown(check, folder):
