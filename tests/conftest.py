@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import os
 from collections.abc import Iterator
+from typing import Any
 
 # Before pydantic is imported: logfire's plugin for it takes a third of the time that each process needs for langfuse.
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "1"
@@ -48,6 +49,15 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     # pytester itself forgets what the session has set.
     slow_plugins.keep_out(monkeypatch)
     limit_runs(pytester)
+    in_process = pytester.runpytest
+
+    def runpytest(*arguments: str, **options: Any) -> pytest.RunResult:
+        # Workers of xdist are child processes. Those of a run in this process would be children of this run, too, which
+        # refuses them the addresses of clients of earlier tests: a server of theirs may have got one.
+        run = pytester.runpytest_subprocess if "-n" in arguments else in_process
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(pytester, "runpytest", runpytest)
     return pytester
 
 
