@@ -19,7 +19,8 @@ from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.refused_connections import RefusedConnections
-from pytest_langfuse.rules.rule_set import choose, rule_set_of
+from pytest_langfuse.report.rules_of_run import rule_set_of
+from pytest_langfuse.rules.rule_set import choose
 from pytest_langfuse.sealed_queues import SealedQueues, variables_of_queues
 from pytest_langfuse.sealing import sealed
 from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn

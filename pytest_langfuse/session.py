@@ -209,7 +209,7 @@ class CaptureSession:
         """Refuse rules, options of rules and limits of budgets that do not exist, before any test runs."""
         options = self.options
         if options.rules or options.rules_ignore or tuple(options.rules_select) not in {(), ("ALL",)}:
-            from pytest_langfuse.rules.rule_set import rule_set_of
+            from pytest_langfuse.report.rules_of_run import rule_set_of
 
             rule_set_of(options)
         if options.budget:

@@ -33,8 +33,7 @@ class RuleTotal(NamedTuple):
     rule: str
     severity: str
     times: int
-    #: The first finding: where, and the sentence.
-    place: str
+    #: The sentence of the first finding.
     text: str
 
 
@@ -108,8 +107,7 @@ class RuleFindings:
     def _count(self, finding: Finding) -> None:
         total = self._totals.get(finding.code)
         if total is None:
-            place = "" if finding.place is None else str(finding.place)
-            total = RuleTotal(finding.code, finding.rule, finding.severity, 0, place, finding.text)
+            total = RuleTotal(finding.code, finding.rule, finding.severity, 0, finding.text)
         self._totals[finding.code] = total._replace(times=total.times + 1)
 
     def totals(self) -> list[RuleTotal]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
     from pytest_langfuse.rules.finding import Fact, Severity
@@ -71,8 +71,3 @@ def all_rules() -> Mapping[str, Rule]:
     for module in sorted(pkgutil.iter_modules(catalogue.__path__), key=lambda module: module.name):
         importlib.import_module(f"{catalogue.__name__}.{module.name}")
     return MappingProxyType(dict(sorted(_REGISTER.items())))
-
-
-def options_of(rules: Mapping[str, Rule]) -> dict[str, dict[str, Any]]:
-    """Return the default options of rules, by code."""
-    return {code: dict(rule.options) for code, rule in rules.items() if rule.options}

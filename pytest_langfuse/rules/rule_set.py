@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.rules.finding import Fact, Finding
 from pytest_langfuse.rules.rule import Rule, all_rules
 from pytest_langfuse.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from pytest_langfuse.options import Options
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.rules.evidence import Evidence
 
@@ -127,24 +124,6 @@ def chosen_rules() -> RuleSet:
     """Return the rules of the running session; all where it has chosen none, and outside of one."""
     found = _chosen[-1]() if _chosen else None
     return found if found is not None and found.rules else RuleSet.of()
-
-
-def rule_set_of(options: Options) -> RuleSet:
-    """Return the rules that a run has selected.
-
-    Raises:
-        pytest.UsageError: an ini option names a rule or an option that does not exist.
-    """
-    for name, select, ignore, settings in (
-        ("langfuse_rules_select", options.rules_select, (), ()),
-        ("langfuse_rules_ignore", (), options.rules_ignore, ()),
-        ("langfuse_rules", (), (), options.rules),
-    ):
-        try:
-            RuleSet.of(select, ignore, settings)
-        except UnknownRule as error:
-            raise pytest.UsageError(f"ini option {name}: {error}") from None
-    return RuleSet.of(options.rules_select, options.rules_ignore, options.rules)
 
 
 def codes(given: Iterable[str]) -> Iterator[str]:

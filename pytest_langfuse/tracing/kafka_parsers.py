@@ -8,14 +8,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_langfuse.tracing.setting_parsers import Invalid, Parser, is_host
+from pytest_langfuse.tracing.setting_parsers import Invalid, Parser, is_host, names
 from pytest_langfuse.tracing.shown import shown
 
 #: pytest shows no frame of this module: what is wrong is the caller's argument.
 __tracebackhide__ = True
 
-_SECRET_KEY: Final = "sk-lf-"  # noqa: S105 - how secret keys begin
-_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 #: Options of librdkafka that settings of ours decide.
 _DECIDED: Final = {
     "bootstrap.servers": "kafka_brokers",
@@ -60,20 +58,13 @@ def _brokers(value: Any) -> str:
 brokers = Parser(_brokers)
 
 
-def _topic(value: Any) -> str:
-    usable = isinstance(value, str) and _TOPIC.fullmatch(value) and value not in {".", ".."}
-    if usable and not value.startswith(_SECRET_KEY):
-        return str(value)
-    raise Invalid(
-        "is not the name of a topic",
-        "letters, digits, '.', '_' and '-', at most 249",
-        "'langfuse_spans'",
-        wrong_type=not isinstance(value, str),
-    )
-
-
-#: A name of a Kafka topic (Kafka, Topic.java: legal characters and length).
-topic = Parser(_topic)
+#: A name of a Kafka topic (Kafka, Topic.java: legal characters and length, and neither "." nor "..").
+topic = names(
+    r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}",
+    problem="is not the name of a topic",
+    allowed="letters, digits, '.', '_' and '-', at most 249",
+    example="'langfuse_spans'",
+)
 
 
 def _kafka_options(value: Any) -> dict[str, str | int | float | bool]:

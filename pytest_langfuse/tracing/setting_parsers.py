@@ -17,8 +17,6 @@ from pytest_langfuse.tracing.suggest import closest
 __tracebackhide__ = True
 
 # langfuse/_client/propagation.py (4.5.1, 5.0.4) and the server's schema; 40 characters is the server's limit.
-_ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]+")
-_ENVIRONMENT_LENGTH = 40
 _HOST = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[\w*-]+(\.[\w*-]+)*\.?)(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
 _SECRET_KEY = "sk-lf-"  # noqa: S105 - how secret keys begin
 _HIGHEST_PORT = 65535
@@ -140,20 +138,25 @@ def _resolvable(host: str) -> bool:
     return all(0 < len(label) <= _LONGEST_LABEL for label in labels) and len(encoded) <= _LONGEST_HOST
 
 
-def _environment(value: Any) -> str:
-    usable = isinstance(value, str) and len(value) <= _ENVIRONMENT_LENGTH and _ENVIRONMENT.fullmatch(value)
-    if usable and not value.startswith(_SECRET_KEY):
-        return str(value)
-    raise Invalid(
-        "is not the name of an environment",
-        "lower case letters, digits, '-' and '_', at most 40, not starting with 'langfuse'",
-        "'production'",
-        wrong_type=not isinstance(value, str),
-    )
+def names(pattern: str, *, problem: str, allowed: str, example: str) -> Parser:
+    """Return a parser of names that match a pattern. A secret key is none: it would be sent and shown as one."""
+    matches = re.compile(pattern).fullmatch
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and matches(value) and not value.startswith(_SECRET_KEY):
+            return str(value)
+        raise Invalid(problem, allowed, example, wrong_type=not isinstance(value, str))
+
+    return Parser(check)
 
 
 #: A name of a Langfuse environment.
-environment = Parser(_environment)
+environment = names(
+    r"(?!langfuse)[a-z0-9_-]{1,40}",
+    problem="is not the name of an environment",
+    allowed="lower case letters, digits, '-' and '_', at most 40, not starting with 'langfuse'",
+    example="'production'",
+)
 
 
 def number(lowest: float, highest: float, *, example: str) -> Parser:

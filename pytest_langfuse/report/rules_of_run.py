@@ -1,0 +1,26 @@
+"""The rules that a run of pytest has selected by its options."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_langfuse.options import Options
+from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
+
+
+def rule_set_of(options: Options) -> RuleSet:
+    """Return the rules that a run has selected.
+
+    Raises:
+        pytest.UsageError: an ini option names a rule or an option that does not exist.
+    """
+    for name, select, ignore, settings in (
+        ("langfuse_rules_select", options.rules_select, (), ()),
+        ("langfuse_rules_ignore", (), options.rules_ignore, ()),
+        ("langfuse_rules", (), (), options.rules),
+    ):
+        try:
+            RuleSet.of(select, ignore, settings)
+        except UnknownRule as error:
+            raise pytest.UsageError(f"ini option {name}: {error}") from None
+    return RuleSet.of(options.rules_select, options.rules_ignore, options.rules)
