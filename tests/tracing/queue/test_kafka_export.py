@@ -20,6 +20,7 @@ from pytest_langfuse.tracing.delivery import sender as sender_module
 from pytest_langfuse.tracing.queue import kafka_sink as kafka_module
 from tests.helpers.kafka_broker import kafka_broker
 from tests.helpers.loopback_langfuse import Reply
+from tests.helpers.tracing_waits import until
 
 # Slow: starts brokers.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fresh", "_impatient")]
@@ -37,13 +38,6 @@ def _impatient(monkeypatch):
 @pytest.fixture
 def kafka(keys, broker, topic):
     return {**keys, "export": "kafka", "kafka_brokers": broker.address, "kafka_topic": topic}
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen in time: {tracing_health()}"
-        time.sleep(0.005)
 
 
 def observe(client, traces, *, children=0, **values):

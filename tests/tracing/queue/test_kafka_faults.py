@@ -3,7 +3,6 @@
 import ctypes
 import logging
 import threading
-import time
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,6 +14,7 @@ from pytest_langfuse.tracing.delivery import route as route_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
 from pytest_langfuse.tracing.queue import kafka_sink as kafka_module
 from tests.helpers.kafka_broker import kafka_broker
+from tests.helpers.tracing_waits import until
 
 pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
 
@@ -47,13 +47,6 @@ def producers(monkeypatch):
 
     monkeypatch.setattr(kafka_module, "_producer_class", lambda: make)
     return made
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen in time: {tracing_health()}"
-        time.sleep(0.005)
 
 
 def observe(client, *names, **values):
@@ -185,7 +178,8 @@ def test_a_broker_that_has_lost_its_producers_gets_another_one(tmp_path, keys, c
         broker.start()
         broker.create_topic("spans")
         observe(client, "after", "after")
-        until(lambda: tracing_health().exported == 4)
+        # The breaker hears of it after the ledger.
+        until(lambda: tracing_health().exported == 4 and tracing_health().healthy)
 
         assert len(producers) == 2
         assert [record.getMessage() for record in caplog.records].count(

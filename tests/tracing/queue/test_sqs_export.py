@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from collections import Counter
 
 import pytest
@@ -20,6 +19,7 @@ from pytest_langfuse.tracing import ConfigError, init_tracing, shutdown_tracing,
 from pytest_langfuse.tracing.delivery import route as route_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
 from tests.helpers.loopback_langfuse import Reply
+from tests.helpers.tracing_waits import until
 from tests.tracing.queue.test_sqs_sink import error, service, stored
 
 pytestmark = pytest.mark.usefixtures("fresh", "_impatient", "aws_credentials")
@@ -45,13 +45,6 @@ def settings(keys):
         "flush_interval": 60,
         **more,
     }
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen in time: {tracing_health()}"
-        time.sleep(0.005)
 
 
 def observe(client, *names, **values):
