@@ -49,10 +49,10 @@ class KafkaStandIn:
                 self._library = MockLibrary()
                 self._client, self._cluster = self._library.start()
                 self._process = os.getpid()
-                self._brokers = self._library.brokers(self._cluster)
                 failures, self._failures = self._failures, []
                 for failure in failures:
                     self.begin(failure)
+                self._brokers = self._library.brokers(self._cluster)
             return self._brokers
 
     @property
@@ -80,7 +80,8 @@ class KafkaStandIn:
             return found
 
     def _fetch(self) -> None:
-        if not self._owned or self._down:
+        if not self._owned or self._down or not self._brokers:
+            # Nobody has an address without `brokers`: a broker that is down from the start has nothing to be read.
             return
         if self._reader is None:
             self._reader = KafkaReader(self._brokers)

@@ -49,6 +49,6 @@ def _tries(_queue: str) -> None:
 #: counts as accepted at once.
 kafka: Callable[[KafkaEndpoint], KafkaEndpoint | None] = _kafka
 sqs: Callable[[SqsEndpoint], SqsEndpoint | None] = _sqs
-#: Told of each group that is about to be sent to an endpoint, "Kafka" or "SQS": a sink may also ask for the endpoint to
-#: know whether it has one.
+#: Told of each group that a sink for "Kafka" or "SQS" is given, before it asks for the endpoint: a harness starts its
+#: queue then, and whoever flushes meanwhile with a short timeout still finds the attempt counted.
 tries: Callable[[str], None] = _tries

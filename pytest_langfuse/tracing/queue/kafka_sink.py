@@ -114,11 +114,11 @@ class KafkaSink:
 
     def send(self, bodies: Sequence[ExportBody], confirm: Confirm) -> None:
         """See `Sink`. Returns at once; a thread waits for the delivery reports."""
+        endpoints.tries("Kafka")
         endpoint = endpoints.kafka(self._endpoint)
         if endpoint is None:
             confirm(ACCEPTED)
             return
-        endpoints.tries("Kafka")
         group = KafkaGroup(len(bodies), confirm)
         messages = [
             message

@@ -78,11 +78,11 @@ class SqsSink:
 
     def send(self, bodies: Sequence[ExportBody], confirm: Confirm) -> None:
         """See `Sink`. Returns at once, but at the interpreter's end, where no thread can be started."""
+        endpoints.tries("SQS")
         endpoint = endpoints.sqs(self._endpoint)
         if endpoint is None:
             confirm(_ACCEPTED)
             return
-        endpoints.tries("SQS")
         client = self._clients.get(endpoint.queue_url)
         if client is None:
             client = self._clients[endpoint.queue_url] = self._new_client(endpoint)
