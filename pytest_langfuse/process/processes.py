@@ -23,7 +23,7 @@ from pytest_langfuse.process.received_exports import ReceivedExports
 from pytest_langfuse.process.stand_in_view import StandInView
 from pytest_langfuse.process.watchdog import Watchdog
 from pytest_langfuse.recording.sources.score import Score
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 
 #: Seconds in which all processes that still run at the end of a test may exit after SIGTERM.
 GRACE = 3.0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 # Not one that a client of an earlier test had for its Langfuse: it stays known, and is refused.
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 
 #: Makes the bytes of an answer, in pieces, from the request as it came.
 Answer = Callable[[bytes], Iterable[bytes]]

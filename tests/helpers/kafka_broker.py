@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 
 #: tansu answers a group's join after half of it.
 GROUP_SESSION = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}

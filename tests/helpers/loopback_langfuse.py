@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 # Not one that a client of an earlier test had for its Langfuse: it stays known, and is refused.
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
 
 TRACES = "/api/public/otel/v1/traces"

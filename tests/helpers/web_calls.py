@@ -14,7 +14,7 @@ import uvicorn
 from aiohttp import web
 
 # Not one that a client of an earlier test had for its Langfuse: it stays known, and is refused.
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 
 
 def scope_of(path: str, method: str = "GET", headers: Any = (), query: bytes = b"", **more: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from opentelemetry import propagate
 from pytest_langfuse import TreeMismatch
 from pytest_langfuse.process.exceptions import LedgerMissing, ProcessFailed, ProcessTimeout
 from pytest_langfuse.process.readiness import why_not_ready
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 from pytest_langfuse.standin.paths import matches
 
 # Slow: starts processes.

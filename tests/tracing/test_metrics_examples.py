@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 from tests.helpers.loopback_langfuse import Collector, Reply
 from tests.helpers.paths import DOCS
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import socket
 import threading
 
-#: Ports of servers that are gone: a client that outlives its server must not reach another one there.
-_used_ports: set[int] = set()
+from pytest_langfuse.standin.http.free_ports import claims
+
 #: Those which a stand-in holds now.
 _stand_in_ports: set[int] = set()
-_used_ports_lock = threading.Lock()
 _BACKLOG = 128
 
 
@@ -128,13 +126,6 @@ class ClosedPort:
         self._socket.close()
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port on which nothing listens and that this process has not used, for another process."""
-    with contextlib.closing(_hold(host, 0)) as held:
-        number: int = held.getsockname()[1]
-        return number
-
-
 def is_stand_in(port: int) -> bool:
     """Return whether a stand-in of this process holds `port`."""
     return port in _stand_in_ports
@@ -164,10 +155,9 @@ def _hold(host: str, port: int) -> socket.socket:
         while True:
             candidate = _bind(host, port)
             number = candidate.getsockname()[1]
-            with _used_ports_lock:
-                if port or number not in _used_ports:
-                    _used_ports.add(number)
-                    return candidate
+            # A client that outlives its server must not reach another one there.
+            if claims.claim(number) or port:
+                return candidate
             # Kept open so that the next try gets another port.
             rejected.append(candidate)
     finally:

@@ -324,9 +324,14 @@ def test_a_client_cannot_reach_the_next_server() -> None:
 
 def test_a_port_that_was_used_is_never_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     from pytest_langfuse.standin.http import listener
+    from pytest_langfuse.standin.http.free_ports import PortClaims
 
     offered = iter([1, 1, 2])
-    monkeypatch.setattr(listener, "_used_ports", {1})
+    claims = PortClaims()
+    # Another run of this test may claim the same.
+    monkeypatch.setattr(claims, "_locked", lambda _port: True)
+    assert claims.claim(1)
+    monkeypatch.setattr(listener, "claims", claims)
     monkeypatch.setattr(listener, "_bind", lambda _host, _port: FakeSocket(next(offered)))
     held = listener._hold("127.0.0.1", 0)
     assert held.getsockname() == ("127.0.0.1", 2)

@@ -10,7 +10,7 @@ import requests
 from opentelemetry import context as otel_context
 
 from pytest_langfuse import TreeMismatch
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 from pytest_langfuse.tracing import (
     carry_context,
     extract_context,

@@ -7,7 +7,7 @@ import threading
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 from pytest_langfuse.tracing import init_tracing, shutdown_tracing, tracing_health
 from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery import route as route_module

@@ -10,7 +10,7 @@ import threading
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytest_langfuse.standin.http.listener import free_port
+from pytest_langfuse.standin.http.free_ports import free_port
 from pytest_langfuse.tracing import ConfigError
 from pytest_langfuse.tracing.delivery.export_body import ExportBody
 from pytest_langfuse.tracing.delivery.sink import Verdict
