@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.recording.built_client import BuiltClient
+from pytest_langfuse.recording.exported_body import Encoding, ExportedBody
 from pytest_langfuse.recording.generators import GENERATORS, RunningGenerators
 from pytest_langfuse.recording.handed_over_work import function_of
 from pytest_langfuse.recording.origin import Origin, handed_over_here
@@ -306,6 +307,11 @@ class Recorder:
         source = self.current
         if source is not None:
             source.arrived()
+
+    def sent_as(self, spans: Sequence[ReadableSpan], encoding: Encoding | None) -> None:
+        """Take note that Langfuse's exporter puts `spans` into one body; `None`: nobody knows how."""
+        if self.current is not None and encoding is not None:
+            self.current.bodies.append(ExportedBody(list(spans), encoding))
 
     def knows(self, span: ReadableSpan) -> bool:
         """Return whether the span started in the test that runs."""

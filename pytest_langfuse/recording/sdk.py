@@ -60,6 +60,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.util._once import Once
 
 from pytest_langfuse.recording.built_client import BuiltClient, is_import, settings_of
+from pytest_langfuse.recording.exported_body import Encoding
 from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
 from pytest_langfuse.recording.metrics_and_logs import MetricsAndLogs
@@ -397,6 +398,7 @@ class Hooks:
                 # What went on to a server is delivered when the server says so, whatever the exporter believes.
                 delivered = result is SpanExportResult.SUCCESS and not self._local.forwarded
                 recorder.exported(name, spans, delivered=delivered, to=self._destination(exporter))
+                recorder.sent_as(spans, self._encoding(exporter))
             return result
 
         setattr(export, _HOOK, True)
@@ -603,6 +605,7 @@ class Hooks:
         forwarder = self.forwarder
         if not getattr(self._local, "teed", False) and (recorder := self.recorder) is not None:
             recorder.exported("Langfuse", spans, delivered=forwarder is None, to=self._destination(exporter))
+            recorder.sent_as(spans, self._encoding(exporter))
         if forwarder is None:
             return SpanExportResult.SUCCESS
         self._local.forwarded = True
@@ -618,6 +621,17 @@ class Hooks:
         given = kwargs.get("headers") or (args[_HEADERS] if len(args) > _HEADERS else None) or {}
         keys = next((value for name, value in given.items() if name.lower() == "authorization"), None)
         return exporter_endpoint(exporter), keys
+
+    def _encoding(self, exporter: SpanExporter) -> Encoding | None:
+        """Return how an exporter encodes batches; `None` for one that nobody knows."""
+        if getattr(exporter, "delivers_later", False) is True:
+            return Encoding(is_compressed=True, splits=True)
+        if not isinstance(exporter, OTLPSpanExporter):
+            return None
+        compression = getattr(exporter._compression, "value", None)
+        # Releases before 1.44 send whatever it is; 0 is "no limit".
+        largest = getattr(exporter, "_max_request_size", 0)
+        return Encoding(compression in {"gzip", "deflate"}, largest if largest > 0 else None)
 
     def _is_for_langfuse(self, exporter: SpanExporter) -> bool:
         """Return whether an exporter that the app built itself sends to Langfuse, by argument or environment."""

@@ -96,6 +96,7 @@ NAMES: dict[str, Callable[[Langfuse], object]] = {
     ),
     "AsyncHttpClient.request": lambda _c: AsyncHttpClient.request,
     "OTLPSpanExporter._endpoint": lambda _c: OTLPSpanExporter()._endpoint,
+    "OTLPSpanExporter._compression": lambda _c: OTLPSpanExporter()._compression.value,
     "BatchSpanProcessor._batch_processor._queue": lambda c: hasattr(_processor(c)._batch_processor, "_queue"),
     "SpanContext.__dict__": lambda _c: hasattr(SpanContext(1, 1, is_remote=False), "__dict__"),
     "TracerProvider._active_span_processor._span_processors": lambda c: (

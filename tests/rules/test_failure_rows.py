@@ -5,7 +5,10 @@ import signal
 import pytest
 from opentelemetry import propagate, trace
 
+from pytest_langfuse.tracing import tracing_health
 from tests.helpers.traced_service import SENT_AT_THE_END
+from tests.helpers.tracing_waits import until
+from tests.rules.test_lf014 import noise
 from tests.rules.test_lf022 import run
 
 KEYS = "secret_key='sk-lf-app', base_url='http://127.0.0.1:9'"
@@ -102,3 +105,38 @@ def test_a_gap_between_services(client, find, langfuse_process):
     (finding,) = find("LF003")
     assert finding.text.startswith("'stock' has the parent 'POST' (tests/rules/test_failure_rows.py:")
     assert find("LF004") == []
+
+
+def peak(client):
+    """What many users retrieve in the same seconds: 6 MB in one body."""
+    for _ in range(40):
+        with client.start_as_current_observation(name="retrieve", as_type="retriever") as retrieve:
+            retrieve.update(output=noise(150_000))
+
+
+@pytest.mark.slow
+def test_a_bottleneck_at_scale(langfuse_tracing, client, find, langfuse_outage, langfuse_spans):
+    """A peak makes bodies that Langfuse refuses, and more observations than it takes at once."""
+    peak(client)
+    client.flush()
+    (finding,) = find("LF014")
+    assert finding.text.startswith("40 observations are a body of ")
+    assert "LANGFUSE_FLUSH_AT=" in finding.fix
+    langfuse_spans.clear()
+    with langfuse_outage("http_413"):
+        peak(client)
+        client.flush()
+    # The SDK has dropped the body with all that is in it.
+    lost = langfuse_spans._source.undelivered()
+    assert [item.observation.name for item in lost] == ["retrieve"] * 40
+    assert "413" in lost[0].detail
+
+    langfuse_spans.clear()
+    ours = langfuse_tracing(public_key="pk-lf-ours", secret_key="sk-lf-ours", max_buffer_spans=30, flush_interval=0.1)
+    with langfuse_outage("http_503") as outage:
+        peak(ours)
+        until(lambda: outage.attempts and tracing_health().dropped == {"buffer_full": 10})
+        health = tracing_health()
+    # It splits bodies, and counts what its buffer does not hold.
+    assert find("LF014") == []
+    assert (health.ended, health.buffered, health.unaccounted) == (40, 30, 0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.built_client import BuiltClient
+    from pytest_langfuse.recording.exported_body import ExportedBody
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.origin import Origin
     from pytest_langfuse.recording.recorded_span import RecordedSpan
@@ -42,3 +43,5 @@ class ApplicationFacts:
     #: The masks that the client of a span's project has: "mask", "mask_otel_spans".
     masks_of: Callable[[RecordedSpan], Sequence[str]] = _none
     ended_processes: Callable[[], Sequence[EndedProcess]] = tuple
+    #: The bodies in which observations were exported, for real or not.
+    bodies: Sequence[ExportedBody] = ()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pytest_langfuse.recording.built_client import BuiltClient
+from pytest_langfuse.recording.exported_body import ExportedBody
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.origin import Origin
 from pytest_langfuse.recording.recorded_span import RecordedSpan, SpanKey
@@ -83,6 +84,8 @@ class LiveSource:
         self.late_spans: list[tuple[str, RecordedSpan]] = []
         #: The clients that the application built meanwhile; of the first test, also those that were built before.
         self.clients: list[BuiltClient] = []
+        #: The bodies in which spans were exported meanwhile.
+        self.bodies: list[ExportedBody] = []
         self.closed = False
         #: Whether exports really left the process during this test.
         self.sent_for_real = False
@@ -186,12 +189,14 @@ class LiveSource:
         return found
 
     def application(self) -> ApplicationFacts:
-        """Return what is known of how the application has set up tracing."""
+        """Return what is known of how the application has set up tracing, and of its exports."""
+        self._flush()
         return ApplicationFacts(
             tuple(self.clients),
             self.origin,
             lambda: self._owner.explain.providers(self.spans),
             self._owner.explain.masks_of,
+            bodies=tuple(self.bodies),
         )
 
     def undelivered(self) -> Sequence[Unexported]:
@@ -234,6 +239,7 @@ class LiveSource:
         self._cleared = self._cleared or self.names()
         self.spans[:] = [recorded for recorded in self.spans if recorded.is_running]
         self.late_spans.clear()
+        self.bodies.clear()
         self._view = None
         self._cache.clear()
         self._losses.clear()
