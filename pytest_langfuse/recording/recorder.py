@@ -16,6 +16,7 @@ from pytest_langfuse.recording.built_client import BuiltClient
 from pytest_langfuse.recording.exported_body import Encoding, ExportedBody
 from pytest_langfuse.recording.generators import GENERATORS, RunningGenerators
 from pytest_langfuse.recording.handed_over_work import function_of
+from pytest_langfuse.recording.lost_value import LostValue, WhyDropped
 from pytest_langfuse.recording.origin import Origin, handed_over_here
 from pytest_langfuse.recording.recorded_span import (
     HandedOver,
@@ -273,6 +274,29 @@ class Recorder:
         """Take note of a client that was built."""
         if self.current is not None:
             self.current.clients.append(client)
+
+    def lost_value(
+        self, why: WhyDropped, call: str, names: Sequence[str], *, span: Span, observation: str = "", detail: str = ""
+    ) -> None:
+        """Take note of values that the SDK has just dropped: of `span`, if that is one of the test that runs."""
+        source, places = self.current, self.places
+        if source is None or places is None or not names:
+            return
+        recorded = marked(span.get_span_context())
+        if isinstance(recorded, RecordedSpan):
+            observation = observation or recorded.name
+        else:
+            recorded = None
+        lost = LostValue(
+            why=why,
+            call=call,
+            names=tuple(names),
+            observation=observation,
+            start=places.here(),
+            detail=detail,
+            recorded=recorded,
+        )
+        source.lost_values.setdefault(lost)
 
     def queued(self, span: ReadableSpan, processor: object) -> None:
         """Take note that a Langfuse span processor took the ended span for export."""

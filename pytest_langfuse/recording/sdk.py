@@ -16,7 +16,9 @@ is built. What is hooked:
 - `LangfuseResourceManager._initialize_instance`, `AsyncLangfuseAPI` and `HttpClient`: the clients of the REST API;
 - the queues of scores, media and prompts, `Thread.start`, `ThreadPoolExecutor.submit` and `atexit.register`: what is
   sent later is still known to be a captured test's (see `origin`);
-- these two, `ThreadPool`, `Future.add_done_callback` and `BaseEventLoop.create_task`: who handed over work, for rules.
+- these two, `ThreadPool`, `Future.add_done_callback` and `BaseEventLoop.create_task`: who handed over work, for rules;
+- only where rules are to be evaluated: the methods that start and update observations, and what checks their values and
+  those of `propagate_attributes`, to see which values the SDK drops.
 
 The hooks stay until the process exits: threads, queues and exit handlers of a captured test outlive the run.
 """
@@ -24,6 +26,7 @@ The hooks stay until the process exits: threads, queues and exit handlers of a c
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -36,15 +39,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from inspect import isfunction, signature
+from pathlib import Path
 from queue import Full
+from types import FrameType
 from typing import Any, cast
 from unittest.mock import NonCallableMock
 
 import httpx
 import opentelemetry.trace as otel_trace
 from langfuse import Langfuse
+from langfuse._client import propagation as langfuse_propagation
 from langfuse._client import resource_manager as langfuse_resource_manager
+from langfuse._client import span as langfuse_span
+from langfuse._client.constants import ObservationTypeGenerationLike, get_observation_types_list
 from langfuse._client.resource_manager import LangfuseResourceManager
+from langfuse._client.span import LangfuseEvent, LangfuseObservationWrapper
 from langfuse._client.span_filter import is_default_export_span, is_langfuse_span
 from langfuse._client.span_processor import LangfuseSpanProcessor
 from langfuse._utils import prompt_cache as langfuse_prompt_cache
@@ -57,12 +66,14 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.util import _decorator
 from opentelemetry.util._once import Once
 
 from pytest_langfuse.recording.built_client import BuiltClient, is_import, settings_of
 from pytest_langfuse.recording.exported_body import Encoding
 from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
+from pytest_langfuse.recording.lost_value import WhyDropped
 from pytest_langfuse.recording.metrics_and_logs import MetricsAndLogs
 from pytest_langfuse.recording.origin import (
     BATCH,
@@ -163,6 +174,7 @@ class Hooks:
         self._flush_lock = threading.RLock()
         self._local = threading.local()
         self._installed = False
+        self._sees_lost_values = False
         self._undo: list[Callable[[], None]] = []
 
     @property
@@ -318,7 +330,7 @@ class Hooks:
         self._without_keys.clear()
         self._with_keys.clear()
         self._pending = 0
-        self._installed = False
+        self._installed = self._sees_lost_values = False
 
     def _adopt(self, manager: LangfuseResourceManager) -> None:
         """Hook a client that was built before the hooks were installed."""
@@ -439,6 +451,123 @@ class Hooks:
 
     def _origin_of_start(self, context: Any = None, *_: Any, **__: Any) -> Origin | None:
         return self._left_by(otel_trace.get_current_span(context))
+
+    # -- hooks: values that the SDK drops, for rules -----------------------------------------------------------------
+
+    def see_lost_values(self) -> None:
+        """Hook what drops values that the application gives to the SDK."""
+        if self._sees_lost_values:
+            return
+        self._sees_lost_values = True
+        for name in ("_validate_propagated_value", "_validate_string_value", "_extract_propagated_prompt"):
+            if hasattr(langfuse_propagation, name):
+                self._patch(langfuse_propagation, name, self._validate)
+        if hasattr(langfuse_span, "_warn_dropped_attributes"):
+            self._patch(langfuse_span, "_warn_dropped_attributes", self._drop_attributes)
+        for owner in (Langfuse, LangfuseObservationWrapper):
+            for name in ("start_observation", "start_as_current_observation"):
+                self._watch_start(owner, name)
+        self._watch_update()
+        self._patch(LangfuseEvent, "update", self._update_event)
+
+    # Not by `_patch`, which would take twice as long: these are called for every observation.
+
+    def _watch_start(self, owner: Any, name: str) -> None:
+        """See arguments that the type of an observation that starts has no field for."""
+        original, has_none = getattr(owner, name), _OF_GENERATIONS.isdisjoint
+
+        @functools.wraps(original, updated=())
+        def start(itself: Any, *args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            if not has_none(kwargs) and kwargs.get("as_type", "span") not in _GENERATIONS:
+                self._see_lost_arguments(name, sys._getframe(1), kwargs)
+            return original(itself, *args, **kwargs)
+
+        setattr(start, _HOOK, True)
+        self._replace(owner, name, start)
+
+    def _see_lost_arguments(self, call: str, caller: FrameType, arguments: Mapping[str, Any]) -> None:
+        if (recorder := self._recorder_for(caller)) is None:
+            return
+        lost = [name for name, value in arguments.items() if name in _OF_GENERATIONS and value is not None]
+        name, kind = str(arguments.get("name")), str(arguments.get("as_type", "span"))
+        # It has not been started.
+        recorder.lost_value("type", call, lost, span=otel_trace.INVALID_SPAN, observation=name, detail=kind)
+
+    def _watch_update(self) -> None:
+        """See arguments of `update()` that are ignored."""
+        original, all_have = LangfuseObservationWrapper.update, _OF_ALL.issuperset
+
+        @functools.wraps(original, updated=())
+        def update(observation: Any, *args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            if not observation._otel_span.is_recording() or not all_have(kwargs):
+                self._see_ignored_update(observation, sys._getframe(1), kwargs)
+            return original(observation, *args, **kwargs)
+
+        setattr(update, _HOOK, True)
+        self._replace(LangfuseObservationWrapper, "update", update)
+
+    def _see_ignored_update(self, observation: Any, caller: FrameType, arguments: Mapping[str, Any]) -> None:
+        span = observation._otel_span
+        if not span.is_recording():
+            # Else it is not sampled.
+            if getattr(span, "end_time", None) is not None:
+                self._see_lost_update("ended", observation, caller, arguments)
+            return
+        unknown = {name: value for name, value in arguments.items() if name not in _KNOWN}
+        self._see_lost_update("unknown", observation, caller, unknown)
+        if observation._observation_type not in _GENERATIONS:
+            of_generations = {name: value for name, value in arguments.items() if name in _OF_GENERATIONS}
+            self._see_lost_update("type", observation, caller, of_generations)
+
+    def _update_event(self, original: Callable[..., Any], event: Any, *args: Any, **kwargs: Any) -> Any:
+        """Update an event, which the SDK does not do."""
+        __tracebackhide__ = True
+        self._see_lost_update("event", event, sys._getframe(2), kwargs)
+        return original(event, *args, **kwargs)
+
+    def _see_lost_update(
+        self, why: WhyDropped, observation: Any, caller: FrameType, arguments: Mapping[str, Any]
+    ) -> None:
+        names = [name for name, value in arguments.items() if value is not None]
+        if names and (recorder := self._recorder_for(caller)) is not None:
+            kind = observation._observation_type
+            recorder.lost_value(why, "update", names, span=observation._otel_span, detail=kind)
+
+    def _recorder_for(self, caller: FrameType | None) -> Recorder | None:
+        """Return the recorder if rules are evaluated and the application calls: it can't mend calls of libraries."""
+        recorder = self.recorder
+        if recorder is None or recorder.places is None or caller is None:
+            return None
+        return recorder if recorder.places.is_application(caller.f_code) else None
+
+    def _validate(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Check a value that is to be propagated; see if it is dropped."""
+        found = original(*args, **kwargs)
+        if found is None or found is False:
+            self._see_lost_propagation(kwargs.get("key", "prompt"), kwargs["value"] if kwargs else args[0])
+        return found
+
+    def _see_lost_propagation(self, key: str, value: Any) -> None:
+        recorder = self.recorder
+        # The elements of a list are checked one by one. Experiments are the SDK's own.
+        if recorder is None or value is None or isinstance(value, list) or key.startswith("experiment"):
+            return
+        # Integrations propagate all metadata that they find.
+        if key.startswith("metadata.") and self._recorder_for(_caller_of_propagation(sys._getframe(1))) is None:
+            return
+        if (reason := _why_not_propagated(key, value)) is not None:
+            span = otel_trace.get_current_span()
+            recorder.lost_value("form", "propagate_attributes", [key], span=span, detail=reason)
+
+    def _drop_attributes(self, original: Callable[..., Any], **kwargs: Any) -> Any:
+        """Say that attributes of a full span are dropped, which the caller holds as `span` (langfuse 5)."""
+        recorder, span = self.recorder, sys._getframe(2).f_locals.get("span")
+        if recorder is not None and span is not None:
+            names = [*kwargs["dropped_metadata"], *kwargs["dropped_other"]]
+            recorder.lost_value("full", "", names, span=span, detail=str(kwargs["max_attributes"]))
+        return original(**kwargs)
 
     def _processor_init(
         self, original: Callable[..., None], processor: LangfuseSpanProcessor, *args: Any, **kwargs: Any
@@ -894,6 +1023,11 @@ class Hooks:
         manager = LangfuseResourceManager._instances.get(getattr(recorded.processor, "public_key", ""))
         return [name for name in ("mask", "mask_otel_spans") if getattr(manager, name, None) is not None]
 
+    def leaves_out(self, recorded: RecordedSpan) -> bool:
+        """Return whether the span's exporter leaves out what OpenTelemetry's protocol has no form for."""
+        exporter = _inner(getattr(recorded.processor, "span_exporter", None))
+        return type(exporter).__module__.startswith("opentelemetry.exporter.otlp.")
+
     # -- for the recorder --------------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -1022,6 +1156,23 @@ class Hooks:
         self._flush_lock = threading.RLock()
 
 
+#: Types of observations that have a model, and the arguments that only these have.
+_GENERATIONS = frozenset(get_observation_types_list(ObservationTypeGenerationLike))
+_OF_GENERATIONS = frozenset(
+    ("completion_start_time", "cost_details", "model", "model_parameters", "prompt", "usage_details")
+)
+#: The arguments of `update()`, and those that every type of observation has.
+_KNOWN = frozenset(signature(LangfuseObservationWrapper.update).parameters) - {"self", "kwargs"}
+_OF_ALL = _KNOWN - _OF_GENERATIONS
+#: Characters of a value that is propagated.
+_LONGEST_PROPAGATED, _LONGEST_ENVIRONMENT = 200, 40
+#: What stands between `propagate_attributes` and its caller.
+_AROUND_PROPAGATION = (
+    langfuse_propagation.__file__,
+    str(contextlib.__file__),
+    str(_decorator.__file__),
+    str(Path(__file__).parent),
+)
 #: Methods of a pool of `multiprocessing` that take a function to run; `apply` calls `apply_async`.
 _POOL_METHODS = ("apply_async", "imap", "imap_unordered", "map", "map_async", "starmap", "starmap_async")
 #: The key of the client that `get_client()` makes where it does not know which one is meant.
@@ -1062,6 +1213,26 @@ def value_length_limit(span: object) -> int | None:
     """Return the number of characters at which a span cuts the texts of its attributes; `None` for no limit."""
     limit: int | None = getattr(getattr(span, "_limits", None), "max_span_attribute_length", None)
     return limit
+
+
+def _caller_of_propagation(frame: FrameType | None) -> FrameType | None:
+    """Return the frame that has called `propagate_attributes`, or that has entered what it returned."""
+    while frame is not None and frame.f_code.co_filename.startswith(_AROUND_PROPAGATION):
+        frame = frame.f_back
+    return frame
+
+
+def _why_not_propagated(key: str, value: Any) -> str | None:
+    """Return the reason why the SDK does not propagate a value; `None` where that is as it should be."""
+    if key == "prompt":
+        is_fallback = value.get("is_fallback") if isinstance(value, Mapping) else getattr(value, "is_fallback", False)
+        return None if is_fallback else "has no name and whole-numbered version"
+    if not isinstance(value, str):
+        return f"is of the type {type(value).__name__} and not a string"
+    longest = _LONGEST_ENVIRONMENT if key == "environment" else _LONGEST_PROPAGATED
+    if len(value) > longest:
+        return f"has {len(value):,} characters, and the SDK takes {longest}"
+    return "has other characters than a to z, 0 to 9, - and _, or begins with langfuse"
 
 
 def exporter_endpoint(exporter: object) -> str:
@@ -1318,6 +1489,8 @@ def hooked(
     nested = bool(hooks.recorders)
     with ExitStack() as stack:
         hooks.install()
+        if recorder.places is not None:
+            hooks.see_lost_values()
         hooks.late_handler = late_handler or handler
         # What is still queued belongs to the outer recorder.
         hooks.flush()

@@ -66,6 +66,20 @@ class SpanRecord:
     unconvertible: str | None = None
     #: The name of the thread in which a span of this process started.
     thread: str | None = None
+    #: The number of attributes that the span had no room for (OpenTelemetry's limit of 128).
+    dropped_attributes: int = 0
+
+    def is_incomplete(self) -> bool:
+        """Return whether the span had something that it dropped, or that its exporter can't encode."""
+        return self.dropped_attributes > 0
+
+    def left_out(self) -> Sequence[str]:
+        """Return the keys of attributes that the span has and its exporter does not send."""
+        return ()
+
+    def unencodable_part(self) -> Literal["name", "status message"] | None:
+        """Return the part, if there is one, for which an exporter loses all that it sends together with the span."""
+        return None
 
 
 def from_readable_span(span: ReadableSpan, thread: str | None = None) -> SpanRecord:
@@ -124,6 +138,21 @@ class _RecordOfSpan(SpanRecord):
         setattr(self, name, value)
         return value
 
+    def is_incomplete(self) -> bool:
+        span = self.raw
+        if span.dropped_attributes or len(span.attributes or ()) != len(self.attributes):
+            return True
+        message = span.status.description
+        return not (span.name.isascii() and (message is None or message.isascii())) and bool(self.unencodable_part())
+
+    def left_out(self) -> Sequence[str]:
+        return [key for key in self.raw.attributes or () if key not in self.attributes]
+
+    def unencodable_part(self) -> Literal["name", "status message"] | None:
+        if not _is_utf8(self.name):
+            return "name"
+        return None if self.status_message is None or _is_utf8(self.status_message) else "status message"
+
 
 _READERS: Final[Mapping[str, Callable[[ReadableSpan], Any]]] = {
     "attributes": lambda span: encodable(attributes_of(span)),
@@ -133,6 +162,7 @@ _READERS: Final[Mapping[str, Callable[[ReadableSpan], Any]]] = {
     ),
     "status": lambda span: _STATUS[span.status.status_code.value],
     "status_message": lambda span: span.status.description or None,
+    "dropped_attributes": lambda span: span.dropped_attributes,
     "events": lambda span: tuple(SpanEvent(event.name, encodable(event.attributes or {})) for event in span.events),
 }
 

@@ -34,6 +34,9 @@ class Explains(Protocol):
     def masks_of(self, recorded: RecordedSpan) -> Sequence[str]:
         """Return the names of the masks that the client of a span's project has."""
 
+    def leaves_out(self, recorded: RecordedSpan) -> bool:
+        """Return whether the span's exporter leaves out what OpenTelemetry's protocol has no form for."""
+
 
 class NothingKnown:
     """Explains nothing."""
@@ -53,6 +56,10 @@ class NothingKnown:
     def masks_of(self, _recorded: RecordedSpan) -> Sequence[str]:
         """Return none."""
         return ()
+
+    def leaves_out(self, _recorded: RecordedSpan) -> bool:
+        """Return that this is not known."""
+        return False
 
 
 def why_not_exported(recorded: RecordedSpan, explain: Explains) -> tuple[Reason, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 
 if TYPE_CHECKING:
+    from pytest_langfuse.recording.lost_value import LostValue
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.recorded_span import RecordedSpan
     from pytest_langfuse.recording.sources.score import Score
@@ -125,6 +126,28 @@ class Evidence:
             for one in self.observations
             if (before := first.setdefault((one.trace_id, one.id), one)) is not one
         ]
+
+    @cached_property
+    def incomplete(self) -> Sequence[Observation]:
+        """The observations whose span had attributes, a name or a status message that is not sent."""
+        return [one for one in self.observations if one.record.is_incomplete()]
+
+    def of_lost(self, lost: LostValue) -> Observation | None:
+        """Return the observation that lacks a value, if it was exported."""
+        for one in self.observations:
+            found = self.record_of(one)
+            if found is None:
+                continue
+            if lost.recorded is not None:
+                is_it = found is lost.recorded
+            else:
+                # Its name was given where it was started.
+                is_it = found.name == lost.observation and bool(
+                    found.start and lost.start and found.start[0] is lost.start[0]
+                )
+            if is_it:
+                return one
+        return None
 
     @cached_property
     def missing(self) -> Mapping[Key, Unexported]:

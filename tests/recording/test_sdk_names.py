@@ -8,7 +8,8 @@ import opentelemetry.context
 import opentelemetry.trace
 import pytest
 from langfuse import Langfuse
-from langfuse._client import resource_manager
+from langfuse._client import propagation, resource_manager
+from langfuse._client import span as langfuse_span
 from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse._client.span_processor import LangfuseSpanProcessor
 from langfuse._utils import prompt_cache
@@ -41,6 +42,21 @@ NAMES: dict[str, Callable[[Langfuse], object]] = {
     "Langfuse._resources": _manager,
     "Span._limits.max_span_attribute_length": lambda c: hasattr(
         c.start_observation(name="limits")._otel_span._limits, "max_span_attribute_length"
+    ),
+    "propagation._validate_propagated_value(value=, key=) and ._validate_string_value(value=, key=)": lambda _c: all(
+        {"value", "key"} == set(inspect.signature(check).parameters)
+        for check in (propagation._validate_propagated_value, propagation._validate_string_value)
+    ),
+    "span._warn_dropped_attributes, called where the span is `span`": lambda _c: (
+        not hasattr(langfuse_span, "_drop_attributes_over_span_limit")
+        or (
+            "span" in langfuse_span._drop_attributes_over_span_limit.__code__.co_varnames
+            and {"max_attributes", "dropped_metadata", "dropped_other"}
+            <= set(inspect.signature(langfuse_span._warn_dropped_attributes).parameters)
+        )
+    ),
+    "LangfuseObservationWrapper._otel_span and ._observation_type": lambda c: (
+        (started := c.start_observation(name="type"))._otel_span and started._observation_type == "span"
     ),
     "LangfuseResourceManager._instances (dict by public key)": lambda c: LangfuseResourceManager._instances["pk-names"],
     "LangfuseResourceManager._initialize_instance(httpx_client=, timeout=, additional_headers=)": lambda _c: (

@@ -30,6 +30,7 @@ def findings_of(langfuse_fresh_client, langfuse_spans, tmp_path):
         recorder = hooks.recorder
         assert recorder is not None
         recorder.places = StartPlaces(lambda _: False)
+        hooks.see_lost_values()
         path = tmp_path / "app.py"
         path.write_text(text)
         try:

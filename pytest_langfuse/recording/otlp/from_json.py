@@ -117,6 +117,7 @@ def _record(
         raw=span,
         wire="json",
         unconvertible=failure or event_failure,
+        dropped_attributes=dropped if type(dropped := span.get("droppedAttributesCount")) is int else 0,
     )
 
 

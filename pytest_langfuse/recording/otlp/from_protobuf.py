@@ -61,6 +61,7 @@ def _records(scope_spans: ScopeSpans, resource: Mapping[str, Any]) -> Iterable[S
             events=tuple(SpanEvent(event.name, _attributes(event.attributes)) for event in span.events),
             raw=span,
             unconvertible=_unconvertible(span),
+            dropped_attributes=span.dropped_attributes_count,
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_langfuse.recording.built_client import BuiltClient
     from pytest_langfuse.recording.exported_body import ExportedBody
+    from pytest_langfuse.recording.lost_value import LostValue
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.origin import Origin
     from pytest_langfuse.recording.recorded_span import RecordedSpan
@@ -24,6 +25,10 @@ class EndedProcess:
     #: Whether it had no chance to send them: SIGKILL, or a crash.
     was_killed: bool
     lost: Sequence[Observation]
+
+
+def _no(_recorded: RecordedSpan) -> bool:
+    return False
 
 
 def _none(_recorded: RecordedSpan) -> Sequence[str]:
@@ -42,6 +47,10 @@ class ApplicationFacts:
     providers: Callable[[], Mapping[str, Sequence[RecordedSpan]]] = dict
     #: The masks that the client of a span's project has: "mask", "mask_otel_spans".
     masks_of: Callable[[RecordedSpan], Sequence[str]] = _none
+    #: What the SDK has dropped of the values that it was given, each place in the application once.
+    lost_values: Sequence[LostValue] = ()
+    #: Whether a span's exporter leaves out what OpenTelemetry's protocol has no form for, as OpenTelemetry's do.
+    leaves_out: Callable[[RecordedSpan], bool] = _no
     ended_processes: Callable[[], Sequence[EndedProcess]] = tuple
     #: The bodies in which observations were exported, for real or not.
     bodies: Sequence[ExportedBody] = ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pytest_langfuse.recording.built_client import BuiltClient
 from pytest_langfuse.recording.exported_body import ExportedBody
+from pytest_langfuse.recording.lost_value import LostValue
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.origin import Origin
 from pytest_langfuse.recording.recorded_span import RecordedSpan, SpanKey
@@ -86,6 +87,8 @@ class LiveSource:
         self.clients: list[BuiltClient] = []
         #: The bodies in which spans were exported meanwhile.
         self.bodies: list[ExportedBody] = []
+        #: What the SDK has dropped, with no particular value.
+        self.lost_values: dict[LostValue, None] = {}
         self.closed = False
         #: Whether exports really left the process during this test.
         self.sent_for_real = False
@@ -196,6 +199,8 @@ class LiveSource:
             self.origin,
             lambda: self._owner.explain.providers(self.spans),
             self._owner.explain.masks_of,
+            tuple(self.lost_values),
+            self._owner.explain.leaves_out,
             bodies=tuple(self.bodies),
         )
 
@@ -240,6 +245,7 @@ class LiveSource:
         self.spans[:] = [recorded for recorded in self.spans if recorded.is_running]
         self.late_spans.clear()
         self.bodies.clear()
+        self.lost_values.clear()
         self._view = None
         self._cache.clear()
         self._losses.clear()
