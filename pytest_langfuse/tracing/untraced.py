@@ -53,4 +53,9 @@ class UntracedClient(httpx.Client):
     def send(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
         """Send a request."""
         with untraced():
-            return super().send(request, **kwargs)
+            response = super().send(request, **kwargs)
+        if response.is_closed:
+            # It was read. httpx's stream refers to the response, which refers to the request: bodies of megabytes would
+            # stay in memory until the garbage collector runs.
+            response.stream = httpx.ByteStream(b"")
+        return response

@@ -28,6 +28,8 @@ def count_spans(data: bytes) -> int | None:
 
 def _count(data: bytes, position: int, end: int, depth: int) -> int | None:
     wanted, found = _PATH[depth], 0
+    if depth == _DEPTH_OF_SPANS:
+        found, position = _run_of_spans(data, position, end)
     while position < end:
         tag = data[position]
         if tag & 7 != _LENGTH:
@@ -38,7 +40,7 @@ def _count(data: bytes, position: int, end: int, depth: int) -> int | None:
         length = data[position + 1]
         position += 2
         if length >= _MORE:
-            # Written out, as it is done for each span; most have a length of two bytes.
+            # Written out, as it is done for each span that `_run_of_spans` leaves.
             byte = data[position]
             position += 1
             length = length & 0x7F | (byte & 0x7F) << 7
@@ -57,6 +59,21 @@ def _count(data: bytes, position: int, end: int, depth: int) -> int | None:
             found += inner
         position += length
     return found if position == end else None
+
+
+def _run_of_spans(data: bytes, position: int, end: int) -> tuple[int, int]:
+    """Count spans with a length of two bytes, as nearly all have, up to the first field that is another one.
+
+    Return their number and the position behind them.
+    """
+    found = 0
+    while position < end and data[position] == _SPANS and (low := data[position + 1]) >= _MORE:
+        if (high := data[position + 2]) >= _MORE:
+            break
+        # Behind the tag, the two bytes, and (low & 0x7F | high << 7) further ones.
+        position += low + (high << 7) - 125
+        found += 1
+    return found, position
 
 
 def _behind_number(data: bytes, position: int) -> int:

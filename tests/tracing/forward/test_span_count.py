@@ -43,6 +43,19 @@ def test_no_beginning_of_a_body_is_a_body():
     assert [end for end in range(1, len(data)) if count_spans(data[:end]) is not None] == []
 
 
+@pytest.mark.parametrize(
+    "size", [0, 1, 125, 126, 127, 128, 16_380, 16_381, 16_382, 16_383, 16_384, 2_097_151, 2_097_152]
+)
+def test_spans_whose_lengths_take_one_to_four_bytes(size):
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add().spans
+    for name in ("x" * size, "", "x" * 200, "x" * size):
+        spans.add(name=name)
+    data = request.SerializeToString()
+    assert count_spans(data) == 4
+    assert count_spans(data[:-1]) is None
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_give_an_answer(data):
     assert count_spans(data) is None or count_spans(data) >= 0
