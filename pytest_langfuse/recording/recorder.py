@@ -30,6 +30,7 @@ from pytest_langfuse.recording.recorded_span import (
 from pytest_langfuse.recording.sources.live import LiveSource
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.start_place import StartPlaces
+from pytest_langfuse.recording.unsampled_error import UnsampledError
 from pytest_langfuse.recording.why_not_exported import Explains, NothingKnown
 from pytest_langfuse.recording.why_nothing import EarlierTest, KnownClient, WiderFixture
 
@@ -297,6 +298,19 @@ class Recorder:
             recorded=recorded,
         )
         source.lost_values.setdefault(lost)
+
+    def unsampled(self, span: Span, rate: float) -> None:
+        """Take note that a sampler which keeps `rate` of all traces has turned `span` down; 0 if it did not decide."""
+        if self.current is not None:
+            self.current.unsampled.setdefault(span.get_span_context().trace_id, rate)
+
+    def unsampled_error(self, span: Span, error: str) -> None:
+        """Take note of an error of a span that records nothing."""
+        source, recorded = self.current, marked(span.get_span_context())
+        if source is None or not isinstance(recorded, RecordedSpan):
+            return
+        if rate := source.unsampled.get(recorded.key[0]):
+            source.unsampled_errors.setdefault((recorded.name, recorded.start), UnsampledError(recorded, error, rate))
 
     def queued(self, span: ReadableSpan, processor: object) -> None:
         """Take note that a Langfuse span processor took the ended span for export."""

@@ -18,7 +18,7 @@ is built. What is hooked:
   sent later is still known to be a captured test's (see `origin`);
 - these two, `ThreadPool`, `Future.add_done_callback` and `BaseEventLoop.create_task`: who handed over work, for rules;
 - only where rules are to be evaluated: the methods that start and update observations, and what checks their values and
-  those of `propagate_attributes`, to see which values the SDK drops.
+  those of `propagate_attributes`, to see which values the SDK drops; the methods of spans that are not sampled.
 
 The hooks stay until the process exits: threads, queues and exit handlers of a captured test outlive the run.
 """
@@ -31,6 +31,7 @@ import functools
 import gc
 import importlib
 import os
+import re
 import sys
 import threading
 import weakref
@@ -38,7 +39,7 @@ from asyncio import BaseEventLoop
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from inspect import isfunction, signature
+from inspect import isfunction, signature, unwrap
 from pathlib import Path
 from queue import Full
 from types import FrameType
@@ -66,6 +67,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NonRecordingSpan, StatusCode
 from opentelemetry.util import _decorator
 from opentelemetry.util._once import Once
 
@@ -174,7 +176,7 @@ class Hooks:
         self._flush_lock = threading.RLock()
         self._local = threading.local()
         self._installed = False
-        self._sees_lost_values = False
+        self._sees_for_rules = False
         self._undo: list[Callable[[], None]] = []
 
     @property
@@ -330,7 +332,7 @@ class Hooks:
         self._without_keys.clear()
         self._with_keys.clear()
         self._pending = 0
-        self._installed = self._sees_lost_values = False
+        self._installed = self._sees_for_rules = False
 
     def _adopt(self, manager: LangfuseResourceManager) -> None:
         """Hook a client that was built before the hooks were installed."""
@@ -442,7 +444,10 @@ class Hooks:
         span = original(tracer, name, *args, **kwargs)
         recorder = self.recorder
         if recorder is not None and recorder.current is not None:
-            recorder.started(name, span, context=args[0] if args else kwargs.get("context"))
+            context = args[0] if args else kwargs.get("context")
+            recorder.started(name, span, context=context)
+            if type(span) is NonRecordingSpan and recorder.places is not None:
+                recorder.unsampled(span, _rate_of(tracer, otel_trace.get_current_span(context)))
         elif (origin := self._origin_of_start(*args, **kwargs)) is not None:
             mark(span.get_span_context(), origin)
             if self.uncaptured is not None and origin is self.uncaptured.origin:
@@ -454,11 +459,11 @@ class Hooks:
 
     # -- hooks: values that the SDK drops, for rules -----------------------------------------------------------------
 
-    def see_lost_values(self) -> None:
-        """Hook what drops values that the application gives to the SDK."""
-        if self._sees_lost_values:
+    def see_what_rules_ask_for(self) -> None:
+        """Hook what drops values that the application gives to the SDK, and spans that record nothing."""
+        if self._sees_for_rules:
             return
-        self._sees_lost_values = True
+        self._sees_for_rules = True
         for name in ("_validate_propagated_value", "_validate_string_value", "_extract_propagated_prompt"):
             if hasattr(langfuse_propagation, name):
                 self._patch(langfuse_propagation, name, self._validate)
@@ -469,6 +474,8 @@ class Hooks:
                 self._watch_start(owner, name)
         self._watch_update()
         self._patch(LangfuseEvent, "update", self._update_event)
+        self._patch(NonRecordingSpan, "is_recording", self._is_not_recording)
+        self._patch(NonRecordingSpan, "set_status", self._set_no_status)
 
     # Not by `_patch`, which would take twice as long: these are called for every observation.
 
@@ -568,6 +575,32 @@ class Hooks:
             names = [*kwargs["dropped_metadata"], *kwargs["dropped_other"]]
             recorder.lost_value("full", "", names, span=span, detail=str(kwargs["max_attributes"]))
         return original(**kwargs)
+
+    # -- hooks: spans that are not sampled, for rules ----------------------------------------------------------------
+
+    def _is_not_recording(self, original: Callable[..., bool], span: NonRecordingSpan) -> bool:
+        """Answer that a span records nothing; see an error that whoever asks would record."""
+        frame = sys._getframe(2)
+        if frame.f_code is _USE_SPAN:
+            # It asks in the clause that has caught the exception of a with block.
+            if (error := sys.exception()) is not None:
+                self._see_unsampled_error(span, f"raised {type(error).__name__}")
+        elif frame.f_code in _WITH_LEVEL and frame.f_locals.get("level") == "ERROR":
+            self._see_unsampled_error(span, "has the level ERROR")
+        return original(span)
+
+    def _set_no_status(
+        self, original: Callable[..., None], span: NonRecordingSpan, status: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Set no status; see if it is one of an error."""
+        if getattr(status, "status_code", status) is StatusCode.ERROR:
+            self._see_unsampled_error(span, "has the status ERROR")
+        original(span, status, *args, **kwargs)
+
+    def _see_unsampled_error(self, span: NonRecordingSpan, error: str) -> None:
+        recorder = self.recorder
+        if recorder is not None and recorder.places is not None:
+            recorder.unsampled_error(span, error)
 
     def _processor_init(
         self, original: Callable[..., None], processor: LangfuseSpanProcessor, *args: Any, **kwargs: Any
@@ -1166,6 +1199,11 @@ _KNOWN = frozenset(signature(LangfuseObservationWrapper.update).parameters) - {"
 _OF_ALL = _KNOWN - _OF_GENERATIONS
 #: Characters of a value that is propagated.
 _LONGEST_PROPAGATED, _LONGEST_ENVIRONMENT = 200, 40
+#: Functions that ask whether a span records: for the exception of a with block, and to set a level.
+_USE_SPAN = unwrap(otel_trace.use_span).__code__
+_WITH_LEVEL = {LangfuseObservationWrapper.__init__.__code__, LangfuseObservationWrapper.update.__code__}
+#: The description of a sampler that keeps a part of all traces, or that has such a one for traces that begin here.
+_RATIO = re.compile(r"TraceIdRatioBased\{([\d.e-]+)\}")
 #: What stands between `propagate_attributes` and its caller.
 _AROUND_PROPAGATION = (
     langfuse_propagation.__file__,
@@ -1213,6 +1251,15 @@ def value_length_limit(span: object) -> int | None:
     """Return the number of characters at which a span cuts the texts of its attributes; `None` for no limit."""
     limit: int | None = getattr(getattr(span, "_limits", None), "max_span_attribute_length", None)
     return limit
+
+
+def _rate_of(tracer: Tracer, parent: Any) -> float:
+    """Return the rate of the sampler that has turned a span down; 0 if another process did, or something else."""
+    context = parent.get_span_context()
+    if context.is_valid and context.is_remote and not context.trace_flags.sampled:
+        return 0.0
+    found = _RATIO.search(tracer.sampler.get_description())
+    return 0.0 if found is None else float(found[1])
 
 
 def _caller_of_propagation(frame: FrameType | None) -> FrameType | None:
@@ -1490,7 +1537,7 @@ def hooked(
     with ExitStack() as stack:
         hooks.install()
         if recorder.places is not None:
-            hooks.see_lost_values()
+            hooks.see_what_rules_ask_for()
         hooks.late_handler = late_handler or handler
         # What is still queued belongs to the outer recorder.
         hooks.flush()

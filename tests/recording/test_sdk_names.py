@@ -11,12 +11,14 @@ from langfuse import Langfuse
 from langfuse._client import propagation, resource_manager
 from langfuse._client import span as langfuse_span
 from langfuse._client.resource_manager import LangfuseResourceManager
+from langfuse._client.span import LangfuseObservationWrapper
 from langfuse._client.span_processor import LangfuseSpanProcessor
 from langfuse._utils import prompt_cache
 from langfuse.api.core.http_client import AsyncHttpClient, HttpClient
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import SpanContext
 from opentelemetry.util._once import Once
 
@@ -54,6 +56,19 @@ NAMES: dict[str, Callable[[Langfuse], object]] = {
             and {"max_attributes", "dropped_metadata", "dropped_other"}
             <= set(inspect.signature(langfuse_span._warn_dropped_attributes).parameters)
         )
+    ),
+    "LangfuseObservationWrapper.__init__ and .update, which have a level and ask whether the span records": lambda _c: (
+        all(
+            "level" in (code := inspect.unwrap(method).__code__).co_varnames and "is_recording" in code.co_names
+            for method in (LangfuseObservationWrapper.__init__, LangfuseObservationWrapper.update)
+        )
+    ),
+    "opentelemetry.trace.use_span, which asks whether the span is recording": lambda _c: (
+        "is_recording" in inspect.unwrap(opentelemetry.trace.use_span).__code__.co_names
+    ),
+    "Tracer.sampler of a rate": lambda _c: (
+        TracerProvider(sampler=TraceIdRatioBased(0.25)).get_tracer("x").sampler.get_description()
+        == "TraceIdRatioBased{0.25}"
     ),
     "LangfuseObservationWrapper._otel_span and ._observation_type": lambda c: (
         (started := c.start_observation(name="type"))._otel_span and started._observation_type == "span"

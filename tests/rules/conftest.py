@@ -24,7 +24,7 @@ def client(langfuse_spans) -> Langfuse:
     assert recorder is not None
     # This file counts as the application's, as everything that is not in an installed package.
     recorder.places = StartPlaces(lambda _: False)
-    hooks.see_lost_values()
+    hooks.see_what_rules_ask_for()
     yield Langfuse(public_key="pk-lf-rules", secret_key="sk-lf-rules", base_url="http://127.0.0.1:9")
     recorder.places = None
 

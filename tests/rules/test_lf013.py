@@ -388,7 +388,7 @@ def test_nothing_is_hooked_where_no_rules_are_evaluated(pytester):
 
         def test_it(langfuse_spans):
             assert not hasattr(Langfuse.start_observation, "_pytest_langfuse_hook")
-            assert not hooks._sees_lost_values
+            assert not hooks._sees_for_rules
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)

@@ -23,18 +23,24 @@ def block(code: str, heading: str) -> str:
 
 
 @pytest.fixture
-def findings_of(langfuse_fresh_client, langfuse_spans, tmp_path):
+def findings_of(langfuse_fresh_client, langfuse_spans, tmp_path, request):
     """What a rule finds after this text has run, as a file of the application."""
 
     def found(code: str, text: str) -> list[str]:
         recorder = hooks.recorder
         assert recorder is not None
         recorder.places = StartPlaces(lambda _: False)
-        hooks.see_lost_values()
+        hooks.see_what_rules_ask_for()
         path = tmp_path / "app.py"
         path.write_text(text)
         try:
-            client = langfuse_fresh_client(public_key="pk-lf-1", secret_key="sk-lf-1", base_url="http://127.0.0.1:9")
+            if "\nlangfuse = " in text:
+                # It sets tracing up itself, as in a fresh interpreter, which is undone after the test.
+                client = request.getfixturevalue("langfuse_tracing")
+            else:
+                client = langfuse_fresh_client(
+                    public_key="pk-lf-1", secret_key="sk-lf-1", base_url="http://127.0.0.1:9"
+                )
             exec(compile(text, str(path), "exec"), {"langfuse": client, "__name__": "app"})
             evidence = evidence_of(langfuse_spans._source, "test", final=True)
             return [str(finding) for finding in RuleSet.of([code]).find(evidence)]

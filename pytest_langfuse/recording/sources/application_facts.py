@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.origin import Origin
     from pytest_langfuse.recording.recorded_span import RecordedSpan
+    from pytest_langfuse.recording.unsampled_error import UnsampledError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class ApplicationFacts:
     masks_of: Callable[[RecordedSpan], Sequence[str]] = _none
     #: What the SDK has dropped of the values that it was given, each place in the application once.
     lost_values: Sequence[LostValue] = ()
+    #: Errors in traces that were not sampled, each place in the application once.
+    unsampled_errors: Sequence[UnsampledError] = ()
     #: Whether a span's exporter leaves out what OpenTelemetry's protocol has no form for, as OpenTelemetry's do.
     leaves_out: Callable[[RecordedSpan], bool] = _no
     ended_processes: Callable[[], Sequence[EndedProcess]] = tuple

@@ -20,7 +20,9 @@ from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.recording.sources.score import Score, latest, orphans
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 from pytest_langfuse.recording.span_record import SpanRecord, attributes_of, from_readable_span
+from pytest_langfuse.recording.start_place import Start
 from pytest_langfuse.recording.trace import link
+from pytest_langfuse.recording.unsampled_error import UnsampledError
 from pytest_langfuse.recording.why_not_exported import Explains, why_not_accepted, why_not_exported
 from pytest_langfuse.recording.why_nothing import EarlierTest, KnownClient, WiderFixture, listed, why_nothing
 
@@ -89,6 +91,10 @@ class LiveSource:
         self.bodies: list[ExportedBody] = []
         #: What the SDK has dropped, with no particular value.
         self.lost_values: dict[LostValue, None] = {}
+        #: Of each trace that is not sampled, the rate of the sampler that has decided; 0 where that is not the reason.
+        self.unsampled: dict[int, float] = {}
+        #: Errors in these, by name and start.
+        self.unsampled_errors: dict[tuple[str, Start | None], UnsampledError] = {}
         self.closed = False
         #: Whether exports really left the process during this test.
         self.sent_for_real = False
@@ -200,6 +206,7 @@ class LiveSource:
             lambda: self._owner.explain.providers(self.spans),
             self._owner.explain.masks_of,
             tuple(self.lost_values),
+            tuple(self.unsampled_errors.values()),
             self._owner.explain.leaves_out,
             bodies=tuple(self.bodies),
         )
@@ -246,6 +253,7 @@ class LiveSource:
         self.late_spans.clear()
         self.bodies.clear()
         self.lost_values.clear()
+        self.unsampled_errors.clear()
         self._view = None
         self._cache.clear()
         self._losses.clear()
