@@ -15,8 +15,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from measure import Table, progress, spread, surroundings
 
@@ -62,8 +64,8 @@ WAYS = (
 _LABELS = {way.suite: way.label for way in WAYS}
 
 
-def run(way: Way, tests: int) -> dict[str, float]:
-    """Run one suite and return the readings of its meter."""
+def run(way: Way, tests: int, further: Mapping[str, str] = MappingProxyType({})) -> dict[str, float]:
+    """Run one suite, with `further` variables in its environment, and return the readings of its meter."""
     tests = max(200, int(tests * way.share)) if tests >= 200 else tests  # noqa: PLR2004 - the meter is warm at 100
     with tempfile.TemporaryDirectory() as folder:
         readings = Path(folder) / "readings.json"
@@ -78,6 +80,7 @@ def run(way: Way, tests: int) -> dict[str, float]:
             "LANGFUSE_PUBLIC_KEY": "pk-lf-benchmark",
             "LANGFUSE_SECRET_KEY": "sk-lf-benchmark",
             "LANGFUSE_BASE_URL": "http://127.0.0.1:9",
+            **further,
         }
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "meter", *way.arguments]
         command += ["-c", os.devnull, "--rootdir", folder, str(SUITES / f"{way.suite}.py")]

@@ -82,11 +82,10 @@ def size_at_most(span: ReadableSpan) -> int:
 
 
 def _of_attributes(attributes: Mapping[str, Any]) -> int:
-    most = 0
-    for key, value in attributes.items():
-        most += _OF_CHARACTER * len(key) + _OF_ATTRIBUTE
+    most = _OF_ATTRIBUTE * len(attributes) + _OF_CHARACTER * sum(map(len, attributes))
+    for value in attributes.values():
         if type(value) is str:
             most += len(value) if value.isascii() else _OF_CHARACTER * len(value)
-        elif isinstance(value, Sequence):
-            most += sum(_OF_ATTRIBUTE + _OF_CHARACTER * len(item) for item in value if isinstance(item, str | bytes))
+        elif type(value) is tuple or isinstance(value, Sequence):
+            most += sum([_OF_ATTRIBUTE + _OF_CHARACTER * len(item) for item in value if isinstance(item, str | bytes)])
     return most

@@ -92,7 +92,16 @@ from pytest_langfuse.recording.origin import (
 )
 from pytest_langfuse.recording.origin_queue import OriginQueue
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY, PLACEHOLDER_SECRET_KEY
-from pytest_langfuse.recording.recorded_span import HandedOver, HandOver, Reason, RecordedSpan, Rejection, mark, marked
+from pytest_langfuse.recording.recorded_span import (
+    HandedOver,
+    HandOver,
+    Reason,
+    RecordedSpan,
+    Rejection,
+    SpanKey,
+    mark,
+    marked,
+)
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.supplied_timeout import SUPPLIED_TIMEOUT, SuppliedTimeout
 from pytest_langfuse.recording.why_not_exported import NO_PROCESSOR
@@ -1061,6 +1070,15 @@ class Hooks:
         exporter = _inner(getattr(recorded.processor, "span_exporter", None))
         return type(exporter).__module__.startswith("opentelemetry.exporter.otlp.")
 
+    def length_limits(self, spans: Sequence[RecordedSpan]) -> Mapping[SpanKey, int]:
+        """Return the number of characters at which spans cut the texts of their attributes, for those that do."""
+        return {
+            recorded.key: limits.max_span_attribute_length
+            for recorded in list(spans)
+            if (limits := getattr(recorded.span, "_limits", None)) is not None
+            and limits.max_span_attribute_length is not None
+        }
+
     # -- for the recorder --------------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -1245,12 +1263,6 @@ _CONSUMERS = ("_score_consumers", "_ingestion_consumers")
 hooks = Hooks()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=hooks.after_fork)
-
-
-def value_length_limit(span: object) -> int | None:
-    """Return the number of characters at which a span cuts the texts of its attributes; `None` for no limit."""
-    limit: int | None = getattr(getattr(span, "_limits", None), "max_span_attribute_length", None)
-    return limit
 
 
 def _rate_of(tracer: Tracer, parent: Any) -> float:

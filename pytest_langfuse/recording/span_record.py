@@ -177,7 +177,7 @@ def encodable(attributes: Mapping[str, Any]) -> dict[str, Any]:
                 kept[key] = value
             continue
         try:
-            sent = _encoded(value)
+            sent = [_encoded(item) for item in value] if kind is tuple else _encoded(value)
         except ValueError:
             continue
         if _is_utf8(key):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan
+from pytest_langfuse.recording.recorded_span import Reason, RecordedSpan, SpanKey
 
 #: The name of an observation of a request: `GET /items/{i}`, and `GET` while the route is not known.
 _REQUEST: Final = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)(?: |$)")
@@ -37,6 +37,9 @@ class Explains(Protocol):
     def leaves_out(self, recorded: RecordedSpan) -> bool:
         """Return whether the span's exporter leaves out what OpenTelemetry's protocol has no form for."""
 
+    def length_limits(self, spans: Sequence[RecordedSpan]) -> Mapping[SpanKey, int]:
+        """Return the number of characters at which spans cut the texts of their attributes, for those that do."""
+
 
 class NothingKnown:
     """Explains nothing."""
@@ -60,6 +63,10 @@ class NothingKnown:
     def leaves_out(self, _recorded: RecordedSpan) -> bool:
         """Return that this is not known."""
         return False
+
+    def length_limits(self, _spans: Sequence[RecordedSpan]) -> Mapping[SpanKey, int]:
+        """Return none."""
+        return {}
 
 
 def why_not_exported(recorded: RecordedSpan, explain: Explains) -> tuple[Reason, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 
@@ -30,45 +30,33 @@ class TraceView:
         self.roots: list[Observation] = []
 
     @cached_property
-    def users(self) -> Mapping[str, Observation]:
-        """The users that the application has set in the trace, each with the first observation that has it."""
-        return self._explicit[0]
-
-    @property
-    def without_user(self) -> Sequence[Observation]:
-        """The observations for which the application has set no user."""
-        return self._explicit[2]
-
-    @property
-    def without_session(self) -> Sequence[Observation]:
-        """The observations for which the application has set no session."""
-        return self._explicit[3]
-
-    @cached_property
-    def sessions(self) -> Mapping[str, Observation]:
-        """The sessions that the application has set in the trace, each with the first observation that has it."""
-        return self._explicit[1]
-
-    @cached_property
-    def _explicit(
-        self,
-    ) -> tuple[dict[str, Observation], dict[str, Observation], list[Observation], list[Observation]]:
+    def owners(self) -> tuple[Owners, Owners]:
+        """The users and the sessions that the application has set in the trace."""
         # An agent framework makes a `gen_ai.conversation.id` for each of its runs.
-        users: dict[str, Observation] = {}
-        sessions: dict[str, Observation] = {}
-        without_user: list[Observation] = []
-        without_session: list[Observation] = []
+        users, sessions = Owners("user"), Owners("session")
         for one in self.observations:
-            attributes = one.attributes
-            if user := attributes.get("user.id") or attributes.get("langfuse.user.id"):
-                users.setdefault(str(user), one)
-            else:
-                without_user.append(one)
-            if session := attributes.get("session.id") or attributes.get("langfuse.session.id"):
-                sessions.setdefault(str(session), one)
-            else:
-                without_session.append(one)
-        return users, sessions, without_user, without_session
+            attributes = one.record.attributes
+            users.add(attributes.get("user.id") or attributes.get("langfuse.user.id"), one)
+            sessions.add(attributes.get("session.id") or attributes.get("langfuse.session.id"), one)
+        return users, sessions
+
+
+class Owners:
+    """The users or the sessions of a trace, as the application has set them."""
+
+    def __init__(self, kind: Literal["user", "session"]) -> None:
+        self.kind = kind
+        #: Each with the first observation that has it.
+        self.first: dict[str, Observation] = {}
+        #: The observations for which none is set.
+        self.without: list[Observation] = []
+
+    def add(self, owner: object, observation: Observation) -> None:
+        """Take note of the owner that is set for an observation, or that none is."""
+        if owner:
+            self.first.setdefault(str(owner), observation)
+        else:
+            self.without.append(observation)
 
 
 class Evidence:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_langfuse.arguments import shown
+from pytest_langfuse.recording.gc_pause import undisturbed
+from pytest_langfuse.recording.observation import TYPES
 from pytest_langfuse.rules.finding import Fact, Finding
 from pytest_langfuse.rules.rule import Rule, all_rules
 from pytest_langfuse.suggest import did_you_mean
@@ -75,39 +77,42 @@ class RuleSet:
         return {rule.code: {**rule.options, **self.options.get(rule.code, {})} for rule in self.rules if rule.options}
 
     @cached_property
-    def _of_type(self) -> dict[str, Sequence[Rule]]:
-        """Rules that look at observations, by the type of these; filled as types are seen."""
-        return {}
-
-    def _rules_of(self, kind: str) -> Sequence[Rule]:
-        found = [rule for rule in self.rules if rule.each == "observation" and (not rule.types or kind in rule.types)]
-        self._of_type[kind] = found
-        return found
+    def _of_type(self) -> Mapping[str, Sequence[Rule]]:
+        """The rules that look at observations, by the type of these; of another type, under the empty text."""
+        each = [rule for rule in self.rules if rule.each == "observation"]
+        return {kind: [rule for rule in each if not rule.types or kind in rule.types] for kind in (*TYPES, "")}
 
     def find(self, evidence: Evidence) -> list[Finding]:
         """Return what the rules find, in the order of their codes."""
-        facts: list[tuple[Rule, Fact]] = []
-        settings = self._settings
-        of_type = self._of_type
+        with undisturbed(len(evidence.observations)):
+            facts = [*self._of_observations(evidence), *self._of_traces(evidence), *self._of_all(evidence)]
+        facts.sort(key=lambda item: item[0].code)
+        return [_finding(rule, fact, evidence) for rule, fact in facts]
+
+    def _of_observations(self, evidence: Evidence) -> Iterator[tuple[Rule, Fact]]:
+        settings, of_type = self._settings, self._of_type
+        of_others = of_type[""]
         for one in evidence.observations:
-            rules = of_type.get(one.type)
-            for rule in self._rules_of(one.type) if rules is None else rules:
+            for rule in of_type.get(one.type, of_others):
                 if rule.options:
                     evidence.options = settings[rule.code]
                 if (found := rule.check(one, evidence)) is not None:
-                    facts += ((rule, fact) for fact in _each(found))
+                    yield from _each(rule, found)
+
+    def _of_traces(self, evidence: Evidence) -> Iterator[tuple[Rule, Fact]]:
         for rule in self.rules:
-            if rule.each == "observation":
-                continue
-            evidence.options = settings.get(rule.code, {})
-            subjects: Iterable[tuple[Any, ...]] = (
-                [(evidence,)] if rule.each == "all" else [(trace, evidence) for trace in evidence.traces]
-            )
-            for subject in subjects:
-                if (found := rule.check(*subject)) is not None:
-                    facts += ((rule, fact) for fact in _each(found))
-        facts.sort(key=lambda item: item[0].code)
-        return [_finding(rule, fact, evidence) for rule, fact in facts]
+            if rule.each == "trace":
+                evidence.options = self._settings.get(rule.code, {})
+                for trace in evidence.traces:
+                    if (found := rule.check(trace, evidence)) is not None:
+                        yield from _each(rule, found)
+
+    def _of_all(self, evidence: Evidence) -> Iterator[tuple[Rule, Fact]]:
+        for rule in self.rules:
+            if rule.each == "all":
+                evidence.options = self._settings.get(rule.code, {})
+                if (found := rule.check(evidence)) is not None:
+                    yield from _each(rule, found)
 
 
 #: Return the rules that the ini files of the running sessions have chosen; the innermost is the last.
@@ -168,8 +173,8 @@ def _options(given: Iterable[str]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _each(found: Fact | Sequence[Fact]) -> Sequence[Fact]:
-    return (found,) if isinstance(found, Fact) else found
+def _each(rule: Rule, found: Fact | Sequence[Fact]) -> list[tuple[Rule, Fact]]:
+    return [(rule, fact) for fact in ((found,) if isinstance(found, Fact) else found)]
 
 
 def _finding(rule: Rule, fact: Fact, evidence: Evidence) -> Finding:

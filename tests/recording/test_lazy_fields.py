@@ -116,6 +116,14 @@ class TestWork:
         assert decoded["usage"] == decoded["user_id"] == 1
         assert not decoded.keys() & {"input_output", "stored_metadata", "shown_metadata"}
 
+    @pytest.mark.parametrize("field", ["level", "status_message", "model", "usage", "cost"])
+    def test_outcome_alone(self, decoded, field):
+        observation = decode_otlp(body("nested"))[0]
+        for _ in range(3):
+            getattr(observation, field)
+        assert decoded["usage"] == decoded["cost"] == decoded["level"] == 1
+        assert not decoded.keys() & {"input_output", "model_parameters", "prompt", "user_id", "environment"}
+
     @pytest.mark.parametrize("field", ["environment", "version", "release", "is_root", "start_time", "end_time"])
     def test_what_no_literal_shows_alone(self, decoded, field):
         observation = decode_otlp(body("nested"))[0]
@@ -134,8 +142,8 @@ class TestWork:
         for _ in range(3):
             for field in reversed(FIELDS):
                 getattr(observation, field)
-        once = ("observation_type", "input_output", "usage", "environment")
-        assert [decoded[name] for name in once] == [1, 1, 1, 1]
+        once = ("observation_type", "input_output", "usage", "user_id", "environment")
+        assert [decoded[name] for name in once] == [1, 1, 1, 1, 1]
 
     def test_decoding_sets_fields_without_the_check_that_users_need(self, monkeypatch):
         observation = decode_otlp(body("nested"))[0]
@@ -175,7 +183,7 @@ class TestAnObservation:
             assert getattr(observation, field) == "set"
 
     def test_a_field_that_is_set_between_two_steps_stays(self):
-        for first in ("name", "input", "usage", "environment"):
+        for first in ("name", "input", "usage", "tags", "environment"):
             for field in sorted({*FIELDS} - READ_AT_ONCE):
                 observation = decode_otlp(body("nested"))[0]
                 getattr(observation, first)
@@ -184,7 +192,7 @@ class TestAnObservation:
 
     def test_it_is_like_any_other_once_all_is_read(self):
         observation = decode_otlp(body("nested"))[0]
-        for field in ("end_time", "usage", "name", "output"):
+        for field in ("end_time", "usage", "name", "tags", "output"):
             assert type(observation) is not Observation
             getattr(observation, field)
         assert type(observation) is Observation
@@ -193,7 +201,7 @@ class TestAnObservation:
         observation.level = "WARNING"
         assert (observation.level, observation.name) == ("WARNING", "root")
 
-    @pytest.mark.parametrize("during", ["observation_type", "input_output", "model_parameters", "environment"])
+    @pytest.mark.parametrize("during", ["observation_type", "input_output", "usage", "model_parameters", "environment"])
     def test_another_thread_may_read_it_while_it_is_decoded(self, monkeypatch, during):
         expected = {name: getattr(decode_otlp(body("nested"))[0], name) for name in {*FIELDS} - TREE}
         observation = decode_otlp(body("nested"))[0]

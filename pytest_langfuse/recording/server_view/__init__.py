@@ -61,8 +61,9 @@ def observe(record: SpanRecord) -> Observation:
 class UndecodedObservation(Observation):
     """An observation whose fields are decoded when they are first read.
 
-    Fields are decoded in four groups: name and type, which every assertion reads; input, output and metadata, which may
-    be large; the other fields that a literal shows; and those that it doesn't show. After that it is an `Observation`
+    Fields are decoded in five groups: name and type, which every assertion reads; input, output and metadata, which may
+    be large; level, model, usage and cost, which rules read; the other fields that a literal shows; and those that it
+    doesn't show. After that it is an `Observation`
     like any other, whose fields cost nothing more to read. Thread-safe: decoding twice is harmless.
     """
 
@@ -80,7 +81,7 @@ class UndecodedObservation(Observation):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         """Decode all: a copy, or what is unpickled, is an `Observation` like any other."""
-        for step in ("input", "level", "environment"):
+        for step in ("input", "level", "tags", "environment"):
             getattr(self, step)
         return object.__reduce_ex__(self, protocol)
 
@@ -105,12 +106,12 @@ class LazyObservation(UndecodedObservation):
 class _Progress:
     """State shared by the steps: ingested attributes, those that are not Langfuse's own, and the steps done."""
 
-    __slots__ = ("attributes", "content", "details", "frameworks", "unshown")
+    __slots__ = ("attributes", "content", "frameworks", "labels", "outcome", "unshown")
 
     def __init__(self, attributes: Mapping[str, Any], frameworks: Mapping[str, Any]) -> None:
         self.attributes = attributes
         self.frameworks = frameworks
-        self.content = self.details = self.unshown = False
+        self.content = self.outcome = self.labels = self.unshown = False
 
 
 def _decode_name_and_type(observation: UndecodedObservation) -> None:
@@ -150,27 +151,37 @@ def _decode_content(observation: UndecodedObservation) -> None:
     _after_step(observation, progress)
 
 
-def _decode_details(observation: UndecodedObservation) -> None:
+def _decode_outcome(observation: UndecodedObservation) -> None:
     record, progress = observation.record, observation.decoding
     if progress is None:
         return  # another thread has finished
     attributes, frameworks, scope = progress.attributes, progress.frameworks, record.scope_name
     is_agent_operation = frameworks.get("gen_ai.operation.name") in _AGENT_OPERATIONS
-    prompt_name, prompt_version = fields.prompt(attributes) if observation.type == "generation" else (None, None)
     status_message = _first(attributes.get("langfuse.observation.status_message"), record.status_message)
     _set(observation, "__class__", UndecodedObservation)
     observation.level = fields.level(attributes, record.status, scope, record.name)
     observation.status_message = fields.text_or_none(status_message)
     observation.model = None if is_agent_operation else fields.model(attributes, frameworks)
-    observation.model_parameters = model_parameters(attributes, frameworks, scope)
     observation.usage = {} if is_agent_operation else usage(attributes, frameworks, scope)
     observation.cost = {} if is_agent_operation else cost(attributes, frameworks)
+    progress.outcome = True
+    _after_step(observation, progress)
+
+
+def _decode_labels(observation: UndecodedObservation) -> None:
+    record, progress = observation.record, observation.decoding
+    if progress is None:
+        return  # another thread has finished
+    attributes, frameworks = progress.attributes, progress.frameworks
+    prompt_name, prompt_version = fields.prompt(attributes) if observation.type == "generation" else (None, None)
+    _set(observation, "__class__", UndecodedObservation)
+    observation.model_parameters = model_parameters(attributes, frameworks, record.scope_name)
     observation.prompt_name = prompt_name
     observation.prompt_version = prompt_version
     observation.user_id = fields.user_id(attributes)
     observation.session_id = fields.session_id(attributes)
     observation.tags = fields.tags(attributes)
-    progress.details = True
+    progress.labels = True
     _after_step(observation, progress)
 
 
@@ -194,7 +205,7 @@ def _decode_unshown(observation: UndecodedObservation) -> None:
 
 
 def _after_step(observation: UndecodedObservation, progress: _Progress) -> None:
-    if progress.content and progress.details and progress.unshown:
+    if progress.content and progress.outcome and progress.labels and progress.unshown:
         observation.decoding = None
         observation.__class__ = Observation  # type: ignore[assignment] # it has the same slots
     else:
@@ -205,21 +216,9 @@ def _after_step(observation: UndecodedObservation, progress: _Progress) -> None:
 DECODERS: Final[dict[str, Callable[[UndecodedObservation], None]]] = {
     **dict.fromkeys(("decoding", "name", "type"), _decode_name_and_type),
     **dict.fromkeys(("input", "output", "metadata"), _decode_content),
+    **dict.fromkeys(("level", "status_message", "model", "usage", "cost"), _decode_outcome),
     **dict.fromkeys(
-        (
-            "level",
-            "status_message",
-            "model",
-            "model_parameters",
-            "usage",
-            "cost",
-            "prompt_name",
-            "prompt_version",
-            "user_id",
-            "session_id",
-            "tags",
-        ),
-        _decode_details,
+        ("model_parameters", "prompt_name", "prompt_version", "user_id", "session_id", "tags"), _decode_labels
     ),
     **dict.fromkeys(
         ("environment", "version", "release", "trace_name", "is_root", "is_app_root", "start_time", "end_time"),

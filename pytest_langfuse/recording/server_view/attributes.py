@@ -31,8 +31,13 @@ def as_ingested(attributes: Mapping[str, Any], wire: Wire) -> Mapping[str, Any]:
     if _PROTOTYPE in attributes:
         # An assignment to it sets the object's prototype.
         attributes = {key: value for key, value in attributes.items() if key != _PROTOTYPE}
-    others = [key for key, value in attributes.items() if type(value) is not str and value is not True]
+    others = [key for key, value in attributes.items() if type(value) is not str and not _is_plain(value)]
     return {**attributes, **{key: _ingested(attributes[key], wire) for key in others}} if others else attributes
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value stays as it is; tags are a list of strings."""
+    return value is True or (type(value) is list and len(value) > 0 and all(type(item) is str for item in value))
 
 
 def of_frameworks(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.lost_value import LostValue
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.origin import Origin
-    from pytest_langfuse.recording.recorded_span import RecordedSpan
+    from pytest_langfuse.recording.recorded_span import RecordedSpan, SpanKey
     from pytest_langfuse.recording.unsampled_error import UnsampledError
 
 
@@ -54,6 +54,8 @@ class ApplicationFacts:
     unsampled_errors: Sequence[UnsampledError] = ()
     #: Whether a span's exporter leaves out what OpenTelemetry's protocol has no form for, as OpenTelemetry's do.
     leaves_out: Callable[[RecordedSpan], bool] = _no
+    #: By trace id and span id, the number of characters at which a span cuts texts; empty where none does.
+    length_limits: Callable[[], Mapping[SpanKey, int]] = dict
     ended_processes: Callable[[], Sequence[EndedProcess]] = tuple
     #: The bodies in which observations were exported, for real or not.
     bodies: Sequence[ExportedBody] = ()

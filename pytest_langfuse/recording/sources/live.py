@@ -194,7 +194,11 @@ class LiveSource:
         found: dict[tuple[str, str], RecordedSpan] = {}
         late = [recorded for _test, recorded in list(self.late_spans)]
         for recorded in [*self.spans, *late]:
-            found.setdefault((f"{recorded.key[0]:032x}", f"{recorded.key[1]:016x}"), recorded)
+            # Written once already where the observation has been built.
+            known = self._cache.get(recorded)
+            trace_id, span_id = recorded.key
+            key = (f"{trace_id:032x}", f"{span_id:016x}") if known is None else (known.trace_id, known.id)
+            found.setdefault(key, recorded)
         return found
 
     def application(self) -> ApplicationFacts:
@@ -208,6 +212,7 @@ class LiveSource:
             tuple(self.lost_values),
             tuple(self.unsampled_errors.values()),
             self._owner.explain.leaves_out,
+            length_limits=lambda: self._owner.explain.length_limits(self.spans),
             bodies=tuple(self.bodies),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_langfuse.rules.evidence import ancestors
@@ -11,7 +10,7 @@ from pytest_langfuse.rules.rule import rule
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
-    from pytest_langfuse.rules.evidence import Evidence, TraceView
+    from pytest_langfuse.rules.evidence import Evidence, Owners, TraceView
 
 
 @rule("LF005", "owner missing", each="trace")
@@ -19,20 +18,18 @@ def owner_missing(trace: TraceView, evidence: Evidence) -> list[Fact] | None:
     """Langfuse counts tokens and cost for the user and the session of the observation, not of its trace."""
     facts = [
         fact
-        for kind, owners, without in (
-            ("user", trace.users, trace.without_user),
-            ("session", trace.sessions, trace.without_session),
-        )
-        if owners and without and (fact := _fact(kind, next(iter(owners)), without, trace, evidence)) is not None
+        for owners in trace.owners
+        if owners.first and owners.without and (fact := _fact(owners, trace, evidence)) is not None
     ]
     return facts or None
 
 
-def _fact(kind: str, owner: str, without: Sequence[Observation], trace: TraceView, evidence: Evidence) -> Fact | None:
-    lacks = {id(one) for one in without}
+def _fact(owners: Owners, trace: TraceView, evidence: Evidence) -> Fact | None:
+    kind, owner = owners.kind, next(iter(owners.first))
+    lacks = {id(one) for one in owners.without}
     with_it = [one for one in trace.observations if id(one) not in lacks]
     roots = {id(root) for root in trace.roots}
-    lacking = [one for one in without if (id(one) in roots or _has_cost(one)) and not _is_earlier(one, with_it)]
+    lacking = [one for one in owners.without if (id(one) in roots or _has_cost(one)) and not _is_earlier(one, with_it)]
     if not lacking:
         return None
     first, *others = lacking

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
-from pytest_langfuse.rules.secrets.scan import Secret, may_hold_secret, secrets
+from pytest_langfuse.rules.secrets.scan import may_hold_secret, secrets
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.recording.span_record import SpanRecord
     from pytest_langfuse.rules.evidence import Evidence
 
 #: Attributes that hold no text of the application's, or are the same for thousands of observations.
@@ -45,26 +46,29 @@ _METADATA: Final = ("langfuse.observation.metadata.", "langfuse.trace.metadata."
 def secret_in_clear(observation: Observation, evidence: Evidence) -> Sequence[Fact] | None:
     """Everyone with access to the project reads it, and exports and evaluators send it on."""
     record = observation.record
-    texts = [
-        record.name,
-        *(text for key, text in record.attributes.items() if type(text) is str and key not in _SKIPPED),
-    ]
-    # One look at all: nearly no observation has a long word that could be a key. Lists of texts are rare.
-    if not may_hold_secret("\n".join(texts)) and not any(type(value) is list for value in record.attributes.values()):
+    texts = [record.name]
+    for key, value in record.attributes.items():
+        if type(value) is str:
+            if key not in _SKIPPED:
+                texts.append(value)
+        elif type(value) is list:
+            texts += _strings(value)
+    # One look at all: nearly no observation has a long word that could be a key.
+    if not may_hold_secret("\n".join(texts)):
         return None
-    found: dict[tuple[str, str], Secret] = {}
-    for where, text in _texts(observation):
-        for secret in secrets(text):
-            found.setdefault((secret.kind, where), secret)
-    return [_fact(where, secret, observation, evidence) for (_, where), secret in found.items()] or None
+    found = dict.fromkeys(_kinds(record))
+    return [_fact(kind, where, observation, evidence) for kind, where in found] or None
 
 
-def _texts(observation: Observation) -> Iterator[tuple[str, str]]:
-    yield "name", observation.record.name
-    for key, value in observation.record.attributes.items():
+def _kinds(record: SpanRecord) -> Iterator[tuple[str, str]]:
+    """Yield the kinds of secrets in a span, each with where it stands."""
+    for secret in secrets(record.name):
+        yield secret.kind, "name"
+    for key, value in record.attributes.items():
         if key not in _SKIPPED:
             for text in _strings(value):
-                yield _where(key), text
+                for secret in secrets(text):
+                    yield secret.kind, _where(key)
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -86,12 +90,12 @@ def _where(key: str) -> str:
     return kind if any(secrets(shown)) else f"{kind} {shown!r}"
 
 
-def _fact(where: str, secret: Secret, observation: Observation, evidence: Evidence) -> Fact:
+def _fact(kind: str, where: str, observation: Observation, evidence: Evidence) -> Fact:
     fix = "leave it out of what is traced, or replace it in the function mask= of Langfuse(), and renew it"
     name = observation.name
     if not any(secrets(name)):
-        return Fact(f"{evidence.named(observation)} has {secret.kind} in its {where}", fix, observation)
+        return Fact(f"{evidence.named(observation)} has {kind} in its {where}", fix, observation)
     # Named by its place alone, since its name would repeat the secret.
     place = evidence.place_of(observation)
     shown = f"a {observation.type}" if place is None else f"a {observation.type} ({place})"
-    return Fact(f"{shown} has {secret.kind} in its {where}", fix, place=place)
+    return Fact(f"{shown} has {kind} in its {where}", fix, place=place)

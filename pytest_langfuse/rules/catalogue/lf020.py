@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
-from pytest_langfuse.rules.secrets.scan import may_hold_secret, secrets
+from pytest_langfuse.rules.secrets.scan import secrets
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
@@ -26,8 +26,6 @@ _FIXES: Final = {
 @rule("LF020", "not masked")
 def not_masked(observation: Observation, evidence: Evidence) -> Sequence[Fact] | None:
     """The mask sees what is given to Langfuse's SDK, and not what other libraries or exceptions put into spans."""
-    if not evidence.is_live:
-        return None
     record = observation.record
     if (
         record.scope_name == _SDK
@@ -47,7 +45,6 @@ def not_masked(observation: Observation, evidence: Evidence) -> Sequence[Fact] |
             observation,
         )
         for where, text in _texts(record)
-        if may_hold_secret(text)
         for kind, _ in secrets(text)
     }
     return list(found.values()) or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.rules.finding import Fact
@@ -17,18 +18,22 @@ _OUTPUT: Final = "langfuse.observation.output"
 _METADATA: Final = "langfuse.observation.metadata."
 
 
-@rule("LF026", "value cut", severity="warning")
-def value_cut(observation: Observation, evidence: Evidence) -> Fact | None:
+@rule("LF026", "value cut", severity="warning", each="all")
+def value_cut(evidence: Evidence) -> Sequence[Fact] | None:
     """Langfuse shows the rest as text, in which evaluators, filters and cost find no fields."""
-    record = evidence.record_of(observation)
-    if record is None:
+    limits = evidence.application.length_limits()
+    if not limits:
         return None
-    # Already imported by what has recorded it.
-    from pytest_langfuse.recording.sdk import value_length_limit
+    found = []
+    for one in evidence.observations:
+        record = evidence.record_of(one)
+        limit = None if record is None else limits.get(record.key)
+        if limit is not None and (fact := _fact(one, limit, evidence)) is not None:
+            found.append(fact)
+    return found
 
-    limit = value_length_limit(record.span)
-    if limit is None:
-        return None
+
+def _fact(observation: Observation, limit: int, evidence: Evidence) -> Fact | None:
     cut = [key for key, value in observation.attributes.items() if _is_cut(key, value, limit)]
     if not cut:
         return None

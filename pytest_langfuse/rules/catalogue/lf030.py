@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -10,22 +9,20 @@ from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
 
 if TYPE_CHECKING:
-    from pytest_langfuse.recording.observation import Observation
-    from pytest_langfuse.rules.evidence import Evidence, TraceView
+    from pytest_langfuse.rules.evidence import Evidence, Owners, TraceView
 
 
 @rule("LF030", "several owners", each="trace")
 def several_owners(trace: TraceView, evidence: Evidence) -> list[Fact] | None:
     """A trace has one user and one session in Langfuse: the tokens and cost of the others are counted for that one."""
-    if len(trace.users) <= 1 and len(trace.sessions) <= 1:
-        return None
-    both = (("user", trace.users), ("session", trace.sessions))
-    return [_fact(kind, owners, evidence) for kind, owners in both if len(owners) > 1]
+    several = [owners for owners in trace.owners if len(owners.first) > 1]
+    return [_fact(owners, evidence) for owners in several] or None
 
 
-def _fact(kind: str, owners: Mapping[str, Observation], evidence: Evidence) -> Fact:
-    (value, one), (other_value, other) = islice(owners.items(), 2)
-    number = "two" if len(owners) == 2 else str(len(owners))  # noqa: PLR2004 - in words
+def _fact(owners: Owners, evidence: Evidence) -> Fact:
+    kind, first = owners.kind, owners.first
+    (value, one), (other_value, other) = islice(first.items(), 2)
+    number = "two" if len(first) == 2 else str(len(first))  # noqa: PLR2004 - in words
     return Fact(
         f"one trace has {number} {kind}s: {evidence.named(one)} is of {value!r}, and {evidence.named(other)} of "
         f"{other_value!r}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -11,6 +11,7 @@ from pytest_langfuse.rules.secrets.betterleaks import TABLE
 
 #: A quote as it stands in text, or in JSON inside of JSON.
 _QUOTE: Final = r"""(?:\\{0,3}["'])?"""
+_URL: Final = "://"
 #: Patterns that are not in the table. Those of group "value" are labelled: what is behind a label may be anything.
 _OWN: Final = (
     ("a Langfuse secret key", ("sk-lf-",), r"\bsk-lf-[A-Za-z0-9-]{18,}"),
@@ -21,7 +22,7 @@ _OWN: Final = (
     ),
     (
         "a URL with a password",
-        ("://",),
+        (_URL,),
         (
             r"""(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<user>[^\s/:@"'<>\\]{0,64}):(?P<value>[^\s/@"'<>\\]{3,128})"""
             r"""@(?P<host>[^\s/:@"'<>\\]{1,253})"""
@@ -49,6 +50,7 @@ _TOKENS: Final = bytes(
 )
 #: No secret has all of its runs shorter; most words are.
 _RUN: Final = b"t" * 18
+_URL_PATTERN: Final = len(TABLE) + next(number for number, (_, words, _) in enumerate(_OWN) if _URL in words)
 _PASSWORD_IN_URL: Final = re.compile(r"://[^\s/@]{0,64}:[^\s/@]+@")
 
 
@@ -60,34 +62,60 @@ class Secret(NamedTuple):
 
 
 @cache
-def _patterns() -> tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...]:
+def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """Return all patterns; compiling takes milliseconds, which a run without a suspicious text does not spend."""
-    return tuple((kind, words, re.compile(pattern, re.ASCII)) for kind, words, pattern in (*TABLE, *_OWN))
+    return tuple((kind, re.compile(pattern, re.ASCII)) for kind, _, pattern in (*TABLE, *_OWN))
 
 
 @cache
-def _keywords() -> tuple[tuple[str, int], ...]:
-    """Return the words without which a pattern finds nothing, each with the number of the pattern."""
-    return tuple((word, number) for number, (_, words, _) in enumerate(_patterns()) for word in words)
+def _words() -> tuple[tuple[tuple[bytes, int], ...], tuple[tuple[str, int], ...]]:
+    """Return the words without which a pattern finds nothing, each with the number of the pattern.
+
+    First those that a key begins with, so that they are in its long run of token characters; then all others.
+    """
+    in_keys, beside = [], []
+    for number, (_, words, _) in enumerate((*TABLE, *_OWN)):
+        for word in words:
+            token = word.encode()
+            if number < len(TABLE) and token.translate(_TOKENS).count(b"t") == len(token) and word[0] != "-":
+                in_keys.append((token, number))
+            elif word != _URL:
+                beside.append((word, number))
+    return tuple(in_keys), tuple(beside)
 
 
 def may_hold_secret(text: str) -> bool:
     """Return whether a text has to be looked at: false for most, and fast."""
-    if _RUN in text.encode(errors="replace").translate(_TOKENS):
-        return True
-    return "://" in text and "@" in text and _PASSWORD_IN_URL.search(text) is not None
+    return bool(_patterns_for(text))
 
 
 def secrets(text: str) -> Iterator[Secret]:
     """Yield the secrets in a text, without placeholders."""
-    if not may_hold_secret(text):
-        return
-    lower = text.lower()
-    # In one go over all words: most texts that come so far hold none.
-    for number in dict.fromkeys([number for word, number in _keywords() if word in lower]):
-        kind, _, pattern = _patterns()[number]
+    for number in _patterns_for(text):
+        kind, pattern = _patterns()[number]
         # A placeholder may stand before the real one.
         yield from (Secret(kind, match[0]) for match in pattern.finditer(text) if not _is_placeholder(match))
+
+
+def _patterns_for(text: str) -> Sequence[int]:
+    """Return the numbers of the patterns that may find something: none for most texts."""
+    raw = text.encode(errors="replace")
+    tokens = raw.translate(_TOKENS)
+    start = tokens.find(_RUN)
+    found = set()
+    if start >= 0:
+        runs = []
+        while start >= 0:
+            end = tokens.find(b" ", start)
+            runs.append(raw[start:end] if end >= 0 else raw[start:])
+            start = tokens.find(_RUN, end) if end >= 0 else end
+        keys, lower = b" ".join(runs).lower(), text.lower()
+        in_keys, beside = _words()
+        found.update([number for word, number in in_keys if word in keys])
+        found.update([number for word, number in beside if word in lower])
+    if _URL in text and "@" in text and _PASSWORD_IN_URL.search(text) is not None:
+        found.add(_URL_PATTERN)
+    return sorted(found)
 
 
 def _is_placeholder(match: re.Match[str]) -> bool:
