@@ -159,6 +159,7 @@ class CapturedTest:
         from pytest_langfuse.outage.outage_control import OutageControl
 
         outages = OutageControl(self.server, lambda: self.queue.failing, self.sampler)
+        self.recording.judges_waits = lambda: outages.limits_waits
         self._stack.callback(outages.close)
         self._why_failed += [outages.why_not_reached, outages.why_blocked]
         return outages
@@ -198,6 +199,7 @@ class CapturedTest:
         return self._stack.enter_context(sampler)
 
     def _count_as_cut_short(self, began: float) -> None:
+        hooks.waits.cut_short()
         # Looked up, not made: this may be another thread, and without an outage nobody asks for the wait.
         if (sampler := vars(self).get("sampler")) is not None:
             sampler.cut_short(began)

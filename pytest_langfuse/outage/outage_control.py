@@ -74,6 +74,11 @@ class OutageControl:
         """True if all outages were of a queue, and nothing was sent to it meanwhile."""
         return all(outage.of_queue for outage in self._outages) and not self.attempts
 
+    @property
+    def limits_waits(self) -> bool:
+        """True while an outage is active that says by `max_block` how long the test may wait."""
+        return any(outage.active and outage.max_block is not None for outage in self._outages)
+
     def recover(self) -> None:
         """End all outages that are active."""
         for outage in self._outages:

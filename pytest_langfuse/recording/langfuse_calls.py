@@ -22,7 +22,12 @@ _WRAPPERS = (
     "pytest_langfuse.tracing.web",
 )
 #: Modules of this package that stand between the application and Langfuse. A call of any other is the harness's own.
-_HOOKS = ("pytest_langfuse.recording.sdk", "pytest_langfuse.recording.http", "pytest_langfuse.standin")
+_HOOKS = (
+    "pytest_langfuse.recording.sdk",
+    "pytest_langfuse.recording.langfuse_waits",
+    "pytest_langfuse.recording.http",
+    "pytest_langfuse.standin",
+)
 #: Libraries that start threads, wrap functions or run tests: they call Langfuse for somebody else.
 _NO_CALLERS = frozenset(
     name

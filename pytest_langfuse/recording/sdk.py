@@ -14,6 +14,8 @@ is built. What is hooked:
 - the exporters of metrics and logs (see `metrics_and_logs`);
 - `Langfuse.__init__`: a client that is built by a captured test gets the keys and the timeout that it lacks;
 - `LangfuseResourceManager._initialize_instance`, `AsyncLangfuseAPI` and `HttpClient`: the clients of the REST API;
+- `flush` and `shutdown` of `LangfuseResourceManager`, and `Langfuse._fetch_prompt_and_update_cache`: how long the
+  application waits in them, and in requests and exports;
 - the queues of scores, media and prompts, `Thread.start`, `ThreadPoolExecutor.submit` and `atexit.register`: what is
   sent later is still known to be a captured test's (see `origin`);
 - these two, `ThreadPool`, `Future.add_done_callback` and `BaseEventLoop.create_task`: who handed over work, for rules;
@@ -75,6 +77,7 @@ from pytest_langfuse.recording.built_client import BuiltClient, is_import, setti
 from pytest_langfuse.recording.exported_body import Encoding
 from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
+from pytest_langfuse.recording.langfuse_waits import LangfuseWait, WaitTimer, waiting_site
 from pytest_langfuse.recording.lost_value import WhyDropped
 from pytest_langfuse.recording.metrics_and_logs import MetricsAndLogs
 from pytest_langfuse.recording.origin import (
@@ -179,6 +182,8 @@ class Hooks:
         #: What was cached before the captured test that runs, by the cache.
         self._kept_prompts: dict[PromptCache, dict[str, Any]] = {}
         self.forwarder: LoopbackForwarder | None = None
+        #: Times calls that block the application.
+        self.waits = WaitTimer(self._note_wait)
         self._forwarding: dict[OTLPSpanExporter, OTLPSpanExporter] = {}
         self._pending = 0
         self._flush_at = 0
@@ -270,6 +275,12 @@ class Hooks:
         self._patch(langfuse_get_client, "_create_client_from_instance", self._copy_client)
         self._patch(LangfuseResourceManager, "_initialize_instance", self._manager_init)
         self._patch(langfuse_resource_manager, "AsyncLangfuseAPI", self._async_api)
+        for owner, name in (
+            (LangfuseResourceManager, "flush"),
+            (LangfuseResourceManager, "shutdown"),
+            (Langfuse, "_fetch_prompt_and_update_cache"),
+        ):
+            self._patch(owner, name, self._timed)
         for http_client in (HttpClient, AsyncHttpClient):
             self._patch(http_client, "__init__", self._http_client_init)
             self._patch(http_client, "request", self._request)
@@ -310,6 +321,7 @@ class Hooks:
 
         @functools.wraps(original, updated=())
         def hooked(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
             return hook(original, *args, **kwargs)
 
         setattr(hooked, _HOOK, True)
@@ -401,9 +413,11 @@ class Hooks:
         in_class = None if "export" in vars(exporter) else type(exporter)
         original = exporter.export
         # Of the class as it is now: a test may have patched it, and have restored it since.
-        send = self._each_for_its_origin(
-            lambda spans: original(spans) if in_class is None else in_class.export(exporter, spans)
-        )
+
+        def send_now(spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            return original(spans) if in_class is None else in_class.export(exporter, spans)
+
+        send = self._each_for_its_origin(lambda spans: self._timed(send_now, spans))
         # The production pipeline's: its success means that it has taken the spans over.
         later = getattr(exporter, "delivers_later", False) is True
         name = "Langfuse" if later else type(exporter).__name__
@@ -781,7 +795,7 @@ class Hooks:
             return SpanExportResult.SUCCESS
         self._local.forwarded = True
         twin, limited = self._forwarded(exporter, forwarder)
-        return forwarder.export(lambda: original(twin, spans), limited=limited)
+        return self.waits.timed(lambda: forwarder.export(lambda: original(twin, spans), limited=limited))
 
     def _destination(self, exporter: SpanExporter) -> object:
         """Return what is equal for exporters to the same project, by address and keys; for others, it is their id."""
@@ -917,9 +931,38 @@ class Hooks:
 
     def _request(self, original: Callable[..., Any], client: Any, *args: Any, **kwargs: Any) -> Any:
         """Hook the client of an API object, whenever it was built, when it sends its first request."""
+        __tracebackhide__ = True
         if client.httpx_client not in self._adopted:
             self._adopt_client(client.httpx_client, client.get_base_url(kwargs.get("base_url")))
-        return original(client, *args, **kwargs)
+        if isinstance(client, AsyncHttpClient):
+            return original(client, *args, **kwargs)
+        return self._timed(original, client, *args, **kwargs)
+
+    # -- hooks: waits ------------------------------------------------------------------------------------------
+
+    def _timed(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Note how long a call blocks."""
+        __tracebackhide__ = True
+        recorder = self.recorder
+        if recorder is None or recorder.current is None:
+            return original(*args, **kwargs)
+
+        def call() -> Any:
+            __tracebackhide__ = True
+            return original(*args, **kwargs)
+
+        return self.waits.timed(call)
+
+    def _note_wait(self, began: float, ended: float, shortened: float) -> None:
+        """Remember that a call has blocked the test that runs."""
+        recorder = self.recorder
+        source = None if recorder is None else recorder.current
+        # What a fixture of a wider scope waits for, no single test does.
+        if recorder is None or source is None or recorder.fixtures_in_set_up or source.judges_waits():
+            return
+        if (site := waiting_site(sys._getframe(), source.thread)) is not None:
+            start = None if recorder.places is None else recorder.places.here()
+            source.waits.append(LangfuseWait(began, ended, shortened, site.call, start))
 
     # -- hooks: what is sent later ---------------------------------------------------------------------------------
 
@@ -1087,8 +1130,9 @@ class Hooks:
             return
         with self._flush_lock:
             self._pending = 0
-            for processor in list(self.processors):
-                processor.force_flush()
+            with self.waits.paused():
+                for processor in list(self.processors):
+                    processor.force_flush()
 
     def flush_scores(self) -> None:
         """Wait until all queued scores and media uploads have been sent."""

@@ -50,8 +50,8 @@ class RuleFindings:
         self._totals: dict[str, RuleTotal] = {}
         #: The findings of the test that runs, from its call on.
         self._of_test: list[Finding] = []
-        #: The source that was judged whole, and how many spans it had.
-        self._judged: tuple[LiveSource, int] | None = None
+        #: The source that was judged whole, and how many spans and waits it had.
+        self._judged: tuple[LiveSource, int, int] | None = None
         #: Whether a comment or a marker of the test is wrong.
         self._is_refused = False
 
@@ -63,10 +63,11 @@ class RuleFindings:
         if report.when == "setup":
             self._of_test, self._is_refused = [], False
             return
-        if report.when == "teardown" and self._judged == (own, len(own.spans)) and not own.late_spans:
+        so_far = own, len(own.spans), len(own.waits)
+        if report.when == "teardown" and self._judged == so_far and not own.late_spans:
             # All of it had ended with the call: nothing can have changed.
             return
-        self._judged = (own, len(own.spans)) if own.is_settled(len(own.spans)) and not source.others else None
+        self._judged = so_far if own.is_settled(len(own.spans)) and not source.others else None
         try:
             found = self._new(report, item, source)
         except (BadComment, UnknownRule) as error:

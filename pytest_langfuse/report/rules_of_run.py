@@ -23,4 +23,9 @@ def rule_set_of(options: Options) -> RuleSet:
             RuleSet.of(select, ignore, settings)
         except UnknownRule as error:
             raise pytest.UsageError(f"ini option {name}: {error}") from None
-    return RuleSet.of(options.rules_select, options.rules_ignore, options.rules)
+    return RuleSet.of(options.rules_select, options.rules_ignore, (*_defaults(options), *options.rules))
+
+
+def _defaults(options: Options) -> tuple[str, ...]:
+    """Return the options of rules that are those of the plugin, unless `langfuse_rules` sets them."""
+    return (f"LF017.max_block={options.max_block!r}",)

@@ -89,6 +89,8 @@ NAMES: dict[str, Callable[[Langfuse], object]] = {
     "LangfuseResourceManager.mask": lambda c: hasattr(_manager(c), "mask"),
     "get_client._create_client_from_instance": lambda _c: langfuse_get_client._create_client_from_instance,
     "LangfuseSpanProcessor.public_key": lambda c: _processor(c).public_key,
+    "LangfuseResourceManager.flush and .shutdown": lambda c: _manager(c).flush and _manager(c).shutdown,
+    "Langfuse._fetch_prompt_and_update_cache": lambda c: c._fetch_prompt_and_update_cache,
     "LangfuseResourceManager.tracer_provider": lambda c: _manager(c).tracer_provider,
     "LangfuseResourceManager.httpx_client": lambda c: _manager(c).httpx_client,
     "LangfuseResourceManager.async_api._client_wrapper.httpx_client.httpx_client": lambda c: (

@@ -11,7 +11,10 @@ from pytest_langfuse.rules.rule_set import RuleSet
 from tests.helpers.paths import DOCS
 
 #: Pages whose examples need more than a client `langfuse`, and the tests that show the same.
-ELSEWHERE = dict.fromkeys(["LF002", "LF025"], "test_rules_over_tests.py") | {"LF019": "test_lf019.py"}
+ELSEWHERE = dict.fromkeys(["LF002", "LF025"], "test_rules_over_tests.py") | {
+    "LF017": "test_lf017.py",
+    "LF019": "test_lf019.py",
+}
 PAGES = [path.stem for path in sorted(DOCS.glob("rules/LF*.md")) if path.stem not in ELSEWHERE]
 
 

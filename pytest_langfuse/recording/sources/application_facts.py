@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_langfuse.recording.built_client import BuiltClient
     from pytest_langfuse.recording.exported_body import ExportedBody
+    from pytest_langfuse.recording.langfuse_waits import LangfuseWait
     from pytest_langfuse.recording.lost_value import LostValue
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.origin import Origin
@@ -59,3 +60,5 @@ class ApplicationFacts:
     ended_processes: Callable[[], Sequence[EndedProcess]] = tuple
     #: The bodies in which observations were exported, for real or not.
     bodies: Sequence[ExportedBody] = ()
+    #: The waits of the test for Langfuse.
+    waits: Sequence[LangfuseWait] = ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pytest_langfuse.recording.built_client import BuiltClient
 from pytest_langfuse.recording.exported_body import ExportedBody
+from pytest_langfuse.recording.langfuse_waits import LangfuseWait
 from pytest_langfuse.recording.lost_value import LostValue
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.origin import Origin
@@ -95,6 +96,11 @@ class LiveSource:
         self.unsampled: dict[int, float] = {}
         #: Errors in these, by name and start.
         self.unsampled_errors: dict[tuple[str, Start | None], UnsampledError] = {}
+        #: The waits of the test for Langfuse, and whether something else judges those of the moment.
+        self.waits: list[LangfuseWait] = []
+        self.judges_waits: Callable[[], bool] = lambda: False
+        #: The thread that runs the test.
+        self.thread = threading.get_ident()
         self.closed = False
         #: Whether exports really left the process during this test.
         self.sent_for_real = False
@@ -214,6 +220,7 @@ class LiveSource:
             self._owner.explain.leaves_out,
             length_limits=lambda: self._owner.explain.length_limits(self.spans),
             bodies=tuple(self.bodies),
+            waits=tuple(self.waits),
         )
 
     def undelivered(self) -> Sequence[Unexported]:
@@ -259,6 +266,7 @@ class LiveSource:
         self.bodies.clear()
         self.lost_values.clear()
         self.unsampled_errors.clear()
+        self.waits.clear()
         self._view = None
         self._cache.clear()
         self._losses.clear()
