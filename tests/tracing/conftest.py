@@ -48,6 +48,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
         yield running
 
 
+@pytest.fixture
+def topic(broker: KafkaBroker, request: pytest.FixtureRequest) -> str:
+    """A topic of this test, with two partitions."""
+    name = f"spans-{abs(hash(request.node.nodeid)):x}"
+    broker.create_topic(name, partitions=2)
+    return name
+
+
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the developer's own environment."""

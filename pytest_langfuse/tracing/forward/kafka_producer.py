@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.tracing.forward.repeated_log import RepeatedLog
 from pytest_langfuse.tracing.log_text import readable
-from pytest_langfuse.tracing.queue.kafka_errors import text_of
+from pytest_langfuse.tracing.queue.kafka_errors import is_fatal, text_of
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
@@ -46,7 +46,7 @@ class KafkaProducer:
         def told(error: KafkaError | None, _: Message) -> None:
             if error is None:
                 self._acknowledged += 1
-            elif error.fatal() or (error.name() == "_MSG_TIMED_OUT" and self._acknowledged == before):
+            elif is_fatal(error) or (error.name() == "_MSG_TIMED_OUT" and self._acknowledged == before):
                 self._broken = readable(error.str())
             self._tell(number, None if error is None else readable(error.str()))
 
@@ -89,6 +89,12 @@ class KafkaProducer:
             return
         producer, self._producer = self._producer, None
         if producer is not None:
+            try:
+                # Only this tells the reason; `produce` and reports say that there is one.
+                producer.poll(0)
+            except Exception as error:  # noqa: BLE001 - a fatal error, of any class
+                why = readable(text_of(error))
+            self._broken = None
             with suppress(Exception):
                 producer.purge(blocking=False)
         self._log.warn(f"{self._what} broken", f"Kafka, for {self._what}: another producer is made: {why}")

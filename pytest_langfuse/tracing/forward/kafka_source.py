@@ -20,6 +20,7 @@ from pytest_langfuse.tracing.forward.queue_source import (
 )
 from pytest_langfuse.tracing.forward.repeated_log import RepeatedLog
 from pytest_langfuse.tracing.log_text import readable
+from pytest_langfuse.tracing.queue.kafka_errors import is_fatal
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -358,7 +359,7 @@ class KafkaSource:
         self._failed(error)
 
     def _failed(self, error: KafkaError) -> None:
-        if error.fatal():
+        if is_fatal(error):
             self._fatal = readable(error.str())
         else:
             self._contact.failed(error.name(), readable(error.str()))

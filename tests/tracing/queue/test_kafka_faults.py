@@ -1,6 +1,5 @@
 """Producers that fail for good or that brokers don't know any more, and queues of producers that are full."""
 
-import ctypes
 import logging
 import threading
 
@@ -13,12 +12,11 @@ from pytest_langfuse.tracing import singleton as singleton_module
 from pytest_langfuse.tracing.delivery import route as route_module
 from pytest_langfuse.tracing.delivery import sender as sender_module
 from pytest_langfuse.tracing.queue import kafka_sink as kafka_module
+from tests.helpers.failed_kafka_client import fail_for_good
 from tests.helpers.kafka_broker import kafka_broker
 from tests.helpers.tracing_waits import until
 
 pytestmark = pytest.mark.usefixtures("fresh", "_impatient")
-
-UNKNOWN_PRODUCER_ID = 59
 
 
 @pytest.fixture
@@ -60,17 +58,6 @@ def names(broker, topic, count):
         request = ExportTraceServiceRequest.FromString(message.value())
         found += [span.name for part in request.resource_spans for scope in part.scope_spans for span in scope.spans]
     return sorted(found)
-
-
-def fail_for_good(producer):
-    """Raise a fatal error in librdkafka, as when a broker answers UNKNOWN_PRODUCER_ID (rdkafka.h, test_fatal_error)."""
-    from confluent_kafka import cimpl
-
-    raise_error = ctypes.CDLL(str(cimpl.__file__)).rd_kafka_test_fatal_error
-    raise_error.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p]
-    # The handle is the first field of the object.
-    handle = ctypes.c_void_p.from_address(id(producer) + object.__basicsize__).value
-    assert raise_error(handle, UNKNOWN_PRODUCER_ID, b"the broker lost it") == 0
 
 
 def of_kafka():
