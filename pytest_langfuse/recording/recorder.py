@@ -135,6 +135,7 @@ class Recorder:
         if source.closed:
             return
         self.flush()
+        source.restore_context()
         if source.sent_for_real:
             # Scores may be retried for long after an outage; they are not waited for.
             self.disowned_traces.update(f"{recorded.key[0]:032x}" for recorded in source.spans)

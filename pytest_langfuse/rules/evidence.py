@@ -76,6 +76,7 @@ class Evidence:
         recorded: Callable[[], Mapping[Key, RecordedSpan]] = dict,
         application: Callable[[], ApplicationFacts] = ApplicationFacts,
         test: str = "",
+        is_final: bool = True,
     ) -> None:
         self.observations = observations
         self.unexported = unexported
@@ -83,6 +84,8 @@ class Evidence:
         self.late = late
         #: The id of the test, as pytest has it.
         self.test = test
+        #: Whether the test and its fixtures have ended.
+        self.is_final = is_final
         #: Options of the rule that is called.
         self.options: Mapping[str, float] = {}
         self._scores, self._recorded, self._application = scores, recorded, application

@@ -31,4 +31,5 @@ def evidence_of(source: Source, test: str, *, final: bool) -> Evidence:
         recorded=source.recorded,
         application=source.application,
         test=test,
+        is_final=final,
     )

@@ -31,8 +31,8 @@ def test_a_parent_that_is_filtered_out(client, tracer, find):
     assert line == (
         "LF003 dangling parent: 'search' (tests/rules/test_lf003.py:25) has the parent 'step' "
         "(tests/rules/test_lf003.py:23), which is not exported (default span filter): Langfuse shows it beside "
-        "the rest of the trace. Fix: keep 'step' with should_export_span=, or call init_tracing() of "
-        "pytest_langfuse.tracing, which moves observations below the nearest parent that is exported."
+        "the rest of the trace. Fix: keep the spans of 'bot.pipeline' with should_export_span=, or call "
+        "init_tracing() of pytest_langfuse.tracing, which moves observations below the nearest parent that is exported."
     )
 
 

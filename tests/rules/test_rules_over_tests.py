@@ -51,8 +51,27 @@ def test_never_ended(run):
     (line,) = found(result)
     assert line == (
         "LF001 not ended: 'search' (bot.py:9) was still running when its test and the test's fixtures had ended: "
-        "Langfuse gets it at its end. Fix: start it with `with langfuse.start_as_current_observation(...)`, or call "
-        "its end() in a finally clause."
+        "Langfuse gets an observation only when it ends. Fix: start it with `with "
+        "langfuse.start_as_current_observation(...)`, or call its end() in a finally clause."
+    )
+
+
+def test_never_ended_by_a_library(run):
+    """A consumer breaks off a stream of Strands Agents, which then leaves the observation of the model call open."""
+    result = run(
+        """
+from opentelemetry import trace
+
+def test_it():
+    span = trace.get_tracer("strands.telemetry.tracer").start_span("chat")
+    span.set_attributes({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"})
+""",
+        "LF001",
+    )
+    (line,) = found(result)
+    assert line.endswith(
+        "Fix: read the stream or generator in which it runs to its end, or close it (contextlib.aclosing); if it "
+        "still does not end, that is for 'strands.telemetry.tracer' to mend."
     )
 
 
@@ -243,6 +262,89 @@ def test_two():
     result.assert_outcomes(passed=1, failed=1)
     (line,) = found(result)
     assert "has as parent an observation of test_bot.py::test_one, and looks like a root" in line
+
+
+def test_what_a_library_leaves_current_is_told_once_and_where_it_happens(run):
+    result = run(
+        """
+import contextvars
+from langchain_core.runnables import RunnableLambda
+from langfuse.langchain import CallbackHandler
+
+def batch():
+    # The handler attaches a context for each input, and detaches them in the same order.
+    chain = (RunnableLambda(str.strip) | RunnableLambda(str.upper)).with_config(run_name="chain")
+    return chain.batch(["a", "b"], config={"callbacks": [CallbackHandler()]})
+
+def test_one():
+    batch()
+
+def test_two():
+    bot.reply()
+
+def test_in_its_own_context():
+    contextvars.copy_context().run(batch)
+
+def test_four(langfuse_spans):
+    bot.reply()
+    assert not langfuse_spans.one("span reply").parent_id
+""",
+        "LF025",
+    )
+    result.assert_outcomes(passed=4, errors=1)
+    (line,) = found(result)
+    assert line == (
+        "LF025 parent of another test: 'chain' (test_bot.py:10) has ended and is still the current observation of its "
+        "thread: what runs there next, as another test or request, goes below it. Fix: detach what was attached, the "
+        "last first; if a library leaves it, call that with contextvars.copy_context().run(...)."
+    )
+
+
+def test_what_a_running_generator_leaves_current_does_not_reach_the_next_test(run):
+    result = run(
+        """
+def steps():
+    with bot.langfuse.start_as_current_observation(name="steps"):
+        yield 1
+
+def test_one():
+    bot.kept = steps()
+    next(bot.kept)
+
+def test_two():
+    bot.reply()
+""",
+        "LF001",
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    (line,) = found(result)
+    assert "'steps'" in line
+
+
+def test_current_observations_that_fixtures_detach(run):
+    result = run(
+        """
+@pytest.fixture
+def ended_by_the_test():
+    with bot.langfuse.start_as_current_observation(name="own", end_on_exit=False) as own:
+        yield own
+
+def test_own(ended_by_the_test):
+    bot.reply()
+    ended_by_the_test.end()
+
+@pytest.fixture(scope="module")
+def shared():
+    with bot.langfuse.start_as_current_observation(name="shared"):
+        yield
+
+def test_with_shared(shared):
+    bot.reply()
+""",
+        "LF025",
+    )
+    result.assert_outcomes(passed=2)
+    assert found(result) == []
 
 
 def test_a_parent_outside_of_tests(run):

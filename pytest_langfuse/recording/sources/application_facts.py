@@ -57,6 +57,8 @@ class ApplicationFacts:
     leaves_out: Callable[[RecordedSpan], bool] = _no
     #: By trace id and span id, the number of characters at which a span cuts texts; empty where none does.
     length_limits: Callable[[], Mapping[SpanKey, int]] = dict
+    #: The span of the test that is current in the thread of the tests.
+    left_current: Callable[[], RecordedSpan | None] = lambda: None
     ended_processes: Callable[[], Sequence[EndedProcess]] = tuple
     #: The bodies in which observations were exported, for real or not.
     bodies: Sequence[ExportedBody] = ()

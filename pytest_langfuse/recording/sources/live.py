@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pytest_langfuse.recording.built_client import BuiltClient
+from pytest_langfuse.recording.context_at_start import ContextAtStart
 from pytest_langfuse.recording.exported_body import ExportedBody
 from pytest_langfuse.recording.langfuse_waits import LangfuseWait
 from pytest_langfuse.recording.lost_value import LostValue
@@ -105,6 +106,7 @@ class LiveSource:
         #: Whether exports really left the process during this test.
         self.sent_for_real = False
         self._owner = owner
+        self._context_at_start = ContextAtStart()
         self._changed = threading.Condition()
         self._view: _View | None = None
         self._cache: dict[RecordedSpan, Observation] = {}
@@ -221,6 +223,7 @@ class LiveSource:
             length_limits=lambda: self._owner.explain.length_limits(self.spans),
             bodies=tuple(self.bodies),
             waits=tuple(self.waits),
+            left_current=self.left_current,
         )
 
     def undelivered(self) -> Sequence[Unexported]:
@@ -296,10 +299,27 @@ class LiveSource:
         return Counts(exported + len(self._remote), unended, len(self._orphan_scores()))
 
     def is_settled(self, spans: int) -> bool:
-        """Return whether the first `spans` spans are all that there are, and none of them runs."""
+        """Return whether the first `spans` spans are all that there are, and none of them runs or is current."""
         return (
-            len(self.spans) == spans and not self.late_spans and not any(recorded.is_running for recorded in self.spans)
+            len(self.spans) == spans
+            and not self.late_spans
+            and not any(recorded.is_running for recorded in self.spans)
+            and self.left_current() is None
         )
+
+    def left_current(self) -> RecordedSpan | None:
+        """Return the span of this test that is current where the test runs."""
+        return self._context_at_start.left_current(self.origin)
+
+    def restore_context(self) -> None:
+        """Let no span of this test be current where the next one runs.
+
+        A fixture of a wider scope that the test has set up may have made its own span current meanwhile.
+        """
+        if self.left_current() is not None and not any(
+            fixture.test == self.test for fixture in self._owner.fixtures.values()
+        ):
+            self._context_at_start.restore()
 
     def _orphan_scores(self) -> Sequence[Score]:
         scores = self.scores()

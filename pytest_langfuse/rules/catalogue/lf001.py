@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from pytest_langfuse.rules.evidence import is_for_langfuse
 from pytest_langfuse.rules.finding import Fact
+from pytest_langfuse.rules.instrumentation import foreign_scope
 from pytest_langfuse.rules.rule import rule
 
 if TYPE_CHECKING:
+    from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.rules.evidence import Evidence
 
 _MAIN_THREAD = "MainThread"
@@ -28,12 +30,24 @@ def never_ended(evidence: Evidence) -> list[Fact] | None:
         # What a fixture of a wider scope holds ends with the last test that uses it.
         if record is None or record.fixture is not None:
             continue
-        fix = "start it with `with langfuse.start_as_current_observation(...)`, or call its end() in a finally clause"
+        fix = _fix(observation)
         detail = ""
         if record.thread != _MAIN_THREAD:
             detail = f'thread "{record.thread}"'
             fix = f"wait in the test for what it runs in, or {fix}"
         named = evidence.named(observation, detail)
-        text = f"{named} was still running when its test and the test's fixtures had ended: Langfuse gets it at its end"
+        text = (
+            f"{named} was still running when its test and the test's fixtures had ended: Langfuse gets an observation "
+            "only when it ends"
+        )
         facts.append(Fact(text, fix, observation))
     return facts or None
+
+
+def _fix(observation: Observation) -> str:
+    if scope := foreign_scope(observation):
+        return (
+            "read the stream or generator in which it runs to its end, or close it (contextlib.aclosing); "
+            f"if it still does not end, that is for {scope!r} to mend"
+        )
+    return "start it with `with langfuse.start_as_current_observation(...)`, or call its end() in a finally clause"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: The parent of a sampled-out span has no exported children, and one that runs is another rule's.
 _FIXES: Final[dict[Reason, str]] = {
     "filtered": (
-        "keep {parent} with should_export_span=, or call init_tracing() of pytest_langfuse.tracing, which moves "
+        "keep {what} with should_export_span=, or call init_tracing() of pytest_langfuse.tracing, which moves "
         "observations below the nearest parent that is exported"
     ),
     "other_project": "make both with the client of one project",
@@ -49,9 +49,13 @@ def _fact(missing: Unexported, children: list[Observation], evidence: Evidence) 
     who = evidence.named(first) + (f" and {len(others)} more" if others else "")
     has, it = ("have", "them") if others else ("has", "it")
     parent = evidence.named(missing.observation)
+    scope = missing.observation.record.scope_name
     return Fact(
         f"{who} {has} the parent {parent}, which is not exported ({missing.detail}): Langfuse shows {it} beside "
         "the rest of the trace",
-        _FIXES[missing.reason].format(parent=repr(missing.observation.name)),
+        _FIXES[missing.reason].format(
+            parent=repr(missing.observation.name),
+            what=f"the spans of {scope!r}" if scope else repr(missing.observation.name),
+        ),
         first,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_langfuse.rules.evidence import descendants, is_set
 from pytest_langfuse.rules.finding import Fact
+from pytest_langfuse.rules.instrumentation import foreign_scope, is_helper_of_a_model, is_of_langchain
 from pytest_langfuse.rules.model_double import is_double
 from pytest_langfuse.rules.rule import rule
 
@@ -23,16 +24,31 @@ def generation_without_usage(observation: Observation, evidence: Evidence) -> Fa
     if any(observation.usage.values()) or any(observation.cost.values()) or observation.level == "ERROR":
         return None
     # LlamaIndex's mock of a model has the model "unknown".
-    if not is_set(observation.output) or observation.model == "unknown" or is_double(observation):
+    if not is_set(observation.output) or observation.model == "unknown":
+        return None
+    if is_double(observation, in_test=evidence.is_live) or is_helper_of_a_model(observation):
         return None
     if any(one.type in _MODEL_CALLS for one in descendants(observation)):
         return None
-    streamed = _STREAMED in observation.attributes
     return Fact(
         f"{evidence.named(observation)} has an output but no usage, so that Langfuse guesses its tokens and cost, "
         "or shows none",
-        'pass stream_options={"include_usage": True} and read the stream to its end'
-        if streamed
-        else 'call update(usage_details={"input": ..., "output": ...}) with what the model reports',
+        _fix(observation),
         observation,
     )
+
+
+def _fix(observation: Observation) -> str:
+    is_stream = _STREAMED in observation.attributes
+    if is_of_langchain(observation):
+        if is_stream:
+            return "pass stream_usage=True to the chat model, and read the stream to its end"
+        return "set usage_metadata on the AIMessage that the chat model returns"
+    if is_stream:
+        return 'pass stream_options={"include_usage": True} and read the stream to its end'
+    if scope := foreign_scope(observation):
+        return (
+            'if it is a stream, pass stream_options={"include_usage": True} and read it to its end, else update the '
+            f"instrumentation {scope!r}"
+        )
+    return 'call update(usage_details={"input": ..., "output": ...}) with what the model reports'
