@@ -114,3 +114,11 @@ def test_gathered_calls_beside_one_of_another_library(client, find):
         with instrumented():
             pass
     assert find("LF015") == []
+
+
+def test_the_agent_in_a_tool_of_the_outer_call(client, find):
+    """As Google ADK's `AgentTool` is recorded, with a scripted model whose calls all have the same usage."""
+    adk = "gcp.vertex.agent"
+    with instrumented(adk), client.start_as_current_observation(name="spanish", as_type="tool"), instrumented(adk):
+        pass
+    assert find("LF015") == []

@@ -131,3 +131,15 @@ def test_a_level_that_was_set_over_an_error(client, find):
         search._otel_span.set_status(trace.StatusCode.ERROR)
         search.update(level="DEFAULT")
     assert find("LF016") == []
+
+
+@pytest.mark.parametrize(("error", "found"), [("no such city", 0), ("something else", 1)])
+def test_told_further_out(client, find, error, found):
+    """As OpenInference records Google ADK: the call of the model was fine, and the tool inside of it failed."""
+    with suppress(ValueError), client.start_as_current_observation(name="agent_run", as_type="agent"):
+        with trace.get_tracer("gcp.vertex.agent").start_as_current_span("invoke_agent") as call:
+            call.set_attributes({"gen_ai.operation.name": "generate_content", "gen_ai.request.model": "gemini"})
+            call.record_exception(ValueError("no such city"))
+            call.set_status(trace.StatusCode.OK)
+        raise ValueError(error)
+    assert len(find("LF016")) == found

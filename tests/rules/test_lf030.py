@@ -54,3 +54,14 @@ def test_silent_where_the_user_is_known_late(client, find, langfuse_spans):
         reply(client, "u-1")
     assert len(langfuse_spans) == 4
     assert find("LF030") == []
+
+
+def test_a_session_that_a_library_takes_of_its_own_run(client, find):
+    """As OpenInference records Google ADK, with the session of ADK's session service."""
+    adk = "openinference.instrumentation.google_adk"
+    with propagate_attributes(session_id="s-1"), client.start_as_current_observation(name="answer"):
+        run = otel_trace.get_tracer(adk).start_span("invocation [app]", attributes={"openinference.span.kind": "CHAIN"})
+        run.set_attribute("session.id", "0fdbfe6e")
+        run.end()
+    (finding,) = find("LF030")
+    assert finding.fix == f"make 's-1' the session for the library of {adk!r}, too, which takes sessions of its own"

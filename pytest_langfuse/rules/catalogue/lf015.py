@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from pytest_langfuse.rules.evidence import ancestors
@@ -52,11 +53,16 @@ def _nested(calls: Sequence[Observation]) -> Iterator[_Pair]:
         found = inside.get(id(outer))
         if not found:
             continue
-        same = next((one for one in found if _tokens(one) == _tokens(outer)), None)
+        same = next((one for one in found if _tokens(one) == _tokens(outer) and not _is_of_a_tool(one, outer)), None)
         if same is not None:
             yield outer, same
-        elif sum(map(_tokens, found)) == _tokens(outer):
+        elif len(found) > 1 and sum(map(_tokens, found)) == _tokens(outer):
             yield outer, found[0]
+
+
+def _is_of_a_tool(inner: Observation, outer: Observation) -> bool:
+    """Return whether a tool is between both: one that the outer call has asked for, and whose agent calls a model."""
+    return any(one.type == "tool" for one in takewhile(lambda one: one is not outer, ancestors(inner)))
 
 
 def _side_by_side(calls: Sequence[Observation]) -> Iterator[_Pair]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_langfuse.rules.evidence import ancestors
 from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
 
@@ -24,6 +25,10 @@ def error_swallowed(observation: Observation, evidence: Evidence) -> Fact | None
     recorded = next((event for event in events if event.name == _EXCEPTION), None)
     if recorded is None or observation.level != "DEFAULT" or observation.status_message:
         # A level or a status message says that the error was seen and dealt with.
+        return None
+    message = str(recorded.attributes.get("exception.message") or "")
+    if any(one.level == "ERROR" and message in (one.status_message or "") for one in ancestors(observation)):
+        # It went on from here to where it is told.
         return None
     # The type alone: the message may hold what no report should.
     kind = str(recorded.attributes.get("exception.type") or "an exception")

@@ -6,9 +6,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_langfuse.rules.finding import Fact
+from pytest_langfuse.rules.instrumentation import foreign_scope
 from pytest_langfuse.rules.rule import rule
 
 if TYPE_CHECKING:
+    from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.rules.evidence import Evidence, Owners, TraceView
 
 
@@ -26,6 +28,12 @@ def _fact(owners: Owners, evidence: Evidence) -> Fact:
     return Fact(
         f"one trace has {number} {kind}s: {evidence.named(one)} is of {value!r}, and {evidence.named(other)} of "
         f"{other_value!r}",
-        f"start a trace for each {kind}, with propagate_attributes({kind}_id=...) around its outermost observation",
+        _fix(kind, value, one, other),
         other,
     )
+
+
+def _fix(kind: str, value: str, one: Observation, other: Observation) -> str:
+    if (scope := foreign_scope(other)) and scope != foreign_scope(one):
+        return f"make {value!r} the {kind} for the library of {scope!r}, too, which takes {kind}s of its own"
+    return f"start a trace for each {kind}, with propagate_attributes({kind}_id=...) around its outermost observation"
