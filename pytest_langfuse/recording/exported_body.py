@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pytest_langfuse.recording.encoded_spans import encoded
 from pytest_langfuse.recording.span_record import attributes_of
 
 if TYPE_CHECKING:
@@ -57,10 +58,7 @@ class ExportedBody:
 
     @cached_property
     def _encoded(self) -> bytes:
-        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
-        encoded: bytes = encode_spans(self.spans).SerializePartialToString()
-        return encoded
+        return encoded(self.spans)
 
     @property
     def uncompressed(self) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pytest_langfuse.recording.built_client import BuiltClient
 from pytest_langfuse.recording.context_at_start import ContextAtStart
+from pytest_langfuse.recording.encoded_spans import encoded
 from pytest_langfuse.recording.exported_body import ExportedBody
 from pytest_langfuse.recording.langfuse_waits import LangfuseWait
 from pytest_langfuse.recording.lost_value import LostValue
@@ -184,15 +185,13 @@ class LiveSource:
 
     def wire(self) -> Iterable[WireBody]:
         """Yield what each exporter put on the wire: one body per exporter, masked as that exporter saw it."""
-        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
         self._flush()
         by_exporter: dict[str, list[ReadableSpan]] = {}
         for recorded in list(self.spans):
             for exporter, span in (*recorded.exports, *recorded.other_exports):
                 by_exporter.setdefault(exporter, []).append(span)
         for exporter, spans in by_exporter.items():
-            yield WireBody(exporter, encode_spans(spans).SerializePartialToString())
+            yield WireBody(exporter, encoded(spans))
 
     def recorded(self) -> Mapping[tuple[str, str], RecordedSpan]:
         """Return the records of the test's spans by trace id and span id; of those with one id, the first.
