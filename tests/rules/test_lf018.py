@@ -2,7 +2,11 @@
 
 import asyncio
 import re
+import sysconfig
 from contextlib import suppress
+from contextvars import copy_context
+from threading import Thread
+from typing import Any
 
 import pytest
 from langfuse import Langfuse, observe
@@ -43,7 +47,7 @@ def sampled(client, langfuse_fresh_client):
 def texts(findings):
     """Their texts, with a name in place of lines of this file, and without what all of them say."""
     shown = [re.sub(r"tests/rules/test_lf018\.py:\d+", "HERE", finding.text) for finding in findings]
-    return [text.split(", and its trace is not sampled")[0] for text in shown]
+    return [text.split(", and its trace")[0] for text in shown]
 
 
 def fail():
@@ -59,8 +63,8 @@ def test_an_exception_in_a_trace_that_is_not_sampled(sampled, find):
     assert finding.severity == "error"
     assert finding.fix == FIX
     assert finding.place.line == test_an_exception_in_a_trace_that_is_not_sampled.__code__.co_firstlineno + 3
-    assert re.sub(r":\d+", ":N", finding.text) == (
-        "'search' (tests/rules/test_lf018.py:N) raised ValueError, and its trace is not sampled: the sampler, of the "
+    assert re.sub(r"tests/rules/test_lf018.py:\d+", "HERE", finding.text) == (
+        "'search' (HERE) raised ValueError, and its trace, 'answer' (HERE), is not sampled: the sampler, of the "
         "rate 1e-09, decides before it can be known how a trace ends"
     )
 
@@ -87,6 +91,21 @@ def test_an_observed_coroutine(sampled, find):
     with suppress(ValueError):
         asyncio.run(answer(langfuse_public_key="pk-lf-sampled"))
     assert texts(find("LF018")) == ["'answer' (HERE) has the level ERROR"]
+
+
+def test_a_thread_of_a_library_has_the_place_where_its_trace_began(sampled, find):
+    """LangGraph calls tools in threads, in which no frame is the application's."""
+    client = sampled()
+    text = "def call(client):\n    client.start_observation(name='tool', as_type='tool').update(level='ERROR').end()"
+    library: dict[str, Any] = {}
+    exec(compile(text, f"{sysconfig.get_path('purelib')}/acme/tracing.py", "exec"), library)
+    with client.start_as_current_observation(name="answer"):
+        thread = Thread(target=copy_context().run, args=(library["call"], client))
+        thread.start()
+        thread.join()
+    (finding,) = find("LF018")
+    assert finding.text.startswith("'tool' has the level ERROR, and its trace, 'answer' (tests/rules/test_lf018.py:")
+    assert finding.place.file == __file__
 
 
 def test_levels_that_are_set(sampled, find):

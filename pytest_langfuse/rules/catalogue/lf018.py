@@ -9,6 +9,7 @@ from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
 
 if TYPE_CHECKING:
+    from pytest_langfuse.recording.recorded_span import RecordedSpan
     from pytest_langfuse.recording.unsampled_error import UnsampledError
     from pytest_langfuse.rules.evidence import Evidence
 
@@ -29,9 +30,18 @@ def _facts(errors: Sequence[UnsampledError], evidence: Evidence) -> Iterator[Fac
             # The error of an observation is often that of those above it, too.
             continue
         traces.add(trace_id)
+        first = next(recorded for recorded in evidence.recorded.values() if recorded.key[0] == trace_id)
         yield Fact(
-            f"{evidence.named(about.observation)} {one.error}, and its trace is not sampled: the sampler, of the "
-            f"rate {one.rate:g}, decides before it can be known how a trace ends",
+            f"{evidence.named(about.observation)} {one.error}, and its trace{_named(first, one)} is not sampled: the "
+            f"sampler, of the rate {one.rate:g}, decides before it can be known how a trace ends",
             f"set up tracing by init_tracing(sample_rate={one.rate:g}), which keeps all traces with errors",
             about.observation,
+            # A thread of a library has no line of the application, and what is not sampled has no parents.
+            evidence.place_of(about.observation) or first.place,
         )
+
+
+def _named(first: RecordedSpan, error: UnsampledError) -> str:
+    if first is error.recorded:
+        return ""
+    return f", {first.name!r}," if first.place is None else f", {first.name!r} ({first.place}),"
