@@ -74,10 +74,10 @@ class SpanRecord:
         return self.dropped_attributes > 0
 
     def left_out(self) -> Sequence[str]:
-        """Return the keys of attributes that the span has and its exporter does not send."""
+        """Return the keys of attributes that the span or an event of it has and its exporter does not send."""
         return ()
 
-    def unencodable_part(self) -> Literal["name", "status message"] | None:
+    def unencodable_part(self) -> Literal["name", "status message", "event"] | None:
         """Return the part, if there is one, for which an exporter loses all that it sends together with the span."""
         return None
 
@@ -143,15 +143,22 @@ class _RecordOfSpan(SpanRecord):
         if span.dropped_attributes or len(span.attributes or ()) != len(self.attributes):
             return True
         message = span.status.description
-        return not (span.name.isascii() and (message is None or message.isascii())) and bool(self.unencodable_part())
+        if span.events or not (span.name.isascii() and (message is None or message.isascii())):
+            return bool(self.unencodable_part() or self.left_out())
+        return False
 
     def left_out(self) -> Sequence[str]:
-        return [key for key in self.raw.attributes or () if key not in self.attributes]
+        left_out = [key for key in self.raw.attributes or () if key not in self.attributes]
+        for had, sent in zip(self.raw.events, self.events, strict=True):
+            left_out += [key for key in had.attributes or () if key not in sent.attributes]
+        return left_out
 
-    def unencodable_part(self) -> Literal["name", "status message"] | None:
+    def unencodable_part(self) -> Literal["name", "status message", "event"] | None:
         if not _is_utf8(self.name):
             return "name"
-        return None if self.status_message is None or _is_utf8(self.status_message) else "status message"
+        if self.status_message is not None and not _is_utf8(self.status_message):
+            return "status message"
+        return None if all(_is_utf8(event.name) for event in self.events) else "event"
 
 
 _READERS: Final[Mapping[str, Callable[[ReadableSpan], Any]]] = {

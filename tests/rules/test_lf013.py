@@ -3,7 +3,7 @@
 import enum
 import re
 import sysconfig
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -314,9 +314,28 @@ def test_a_name_or_message_that_takes_a_whole_export_with_it(client, find, part)
     assert texts[0].endswith("its exporter loses all observations of the same export")
 
 
+def test_an_exception_whose_message_is_not_unicode(client, find):
+    with suppress(ValueError), client.start_as_current_observation(name="answer"):
+        raise ValueError(f"unknown: {HALF}")
+    # Its traceback quotes the message.
+    assert [text_of(finding).split(" of 'answer'")[0] for finding in find("LF013")] == [
+        "exception.message and exception.stacktrace",
+        "the status message",
+    ]
+
+
+def test_the_name_of_an_event_that_is_not_unicode(client, find):
+    span = client._otel_tracer.start_span("search")
+    span.add_event(HALF)
+    span.end()
+    (finding,) = find("LF013")
+    assert text_of(finding).startswith("the name of an event of 'search' (HERE) has lone surrogates")
+
+
 def test_texts_that_are_unicode(client, find):
     with client.start_as_current_observation(name="café", input="☕", metadata={"ключ": "значение"}) as answer:
         answer.update(level="ERROR", status_message="schön")
+        answer._otel_span.add_event("größer", {"größe": "ñ"})
     assert find("LF013") == []
 
 

@@ -90,7 +90,8 @@ def _left_out(observation: Observation, evidence: Evidence) -> Iterator[Fact]:
             f"{text} encode lone surrogates (half of an emoji) nor integers of more than 64 bits", _CUT, observation
         )
     if part := record.unencodable_part():
-        text = f"the {part} of {named} has lone surrogates (half of an emoji), which OpenTelemetry can't encode"
+        what = "name of an event" if part == "event" else part
+        text = f"the {what} of {named} has lone surrogates (half of an emoji), which OpenTelemetry can't encode"
         yield Fact(f"{text}: its exporter loses all observations of the same export", _CUT, observation)
 
 
