@@ -3,6 +3,8 @@
 import pytest
 
 _NAMES = (
+    "anyio",
+    "asyncio",
     "hypothesispytest",
     "inline_snapshot",
     "langsmith_plugin",

@@ -125,7 +125,7 @@ def test_what_no_longer_occurs_is_reported(run):
     ]
 
 
-@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["alone", "xdist"])
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.exhaustive)], ids=["alone", "xdist"])
 def test_tests_that_failed_for_findings_alone_have_shown_all_that_there_is(run, workers):
     write(BASELINE[0], GONE)
     result = run(*workers)
@@ -230,7 +230,7 @@ def test_workers_of_xdist(run):
     result.assert_outcomes(passed=3)
     assert entries() == BASELINE
     # Workers deselect, the controller does not know what.
-    result = run("-n", "2", "-k", "call")
+    result = run("-n", "1", "-k", "call")
     result.assert_outcomes(passed=2)
     result.stdout.no_fnmatch_line("langfuse: *gone: *")
 
@@ -266,7 +266,7 @@ def test_two_places_that_no_worker_has_seen_together_fail_the_run(app):
 @pytest.mark.slow
 def test_nothing_is_written_or_gone_after_a_worker_has_crashed(app, run):
     app.makepyfile(test_crash="import os\ndef test_it(): os._exit(1)")
-    result = run("-n", "2")
+    result = run("-n", "1")
     result.stdout.fnmatch_lines("langfuse: known.txt was not written: a worker has crashed")
     write(*BASELINE, GONE)
-    run("-n", "2").stdout.no_fnmatch_line("langfuse: *gone: *")
+    run("-n", "1").stdout.no_fnmatch_line("langfuse: *gone: *")
