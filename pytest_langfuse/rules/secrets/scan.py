@@ -67,21 +67,26 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     return tuple((kind, re.compile(pattern, re.ASCII)) for kind, _, pattern in (*TABLE, *_OWN))
 
 
-@cache
-def _words() -> tuple[tuple[tuple[bytes, int], ...], tuple[tuple[str, int], ...]]:
-    """Return the words without which a pattern finds nothing, each with the number of the pattern.
+class _Words(NamedTuple):
+    """The words without which a pattern finds nothing, each with the number of the pattern."""
 
-    First those that a key begins with, so that they are in its long run of token characters; then all others.
-    """
-    in_keys, beside = [], []
+    #: Those that a key begins with, so that they are in its long run of token characters.
+    of_keys: Sequence[tuple[str, int]]
+    any_of_keys: re.Pattern[str]
+    others: Sequence[tuple[str, int]]
+
+
+@cache
+def _words() -> _Words:
+    of_keys, others = [], []
     for number, (_, words, _) in enumerate((*TABLE, *_OWN)):
         for word in words:
-            token = word.encode()
-            if number < len(TABLE) and token.translate(_TOKENS).count(b"t") == len(token) and word[0] != "-":
-                in_keys.append((token, number))
+            is_token = word.encode().translate(_TOKENS).count(b"t") == len(word) and not word.startswith("-")
+            if number < len(TABLE) and is_token:
+                of_keys.append((word, number))
             elif word != _URL:
-                beside.append((word, number))
-    return tuple(in_keys), tuple(beside)
+                others.append((word, number))
+    return _Words(of_keys, re.compile("|".join(re.escape(word) for word, _ in of_keys)), others)
 
 
 def may_hold_secret(text: str) -> bool:
@@ -99,23 +104,34 @@ def secrets(text: str) -> Iterator[Secret]:
 
 def _patterns_for(text: str) -> Sequence[int]:
     """Return the numbers of the patterns that may find something: none for most texts."""
+    runs = _long_runs(text)
+    has_password = _URL in text and "@" in text and _PASSWORD_IN_URL.search(text) is not None
+    if not runs and not has_password:
+        return ()
+    words, lower = _words(), text.lower()
+    found = {number for word, number in words.others if word in lower}
+    if words.any_of_keys.search(runs):
+        found.update(number for word, number in words.of_keys if word in runs)
+    if has_password:
+        found.add(_URL_PATTERN)
+    return sorted(found)
+
+
+def _long_runs(text: str) -> str:
+    """Return the runs of token characters that are as long as a key, in lower case."""
     raw = text.encode(errors="replace")
     tokens = raw.translate(_TOKENS)
     start = tokens.find(_RUN)
-    found = set()
-    if start >= 0:
-        runs = []
-        while start >= 0:
-            end = tokens.find(b" ", start)
-            runs.append(raw[start:end] if end >= 0 else raw[start:])
-            start = tokens.find(_RUN, end) if end >= 0 else end
-        keys, lower = b" ".join(runs).lower(), text.lower()
-        in_keys, beside = _words()
-        found.update([number for word, number in in_keys if word in keys])
-        found.update([number for word, number in beside if word in lower])
-    if _URL in text and "@" in text and _PASSWORD_IN_URL.search(text) is not None:
-        found.add(_URL_PATTERN)
-    return sorted(found)
+    if start < 0:
+        return ""
+    runs = []
+    while start >= 0:
+        end = tokens.find(b" ", start)
+        if end < 0:
+            end = len(raw)
+        runs.append(raw[start:end])
+        start = tokens.find(_RUN, end)
+    return b" ".join(runs).decode("ascii").lower()
 
 
 def _is_placeholder(match: re.Match[str]) -> bool:
