@@ -34,13 +34,6 @@ def files(page: Path) -> dict[str, str]:
     return {match[1]: match.string for match in found if match}
 
 
-def headings(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    found = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
-
-
 #: The examples of these pages use tools that a user may have installed in addition; `tests/expect` and `tests/plugin`
 #: run them.
 NEED_TOOLS = {"assertions.md", "queues-in-tests.md", "test-frameworks.md"}
@@ -78,17 +71,6 @@ def test_examples_fail_when_the_documented_outcome_does_not_come(page: Path):
         if isinstance(node, ast.ExceptHandler)
     ]
     assert not [node for handler in handlers for node in ast.walk(handler) if isinstance(node, ast.Assert)]
-
-
-@page_of
-def test_links_lead_somewhere(page: Path):
-    links = re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text())
-    assert len(links) == page.read_text().count("](")
-    for target, anchor in links:
-        if not target.startswith("https://"):
-            linked = page.parent / target if target else page
-            assert linked.exists(), target
-            assert not anchor or anchor in headings(linked), f"{target}#{anchor}"
 
 
 #: The modules that users import from; every other path is private.
