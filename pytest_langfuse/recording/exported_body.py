@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _OF_SPAN: Final = 256
 _OF_ATTRIBUTE: Final = 24
 _OF_BODY: Final = 4_096
+_SIZED: Final = (str, bytes)
 #: Bytes that UTF-8 needs for a character at most.
 _OF_CHARACTER: Final = 4
 
@@ -82,8 +83,11 @@ def size_at_most(span: ReadableSpan) -> int:
 def _of_attributes(attributes: Mapping[str, Any]) -> int:
     most = _OF_ATTRIBUTE * len(attributes) + _OF_CHARACTER * sum(map(len, attributes))
     for value in attributes.values():
-        if type(value) is str:
+        kind = type(value)
+        if kind is str:
             most += len(value) if value.isascii() else _OF_CHARACTER * len(value)
-        elif type(value) is tuple or isinstance(value, Sequence):
-            most += sum([_OF_ATTRIBUTE + _OF_CHARACTER * len(item) for item in value if isinstance(item, str | bytes)])
+        elif kind is bytes:
+            most += len(value)
+        elif kind is tuple or kind is list:
+            most += sum([_OF_ATTRIBUTE + _OF_CHARACTER * len(item) for item in value if type(item) in _SIZED])
     return most
