@@ -113,6 +113,8 @@ class LiveSource:
         self._cache: dict[RecordedSpan, Observation] = {}
         #: Of each exported span that was asked about, why Langfuse loses it.
         self._losses: dict[RecordedSpan, str | None] = {}
+        #: Those of them that it shows, which stays so.
+        self._shown: set[RecordedSpan] = set()
         self._first_score = len(owner.score_source())
         self._final_scores: Sequence[Score] | None = None
         self._remote: set[tuple[str, str]] = set()
@@ -124,7 +126,7 @@ class LiveSource:
     def observations(self) -> Sequence[Observation]:
         """Exported observations, linked, in the order in which they started."""
         self._flush()
-        exported = [recorded for recorded in list(self.spans) if self._made(recorded) and self._loss(recorded) is None]
+        exported = [recorded for recorded in list(self.spans) if recorded in self._shown or self._is_shown(recorded)]
         if self._view is None or self._view.exports != len(exported):
             self._view = _View(len(exported), link([self._observe(recorded) for recorded in exported]))
         return self._view.observations
@@ -138,6 +140,8 @@ class LiveSource:
         self._flush()
         missing: list[Unexported] = []
         for recorded in list(self.spans):
+            if recorded in self._shown:
+                continue
             if not self._made(recorded):
                 missing.append(Unexported(self._observe(recorded), *why_not_exported(recorded, self._owner.explain)))
             elif (loss := self._loss(recorded)) is not None:
@@ -157,7 +161,7 @@ class LiveSource:
             self._owner.flush_scores()
         disowned = self._owner.disowned_traces
         sent = self._owner.score_source()[self._first_score :]
-        return latest(score for score in sent if score.trace_id not in disowned)
+        return latest(score for score in sent if score.trace_id not in disowned) if sent else ()
 
     def earlier_traces(self) -> Collection[str]:
         """Ids of the traces of tests that ended before."""
@@ -240,6 +244,14 @@ class LiveSource:
         ]
         return [*lost, *refused]
 
+    def _is_shown(self, recorded: RecordedSpan) -> bool:
+        """Return whether Langfuse has got the span, or is going to, and shows it."""
+        if not self._made(recorded) or self._loss(recorded) is not None:
+            return False
+        if recorded.exports:
+            self._shown.add(recorded)
+        return True
+
     def _made(self, recorded: RecordedSpan) -> bool:
         """Return whether the span was exported, or waits for it while exports really leave the process."""
         if recorded.repeats_id:
@@ -272,6 +284,7 @@ class LiveSource:
         self._view = None
         self._cache.clear()
         self._losses.clear()
+        self._shown.clear()
 
     def wait(self, timeout: float) -> None:
         """Return when something new was exported, at the latest after `timeout` seconds."""
