@@ -125,7 +125,9 @@ def test_what_no_longer_occurs_is_reported(run):
     ]
 
 
-@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.exhaustive)], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.exhaustive)], ids=["alone", "xdist"]
+)
 def test_tests_that_failed_for_findings_alone_have_shown_all_that_there_is(run, workers):
     write(BASELINE[0], GONE)
     result = run(*workers)
