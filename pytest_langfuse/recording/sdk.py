@@ -67,7 +67,13 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, Tracer, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+    SpanExporter,
+    SpanExportResult,
+)
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, StatusCode
 from opentelemetry.util import _decorator
@@ -1103,6 +1109,11 @@ class Hooks:
                 found.setdefault(project, []).append(recorded)
         return {project: some for project, some in found.items() if len(some) > 1}
 
+    def goes_nowhere(self, recorded: RecordedSpan) -> bool:
+        """Return whether nothing but a console gets the spans of its tracer provider."""
+        active = getattr(recorded.span, "_span_processor", None)
+        return active is not None and all(isinstance(taker, ConsoleSpanExporter) for taker in _takers(active))
+
     def masks_of(self, recorded: RecordedSpan) -> Sequence[str]:
         """Return the names of the masks that the client of a span's project has."""
         manager = LangfuseResourceManager._instances.get(getattr(recorded.processor, "public_key", ""))
@@ -1386,6 +1397,19 @@ def _langfuse_processors(processor: Any, holder: Any = None) -> Iterator[tuple[L
     for held in vars(processor).values() if several is None else several:
         if isinstance(held, SpanProcessor):
             yield from _langfuse_processors(held, processor if several is None else holder)
+
+
+def _takers(processor: Any) -> Iterator[SpanExporter | SpanProcessor]:
+    """Yield the exporters that get ended spans from a provider's processor, and processors that keep them."""
+    if (exporter := getattr(processor, "span_exporter", None)) is not None:
+        yield exporter
+        return
+    several = getattr(processor, "_span_processors", None)
+    held = [one for one in (vars(processor).values() if several is None else several) if isinstance(one, SpanProcessor)]
+    for one in held:
+        yield from _takers(one)
+    if not held and several is None and type(processor).on_end is not SpanProcessor.on_end:
+        yield processor
 
 
 def _rejection(processor: LangfuseSpanProcessor, span: ReadableSpan, error: str | None) -> Rejection:

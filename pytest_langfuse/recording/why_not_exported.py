@@ -31,6 +31,9 @@ class Explains(Protocol):
     def providers(self, spans: Sequence[RecordedSpan]) -> Mapping[str, Sequence[RecordedSpan]]:
         """Return, by project, a span of each tracer provider that exports to it, where several do."""
 
+    def goes_nowhere(self, recorded: RecordedSpan) -> bool:
+        """Return whether nothing but a console gets the spans of its tracer provider."""
+
     def masks_of(self, recorded: RecordedSpan) -> Sequence[str]:
         """Return the names of the masks that the client of a span's project has."""
 
@@ -55,6 +58,10 @@ class NothingKnown:
     def providers(self, _spans: Sequence[RecordedSpan]) -> Mapping[str, Sequence[RecordedSpan]]:
         """Return nothing."""
         return {}
+
+    def goes_nowhere(self, _recorded: RecordedSpan) -> bool:
+        """Return `False`."""
+        return False
 
     def masks_of(self, _recorded: RecordedSpan) -> Sequence[str]:
         """Return none."""

@@ -5,7 +5,9 @@ from textwrap import dedent
 import pytest
 from langfuse import Langfuse, get_client, observe
 from langfuse._client.resource_manager import LangfuseResourceManager
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.rules.test_lf022 import run
 
@@ -167,3 +169,72 @@ def test_clients_of_two_modules(pytester):
     result.stdout.fnmatch_lines(
         ["LF012 several clients: get_client() at jobs.py:3 returned *: pk-lf-1 (chat.py:2) and pk-lf-2 (jobs.py:2). *"]
     )
+
+
+# -- a library's tracer provider -------------------------------------------------------------------------------------
+
+LOGFIRE = "logfire.openai_agents"
+
+
+class Quiet(ConsoleSpanExporter):
+    """A console that shows nothing."""
+
+    def export(self, spans):
+        return SpanExportResult.SUCCESS
+
+
+class Wrapper(SpanProcessor):
+    """A processor around another one, as logfire has several."""
+
+    def __init__(self, processor):
+        self.processor = processor
+
+    def on_end(self, span):
+        self.processor.on_end(span)
+
+
+class Collecting(SpanProcessor):
+    def on_end(self, span):
+        pass
+
+
+def agent(*processors, operation="chat"):
+    """A run of openai-agents as logfire records it, with a tracer provider of its own."""
+    provider = TracerProvider()
+    for processor in processors:
+        provider.add_span_processor(processor)
+    tracer = provider.get_tracer(LOGFIRE)
+    with tracer.start_as_current_span("Agent run"):
+        for _ in range(2):
+            with tracer.start_as_current_span("Chat completion") as span:
+                if operation:
+                    span.set_attributes({"gen_ai.operation.name": operation, "gen_ai.request.model": "gpt-4o"})
+
+
+@pytest.mark.parametrize("processors", [[], [SpanProcessor(), Wrapper(SimpleSpanProcessor(Quiet()))]])
+def test_model_calls_with_a_tracer_provider_at_which_langfuse_is_not(client, find, processors):
+    agent(*processors)
+    (finding,) = find("LF012")
+    assert finding.text.startswith("'Chat completion' (tests/rules/test_lf012.py:")
+    assert finding.text.endswith(
+        ") and 1 more of 'logfire.openai_agents' have a tracer provider of their own, at which Langfuse is not, and "
+        "which exports nowhere"
+    )
+    assert finding.fix.startswith("set logfire up before the first Langfuse client, which then takes its tracer prov")
+
+
+@pytest.mark.parametrize("second", [Wrapper(SimpleSpanProcessor(InMemorySpanExporter())), Collecting()])
+def test_a_second_backend(client, find, second):
+    agent(SimpleSpanProcessor(Quiet()), second)
+    assert find("LF012") == []
+
+
+def test_other_spans_of_such_a_provider(client, find):
+    agent(operation="")
+    assert find("LF012") == []
+
+
+def test_model_calls_of_an_application_without_langfuse(client, find):
+    LangfuseResourceManager._instances.clear()
+    agent()
+    assert find("LF012") == []

@@ -57,6 +57,10 @@ class ApplicationFacts:
     leaves_out: Callable[[RecordedSpan], bool] = _no
     #: By trace id and span id, the number of characters at which a span cuts texts; empty where none does.
     length_limits: Callable[[], Mapping[SpanKey, int]] = dict
+    #: Whether nothing but a console gets the spans of a span's tracer provider.
+    goes_nowhere: Callable[[RecordedSpan], bool] = _no
+    #: Whether `get_client()` finds a client that traces.
+    has_client: Callable[[], bool] = lambda: False
     #: The span of the test that is current in the thread of the tests.
     left_current: Callable[[], RecordedSpan | None] = lambda: None
     ended_processes: Callable[[], Sequence[EndedProcess]] = tuple

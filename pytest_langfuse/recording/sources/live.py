@@ -226,6 +226,8 @@ class LiveSource:
             length_limits=lambda: self._owner.explain.length_limits(self.spans),
             bodies=tuple(self.bodies),
             waits=tuple(self.waits),
+            goes_nowhere=self._owner.explain.goes_nowhere,
+            has_client=lambda: any(client.tracing for client in self._owner.clients()),
             left_current=self.left_current,
         )
 

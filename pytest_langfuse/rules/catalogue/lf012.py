@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_langfuse.recording.why_not_exported import NO_PROCESSOR
 from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.built_client import BuiltClient
+    from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.recorded_span import RecordedSpan
     from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
     from pytest_langfuse.rules.evidence import Evidence
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
 def several_clients(evidence: Evidence) -> Sequence[Fact] | None:
     """`get_client()` can't choose between clients of several keys, and gives one that makes nothing.
 
-    Several tracer providers of one project each have a queue, a sampler and a shutdown of their own.
+    Several tracer providers of one project each have a queue, a sampler and a shutdown of their own, and what a library
+    makes with another provider than Langfuse's does not arrive.
     """
     facts = evidence.application
     if facts.origin is None:
         return None
-    return [*_undecided(facts), *_several_providers(facts)]
+    return [*_undecided(facts), *_several_providers(facts), *_beside_langfuse(evidence)]
 
 
 def _undecided(facts: ApplicationFacts) -> Iterator[Fact]:
@@ -65,6 +68,37 @@ def _several_providers(facts: ApplicationFacts) -> Iterator[Fact]:
             "make one TracerProvider and one Langfuse client when the process starts, and use get_client() elsewhere",
             place=spans[-1].place,
         )
+
+
+def _beside_langfuse(evidence: Evidence) -> Iterator[Fact]:
+    """Yield facts about model calls, agents and tools of a tracer provider that exports nowhere."""
+    unseen: dict[str, list[Observation]] = {}
+    for item in evidence.unexported:
+        if (
+            item.detail == NO_PROCESSOR
+            and item.observation.type != "span"
+            and _goes_nowhere(item.observation, evidence)
+        ):
+            unseen.setdefault(item.observation.record.scope_name, []).append(item.observation)
+    if not unseen or not evidence.application.has_client():
+        return
+    for scope, observations in unseen.items():
+        first, *others = observations
+        who = evidence.named(first) + (f" and {len(others)} more" if others else "")
+        has, its = ("have", "their") if others else ("has", "its")
+        yield Fact(
+            f"{who} of {scope!r} {has} a tracer provider of {its} own, at which Langfuse is not, and which exports "
+            "nowhere",
+            f"set {scope.partition('.')[0]} up before the first Langfuse client, which then takes its tracer provider, "
+            "or pass that to Langfuse(tracer_provider=...)",
+            first,
+        )
+
+
+def _goes_nowhere(observation: Observation, evidence: Evidence) -> bool:
+    """Return whether only a console gets it: an application may have a second backend for its model calls."""
+    record = evidence.record_of(observation)
+    return record is not None and evidence.application.goes_nowhere(record)
 
 
 def _started(recorded: RecordedSpan) -> str:
