@@ -69,7 +69,6 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
-    ConsoleSpanExporter,
     SimpleSpanProcessor,
     SpanExporter,
     SpanExportResult,
@@ -1112,7 +1111,7 @@ class Hooks:
     def goes_nowhere(self, recorded: RecordedSpan) -> bool:
         """Return whether nothing but a console gets the spans of its tracer provider."""
         active = getattr(recorded.span, "_span_processor", None)
-        return active is not None and all(isinstance(taker, ConsoleSpanExporter) for taker in _takers(active))
+        return active is not None and all(map(_prints, _takers(active)))
 
     def masks_of(self, recorded: RecordedSpan) -> Sequence[str]:
         """Return the names of the masks that the client of a span's project has."""
@@ -1397,6 +1396,11 @@ def _langfuse_processors(processor: Any, holder: Any = None) -> Iterator[tuple[L
     for held in vars(processor).values() if several is None else several:
         if isinstance(held, SpanProcessor):
             yield from _langfuse_processors(held, processor if several is None else holder)
+
+
+def _prints(taker: SpanExporter | SpanProcessor) -> bool:
+    """Return whether an exporter prints what it gets. That of logfire (5.4) is not derived from OpenTelemetry's."""
+    return any("ConsoleSpanExporter" in of.__name__ for of in type(taker).__mro__)
 
 
 def _takers(processor: Any) -> Iterator[SpanExporter | SpanProcessor]:

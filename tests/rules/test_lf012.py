@@ -6,7 +6,7 @@ import pytest
 from langfuse import Langfuse, get_client, observe
 from langfuse._client.resource_manager import LangfuseResourceManager
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.rules.test_lf022 import run
@@ -176,8 +176,8 @@ def test_clients_of_two_modules(pytester):
 LOGFIRE = "logfire.openai_agents"
 
 
-class Quiet(ConsoleSpanExporter):
-    """A console that shows nothing."""
+class ShowParentsConsoleSpanExporter(SpanExporter):
+    """As logfire's is called, which it has by default."""
 
     def export(self, spans):
         return SpanExportResult.SUCCESS
@@ -211,7 +211,9 @@ def agent(*processors, operation="chat"):
                     span.set_attributes({"gen_ai.operation.name": operation, "gen_ai.request.model": "gpt-4o"})
 
 
-@pytest.mark.parametrize("processors", [[], [SpanProcessor(), Wrapper(SimpleSpanProcessor(Quiet()))]])
+@pytest.mark.parametrize(
+    "processors", [[], [SpanProcessor(), Wrapper(SimpleSpanProcessor(ShowParentsConsoleSpanExporter()))]]
+)
 def test_model_calls_with_a_tracer_provider_at_which_langfuse_is_not(client, find, processors):
     agent(*processors)
     (finding,) = find("LF012")
@@ -225,7 +227,7 @@ def test_model_calls_with_a_tracer_provider_at_which_langfuse_is_not(client, fin
 
 @pytest.mark.parametrize("second", [Wrapper(SimpleSpanProcessor(InMemorySpanExporter())), Collecting()])
 def test_a_second_backend(client, find, second):
-    agent(SimpleSpanProcessor(Quiet()), second)
+    agent(SimpleSpanProcessor(ShowParentsConsoleSpanExporter()), second)
     assert find("LF012") == []
 
 
