@@ -23,16 +23,24 @@ class KafkaContact:
         self._heard_at: float | None = None
         self._error, self._error_at = "", 0.0
         self._began = now()
+        #: Seconds from librdkafka's clock to ours: the smallest difference, that of the promptest statistics.
+        self._ahead: float | None = None
 
     def told(self, statistics: str) -> None:
         """Take librdkafka's statistics."""
         read = json.loads(statistics)
-        at = now()
+        # They may have waited in a queue, and are about the moment in which they were made.
+        made = read["ts"] / 1e6
+        ahead = now() - made
+        self._ahead = ahead if self._ahead is None else min(self._ahead, ahead)
+        at = made + self._ahead
         # Microseconds since the broker sent something; -1 on a connection on which nothing came.
         idle = [broker["rxidle"] / 1e6 for broker in read["brokers"].values() if broker["rxidle"] >= 0]
         if idle:
             self._heard_at = max(self._heard_at or 0.0, at - min(idle))
-        if read.get("cgrp", {}).get("join_state") == "steady":
+        # A member does not know that it is none any more while no broker answers.
+        heard = self._heard_at is not None and self._heard_at > self._error_at
+        if heard and read.get("cgrp", {}).get("join_state") == "steady":
             self._error = ""
 
     def failed(self, name: str, text: str) -> None:

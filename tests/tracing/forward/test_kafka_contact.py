@@ -61,10 +61,12 @@ def read():
         reader.source.close(5.0)
 
 
-def statistics(*idle, join="steady"):
+def statistics(*idle, join="steady", made=None):
     """What librdkafka says of brokers that were silent for so many seconds; -1 if they never spoke."""
     brokers = {str(number): {"rxidle": one if one < 0 else int(one * 1e6)} for number, one in enumerate(idle)}
-    return json.dumps({"brokers": brokers, "cgrp": {"join_state": join}})
+    made = kafka_contact.now() if made is None else made
+    # Its clock and ours begin at different times.
+    return json.dumps({"ts": int((made + 50) * 1e6), "brokers": brokers, "cgrp": {"join_state": join}})
 
 
 @pytest.fixture
@@ -94,6 +96,7 @@ def test_a_broker_that_answers_nothing(clock):
     assert contact.problems(joined=False) == ["Kafka can't be reached: Connection refused"]
     contact.told(statistics(0.1, join="init"))
     assert contact.problems(joined=False) == [f"{WAITS}: Connection refused"]
+    clock(1)
     contact.told(statistics(0.1))
     assert contact.problems(joined=True) == []
     # An error from before the silence says nothing about it.
@@ -102,6 +105,30 @@ def test_a_broker_that_answers_nothing(clock):
     contact.told(statistics(0.0, join="wait-join"))
     clock(13)
     assert contact.problems(joined=True) == ["Kafka can't be reached: no answer for 13 s"]
+
+
+def test_a_member_that_hears_nothing_keeps_the_reason(clock):
+    """It is "steady" for librdkafka until the time of its session is over."""
+    contact = KafkaContact()
+    contact.told(statistics(0.1))
+    clock(10)
+    contact.failed("_TRANSPORT", "Connection refused")
+    for _ in range(5):
+        clock(1)
+        contact.told(statistics(kafka_contact.now() - 1000.0))
+    assert contact.problems(joined=True) == ["Kafka can't be reached: Connection refused"]
+
+
+def test_statistics_that_come_late_are_about_the_moment_in_which_they_were_made(clock):
+    contact = KafkaContact()
+    contact.told(statistics(0.1))
+    clock(2)
+    contact.failed("_TRANSPORT", "Connection refused")
+    clock(3)
+    # Made before the error, handed over now.
+    contact.told(statistics(0.1, made=1001.0))
+    clock(10)
+    assert contact.problems(joined=True) == ["Kafka can't be reached: Connection refused"]
 
 
 def test_one_broker_of_two_is_enough_and_an_old_statistic_takes_nothing_back(clock):
