@@ -2,9 +2,11 @@
 
 import threading
 import time
+from contextvars import copy_context
 
 import pytest
 from langfuse import Langfuse
+from opentelemetry import context, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -28,8 +30,28 @@ def test_work_in_the_background(client, find):
     (finding,) = find("LF028")
     assert finding.severity == "warning"
     assert finding.observation == "save"
-    assert "s after its parent 'answer' (tests/rules/test_lf028.py:24)" in finding.text
+    assert "s after its parent 'answer' (tests/rules/test_lf028.py:26)" in finding.text
     assert finding.fix == "await or join it before 'answer' ends, or start a new trace with a link to 'answer'"
+
+
+def test_what_starts_below_an_observation_that_a_library_has_left_current(client, find):
+    def leaking() -> None:
+        parent = client.start_observation(name="chain")
+        context.attach(trace.set_span_in_context(parent._otel_span))
+        parent.end()
+
+    def work() -> None:
+        leaking()
+        client.start_observation(name="reply").end(end_time=time.time_ns() + 250_000_000)
+
+    copy_context().run(work)
+    (finding,) = find("LF028")
+    assert "'reply' (tests/rules/test_lf028.py:" in finding.text
+    assert ") started when its parent 'chain' (tests/rules/test_lf028.py:" in finding.text
+    assert finding.text.endswith(" s after it")
+    assert finding.fix.endswith(
+        "if a library has left 'chain' current, call that with contextvars.copy_context().run(...)"
+    )
 
 
 def late(client, nanoseconds: int, as_type: str = "span") -> None:
