@@ -19,16 +19,11 @@ class ContextAtStart:
         self._thread = threading.get_ident()
 
     def left_current(self, origin: Origin) -> RecordedSpan | None:
-        """Return the span of a test that is current in this thread; `None` if it is the current one no longer.
-
-        A span that a fixture of a wider scope holds is current for the tests that come.
-        """
+        """Return the span of a test that is current in this thread; `None` if none of it is."""
         if threading.get_ident() != self._thread:
             return None
         found = marked(otel_trace.get_current_span().get_span_context())
-        if not isinstance(found, RecordedSpan) or found.origin is not origin or found.fixture is not None:
-            return None
-        return found
+        return found if isinstance(found, RecordedSpan) and found.origin is origin else None
 
     def restore(self) -> None:
         """Make it the current context of this thread again."""

@@ -122,3 +122,10 @@ def test_the_agent_in_a_tool_of_the_outer_call(client, find):
     with instrumented(adk), client.start_as_current_observation(name="spanish", as_type="tool"), instrumented(adk):
         pass
     assert find("LF015") == []
+
+
+@pytest.mark.parametrize("between", ["chain", "agent", "span"])
+def test_other_observations_between_both(client, find, between):
+    with llm(client, "answer"), client.start_as_current_observation(name="step", as_type=between), llm(client, "llm"):
+        pass
+    assert len(find("LF015")) == 1

@@ -65,3 +65,12 @@ def test_a_session_that_a_library_takes_of_its_own_run(client, find):
         run.end()
     (finding,) = find("LF030")
     assert finding.fix == f"make 's-1' the session for the library of {adk!r}, too, which takes sessions of its own"
+
+
+def test_two_sessions_of_one_library(client, find):
+    tracer = otel_trace.get_tracer("strands.telemetry.tracer")
+    with tracer.start_as_current_span("invoke_agent", attributes={"gen_ai.system": "strands-agents"}) as run:
+        run.set_attribute("session.id", "s-1")
+        tracer.start_span("chat", attributes={"gen_ai.system": "strands-agents", "session.id": "s-2"}).end()
+    (finding,) = find("LF030")
+    assert finding.fix.startswith("start a trace for each session")

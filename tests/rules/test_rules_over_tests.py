@@ -314,11 +314,11 @@ def test_one():
 def test_two():
     bot.reply()
 """,
-        "LF001",
+        "LF001 LF025",
     )
     result.assert_outcomes(passed=2, errors=1)
     (line,) = found(result)
-    assert "'steps'" in line
+    assert line.startswith("LF001 not ended: 'steps'")
 
 
 def test_current_observations_that_fixtures_detach(run):

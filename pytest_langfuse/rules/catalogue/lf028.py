@@ -34,8 +34,8 @@ def outlives_its_parent(observation: Observation, evidence: Evidence) -> Fact | 
         return Fact(
             f"{evidence.named(observation)} started when its parent {evidence.named(parent)} had ended, and ended "
             f"{late:.3f} s after it",
-            f"start it before {parent.name!r} ends, or in a new trace; if a library has left {parent.name!r} current, call "
-            "that with contextvars.copy_context().run(...)",
+            f"start it before {parent.name!r} ends, or in a new trace; if a library has left {parent.name!r} current, "
+            "call that with contextvars.copy_context().run(...)",
             observation,
         )
     return Fact(
