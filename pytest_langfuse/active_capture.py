@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from fnmatch import fnmatch
@@ -14,11 +15,13 @@ from pytest_langfuse.captured_test import CapturedTest
 from pytest_langfuse.environment import CapturedEnvironment, placeholder_keys
 from pytest_langfuse.import_watcher import ImportWatcher
 from pytest_langfuse.options import Options
+from pytest_langfuse.outage.suite import FAULT
 from pytest_langfuse.recording.origin import WorksFor
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.refused_connections import RefusedConnections
+from pytest_langfuse.report.kept_test import KeptTests
 from pytest_langfuse.report.rules_of_run import rule_set_of
 from pytest_langfuse.rules.rule_set import choose
 from pytest_langfuse.sealed_queues import SealedQueues, variables_of_queues
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.report.rule_findings import RuleFindings, RuleTotal
     from pytest_langfuse.report.run_baseline import RunBaseline
     from pytest_langfuse.rules.rule_set import RuleSet
+    from pytest_langfuse.tracing import TracingHealth
 
 
 class ActiveCapture:
@@ -68,6 +72,8 @@ class ActiveCapture:
             clients=hooks.clients,
             explain=hooks,
         )
+        #: The tests of which lines are to be written.
+        self.kept = KeptTests() if options.keeps_traces else None
         #: The findings that are known, with `--langfuse-rules-baseline`.
         self.baseline: RunBaseline | None = None
         # First: it refuses bad options, and nothing is hooked yet that would have to be restored.
@@ -105,15 +111,10 @@ class ActiveCapture:
             self._stack = stack.pop_all()
         imports.start()
 
-    def _rule_findings(self) -> RuleFindings | None:
-        """Return the judge of tests by rules; `None` if no rule is selected, or single tests alone are captured."""
-        options = self._options
-        if not (options.capture and options.rules_select):
-            return None
+    def _remember_places(self) -> None:
+        """Remember where observations are started, for those who name the places."""
         from pytest_langfuse.recording.start_place import StartPlaces
-        from pytest_langfuse.report.rule_findings import RuleFindings
 
-        rules = rule_set_of(options)
         patterns = self._config.getini("python_files")
 
         def is_test(file: str) -> bool:
@@ -121,8 +122,19 @@ class ActiveCapture:
             return name == "conftest.py" or any(fnmatch(name, pattern) for pattern in patterns)
 
         self._recorder.places = StartPlaces(is_test)
+
+    def _rule_findings(self) -> RuleFindings | None:
+        """Return the judge of tests by rules; `None` if no rule is selected, or single tests alone are captured."""
+        options = self._options
+        if options.keeps_traces or (options.capture and options.rules_select):
+            self._remember_places()
+        if not (options.capture and options.rules_select):
+            return None
+        from pytest_langfuse.report.rule_findings import RuleFindings
+
+        rules = rule_set_of(options)
         self.baseline = self._run_baseline(rules)
-        return RuleFindings(rules, strict=options.strict, baseline=self.baseline, writes_json=options.json is not None)
+        return RuleFindings(rules, strict=options.strict, baseline=self.baseline, writes_json=options.keeps_traces)
 
     def _run_baseline(self, rules: RuleSet) -> RunBaseline | None:
         if (path := self._options.rules_baseline) is None:
@@ -224,6 +236,8 @@ class ActiveCapture:
                 before=before,
                 outage_timeout=timeout,
             )
+        if self.kept is not None:
+            self.kept.begin(test.recording, test.source)
         self._refused.begin_test()
         if not self._options.capture:
             hooks.enable(early_clients)
@@ -238,7 +252,11 @@ class ActiveCapture:
         """End the test that runs, if it is captured."""
         test, self.test = self.test, None
         if test is not None:
-            test.close()
+            if self.kept is None:
+                test.close()
+            else:
+                test.close(self.kept.running)
+                self.kept.end()
             self._late.reset()
             self._refused.end_test()
 
@@ -257,13 +275,20 @@ class ActiveCapture:
 
     # -- reports -------------------------------------------------------------------------------------------------
 
-    def complete(self, report: pytest.TestReport, item: pytest.Item, *, in_suite_outage: bool) -> None:
+    def complete(
+        self, report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None], *, in_suite_outage: bool
+    ) -> None:
         """Add what the test made to the report of one of its phases; after the teardown, end the test."""
         if self.test is not None:
             try:
                 if self._findings is not None:
                     self._findings.judge(report, item, self.test.source, self.test.recording)
                 self._describe(report, item, self.test, in_suite_outage=in_suite_outage)
+                if self.kept is not None and (kept := self.kept.running) is not None:
+                    error = None if call.excinfo is None else call.excinfo.value
+                    kept.note(error, item.stash.get(FAULT, None) if in_suite_outage else None)
+                    if report.when == "call":
+                        kept.health = _health()
             finally:
                 if report.when == "teardown":
                     self.end()
@@ -285,7 +310,6 @@ class ActiveCapture:
 
             add_process_sections(report, test.apps, whole=verbose > 1)
         if in_suite_outage:
-            from pytest_langfuse.outage.suite import FAULT
             from pytest_langfuse.report.degradation import add_degradation
 
             lost = test.lost if report.when == "call" else None
@@ -295,6 +319,15 @@ class ActiveCapture:
         """End the last test, and return the counts of the run."""
         self.end()
         return self._recorder.totals()
+
+
+def _health() -> TracingHealth | None:
+    """Return the health of production tracing, if that is used in this process."""
+    singleton = sys.modules.get("pytest_langfuse.tracing.singleton")
+    if singleton is None or (singleton.singleton.installation is None and singleton.singleton.retired is None):
+        return None
+    health: TracingHealth = singleton.tracing_health()
+    return health
 
 
 def _spare_langfuse(freezegun: Any) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pytest_langfuse.process.app import App
     from pytest_langfuse.process.processes import Processes
     from pytest_langfuse.recording.blocking_sampler import BlockingSampler
+    from pytest_langfuse.recording.sources.source import Unexported
+    from pytest_langfuse.report.kept_test import KeptTest
 
 
 class CapturedTest:
@@ -65,12 +67,20 @@ class CapturedTest:
         stack.enter_context(stand_in.also_showing(self.recording.exported))
         self.source = CombinedSource(self.recording)
 
-    def close(self) -> None:
-        """End the test, its teardown included. An error in one part does not keep the others open."""
+    def close(self, kept: KeptTest | None = None) -> None:
+        """End the test, its teardown included. An error in one part does not keep the others open.
+
+        `kept` takes what nobody can ask for afterwards.
+        """
         with self._stack:
             if self.apps:
                 self.processes.close()
                 self.recording.add_remote(self.processes.source)
+            parts = vars(self)
+            if kept is not None and (self.apps or "server" in parts):
+                undelivered = self._undelivered() if "server" in parts else ()
+                processes = self.processes.source if self.apps else None
+                kept.closing(parts.get("server"), parts.get("outages"), processes, undelivered)
 
     @property
     def url_for_children(self) -> str | None:
@@ -214,9 +224,12 @@ class CapturedTest:
     @property
     def lost(self) -> int:
         """The number of observations that ended and did not arrive, as far as it is known."""
+        return len(self._undelivered()) + sum(len(app.lost) for app in self.apps if app.has_ledger)
+
+    def _undelivered(self) -> Sequence[Unexported]:
         # What is sent elsewhere, or not yet, is not lost to faults of a queue.
-        lost = () if self.outages.met_nothing_at_queue else self.recording.undelivered()
-        return len(lost) + sum(len(app.lost) for app in self.apps if app.has_ledger)
+        outages: OutageControl | None = vars(self).get("outages")
+        return () if outages is not None and outages.met_nothing_at_queue else self.recording.undelivered()
 
     def check_outages(self) -> None:
         """Fail the test if a required outage was never reached, or if the test waited longer than it may.

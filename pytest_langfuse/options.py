@@ -49,6 +49,11 @@ class Options(NamedTuple):
     #: Limits of each captured test, like "tokens=500".
     budget: Sequence[str]
 
+    @property
+    def keeps_traces(self) -> bool:
+        """True if what tests have recorded is kept until the end of the run."""
+        return self.json is not None
+
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
         """Read the options.
@@ -123,10 +128,10 @@ def add_options(parser: pytest.Parser) -> None:
         "--langfuse-json",
         metavar="FILE",
         default=None,
-        help="write one JSON line to FILE for each finding of a rule (`python -m pytest_langfuse.rules check FILE` "
-        "shows them as SARIF or annotations), or for each test and each fault of --langfuse-outage; FILE holds one "
-        "run. "
-        "Implies --langfuse-capture. (ini: langfuse_json)",
+        help="write the run to FILE as lines of JSON: a line for each test, observation, score, finding of a rule, and "
+        "for each test under each fault of --langfuse-outage, without secrets. FILE holds one run. `python -m "
+        "pytest_langfuse.rules check FILE` shows the findings as SARIF or annotations. Implies --langfuse-capture. "
+        "(ini: langfuse_json)",
     )
     group.addoption(
         "--langfuse-rules-baseline",

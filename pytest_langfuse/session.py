@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.refused_connections import RefusedConnections
     from pytest_langfuse.report.budget import Budget
     from pytest_langfuse.report.rule_findings import RuleTotal
+    from pytest_langfuse.report.run_lines import RunLines
 
 #: A test that requests one of these fixtures is captured.
 FIXTURES = frozenset(
@@ -54,6 +55,8 @@ _WORKER_OUTPUT = "pytest_langfuse"
 _WORKER_REFUSED = "pytest_langfuse_refused"
 #: So for what rules have found.
 _WORKER_RULES = "pytest_langfuse_rules"
+#: So for what its tests have recorded.
+_WORKER_LINES = "pytest_langfuse_lines"
 #: The key of `workerinput` under which a worker finds the width of the terminal.
 _WORKER_INPUT = "pytest_langfuse_columns"
 
@@ -90,6 +93,8 @@ class CaptureSession:
         self._counts: list[Mapping[str, int]] = []
         #: What rules have found in each of them.
         self._rule_totals: list[RuleTotal] = []
+        #: The run as lines, if a file or a report is made of them.
+        self._lines: RunLines | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> CaptureSession:
@@ -200,6 +205,11 @@ class CaptureSession:
 
             degradation = Degradation(config, self.options, self._suite_faults)
             config.pluginmanager.register(degradation, "langfuse_degradation")
+            if self.options.keeps_traces:
+                from pytest_langfuse.report.run_lines import RunLines
+
+                self._lines = RunLines(config, self.options, self._suite_faults, degradation)
+                config.pluginmanager.register(self._lines, "langfuse_lines")
             if len(self._suite_faults) > 1:
                 from pytest_langfuse.report.progress import Progress
 
@@ -294,11 +304,13 @@ class CaptureSession:
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Add what the test made to its report; after the teardown, end the test."""
         report = yield
         if self._active is not None:
-            self._active.complete(report, item, in_suite_outage=bool(self._suite_faults))
+            self._active.complete(report, item, call, in_suite_outage=bool(self._suite_faults))
         return report
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -307,9 +319,20 @@ class CaptureSession:
             counts = self._active.totals()
             self._counts.append(counts)
             self._rule_totals += (found := self._active.rule_totals())
-            if (output := getattr(session.config, "workeroutput", None)) is not None:
+            output = getattr(session.config, "workeroutput", None)
+            if output is not None:
                 output[_WORKER_OUTPUT] = counts
                 output[_WORKER_RULES] = [count._asdict() for count in found]
+            if self._active.kept is not None:
+                from pytest_langfuse.report.run_lines import pack
+
+                blocks = pack(self._active.kept, self._config)
+                if output is not None:
+                    output[_WORKER_LINES] = blocks
+                elif self._lines is not None:
+                    self._lines.take(blocks)
+        if self._lines is not None:
+            self._lines.finish(session)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -328,6 +351,11 @@ class CaptureSession:
             self._rule_totals += totals_from(found)
         if texts := output.get(_WORKER_REFUSED):
             self._refused().add_late(texts)
+        if self._lines is not None:
+            if (blocks := output.get(_WORKER_LINES)) is not None:
+                self._lines.take(blocks)
+            else:
+                self._lines.miss(f"the worker {node.gateway.id} has crashed: what its tests have recorded is missing")
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from pytest_langfuse.lazy import exported_by
 
@@ -19,6 +20,14 @@ class TreeMismatch(AssertionError):  # noqa: N818 - the public name; to its read
     `differences` are the sentences, one for each difference.
     """
 
-    def __init__(self, text: str, differences: Sequence[str] = ()) -> None:
+    def __init__(
+        self, text: str, differences: Sequence[str] = (), side_by_side: Callable[[], Any] = lambda: None
+    ) -> None:
         super().__init__(text)
         self.differences = tuple(differences)
+        #: Returns both trees in two columns (a `SideBySide`, see `expect/text`), if trees were compared.
+        self.side_by_side = side_by_side
+
+    def __reduce__(self) -> tuple[type[TreeMismatch], tuple[str, Sequence[str]]]:
+        """Leave the trees out where it is pickled for another process."""
+        return type(self), (str(self), self.differences)

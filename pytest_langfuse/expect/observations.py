@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +19,7 @@ from pytest_langfuse.expect.sequence import ObservationSequence
 from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.not_exported import everything, not_exported, nothing, undelivered
 from pytest_langfuse.expect.text.render import render, skeleton
+from pytest_langfuse.expect.text.side_by_side import side_by_side
 from pytest_langfuse.expect.text.style import current
 from pytest_langfuse.expect.wire_search import SearchText, find, masked
 from pytest_langfuse.lazy import exported_by
@@ -206,7 +208,7 @@ class Observations(ObservationSequence):
             )
         if diff is not None:
             text = failure.tree_text(diff, self._source, style)
-            raise TreeMismatch(style.body(text), diff.sentences)
+            raise TreeMismatch(style.body(text), diff.sentences, partial(side_by_side, diff))
 
     def assert_propagated(self, *fields: str, value: Any = None) -> None:
         """Assert that each of `fields` has one value on all observations of a trace (equal to `value`, if given).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final, Protocol, Self, cast
@@ -71,6 +72,9 @@ class Outage:
         self._failures: list[QueueFailure] = []
         self._undo = ExitStack()
         self._lock = threading.Lock()
+        #: When it began and ended last, in nanoseconds since 1970; 0: not yet.
+        self.begun_ns = 0
+        self.ended_ns = 0
 
     @classmethod
     def of(cls, *names: str, **options: Any) -> Self:
@@ -221,6 +225,7 @@ class Outage:
         with self._lock:
             if self.active:
                 raise RuntimeError(f"the outage {self.name} is already active")
+            self.begun_ns, self.ended_ns = time.time_ns(), 0
             if server is None:
                 self._state.active = True
                 self._undo.callback(setattr, self._state, "active", False)  # noqa: FBT003 - the value
@@ -258,6 +263,8 @@ class Outage:
         """End the outage. Requests that hang go on hanging until their clients give up."""
         with self._lock:
             self._undo.close()
+            if self.begun_ns and not self.ended_ns:
+                self.ended_ns = time.time_ns()
 
     def __repr__(self) -> str:
         return f"<Outage {self.name}: {self.attempts} attempts, {self.refused} refused>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from types import TracebackType
@@ -78,6 +78,11 @@ class OutageControl:
     def limits_waits(self) -> bool:
         """True while an outage is active that says by `max_block` how long the test may wait."""
         return any(outage.active and outage.max_block is not None for outage in self._outages)
+
+    @property
+    def outages(self) -> Sequence[Outage]:
+        """The outages of the test, in the order in which they were begun."""
+        return self._outages
 
     def recover(self) -> None:
         """End all outages that are active."""

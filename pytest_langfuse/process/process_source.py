@@ -26,6 +26,10 @@ class TracedProcess(Protocol):
         """The name of the process in messages."""
 
     @property
+    def pid(self) -> int:
+        """The process id."""
+
+    @property
     def base_path(self) -> str:
         """The path of its Langfuse base URL, by which its exports are recognised."""
 
@@ -147,6 +151,15 @@ class ProcessSource:
         for app in self._apps():
             app.ledger.check_complete(app.label)
         return [item for item in self._missing() if item.reason == "dropped"]
+
+    def senders(self) -> Mapping[tuple[str, str], str]:
+        """Return which process made each span, by trace id and span id: `python worker.py (pid 12)`."""
+        names = {app.base_path: f"{app.label} (pid {app.pid})" for app in self._apps()}
+        found = {key: names[app.base_path] for app in self._apps() for key in app.ledger.spans}
+        for export in self._exports():
+            if (name := names.get(export.base_path)) is not None:
+                found.update(((record.trace_id, record.span_id), name) for record in export.arrived)
+        return found
 
     def clear(self) -> None:
         """Forget everything so far. Spans that are still open show up when they arrive."""

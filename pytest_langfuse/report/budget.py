@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
 from pytest_langfuse import arguments
 from pytest_langfuse.arguments import LARGEST, shown
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
+from pytest_langfuse.report.amounts import total
 from pytest_langfuse.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -133,12 +134,12 @@ def _need_name(name: str) -> None:
 
 
 def _tokens(observations: Sequence[Observation]) -> Amount:
-    return _sum("tokens", ((one, _total(one.usage)) for one in observations))
+    return _sum("tokens", ((one, total(one.usage)) for one in observations))
 
 
 def _cost(observations: Sequence[Observation]) -> Amount:
-    amounts = [(one, _total(one.cost)) for one in observations]
-    if unknown := [one for one, cost in amounts if (not one.cost and _total(one.usage)) or math.isnan(cost)]:
+    amounts = [(one, total(one.cost)) for one in observations]
+    if unknown := [one for one, cost in amounts if (not one.cost and total(one.usage)) or math.isnan(cost)]:
         how = "has usage but no cost that the application reports (Langfuse computes it later): pass cost_details="
         return Amount(math.nan, [f"{name_in_sentence(one.name)}: {how}" for one in unknown])
     return _sum("cost", amounts)
@@ -193,15 +194,6 @@ def _number_of(observations: Iterable[Observation]) -> Amount:
     counts = Counter((one.type, one.name) for one in observations)
     parts = [f"{count} x {kind} {name_in_sentence(name)}" for (kind, name), count in counts.most_common()]
     return Amount(counts.total(), parts)
-
-
-def _total(details: Mapping[str, Any]) -> float:
-    """Return the total of usage or cost details; NaN if one of them is not a number."""
-    values = [details["total"]] if details.get("total") is not None else list(details.values())
-    try:
-        return math.fsum(float(value) for value in values if value is not None)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def _shown(name: str, value: float) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from pytest_langfuse.outage.suite import without_fault
 from pytest_langfuse.recording.blocking_sampler import Wait
 from pytest_langfuse.report.healthy_runs import healthy_runs, remember
 from pytest_langfuse.report.junit import add_failure
-from pytest_langfuse.report.rule_findings import FINDING_ROWS
 from pytest_langfuse.report.test_run import TestRun
 
 if TYPE_CHECKING:
@@ -56,16 +54,10 @@ class Degradation:
         self._faults = faults
         self._runs: dict[str, TestRun] = {}
         self._finished: set[str] = set()
-        #: Lines on what rules have found, outside of an outage.
-        self._findings: list[Mapping[str, Any]] = []
         #: Not there with `-p no:cacheprovider`.
         self._cache: pytest.Cache | None = getattr(config, "cache", None)
         self._healthy = healthy_runs(self._cache) if faults else {}
-        #: Why the JSON lines that were asked for are missing.
-        self._not_written: str | None = None
         self._stopped: str | None = None
-        #: Whether the first test was about to run.
-        self._begun = False
 
     # -- the tests -----------------------------------------------------------------------------------------------
 
@@ -79,8 +71,6 @@ class Degradation:
             run = self._runs[report.nodeid] = TestRun(test, fault)
         if report.when == "setup":
             run.begin_attempt()
-        if not self._faults:
-            self._findings += getattr(report, FINDING_ROWS, ())
         self._add(report, run)
         if report.when == "teardown":
             self._finished.add(report.nodeid)
@@ -105,13 +95,6 @@ class Degradation:
         if run.outcome == "passed":
             add_failure(self._config, report, f"{message}\n{run.blocked}" if run.blocked else message)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logstart(self) -> None:
-        """Empty the file of the JSON lines when the first test is about to run: it holds one run."""
-        if not self._begun:
-            self._begun = True
-            self._write_json([])
-
     # -- the end of the run --------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -122,8 +105,6 @@ class Degradation:
             remember(self._cache, (run for test, run in self._runs.items() if test in self._finished))
         for run in self._runs.values():
             run.compare_with(self._healthy.get(run.test))
-        if self._begun:
-            self._write_json(run for run in self._runs.values() if run.fault is not None)
         why = self._why_red()
         if why is not None and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -137,35 +118,23 @@ class Degradation:
         """Return why the run fails, or `None` if it does not."""
         degraded = {fault: sum(1 for _ in self._degraded(fault)) for fault in self._faults}
         total, runs = sum(degraded.values()), sum(len(self._under(fault)) for fault in self._faults)
-        reasons = []
-        if total:
-            by_fault = ", ".join(f"{fault} {count}" for fault, count in degraded.items() if count)
-            reasons.append(f"{total} of {_count(runs, 'test')} degraded by an outage: {by_fault}")
-        if self._not_written is not None:
-            reasons.append(self._not_written)
-        return "; ".join(reasons) or None
+        if not total:
+            return None
+        by_fault = ", ".join(f"{fault} {count}" for fault, count in degraded.items() if count)
+        return f"{total} of {_count(runs, 'test')} degraded by an outage: {by_fault}"
 
-    def _write_json(self, runs: Iterable[TestRun]) -> None:
-        """Write the lines that `--langfuse-json` asks for, in place of what the file holds."""
-        if (path := self._options.json) is None:
-            return
-        try:
-            with path.open("w", encoding="utf-8") as file:
-                for run in runs:
-                    line = {"kind": "outage", **asdict(run), "degraded": run.why_degraded(self._options)}
-                    file.write(json.dumps(line) + "\n")
-                for row in self._findings:
-                    file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            self._not_written = f"{path} could not be written: {error.strerror or error}"
+    def outage_row(self, nodeid: str) -> dict[str, Any] | None:
+        """Return how a test has done under a fault of the suite; `None` if it ran without."""
+        run = self._runs.get(nodeid)
+        if run is None or run.fault is None:
+            return None
+        return {**asdict(run), "degraded": run.why_degraded(self._options)}
 
     # -- the report ----------------------------------------------------------------------------------------------
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Print the report."""
         terminal = terminalreporter
-        if self._not_written is not None:
-            terminal.write_line(self._not_written, red=True)
         runs = [run for fault in self._faults for run in self._under(fault)]
         if not runs:
             return

@@ -58,6 +58,8 @@ class Finding:
     place: SourcePlace | None
     #: The id of its trace; empty where it is about none. Not for messages, and not a part of what the finding is.
     trace_id: str = field(default="", compare=False)
+    #: So for the id of the observation.
+    observation_id: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """Return the line that reports show."""

@@ -180,5 +180,5 @@ def _each(rule: Rule, found: Fact | Sequence[Fact]) -> list[tuple[Rule, Fact]]:
 def _finding(rule: Rule, fact: Fact, evidence: Evidence) -> Finding:
     about: Observation | None = fact.about
     place = fact.place or evidence.place_of(about)
-    name, trace_id = ("", "") if about is None else (about.name, about.trace_id)
-    return Finding(rule.code, rule.name, rule.severity, fact.text, fact.fix, name, place, trace_id)
+    name, trace_id, id_ = ("", "", "") if about is None else (about.name, about.trace_id, about.id)
+    return Finding(rule.code, rule.name, rule.severity, fact.text, fact.fix, name, place, trace_id, id_)

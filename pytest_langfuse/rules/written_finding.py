@@ -13,9 +13,9 @@ from pytest_langfuse.rules.baseline import relative
 from pytest_langfuse.rules.finding import Finding
 from pytest_langfuse.rules.rule import all_rules
 
-#: The value of "kind" in such a line, and in those of `--langfuse-outage`.
+#: The value of "kind" in such a line, and in the first line of such a file; those of earlier versions had no "run".
 FINDING: Final = "finding"
-_OTHER_KINDS: Final = ("outage",)
+_FIRST: Final = (b"run", b"outage", FINDING.encode())
 _FIELDS: Final[Mapping[str, type]] = {
     "code": str,
     "text": str,
@@ -68,6 +68,8 @@ def row_of(finding: Finding, test: str, root: Path, *, is_known: bool) -> dict[s
         "text": finding.text,
         "fix": finding.fix,
         "observation": finding.observation,
+        "trace": finding.trace_id,
+        "id": finding.observation_id,
         "file": "" if place is None else relative(place.file, root),
         "line": 0 if place is None else place.line,
         "function": "" if place is None else place.qualname,
@@ -82,7 +84,7 @@ def findings_in(data: bytes, root: Path) -> list[WrittenFinding] | None:
         BadLine: it begins as such a file, but a line of it is damaged.
     """
     start = data.lstrip()[:100]
-    if not any(start.startswith(b'{"kind": "%s"' % kind.encode()) for kind in (FINDING, *_OTHER_KINDS)):
+    if not any(start.startswith(b'{"kind": "%s"' % kind) for kind in _FIRST):
         return None
     found = []
     for number, line in enumerate(data.splitlines(), 1):
@@ -92,7 +94,7 @@ def findings_in(data: bytes, root: Path) -> list[WrittenFinding] | None:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or row.get("kind") not in {FINDING, *_OTHER_KINDS}:
+        if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
             raise BadLine(f"line {number} is not a line of --langfuse-json")
         if row["kind"] == FINDING:
             found.append(_finding(row, number, root))

@@ -1,12 +1,12 @@
 """`pytest --langfuse-outage` runs the whole suite while Langfuse fails, and reports the tests that did worse."""
 
-import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.helpers.json_lines import lines_of
 from tests.helpers.tiers import first_of, only
 
 # Slow: runs suites under several faults.
@@ -53,7 +53,7 @@ def test_against_a_healthy_run(app: pytest.Pytester, monkeypatch: pytest.MonkeyP
         ]
     )
     assert "test_robust: " not in result.stdout.str()
-    lines = [json.loads(line) for line in (app.path / "lines.jsonl").read_text().splitlines()]
+    lines = lines_of(app.path / "lines.jsonl", "outage")
     assert {(line["kind"], line["fault"]) for line in lines} == {("outage", "hang"), ("outage", "http_500")}
     assert len(lines) == 8
 
@@ -208,7 +208,7 @@ def test_a_wait_that_capture_has_cut_short_counts_as_the_one_of_production(
             f"    blocked {waited.format('')} at test_it.py:8 in fetch, calling Langfuse.get_prompt",
         ]
     )
-    lines = [json.loads(line) for line in (app.path / "lines.jsonl").read_text().splitlines()]
+    lines = lines_of(app.path / "lines.jsonl", "outage")
     assert {line["test"].rpartition("_")[2]: line["shortened_seconds"] for line in lines} == {
         **dict.fromkeys(("default", "flush", "threads", "async"), 4.0),
         **dict.fromkeys(("client", "call", "waits"), 0.0),
@@ -265,7 +265,7 @@ def test_a_wait_that_nothing_else_ends(app: pytest.Pytester) -> None:
             "    blocked * in test_fetches, calling Langfuse.get_prompt (ended by langfuse_outage_timeout)",
         ]
     )
-    lines = [json.loads(line) for line in (app.path / "lines.jsonl").read_text().splitlines()]
+    lines = lines_of(app.path / "lines.jsonl", "outage")
     # Far from the 60 s that one response takes, nine times.
     assert [0.5 < line["blocked_seconds"] < 30 for line in lines] == [True, True]
 
@@ -315,7 +315,7 @@ def test_terminal_json_and_junit_agree(app: pytest.Pytester) -> None:
     )
     assert [p.get("name") for p in cases["test_red[hang]"].iter("property")] == ["langfuse_degraded"]
 
-    lines = [json.loads(line) for line in (app.path / "lines.jsonl").read_text().splitlines()]
+    lines = lines_of(app.path / "lines.jsonl", "outage")
     degraded = {(line["test"], line["fault"]): line for line in lines if line["degraded"]}
     assert set(degraded) == {
         ("test_it.py::test_flushes", "hang"),
@@ -406,7 +406,9 @@ def test_lines_that_could_not_be_written_are_said_to_be_missing(app: pytest.Pyte
 def test_the_lines_are_where_the_run_began(app: pytest.Pytester) -> None:
     app.makepyfile("import os\n\ndef test_moves():\n    os.chdir('/')\n")
     app.runpytest("--langfuse-outage=http_400", "--langfuse-json=lines.jsonl").assert_outcomes(passed=1)
-    assert (app.path / "lines.jsonl").read_text().count("\n") == 1
+    assert [line["test"] for line in lines_of(app.path / "lines.jsonl", "outage")] == [
+        "test_the_lines_are_where_the_run_began.py::test_moves"
+    ]
 
 
 @pytest.mark.parametrize("cached", ["[1]", '{"test_it.py::test_robust": 3}', '{"test_it.py::test_robust": ["passed"]}'])
@@ -438,7 +440,7 @@ def test_a_json_file_holds_nothing_of_an_older_run(app: pytest.Pytester, options
         app.runpytest(f"--langfuse-json={file}", "--collect-only", *options)
         assert (file.read_text() if file.exists() else None) == before
         app.runpytest(f"--langfuse-json={file}", *options).assert_outcomes(passed=1)
-        assert file.read_text() == ""
+        assert [line["kind"] for line in lines_of(file)] == ["run", "test"]
 
 
 def test_a_json_file_holds_one_run(app: pytest.Pytester) -> None:
@@ -446,7 +448,7 @@ def test_a_json_file_holds_one_run(app: pytest.Pytester) -> None:
     options = ("--langfuse-outage=http_400,redirect", f"--langfuse-json={file}", "-p", "no:randomly")
 
     def tests() -> list[str]:
-        return [json.loads(line)["test"].rpartition("::")[2] for line in file.read_text().splitlines()]
+        return [line["test"].rpartition("::")[2] for line in lines_of(file, "outage")]
 
     app.makepyfile(test_it="def test_one():\n    pass\n\ndef test_two():\n    pass\n")
     app.runpytest(*options).assert_outcomes(passed=4)
@@ -489,8 +491,8 @@ def test_workers_of_xdist_write_one_file(app: pytest.Pytester) -> None:
     app.makepyfile(test_it="import pytest\n\n@pytest.mark.parametrize('n', range(4))\ndef test_one(n):\n    pass\n")
     (app.path / "lines.jsonl").write_text("of an earlier run\n")
     app.runpytest("--langfuse-outage=http_400", "--langfuse-json=lines.jsonl", "-n2").assert_outcomes(passed=4)
-    lines = (app.path / "lines.jsonl").read_text().splitlines()
-    assert sorted(json.loads(line)["test"][-3:] for line in lines) == ["[0]", "[1]", "[2]", "[3]"]
+    lines = lines_of(app.path / "lines.jsonl", "outage")
+    assert sorted(line["test"][-3:] for line in lines) == ["[0]", "[1]", "[2]", "[3]"]
 
 
 def test_an_empty_value_switches_an_ini_option_off(app: pytest.Pytester) -> None:

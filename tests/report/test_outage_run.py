@@ -1,8 +1,8 @@
 """The report of `--langfuse-outage` beside other plugins and options, and in runs that end early."""
 
-import json
-
 import pytest
+
+from tests.helpers.json_lines import lines_of
 
 pytestmark = pytest.mark.slow
 
@@ -132,7 +132,7 @@ def test_a_repeated_test_is_one_run(app: pytest.Pytester) -> None:
     result.assert_outcomes(passed=2)
     # What the first attempt has waited, the suite has waited.
     result.stdout.fnmatch_lines(["hang: 1 of 1 test degraded, *", "http_401: none of 1 test degraded, *"])
-    lines = [json.loads(line) for line in (app.path / "lines.jsonl").read_text().splitlines()]
+    lines = lines_of(app.path / "lines.jsonl", "outage")
     assert [(line["outcome"], line["healthy_outcome"]) for line in lines] == [("passed", "passed")] * 2
     assert all(line["duration"] < 0.5 and line["healthy_duration"] < 0.5 for line in lines)
 

@@ -37,11 +37,16 @@ Mark = Literal[" ", "-", "+"]
 
 
 class Row(NamedTuple):
-    """A line of the aligned trees: in both (` `), expected (`-`) or captured (`+`)."""
+    """A line of the aligned trees: in both (` `), expected (`-`) or captured (`+`).
+
+    Rows of one difference have the same `about`; `captured` is the observation, if the line is one.
+    """
 
     mark: Mark
     depth: int
     text: str
+    about: object = None
+    captured: Observation | None = None
 
 
 class Diff:
@@ -55,6 +60,7 @@ class Diff:
         self.missing: Final[list[ExpectedLine]] = []
         self.unexpected: Final[list[Observation]] = []
         self._style = style
+        self._unexported = unexported
         self._width = style.width
         self._alignment = alignment
         self._sentences = Sentences(alignment.everything)
@@ -110,20 +116,32 @@ class Diff:
                 self._show_scores(line.trace_scores, scores, depth - 1, f"trace {name_in_sentence(name)}: ")
         return []
 
-    def _row(self, mark: Mark, depth: int, text: Callable[[int | None], str]) -> None:
+    def in_full(self) -> Diff:
+        """Return the same with values and lines of any length."""
+        return Diff(self._alignment, Style(verbose=2), self._unexported)
+
+    def _row(
+        self,
+        mark: Mark,
+        depth: int,
+        text: Callable[[int | None], str],
+        about: object = None,
+        captured: Observation | None = None,
+    ) -> None:
         """Add a line; `text` is given the width to which it cuts values."""
-        self.rows.append(Row(mark, depth, self._style.fitted(text, MARGIN + indentation(depth))))
+        line = self._style.fitted(text, MARGIN + indentation(depth))
+        self.rows.append(Row(mark, depth, line, about, captured))
 
     # -- entries -----------------------------------------------------------------------------------------------
 
     def _show_missing(self, missing: MissingLine, depth: int) -> Level:
-        self._row("-", depth, missing.expected.text)
+        self._row("-", depth, missing.expected.text, missing.match or missing)
         if missing.match is None:
             anywhere = " at any depth" if missing.expected.deep else ""
             self._sentences.line(f"{missing.expected.label} is missing{anywhere}")
             self.missing.append(missing.expected)
             for score in missing.expected.scores:
-                self._row("-", depth + 1, score.text)
+                self._row("-", depth + 1, score.text, missing)
         return [*missing.below]
 
     def _show_extra(self, extra: ExtraObservation, depth: int) -> Level:
@@ -134,9 +152,9 @@ class Diff:
         if extra.allowed:
             if id(captured) not in self._alignment.likeness.broken:
                 return []
-            self._row(" ", depth, partial(summary_line, captured))
+            self._row(" ", depth, partial(summary_line, captured), captured=captured)
             return [ExtraObservation(child, allowed=True) for child in captured.children]
-        self._row("+", depth, partial(summary_line, captured))
+        self._row("+", depth, partial(summary_line, captured), extra, captured)
         self.unexpected.append(captured)
         told = extra.told
         if not told and (obstacle := self._obstacles.at(captured)) is not None:
@@ -154,11 +172,12 @@ class Diff:
         name = line.name.written if line.name.exact == captured.name else name_text(captured.name)
         if match.place is Placement.IN_PLACE and not differs:
             # A line with a count stands for one observation here.
-            self._row(" ", depth, partial(line.captured_line, captured, name) if line.count_text else line.text)
+            text = partial(line.captured_line, captured, name) if line.count_text else line.text
+            self._row(" ", depth, text, captured=captured)
         else:
             if match.place is Placement.IN_PLACE:
-                self._row("-", depth, partial(line.expected_line, captured))
-            self._row("+", depth, partial(line.captured_line, captured, name))
+                self._row("-", depth, partial(line.expected_line, captured), match)
+            self._row("+", depth, partial(line.captured_line, captured, name), match, captured)
         if match.whole:
             self._show_as_written(line, depth + 1)
         else:
@@ -175,9 +194,9 @@ class Diff:
         enough = line.low <= found and (line.high is None or found <= line.high)
         apart = sum(not match.whole for match in repeated.in_place)
         if not enough:
-            self._row("-", depth, line.text)
+            self._row("-", depth, line.text, repeated)
             if found:
-                self._row("+", depth, partial(_counted, line, found))
+                self._row("+", depth, partial(_counted, line, found), repeated)
             self._sentences.line(_count_sentence(line, found))
             if found < line.low:
                 self.missing.append(line)
@@ -190,7 +209,7 @@ class Diff:
             self._show_as_written(line, depth + 1)
         elif not found:
             for missing in repeated.missing[0].below:
-                self._row("-", depth + 1, missing.expected.text)
+                self._row("-", depth + 1, missing.expected.text, repeated)
         # Observations above the count are shown only if a line elsewhere, or one that is below another, is theirs.
         return [
             *(match for match in repeated.in_place if not match.whole),
@@ -202,9 +221,9 @@ class Diff:
         line = entry.expected
         total = entry.found + len(entry.matches) + entry.surplus
         if entry.surplus or (entry.missing and line.count_text):
-            self._row("-", depth, line.text)
+            self._row("-", depth, line.text, entry)
             if total:
-                self._row("+", depth, partial(_as_is, f">> {total}x {line.label}"))
+                self._row("+", depth, partial(_as_is, f">> {total}x {line.label}"), entry)
             told = _count_sentence(line, total)
             self._sentences.line(told if told.endswith("missing") else f"{told} (at any depth)")
             return [*entry.matches]
@@ -224,13 +243,13 @@ class Diff:
             if score is not None:
                 self._row(" ", depth, line.text)
                 continue
-            self._row("-", depth, line.text)
+            self._row("-", depth, line.text, line)
             near = next((one for one in spare if line.name.matches(one.name)), None)
             if near is None:
                 self._tell_score(of, f"score {line.name.text} is missing")
                 continue
             spare.remove(near)
-            self._row("+", depth, partial(line.captured_text, near))
+            self._row("+", depth, partial(line.captured_text, near), line)
             for condition in line.failing(near):
                 difference = condition.difference(near, self._width)
                 self._tell_score(of, f"score {name_in_sentence(near.name)} {difference}")

@@ -45,7 +45,7 @@ def not_masked(observation: Observation, evidence: Evidence) -> Sequence[Fact] |
             observation,
         )
         for where, text in _texts(record)
-        for kind, _ in secrets(text)
+        for kind, _, _ in secrets(text)
     }
     return list(found.values()) or None
 

@@ -55,10 +55,14 @@ _PASSWORD_IN_URL: Final = re.compile(r"://[^\s/@]{0,64}:[^\s/@]+@")
 
 
 class Secret(NamedTuple):
-    """A secret that was found: the kind of it, and its text, which no report may show."""
+    """A secret that was found: the kind of it, and its text, which no report may show.
+
+    `value` is the part of the text that is secret: all of it, unless there is a label before it.
+    """
 
     kind: str
     text: str
+    value: str
 
 
 @cache
@@ -99,7 +103,11 @@ def secrets(text: str) -> Iterator[Secret]:
     for number in _patterns_for(text):
         kind, pattern = _patterns()[number]
         # A placeholder may stand before the real one.
-        yield from (Secret(kind, match[0]) for match in pattern.finditer(text) if not _is_placeholder(match))
+        yield from (
+            Secret(kind, match[0], match.groupdict().get("value") or match[0])
+            for match in pattern.finditer(text)
+            if not _is_placeholder(match)
+        )
 
 
 def _patterns_for(text: str) -> Sequence[int]:

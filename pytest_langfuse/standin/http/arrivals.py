@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _REMEMBERED = 10_000
 
@@ -19,6 +19,7 @@ class Arrival:
         size: Bytes of the body, as sent.
         status: The status of the answer; `None` if a fault struck the request.
         fault: The name of the fault that struck it, if one did.
+        at_ns: When it was read, in nanoseconds since 1970. Arrivals that differ in nothing else are equal.
     """
 
     method: str
@@ -26,6 +27,7 @@ class Arrival:
     size: int
     status: int | None
     fault: str | None = None
+    at_ns: int = field(default=0, compare=False, repr=False)
 
 
 class ArrivalLog:

@@ -240,7 +240,7 @@ class HttpServer:
 
     def _record(self, request: httpx.Request, status: int | None, fault: str | None) -> None:
         path = request.url.raw_path.decode("ascii", "replace")
-        arrival = Arrival(request.method, path, len(request.content), status, fault)
+        arrival = Arrival(request.method, path, len(request.content), status, fault, time.time_ns())
         self._arrivals.add(arrival)
         if self._on_arrival is not None:
             self._on_arrival(arrival)

@@ -1,0 +1,141 @@
+"""Captured tests as they are kept until the end of the run: by references, which cost a test next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_langfuse.expect.errors import TreeMismatch
+from pytest_langfuse.outage.suite import without_fault
+
+if TYPE_CHECKING:
+    from pytest_langfuse.expect.text.side_by_side import SideBySide
+    from pytest_langfuse.outage.outage import Outage
+    from pytest_langfuse.outage.outage_control import OutageControl
+    from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
+    from pytest_langfuse.process.process_source import ProcessSource
+    from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.recording.sources.combined import CombinedSource
+    from pytest_langfuse.recording.sources.live import LiveSource
+    from pytest_langfuse.recording.sources.score import Score
+    from pytest_langfuse.recording.sources.source import Unexported
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The observations of a test, read while its server and its processes were there to be asked."""
+
+    observations: Sequence[Observation]
+    scores: Sequence[Score]
+    #: Of all processes.
+    unexported: Sequence[Unexported]
+    #: Of this process: what no receiver has accepted.
+    undelivered: Sequence[Unexported]
+    #: The names of the processes that made the others, by trace id and span id.
+    processes: Mapping[tuple[str, str], str]
+
+
+class KeptTest:
+    """A captured test of which lines are to be written.
+
+    `source` is all that it has recorded, `own` the part of this process.
+    """
+
+    __slots__ = ("difference", "fault", "health", "id", "outage", "own", "snapshot", "source", "unexported")
+
+    def __init__(self, own: LiveSource, source: CombinedSource) -> None:
+        #: The id of its reports: in an outage of the suite with the fault behind it.
+        self.id = own.test
+        self.fault: str | None = None
+        self.own, self.source = own, source
+        self.snapshot: Snapshot | None = None
+        self.unexported: Sequence[Unexported] = ()
+        #: The trees of the comparison that has failed it.
+        self.difference: SideBySide | None = None
+        self.outage: Mapping[str, Any] | None = None
+        #: The health of production tracing, if the test has used that.
+        self.health: Any = None
+
+    @property
+    def test(self) -> str:
+        """The id of the test, without the fault of the suite."""
+        return self.id if self.fault is None else without_fault(self.id, [self.fault])[0]
+
+    def note(self, error: BaseException | None, fault: str | None) -> None:
+        """Take what is to be written of one phase."""
+        self.fault = fault
+        if self.difference is None and isinstance(error, TreeMismatch):
+            # Now: an error has the frames of the test, and all that these hold.
+            self.difference = error.side_by_side()
+
+    def closing(
+        self,
+        server: LangfuseServer[Any] | None,
+        outages: OutageControl | None,
+        processes: ProcessSource | None,
+        undelivered: Sequence[Unexported],
+    ) -> None:
+        """Read what can be asked only as long as the server and the processes of the test are there."""
+        if server is not None or processes is not None:
+            self.snapshot = Snapshot(
+                self.source.observations(),
+                self.source.scores(),
+                self.source.unexported(),
+                undelivered,
+                {} if processes is None else processes.senders(),
+            )
+        if outages is not None and server is not None:
+            begun = [outage for outage in outages.outages if outage.begun_ns]
+            self.outage = _outage_row(begun, server) if begun else None
+
+    def closed(self) -> None:
+        """Note why spans were not exported: as long as the reasons of the test hold, which its spans do not show."""
+        if self.snapshot is None:
+            for recorded in self.own.spans:
+                if not recorded.exports or recorded.repeats_id:
+                    self.unexported = self.own.unexported()
+                    return
+
+
+class KeptTests:
+    """The captured tests of this process, in the order in which they began; of a repeated one the last attempt."""
+
+    def __init__(self) -> None:
+        self._tests: dict[str, KeptTest] = {}
+        self.running: KeptTest | None = None
+
+    def begin(self, own: LiveSource, source: CombinedSource) -> None:
+        """Keep a test that begins."""
+        self.running = KeptTest(own, source)
+
+    def end(self) -> None:
+        """Take note that the test has ended, and everything of it is closed."""
+        kept, self.running = self.running, None
+        if kept is not None:
+            kept.closed()
+            self._tests[kept.id] = kept
+
+    def __iter__(self) -> Iterator[KeptTest]:
+        return iter(self._tests.values())
+
+
+def _outage_row(outages: Sequence[Outage], server: LangfuseServer[Any]) -> dict[str, Any]:
+    ends = [outage.ended_ns for outage in outages]
+    return {
+        "faults": [outage.name for outage in outages],
+        "begun": min(outage.begun_ns for outage in outages) // 1_000,
+        # One that lasts until the test ends has not ended.
+        "ended": max(ends) // 1_000 if all(ends) else None,
+        "attempts": sum(outage.attempts for outage in outages),
+        "refused": sum(outage.refused for outage in outages),
+        "requests": [
+            {
+                "start": arrival.at_ns // 1_000,
+                "duration": None,
+                "path": arrival.path,
+                "result": arrival.fault or str(arrival.status),
+            }
+            for arrival in server.arrivals
+        ],
+    }

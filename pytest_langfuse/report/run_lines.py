@@ -1,0 +1,187 @@
+"""A run as lines of JSON: what `--langfuse-json` writes, and what is made of it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from pytest_langfuse.outage.suite import without_fault
+from pytest_langfuse.report.captured_lines import CapturedLines, CapturedPart
+from pytest_langfuse.report.degradation import Degradation, fault_of
+from pytest_langfuse.report.packed_lines import packed, unpacked
+from pytest_langfuse.report.redaction import Redaction, keys_of_environment
+from pytest_langfuse.report.test_result import TestResult
+from pytest_langfuse.rules.checked import root_of
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from pytest_langfuse.options import Options
+    from pytest_langfuse.report.kept_test import KeptTests
+
+#: The version of the schema of lines; readers of one version ignore kinds and fields that they don't know.
+SCHEMA: Final = 1
+#: Of a test of which nothing is known but its reports.
+_NOTHING: Final[dict[str, Any]] = {
+    "observations": 0,
+    "generations": 0,
+    "errors": 0,
+    "tokens": None,
+    "cost": None,
+    "cost_estimated": False,
+    "models": [],
+    "unended": 0,
+    "lost": 0,
+    "traces": [],
+    "difference": None,
+    "outage": None,
+    "health": None,
+}
+
+
+def pack(kept: KeptTests, config: pytest.Config) -> list[bytes]:
+    """Return the lines of the tests that this process has captured, compressed."""
+    lines = CapturedLines(Redaction(keys_of_environment()), root_of(config.rootpath))
+    return list(packed((test.id, lines.of(test)) for test in kept))
+
+
+class RunLines:
+    """Collects the results of a run, and what its tests have recorded; then gives its lines, and writes them.
+
+    A plugin of its run, registered where results are printed: with xdist, in the controller only. `rules` are the codes
+    of the rules that the run evaluates.
+    """
+
+    def __init__(
+        self, config: pytest.Config, options: Options, faults: Sequence[str], degradation: Degradation
+    ) -> None:
+        self._config, self._options, self._faults, self._degradation = config, options, faults, degradation
+        self._results: dict[str, TestResult] = {}
+        self._blocks: list[bytes] = []
+        #: Why tests or observations are missing.
+        self._incomplete: list[str] = []
+        self._started, self._began = datetime.now(UTC), time.perf_counter()
+        self._duration = 0.0
+        self._exit_status = 0
+        self._redaction = Redaction(keys_of_environment())
+        #: Whether the first test was about to run.
+        self._begun = False
+        #: Why the file that was asked for is missing.
+        self._not_written: str | None = None
+
+    # -- the tests -----------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Empty the file when the first test is about to run: it holds one run."""
+        if not self._begun:
+            self._begun = True
+            self._write(())
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the report of a phase."""
+        result = self._results.get(report.nodeid)
+        if result is None:
+            fault = fault_of(report, self._faults)
+            test = report.nodeid if fault is None else without_fault(report.nodeid, [fault])[0]
+            result = self._results[report.nodeid] = TestResult(report.nodeid, test, fault)
+        result.add(report)
+
+    def take(self, blocks: Iterable[bytes]) -> None:
+        """Take what a process has captured."""
+        self._blocks += blocks
+
+    def miss(self, why: str) -> None:
+        """Take note that what a process has captured is lost."""
+        self._incomplete.append(why)
+
+    # -- the end of the run --------------------------------------------------------------------------------------
+
+    def finish(self, session: pytest.Session) -> None:
+        """Write the file; fail the run if that can't be done."""
+        self._duration = time.perf_counter() - self._began
+        self._exit_status = int(session.exitstatus)
+        if stopped := session.shouldstop or session.shouldfail:
+            self._incomplete.append(str(stopped))
+        for result in self._results.values():
+            result.close()
+        if not self._begun:
+            return
+        self._write(self.lines())
+        if self._not_written is not None and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self, lines: Iterable[str]) -> None:
+        if (path := self._options.json) is None:
+            return
+        try:
+            with path.open("w", encoding="ascii") as file:
+                file.writelines(f"{line}\n" for line in lines)
+        except OSError as error:
+            self._not_written = f"{path} could not be written: {error.strerror or error}"
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the run: its own, then each test with what belongs to it."""
+        yield self._redaction.line({"kind": "run", "schema": SCHEMA}, self._run())
+        left = dict(self._results)
+        for id_, part in unpacked(self._blocks):
+            if (result := left.pop(id_, None)) is not None:
+                yield from self._of_test(result, part)
+        for result in left.values():
+            yield from self._of_test(result, CapturedPart(_NOTHING, []))
+
+    def _run(self) -> dict[str, Any]:
+        return {
+            "version": version("pytest-langfuse"),
+            "started": self._started.isoformat(timespec="milliseconds"),
+            "duration": round(self._duration, 6),
+            "faults": list(self._faults),
+            "command": shlex.join(map(str, self._config.invocation_params.args)),
+            "exit_status": self._exit_status,
+            "rules": self._codes(),
+            "incomplete": self._incomplete,
+        }
+
+    def _codes(self) -> list[str]:
+        if not self._options.rules_select:
+            return []
+        from pytest_langfuse.report.rules_of_run import rule_set_of
+
+        return [rule.code for rule in rule_set_of(self._options).rules]
+
+    def _of_test(self, result: TestResult, part: CapturedPart) -> Iterator[str]:
+        test = self._redaction.text(result.test)
+        ids = {"kind": "test", "test": test, "fault": result.fault}
+        outage = self._degradation.outage_row(result.id)
+        row = {
+            "outcome": result.outcome,
+            "duration": round(result.duration, 6),
+            "message": result.message,
+            "failure": result.failure,
+            **part.fields,
+            "degraded": None if outage is None else outage["degraded"],
+            "blocked": None if outage is None else outage["blocked"],
+            "blocked_seconds": 0.0 if outage is None else round(outage["blocked_seconds"], 6),
+        }
+        yield self._redaction.line(ids, row)
+        yield from part.lines
+        for finding in result.findings:
+            others = {key: value for key, value in finding.items() if key not in {"kind", "test", "trace", "id"}}
+            trace = {key: finding.get(key, "") for key in ("trace", "id")}
+            yield self._redaction.line({"kind": "finding", "test": test, "fault": result.fault, **trace}, others)
+        if outage is not None:
+            yield self._redaction.line({"kind": "outage", "test": test}, outage)
+
+    # -- the report ----------------------------------------------------------------------------------------------
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """Say that the file is missing."""
+        if self._not_written is not None:
+            terminalreporter.write_line(self._not_written, red=True)

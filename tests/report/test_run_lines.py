@@ -1,0 +1,393 @@
+"""The file of `--langfuse-json`: a run, its tests, their observations, scores, findings and outages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.json_lines import SCHEMA, lines_of
+from tests.helpers.paths import DOCS
+
+SUITE = """
+    import pytest
+    from app import answer, langfuse
+
+    def test_answers():
+        answer("why?")
+        langfuse.create_score(name="good", value=0.5, trace_id="1" * 32, comment="so so")
+
+    def test_red(langfuse_spans):
+        answer("why?")
+        langfuse_spans.assert_tree('''
+            span answer
+              generation llm model=gpt-5
+                retriever search
+        ''')
+
+    def test_skipped():
+        pytest.skip("not today")
+
+    @pytest.fixture
+    def broken():
+        raise OSError("no disk")
+
+    def test_errs(broken):
+        pass
+
+    def test_leaves_one_open():
+        langfuse.kept = langfuse.start_observation(name="open")
+"""
+OPTION = "--langfuse-json=run.jsonl"
+
+
+@pytest.fixture
+def suite(app: pytest.Pytester) -> pytest.Pytester:
+    app.makepyfile(test_it=SUITE)
+    return app
+
+
+def by_name(folder: pytest.Pytester) -> dict[str, dict]:
+    return {row["test"].rpartition("::")[2]: row for row in lines_of(folder.path / "run.jsonl", "test")}
+
+
+def test_lines_of_a_run(suite: pytest.Pytester) -> None:
+    suite.runpytest(OPTION, "-p", "no:randomly")
+    rows = lines_of(suite.path / "run.jsonl")
+    run, *others = rows
+    assert (run["schema"], run["faults"], run["exit_status"], run["incomplete"]) == (1, [], 1, [])
+    assert run["command"].startswith(f"{OPTION} -p no:randomly")
+    assert run["duration"] >= sum(row["duration"] for row in others if row["kind"] == "test")
+    assert "LF006" in run["rules"]
+    # Each test, followed by what belongs to it.
+    order = list(dict.fromkeys((row["test"], row["kind"]) for row in others))
+    assert [f"{test.rpartition('_')[2]} {kind}" for test, kind in order] == [
+        "answers test",
+        "answers observation",
+        "answers score",
+        "red test",
+        "red observation",
+        "skipped test",
+        "errs test",
+        "open test",
+        "open observation",
+        "open finding",
+    ]
+
+
+def test_a_test_and_its_observations(suite: pytest.Pytester) -> None:
+    suite.runpytest(OPTION, "-k", "answers")
+    rows = lines_of(suite.path / "run.jsonl")
+    test = by_name(suite)["test_answers"]
+    assert {key: test[key] for key in ("outcome", "observations", "generations", "errors", "tokens", "cost")} == {
+        "outcome": "passed",
+        "observations": 3,
+        "generations": 1,
+        "errors": 0,
+        "tokens": 5,
+        "cost": None,
+    }
+    assert (test["models"], test["message"], test["difference"], test["outage"]) == (["gpt-4o"], "", None, None)
+    answer, search, llm = (row for row in rows if row["kind"] == "observation")
+    assert test["traces"] == [answer["trace"]]
+    assert [one["parent"] for one in (answer, search, llm)] == [None, answer["id"], answer["id"]]
+    assert [one["place"] for one in (answer, search, llm)] == ["app.py:11", "app.py:6", "app.py:16"]
+    assert {key: llm[key] for key in ("name", "type", "input", "output", "model", "usage", "user", "session")} == {
+        "name": "llm",
+        "type": "generation",
+        "input": "why?",
+        "output": "because",
+        "model": "gpt-4o",
+        "usage": {"input": 3, "output": 2, "total": 5},
+        "user": "u-1",
+        "session": "s-1",
+    }
+    assert (search["output"], search["exported"], search["reason"]) == (["doc one", "doc two"], True, "")
+    assert 0 < llm["duration"] < answer["duration"]
+    (score,) = (row for row in rows if row["kind"] == "score")
+    assert (score["name"], score["value"], score["comment"], score["trace"]) == ("good", 0.5, "so so", "1" * 32)
+
+
+def test_a_failed_assertion_has_both_trees(suite: pytest.Pytester) -> None:
+    suite.runpytest(OPTION, "--color=yes")
+    test = by_name(suite)["test_red"]
+    assert test["outcome"] == "failed"
+    assert test["message"] == "pytest_langfuse.TreeMismatch: 2 differences (- expected, + captured):"
+    assert "E         llm: model is 'gpt-4o', expected 'gpt-5'" in test["failure"]
+    assert "\x1b" not in test["failure"]
+    difference = test["difference"]
+    pairs = list(zip(difference["expected"], difference["captured"], strict=True))
+    cells = [tuple(cell and (cell["text"], cell["state"], cell["number"]) for cell in pair) for pair in pairs]
+    assert cells == [
+        (("span answer", "same", None), ("span answer", "same", None)),
+        (None, ("  retriever search", "moved", 1)),
+        (("  generation llm model=gpt-5", "changed", 2), ("  generation llm model=gpt-4o", "changed", 2)),
+        (("    retriever search", "moved", 1), None),
+    ]
+    ids = {row["id"] for row in lines_of(suite.path / "run.jsonl", "observation") if row["test"] == test["test"]}
+    assert {captured["observation"] for _, captured in pairs if captured} == ids
+    assert difference["sentence"] == "2 differences"
+
+
+def test_outcomes(suite: pytest.Pytester) -> None:
+    suite.runpytest(OPTION)
+    tests = by_name(suite)
+    assert {name: test["outcome"] for name, test in tests.items()} == {
+        "test_answers": "passed",
+        "test_red": "failed",
+        "test_skipped": "skipped",
+        "test_errs": "error",
+        "test_leaves_one_open": "passed",
+    }
+    assert tests["test_errs"]["message"] == "OSError: no disk"
+    assert tests["test_leaves_one_open"]["unended"] == 1
+    (row,) = (row for row in lines_of(suite.path / "run.jsonl", "observation") if row["name"] == "open")
+    assert (row["exported"], row["reason"], row["duration"]) == (False, "never ended", None)
+
+
+def test_findings_name_their_observation(suite: pytest.Pytester) -> None:
+    suite.runpytest(OPTION, "-k", "open")
+    (finding,) = lines_of(suite.path / "run.jsonl", "finding")
+    (row,) = lines_of(suite.path / "run.jsonl", "observation")
+    assert (finding["code"], finding["trace"], finding["id"]) == ("LF001", row["trace"], row["id"])
+
+
+def test_places_are_there_without_rules(suite: pytest.Pytester) -> None:
+    suite.makeini("[pytest]\nlangfuse_rules_select =\n")
+    suite.runpytest(OPTION, "-k", "answers")
+    assert lines_of(suite.path / "run.jsonl", "run")[0]["rules"] == []
+    assert {row["place"] for row in lines_of(suite.path / "run.jsonl", "observation")} == {
+        "app.py:11",
+        "app.py:6",
+        "app.py:16",
+    }
+
+
+@pytest.mark.slow
+def test_an_outage_of_the_suite(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from app import answer, langfuse
+
+        def test_sends():
+            answer("why?")
+            langfuse.kept = langfuse.start_observation(name="open")
+            langfuse.flush()
+        """
+    )
+    app.runpytest("--langfuse-outage=http_401,http_413", OPTION, "-p", "no:randomly").assert_outcomes(passed=2)
+    rows = lines_of(app.path / "run.jsonl")
+    assert rows[0]["faults"] == ["http_401", "http_413"]
+    tests = [row for row in rows if row["kind"] == "test"]
+    assert [(row["test"], row["fault"]) for row in tests] == [
+        ("test_it.py::test_sends", "http_401"),
+        ("test_it.py::test_sends", "http_413"),
+    ]
+    for row in tests:
+        assert (row["observations"], row["lost"], row["unended"]) == (0, 3, 1)
+        assert (row["outage"]["faults"], row["outage"]["refused"]) == ([row["fault"]], row["outage"]["attempts"])
+        assert {one["result"] for one in row["outage"]["requests"]} == {row["fault"]}
+        assert all(row["outage"]["begun"] <= one["start"] for one in row["outage"]["requests"])
+    observations = [row for row in rows if row["kind"] == "observation" and row["fault"] == "http_413"]
+    assert Counter((row["reason"], row["detail"]) for row in observations) == {
+        ("lost", "Langfuse did not accept it (fault http_413)"): 3,
+        ("never ended", "it never ended"): 1,
+    }
+    # What rules find is there beside what the outage has shown.
+    findings = [row for row in rows if row["kind"] == "finding" and row["code"] == "LF001"]
+    assert [(row["test"], row["fault"]) for row in findings] == [(row["test"], row["fault"]) for row in tests]
+    assert [row["fault"] for row in rows if row["kind"] == "outage"] == ["http_401", "http_413"]
+
+
+def test_an_outage_of_one_test_that_recovers(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from app import answer, langfuse
+
+        def test_recovers(langfuse_outage):
+            with langfuse_outage("http_401"):
+                answer("why?")
+                langfuse.flush()
+            answer("and now?")
+            langfuse.flush()
+        """
+    )
+    app.runpytest(OPTION).assert_outcomes(passed=1)
+    test = by_name(app)["test_recovers"]
+    assert (test["observations"], test["lost"], test["fault"]) == (3, 3, None)
+    outage = test["outage"]
+    assert outage["begun"] < outage["ended"]
+    assert [one["result"] for one in outage["requests"]] == ["http_401", "200"]
+
+
+@pytest.mark.slow
+def test_health_of_production_tracing(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        def test_it(langfuse_tracing):
+            with langfuse_tracing().start_as_current_observation(name="made"):
+                pass
+
+        def test_without():
+            pass
+        """
+    )
+    app.runpytest(OPTION).assert_outcomes(passed=2)
+    tests = by_name(app)
+    assert (tests["test_it"]["health"]["enabled"], tests["test_it"]["health"]["breaker"]) == (True, "closed")
+    assert tests["test_without"]["health"] is None
+
+
+@pytest.mark.slow
+def test_other_processes(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        def test_it(langfuse_process):
+            app = langfuse_process.start("-c", "from app import answer, langfuse; answer('why?'); langfuse.flush()")
+            assert app.wait() == 0
+        """
+    )
+    app.runpytest(OPTION).assert_outcomes(passed=1)
+    observations = lines_of(app.path / "run.jsonl", "observation")
+    assert [row["name"] for row in observations] == ["answer", "search", "llm"]
+    assert all(row["process"].startswith("python") and "(pid " in row["process"] for row in observations)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("-n2",), ("-n2", "-x")], ids=" ".join)
+def test_workers_of_xdist_hand_on_what_they_have(suite: pytest.Pytester, options: tuple[str, ...]) -> None:
+    suite.runpytest(OPTION, *options, "-p", "no:randomly")
+    rows = lines_of(suite.path / "run.jsonl")
+    (red,) = (row for row in rows if row["kind"] == "test" and row["test"].endswith("test_red"))
+    assert (red["outcome"], red["observations"], red["difference"]["sentence"]) == ("failed", 3, "2 differences")
+    observations = Counter(row["test"] for row in rows if row["kind"] == "observation")
+    assert {row["test"]: row["observations"] + row["unended"] for row in rows if row["kind"] == "test"} == {
+        row["test"]: observations[row["test"]] for row in rows if row["kind"] == "test"
+    }
+    if "-x" not in options:
+        assert len(observations) == 3
+        assert rows[0]["incomplete"] == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_crashes_leaves_the_results(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        import os
+        from app import answer
+
+        def test_answers():
+            answer("why?")
+
+        def test_crashes():
+            os._exit(3)
+        """
+    )
+    app.runpytest(OPTION, "-n1", "-p", "no:randomly")
+    tests = by_name(app)
+    assert {name: test["outcome"] for name, test in tests.items()} == {
+        "test_answers": "passed",
+        "test_crashes": "failed",
+    }
+    assert "crashed while running" in tests["test_crashes"]["message"]
+    run = lines_of(app.path / "run.jsonl", "run")[0]
+    assert run["incomplete"] == ["the worker gw0 has crashed: what its tests have recorded is missing"]
+
+
+def test_a_run_that_is_interrupted_has_what_was_there(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from app import answer
+
+        def test_answers():
+            answer("why?")
+
+        def test_stops():
+            raise KeyboardInterrupt
+
+        def test_never():
+            pass
+        """
+    )
+    app.runpytest(OPTION, "-p", "no:randomly", no_reraise_ctrlc=True)
+    tests = by_name(app)
+    assert {name: (test["outcome"], test["observations"]) for name, test in tests.items()} == {
+        "test_answers": ("passed", 3),
+        "test_stops": ("error", 0),
+    }
+    assert tests["test_stops"]["message"] == "the run ended before the test did"
+
+
+def test_a_repeated_test_is_one_test_with_its_last_attempt(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from app import answer
+        attempts = []
+
+        def test_flaky():
+            attempts.append(1)
+            answer(f"attempt {len(attempts)}")
+            assert len(attempts) > 1
+        """
+    )
+    app.runpytest(OPTION, "-p", "rerunfailures", "--reruns", "1")
+    test = by_name(app)["test_flaky"]
+    assert (test["outcome"], test["failure"], test["observations"]) == ("passed", "", 3)
+    assert {row["input"] for row in lines_of(app.path / "run.jsonl", "observation") if row["name"] == "llm"} == {
+        "attempt 2"
+    }
+
+
+def test_values_that_json_has_not(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from app import langfuse
+
+        def test_it():
+            with langfuse.start_as_current_observation(name="odd", metadata={"nan": float("nan")}) as one:
+                one._otel_span.set_attribute("nan", float("nan"))
+                one._otel_span.set_attribute("bytes", b"\\xff")
+                one._otel_span.set_attribute("long", "x" * 20_000)
+                one.update(input="\\u2028 </script> é", output=eval("[" * 15 + "]" * 15))
+        """
+    )
+    app.runpytest(OPTION).assert_outcomes(passed=1)
+    (row,) = lines_of(app.path / "run.jsonl", "observation")
+    assert row["input"] == "\u2028 </script> é"
+    assert row["attributes"]["nan"] is None
+    assert row["attributes"]["long"] == "x" * 10_000 + "… [10,000 more characters]"
+    assert json.dumps(row["output"]) == "[" * 15 + "]" * 15
+
+
+def test_nothing_is_kept_unless_it_is_asked_for(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        import sys
+        from app import answer
+
+        def test_it(pytestconfig):
+            answer("why?")
+            assert pytestconfig.pluginmanager.get_plugin("langfuse_session")._active.kept is None
+            assert "pytest_langfuse.report.run_lines" not in sys.modules
+        """
+    )
+    app.runpytest_subprocess("--langfuse-capture").assert_outcomes(passed=1)
+
+
+def test_the_schema_is_in_the_wheel_folder() -> None:
+    import pytest_langfuse.report
+
+    assert (Path(pytest_langfuse.report.__file__).parent / "lines.schema.json").is_file()
+
+
+def test_the_page_names_each_field() -> None:
+    page = (DOCS / "reports.md").read_text()
+    kinds = json.loads(SCHEMA.read_text())["$defs"]
+    sections = dict(zip(*[iter(re.split(r"\n### (\w+)\n", page)[1:])] * 2, strict=True))
+    assert set(sections) == set(kinds) - {"cell"}
+    for kind, text in sections.items():
+        named = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in text.splitlines() if "|" in line)))
+        assert named == set(kinds[kind]["properties"]) - {"kind"}, kind
