@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+#: An import reads files, and on a busy machine other processes compute meanwhile: it lasts so many times as long as it
+#: computes, at most.
+_SLOWEST: Final = 4
 #: The shortest wait that is kept, in seconds: finding out where it was takes some microseconds.
 _SHORTEST: Final = 0.001
 
@@ -80,9 +83,10 @@ class WaitTimer:
             return call()
         finally:
             ended = self._clock()
-            waited = max(0.0, ended - began - (self._cpu_seconds() - used))
+            elapsed, computed = ended - began, self._cpu_seconds() - used
+            waited = max(0.0, elapsed - computed)
             if len(sys.modules) != this.modules:
-                waited = min(waited, this.inner)
+                waited = max(min(waited, this.inner), elapsed - _SLOWEST * computed)
             self._local.call = outer
             if outer is not None:
                 outer.inner += waited

@@ -107,8 +107,6 @@ def test_a_prompt_is_fetched_in_the_request(client, find, slow_prompts):
 def test_retries_and_the_sleeps_between_them_are_one_wait(client, find, langfuse_api, clock, monkeypatch):
     langfuse_api.get(path__startswith="/api/public/v2/prompts/").mock(side_effect=httpx.ConnectError("down"))
     monkeypatch.setattr(time, "sleep", clock.wait)
-    # It imports what it needs, which is no wait.
-    client.get_prompt("greeting", fallback="hello", max_retries=0)
     client.get_prompt("greeting", fallback="hello", max_retries=4)
     (finding,) = find("LF017", "LF017.max_block=0.001")
     assert "in Langfuse.get_prompt() (" in finding.text
@@ -129,6 +127,22 @@ def test_flush_in_the_request(slow):
     )
     assert "flush() where the process ends alone" in finding.fix
     assert finding.place.qualname == "test_flush_in_the_request.answer"
+
+
+def test_flush_waits_for_scores(client, find, langfuse_api, clock):
+    """Another thread sends them."""
+
+    def answer(_request):
+        clock.wait(4)
+        return httpx.Response(200, json={"id": "1", "successes": [], "errors": []})
+
+    langfuse_api.post(path__regex="/api/public/(scores|ingestion)").mock(side_effect=answer)
+    client.create_score(name="thumbs", value=1, trace_id="a" * 32)
+    client.flush()
+    (finding,) = find("LF017")
+    assert finding.text.startswith(
+        "the test waited 4.0 s for Langfuse, in Langfuse.flush() (tests/rules/test_lf017.py:"
+    )
 
 
 def test_flush_on_the_event_loop(slow):
@@ -219,21 +233,32 @@ def test_nothing_is_looked_up_where_nothing_blocks(client, find, langfuse_api, c
     assert find("LF017", "LF017.max_block=0") == []
 
 
-def test_the_first_import_is_not_a_wait(clock, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("elapsed", "computed", "waits"),
+    [
+        # Importing takes longer than it computes: what is known of a wait is that of the call inside.
+        (2, 0.6, [0.5, 1.9]),
+        # Langfuse hangs in the first call, too.
+        (5, 0.1, [5.1, 5.4]),
+    ],
+)
+def test_the_first_import_is_not_a_wait(clock, tmp_path, monkeypatch, elapsed, computed, waits):
     noted = []
-    timer = WaitTimer(lambda *wait: noted.append(wait))
-    timer._clock, timer._cpu_seconds = clock, lambda: 0.0
-    (tmp_path / "module_of_langfuse.py").write_text("")
+    timer, cpu = WaitTimer(lambda *wait: noted.append(wait)), Clock()
+    timer._clock, timer._cpu_seconds = clock, cpu
+    module = f"module_of_langfuse_{elapsed}"
+    (tmp_path / f"{module}.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
 
     def call():
-        __import__("module_of_langfuse")
-        clock.wait(2)
+        __import__(module)
+        clock.wait(elapsed)
+        cpu.wait(computed)
         timer.timed(lambda: clock.wait(0.5))
 
     timer.timed(call)
     timer.timed(call)
-    assert [ended - began for began, ended, _ in noted] == [0.5, 2.5]
+    assert [ended - began for began, ended, _ in noted] == pytest.approx(waits)
 
 
 def test_computing_is_not_a_wait(clock):
@@ -297,6 +322,7 @@ def test_the_page(slow, heading, number):
 
 APP = """
     import time
+    import httpx
     from langfuse import Langfuse
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -306,7 +332,12 @@ APP = """
             return SpanExportResult.SUCCESS
 
     keys = {"public_key": "pk-lf-1", "secret_key": "sk-lf-1", "base_url": "http://127.0.0.1:9"}
-    langfuse = Langfuse(**keys, span_exporter=Slow(), flush_interval=600)
+    def missing(request):
+        time.sleep(0.1)
+        return httpx.Response(404)
+
+    http = httpx.Client(transport=httpx.MockTransport(missing))
+    langfuse = Langfuse(**keys, span_exporter=Slow(), flush_interval=600, httpx_client=http)
 
     def answer():
         langfuse.start_observation(name="answer").end()
@@ -327,7 +358,7 @@ def test_in_a_run(pytester):
         @pytest.fixture
         def cleaned():
             yield
-            bot.answer()
+            bot.langfuse.get_prompt("nothing", fallback="hello", max_retries=0)
 
         def test_of_a_wider_fixture(warm):
             pass
@@ -347,8 +378,8 @@ def test_in_a_run(pytester):
     result.assert_outcomes(passed=2, failed=2, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "LF017 blocked in Langfuse: the test waited 0.1 s for Langfuse, in Langfuse.flush() (bot.py:15), and *",
-            "langfuse: LF017 blocked in Langfuse (warning, 2 times): *",
+            "LF017 blocked in Langfuse: the test waited 0.1 s for Langfuse, in Langfuse.flush() (bot.py:21), and *",
+            "langfuse: LF017 blocked in Langfuse (warning, 3 times): *",
         ]
     )
     # The application's error is shown without the hooks.
