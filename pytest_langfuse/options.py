@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 Show = Literal["failed", "all", "none"]
 #: Options of which an empty value switches the ini option off, if that is set.
 _CAN_BE_OFF = ("outage", "json", "rules_baseline")
+#: How a pattern begins in `langfuse_rules`: CODE.option.NAME=
+_OWN_PATTERN = re.compile(r"\s*\w+\.\w+\.[^=\s,]*\s*=")
 _SHOW = ("failed", "all", "none")
 #: As in `arguments`, which is imported for a mistake only.
 LONGEST_WAIT = 1_000_000
@@ -42,7 +45,7 @@ class Options(NamedTuple):
     #: Codes of rules to evaluate, "ALL" for each; none: no rules.
     rules_select: Sequence[str]
     rules_ignore: Sequence[str]
-    #: Options of rules, like "LF017.max_block=2".
+    #: Options of rules, like "LF017.max_block=2" and "LF010.pattern.NAME=REGULAR EXPRESSION".
     rules: Sequence[str]
     #: The file with the findings that are known, or in which to write them.
     rules_baseline: Path | None
@@ -82,7 +85,7 @@ class Options(NamedTuple):
             strict=strict,
             rules_select=_ini_words(config, "langfuse_rules_select"),
             rules_ignore=_ini_words(config, "langfuse_rules_ignore"),
-            rules=_ini_words(config, "langfuse_rules"),
+            rules=_ini_rule_options(config, "langfuse_rules"),
             rules_baseline=_baseline_file(config, baseline) if baseline.value.strip() else None,
             budget=_ini_words(config, "langfuse_budget"),
         )
@@ -179,7 +182,12 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(
         "langfuse_rules_baseline", "file of the findings that are known, as with --langfuse-rules-baseline", default=""
     )
-    parser.addini("langfuse_rules", "options of rules, such as LF028.tolerance=0.05", default="")
+    parser.addini(
+        "langfuse_rules",
+        "options of rules, such as LF028.tolerance=0.05; patterns of own secrets, a line each: "
+        r"LF010.pattern.order-id=\bORD-\d{6}\b",
+        default="",
+    )
     parser.addini(
         "langfuse_budget",
         "limits of each captured test, such as tokens=500 cost=0.01: tokens, cost (USD), generations, observations, "
@@ -243,6 +251,17 @@ def _ini_bool(config: pytest.Config, name: str) -> bool:
 def _ini_words(config: pytest.Config, name: str) -> Sequence[str]:
     """Return the words of an ini option, which spaces, commas or lines separate."""
     return str(config.getini(name)).replace(",", " ").split()
+
+
+def _ini_rule_options(config: pytest.Config, name: str) -> Sequence[str]:
+    """Return the options of rules: words, but a line that begins with a pattern is one, whatever is in it."""
+    found: list[str] = []
+    for line in str(config.getini(name)).splitlines():
+        if _OWN_PATTERN.match(line):
+            found.append(line.strip())
+        else:
+            found += line.replace(",", " ").split()
+    return found
 
 
 def _given(config: pytest.Config, name: str) -> Given:

@@ -284,7 +284,11 @@ class Observations(ObservationSequence):
             ignored = frozenset(codes(given))
         except UnknownRule as error:
             raise ValueError(f"assert_clean(ignore=...): {error}") from None
-        found = chosen_rules().without(ignored).find(evidence_of(self._source, "", final=False))
+        rules = chosen_rules().without(ignored)
+        try:
+            found = rules.find(evidence_of(self._source, "", final=False))
+        except UnknownRule as error:
+            raise ValueError(f"assert_clean(): {error}") from None
         left = [finding for finding in found if finding.code not in ignored_at(finding.place)]
         if left:
             self._fail(f"{len(left)} finding{'s' * (len(left) > 1)} of rules:", list(map(str, left)))

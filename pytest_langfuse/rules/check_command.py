@@ -82,7 +82,10 @@ def check(given: argparse.Namespace) -> int:
     written = [one for one in traces.written if one.finding.code in selected]
     # Those that are known take the places that the baseline has.
     findings = [one.finding for one in sorted(written, key=lambda one: not one.is_known)]
-    findings += rules.find(evidence_of(traces.source(), "", final=True))
+    try:
+        findings += rules.find(evidence_of(traces.source(), "", final=True))
+    except UnknownRule as error:
+        raise BadInput(str(error)) from None
     before = entries_of(
         places_of([one.finding for one in written if one.is_known], rules, root=root, files=traces.files, known={})
     )

@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
+from pytest_langfuse.rules.secrets.own_pattern import hidden
+from pytest_langfuse.rules.secrets.scan import secrets
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.lost_value import LostValue
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.sources.score import Score
     from pytest_langfuse.recording.sources.source import Unexported
     from pytest_langfuse.recording.start_place import Place
+    from pytest_langfuse.rules.secrets.own_pattern import OwnPattern
 
 #: A trace's id and an observation's id.
 Key = tuple[str, str]
@@ -63,7 +66,7 @@ class Evidence:
     """All that is known of a test, or of recorded traces.
 
     `observations` are exported and linked. `recorded` returns how a span of this process was started and what became of
-    it, by its key; it is empty for files and for other processes. `settings` are the rules' options by code.
+    it, by its key; it is empty for files and for other processes.
     """
 
     def __init__(
@@ -87,7 +90,9 @@ class Evidence:
         #: Whether the test and its fixtures have ended.
         self.is_final = is_final
         #: Options of the rule that is called.
-        self.options: Mapping[str, float] = {}
+        self.options: Mapping[str, Any] = {}
+        #: The patterns of the project's own secrets.
+        self.own_patterns: Sequence[OwnPattern] = ()
         self._scores, self._recorded, self._application = scores, recorded, application
 
     @cached_property
@@ -180,6 +185,16 @@ class Evidence:
                     return place
             observation = observation.parent
         return None
+
+    def holds_secret(self, text: str) -> bool:
+        """Return whether a text has a secret in it, so that messages must not repeat it."""
+        return self.without_secrets(text) != text
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text for a message: it never repeats a secret, such as one in the name of an observation."""
+        for secret in secrets(text):
+            text = text.replace(secret.text, "***")
+        return hidden(self.own_patterns, text) if self.own_patterns else text
 
     def named(self, observation: Observation, detail: str = "") -> str:
         """Return how messages call an observation: `'search' (bot/tools.py:41)`, with a detail after the place."""

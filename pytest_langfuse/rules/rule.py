@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
     from pytest_langfuse.rules.finding import Fact, Severity
+    from pytest_langfuse.rules.secrets.own_pattern import OwnPattern
 
 #: What a rule is called with, once for each: an observation, a linked trace, or the whole of a test or file.
 Each = Literal["observation", "trace", "all"]
@@ -34,8 +35,8 @@ class Rule:
     #: Types of the observations that it looks at; empty for all.
     types: frozenset[str]
     check: Callable[..., Fact | Sequence[Fact] | None]
-    #: Numbers that a project may set otherwise, by their names.
-    options: Mapping[str, float] = field(default_factory=dict)
+    #: The options that a project may set otherwise, by their names: numbers, or patterns, of which there are none yet.
+    options: Mapping[str, float | tuple[OwnPattern, ...]] = field(default_factory=dict)
 
 
 def rule(
@@ -45,7 +46,7 @@ def rule(
     severity: Severity = "error",
     each: Each = "observation",
     types: Sequence[str] = (),
-    options: Mapping[str, float] = MappingProxyType({}),
+    options: Mapping[str, float | tuple[OwnPattern, ...]] = MappingProxyType({}),
 ) -> Callable[[Check], Check]:
     """Register the decorated function as a rule.
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.gc_pause import undisturbed
 from pytest_langfuse.recording.observation import TYPES
 from pytest_langfuse.rules.finding import Fact, Finding
 from pytest_langfuse.rules.rule import Rule, all_rules
+from pytest_langfuse.rules.secrets.own_pattern import BadPattern, OwnPattern, own_pattern
 from pytest_langfuse.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Selects every rule.
 ALL = "ALL"
+#: The rule whose option "pattern" has the patterns of a project's own secrets.
+SECRETS: Final = "LF010"
+_LABEL: Final = re.compile(r"[A-Za-z0-9][\w-]{0,63}")
 
 
 class UnknownRule(ValueError):  # noqa: N818 - reads as what happened
@@ -34,7 +39,7 @@ class RuleSet:
     """
 
     rules: Sequence[Rule]
-    options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     strict_warnings: frozenset[str] = frozenset()
 
     @classmethod
@@ -43,7 +48,7 @@ class RuleSet:
     ) -> RuleSet:
         """Return the rules of the catalogue that `select` names, without those that `ignore` names.
 
-        `None` selects all. `options` are like `LF017.max_block=2`.
+        `None` selects all. `options` are like `LF017.max_block=2` and `LF010.pattern.NAME=REGULAR EXPRESSION`.
 
         Raises:
             UnknownRule: a code, an option or its value; the message suggests the nearest.
@@ -73,8 +78,11 @@ class RuleSet:
         )
 
     @cached_property
-    def _settings(self) -> Mapping[str, Mapping[str, float]]:
-        return {rule.code: {**rule.options, **self.options.get(rule.code, {})} for rule in self.rules if rule.options}
+    def _settings(self) -> Mapping[str, Mapping[str, Any]]:
+        """The options of all rules: one may go by those of another, which need not be selected."""
+        return {
+            code: {**rule.options, **self.options.get(code, {})} for code, rule in all_rules().items() if rule.options
+        }
 
     @cached_property
     def _of_type(self) -> Mapping[str, Sequence[Rule]]:
@@ -83,11 +91,19 @@ class RuleSet:
         return {kind: [rule for rule in each if not rule.types or kind in rule.types] for kind in (*TYPES, "")}
 
     def find(self, evidence: Evidence) -> list[Finding]:
-        """Return what the rules find, in the order of their codes."""
-        with undisturbed(len(evidence.observations)):
-            facts = [*self._of_observations(evidence), *self._of_traces(evidence), *self._of_all(evidence)]
-        facts.sort(key=lambda item: item[0].code)
-        return [_finding(rule, fact, evidence) for rule, fact in facts]
+        """Return what the rules find, in the order of their codes.
+
+        Raises:
+            UnknownRule: a pattern of the project takes too long.
+        """
+        evidence.own_patterns = self._settings[SECRETS]["pattern"]
+        try:
+            with undisturbed(len(evidence.observations)):
+                facts = [*self._of_observations(evidence), *self._of_traces(evidence), *self._of_all(evidence)]
+            facts.sort(key=lambda item: item[0].code)
+            return [_finding(rule, fact, evidence) for rule, fact in facts]
+        except BadPattern as error:
+            raise UnknownRule(f"{SECRETS}: {error}") from None
 
     def _of_observations(self, evidence: Evidence) -> Iterator[tuple[Rule, Fact]]:
         settings, of_type = self._settings, self._of_type
@@ -148,13 +164,13 @@ def codes(given: Iterable[str]) -> Iterator[str]:
             raise UnknownRule(f"{shown(text)} is not the code of a rule{did_you_mean(code, [*known, ALL])}")
 
 
-def _options(given: Iterable[str]) -> dict[str, dict[str, float]]:
+def _options(given: Iterable[str]) -> dict[str, dict[str, Any]]:
     known = all_rules()
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for text in given:
         name, separator, value = text.partition("=")
         code, dot, option = name.strip().partition(".")
-        code, option = code.upper(), option.strip()
+        code, (option, _, label) = code.upper(), option.strip().partition(".")
         if not separator or not dot:
             raise UnknownRule(f"{shown(text)} is not CODE.option=value, such as LF017.max_block=2")
         if code not in known:
@@ -163,14 +179,39 @@ def _options(given: Iterable[str]) -> dict[str, dict[str, float]]:
         if option not in options:
             hint = did_you_mean(option, options) if options else f"; {code} has no options"
             raise UnknownRule(f"{shown(text)}: {code} has no option {shown(option)}{hint}")
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if not 0 <= number < float("inf"):
-            raise UnknownRule(f"{shown(text)}: {shown(value.strip())} is not a number from 0 up")
-        found.setdefault(code, {})[option] = number
+        of_rule = found.setdefault(code, {})
+        if isinstance(options[option], tuple):
+            before: tuple[OwnPattern, ...] = of_rule.get(option, ())
+            of_rule[option] = (*before, _pattern(f"{code}.{option}", label, value.strip(), before))
+        elif label:
+            raise UnknownRule(f"{shown(text)}: {code}.{option} is a number, as in {code}.{option}=2")
+        else:
+            of_rule[option] = _number(text, value.strip())
     return found
+
+
+def _number(text: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not 0 <= number < float("inf"):
+        raise UnknownRule(f"{shown(text)}: {shown(value)} is not a number from 0 up")
+    return number
+
+
+def _pattern(option: str, label: str, value: str, before: Sequence[OwnPattern]) -> OwnPattern:
+    if not _LABEL.fullmatch(label):
+        raise UnknownRule(
+            f"{option} needs a name of letters, digits, - and _, which findings show, as in "
+            f"{option}.order-id=\\bORD-\\d{{6}}\\b, and not {shown(label)}"
+        )
+    if any(pattern.name == label for pattern in before):
+        raise UnknownRule(f"{option}.{label} is there twice")
+    try:
+        return own_pattern(label, value)
+    except BadPattern as error:
+        raise UnknownRule(f"{option}.{label}: {error}") from None
 
 
 def _each(rule: Rule, found: Fact | Sequence[Fact]) -> list[tuple[Rule, Fact]]:
@@ -181,4 +222,6 @@ def _finding(rule: Rule, fact: Fact, evidence: Evidence) -> Finding:
     about: Observation | None = fact.about
     place = fact.place or evidence.place_of(about)
     name, trace_id, id_ = ("", "", "") if about is None else (about.name, about.trace_id, about.id)
-    return Finding(rule.code, rule.name, rule.severity, fact.text, fact.fix, name, place, trace_id, id_)
+    # A name may hold a secret, whatever the rule is about.
+    text, fix, name = (evidence.without_secrets(part) for part in (fact.text, fact.fix, name))
+    return Finding(rule.code, rule.name, rule.severity, text, fix, name, place, trace_id, id_)

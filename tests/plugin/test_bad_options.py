@@ -36,7 +36,18 @@ INI = {
     "langfuse_strict": SWITCHES,
     "langfuse_rules_select": WORDS,
     "langfuse_rules_ignore": WORDS,
-    "langfuse_rules": (*WORDS, "LF006", "LF006.x=1", f"LF006.x={SECRET}", "LF006.\x1b=1", "LF099.x=1"),
+    "langfuse_rules": (
+        *WORDS,
+        "LF006",
+        "LF006.x=1",
+        f"LF006.x={SECRET}",
+        "LF006.\x1b=1",
+        "LF099.x=1",
+        "LF010.pattern.a=(",
+        "LF010.pattern.a=",
+        f"LF010.pattern.a=({SECRET}",
+        "LF010.pattern.a=(" + "x" * 5000,
+    ),
 }
 #: Those which are options of the command line, too.
 COMMAND_LINE = {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
+from pytest_langfuse.rules.secrets.own_pattern import found_in
 from pytest_langfuse.rules.secrets.scan import may_hold_secret, secrets
+from pytest_langfuse.rules.secrets.texts import readings, strings
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
@@ -42,44 +44,44 @@ _PLACES: Final = {
 _METADATA: Final = ("langfuse.observation.metadata.", "langfuse.trace.metadata.")
 
 
-@rule("LF010", "secret in clear")
+@rule("LF010", "secret in clear", options={"pattern": ()})
 def secret_in_clear(observation: Observation, evidence: Evidence) -> Sequence[Fact] | None:
     """Everyone with access to the project reads it, and exports and evaluators send it on."""
-    record = observation.record
+    record, own = observation.record, evidence.own_patterns
     texts = [record.name]
     for key, value in record.attributes.items():
         if type(value) is str:
             if key not in _SKIPPED:
                 texts.append(value)
         elif type(value) is list:
-            texts += _strings(value)
+            texts += strings(value)
     # One look at all: nearly no observation has a long word that could be a key.
-    if not may_hold_secret("\n".join(texts)):
-        return None
-    found = dict.fromkeys(_kinds(record))
-    return [_fact(kind, where, observation, evidence) for kind, where in found] or None
+    found = dict.fromkeys(_kinds(record)) if may_hold_secret("\n".join(texts)) else {}
+    if own:
+        found |= dict.fromkeys((pattern.kind, key) for pattern, key in found_in(own, _texts(record)))
+    return [_fact(kind, _where(key, evidence), observation, evidence) for kind, key in found] or None
 
 
 def _kinds(record: SpanRecord) -> Iterator[tuple[str, str]]:
-    """Yield the kinds of secrets in a span, each with where it stands."""
-    for secret in secrets(record.name):
-        yield secret.kind, "name"
+    """Yield the kinds of secrets in a span, each with the key of what holds it."""
+    for key, text in _texts(record):
+        for secret in secrets(text):
+            yield secret.kind, key
+
+
+def _texts(record: SpanRecord) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a span, each with its key; that of the name is empty."""
+    yield "", record.name
     for key, value in record.attributes.items():
         if key not in _SKIPPED:
-            for text in _strings(value):
-                for secret in secrets(text):
-                    yield secret.kind, _where(key)
+            for text in strings(value):
+                for reading in readings(text):
+                    yield key, reading
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-
-
-def _where(key: str) -> str:
+def _where(key: str, evidence: Evidence) -> str:
+    if not key:
+        return "name"
     if (place := _PLACES.get(key)) is not None:
         return place
     kind, shown = "attribute", key
@@ -87,13 +89,12 @@ def _where(key: str) -> str:
         if key.startswith(prefix):
             kind, shown = "metadata", key[len(prefix) :]
     # A key of a dictionary may be a secret, too.
-    return kind if any(secrets(shown)) else f"{kind} {shown!r}"
+    return kind if evidence.holds_secret(shown) else f"{kind} {shown!r}"
 
 
 def _fact(kind: str, where: str, observation: Observation, evidence: Evidence) -> Fact:
     fix = "leave it out of what is traced, or replace it in the function mask= of Langfuse(), and renew it"
-    name = observation.name
-    if not any(secrets(name)):
+    if not evidence.holds_secret(observation.name):
         return Fact(f"{evidence.named(observation)} has {kind} in its {where}", fix, observation)
     # Named by its place alone, since its name would repeat the secret.
     place = evidence.place_of(observation)

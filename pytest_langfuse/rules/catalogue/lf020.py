@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
+from pytest_langfuse.rules.secrets.own_pattern import found_in
 from pytest_langfuse.rules.secrets.scan import secrets
 
 if TYPE_CHECKING:
@@ -38,14 +39,16 @@ def not_masked(observation: Observation, evidence: Evidence) -> Sequence[Fact] |
     if recorded is None or not (masks := evidence.application.masks_of(recorded)):
         return None
     given = " and ".join(f"{name}=" for name in masks)
+    kinds = [(kind, where) for where, text in _texts(record) for kind, _, _ in secrets(text)]
+    if evidence.own_patterns:
+        kinds += [(pattern.kind, where) for pattern, where in found_in(evidence.own_patterns, _texts(record))]
     found = {
         (kind, where): Fact(
             f"{evidence.named(observation)} has {kind} in its {where}, which {given} of the client did not mask",
             _FIXES["event" if where in _EVENTS else "attribute"],
             observation,
         )
-        for where, text in _texts(record)
-        for kind, _, _ in secrets(text)
+        for kind, where in kinds
     }
     return list(found.values()) or None
 
