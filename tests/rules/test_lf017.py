@@ -378,7 +378,7 @@ def test_in_a_run(pytester):
     result.assert_outcomes(passed=2, failed=2, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "LF017 blocked in Langfuse: the test waited 0.1 s for Langfuse, in Langfuse.flush() (bot.py:21), and *",
+            "LF017 blocked in Langfuse: the test waited ?.? s for Langfuse, in Langfuse.flush() (bot.py:21), and *",
             "langfuse: LF017 blocked in Langfuse (warning, 3 times): *",
         ]
     )
