@@ -37,7 +37,7 @@ class OwnPattern:
 
     @property
     def kind(self) -> str:
-        """What it finds, as messages call it."""
+        """The name of what it finds, for messages."""
         return f"a secret of the pattern {self.name!r}"
 
     def check_speed(self) -> None:

@@ -17,7 +17,7 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def readings(text: str) -> Iterator[str]:
-    """Yield a text as it is sent, and if that is JSON with escapes, those in it: a line break is no letter `n`."""
+    """Yield a text as it is sent; if that is JSON with escapes, also the texts in it, with their line breaks."""
     yield text
     if "\\" in text and text.startswith(("{", "[", '"')):
         try:
