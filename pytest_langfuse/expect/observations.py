@@ -63,20 +63,24 @@ class Observations(ObservationSequence):
         return cls(source_of_body(body, encoding))
 
     @classmethod
-    def from_file(cls, path: str | PathLike[str]) -> Self:
-        """Return the observations in a file: export bodies (OTLP) or JSON of Langfuse's API; gzip or not.
+    def from_file(cls, path: str | PathLike[str], *, test: str | None = None) -> Self:
+        """Return the observations in a file: export bodies (OTLP), JSON of Langfuse's API, or a run; gzip or not.
 
-        JSON may be one document or several, one per line.
+        JSON may be one document or several, one per line. `test` is the id of a test of a run, which is the file of
+        `--langfuse-json`; without it, all that the run has recorded is there.
 
         Raises:
             DecodeError: the file holds anything else (`pytest_langfuse.recording.DecodeError`, a `ValueError` that
                 names the file).
+            LookupError: the run has no such test, or the file is not one of a run.
             OSError: the file cannot be read.
-            TypeError: `path` is not a path.
+            TypeError: `path` is not a path, or `test` not a text.
             ValueError: `path` is not one that a file can have.
         """
         __tracebackhide__ = True
-        return cls(source_of_file(arguments.path("Observations.from_file", "path", path)))
+        if test is not None:
+            arguments.text("Observations.from_file", "test", test)
+        return cls(source_of_file(arguments.path("Observations.from_file", "path", path), test))
 
     @classmethod
     def from_api(cls, client: Langfuse, trace_id: str) -> Self:

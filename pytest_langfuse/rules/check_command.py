@@ -84,6 +84,9 @@ def check(given: argparse.Namespace) -> int:
     findings = [one.finding for one in sorted(written, key=lambda one: not one.is_known)]
     try:
         findings += rules.find(evidence_of(traces.source(), "", final=True))
+        for source, evaluated in traces.sources_of_runs:
+            # The run knew more of its process than its file does; and it has heard who ignores what.
+            findings += rules.without(evaluated).find(evidence_of(source, "", final=True))
     except UnknownRule as error:
         raise BadInput(str(error)) from None
     before = entries_of(

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
+from pytest_langfuse.recording.otlp.decompress import decompress
 from pytest_langfuse.recording.sources.files import source_of_bytes
+from pytest_langfuse.recording.sources.json_lines import is_run, read_run
 from pytest_langfuse.recording.sources.recent import NotReachable, client_of_environment, fetch, fetch_since
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.rules.baseline import relative
-from pytest_langfuse.rules.written_finding import BadLine, WrittenFinding, findings_in
+from pytest_langfuse.rules.written_finding import FINDING, BadLine, WrittenFinding, findings_in
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
@@ -40,6 +42,8 @@ class RecordedTraces:
     #: Findings of runs of pytest.
     written: list[WrittenFinding] = field(default_factory=list)
     runs: int = 0
+    #: The observations of runs, each with the codes of the rules that were evaluated as they were made.
+    sources_of_runs: list[tuple[StaticSource, Sequence[str]]] = field(default_factory=list)
     _observations: dict[tuple[str, str], Observation] = field(default_factory=dict)
     _unexported: list[Unexported] = field(default_factory=list)
 
@@ -75,23 +79,33 @@ class RecordedTraces:
 
     def _add_content(self, data: bytes, name: str, uri: str) -> None:
         if not data.strip() and name.endswith(".jsonl"):
-            # As --langfuse-json leaves it after a run in which nothing was found.
+            # As a run leaves it in which no test began.
             self.runs += 1
             return
         try:
-            if (written := findings_in(data, self.root)) is not None:
-                self.written += written
-                self.runs += 1
-                # Where a finding has no place.
-                self.files.setdefault("", uri)
+            plain = decompress(data)
+            if is_run(plain):
+                self._add_run(plain, uri)
                 return
-            source = source_of_bytes(data, name)
-        except BadLine as error:
+        except (BadLine, DecodeError) as error:
             raise BadInput(f"{name}: {error}") from None
+        try:
+            source = source_of_bytes(data, name)
         except DecodeError as error:
             raise BadInput(str(error)) from None
         self._add(source.observations(), uri)
         self._unexported += source.unexported()
+
+    def _add_run(self, plain: bytes, uri: str) -> None:
+        run = read_run(plain)
+        self.written += findings_in(run.of(FINDING), self.root)
+        self.runs += 1
+        # Where a finding has no place.
+        self.files.setdefault("", uri)
+        source = run.source()
+        for one in source.observations():
+            self.files.setdefault(one.trace_id, uri)
+        self.sources_of_runs.append((source, run.rules))
 
     def add_fetched(self, trace_ids: Iterable[str], since: timedelta | None, tell: Callable[[str], None]) -> None:
         """Read traces from the Langfuse that the environment names.

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pytest_langfuse.arguments import shown
+from pytest_langfuse.recording.sources.json_lines import Line
 from pytest_langfuse.rules.baseline import relative
 from pytest_langfuse.rules.finding import Finding
 from pytest_langfuse.rules.rule import all_rules
 
-#: The value of "kind" in such a line, and in the first line of such a file; those of earlier versions had no "run".
+#: The value of "kind" in such a line.
 FINDING: Final = "finding"
-_FIRST: Final = (b"run", b"outage", FINDING.encode())
 _FIELDS: Final[Mapping[str, type]] = {
     "code": str,
     "text": str,
@@ -77,28 +76,13 @@ def row_of(finding: Finding, test: str, root: Path, *, is_known: bool) -> dict[s
     }
 
 
-def findings_in(data: bytes, root: Path) -> list[WrittenFinding] | None:
-    """Return the findings in a file of `--langfuse-json`; `None` if it is another one.
+def findings_in(lines: Iterable[Line], root: Path) -> list[WrittenFinding]:
+    """Return the findings in lines of a file of `--langfuse-json`; `root` is the folder to which paths are relative.
 
     Raises:
-        BadLine: it begins as such a file, but a line of it is damaged.
+        BadLine: a line is damaged.
     """
-    start = data.lstrip()[:100]
-    if not any(start.startswith(b'{"kind": "%s"' % kind) for kind in _FIRST):
-        return None
-    found = []
-    for number, line in enumerate(data.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
-            raise BadLine(f"line {number} is not a line of --langfuse-json")
-        if row["kind"] == FINDING:
-            found.append(_finding(row, number, root))
-    return found
+    return [_finding(line.row, line.number, root) for line in lines]
 
 
 def _finding(row: Mapping[str, Any], number: int, root: Path) -> WrittenFinding:

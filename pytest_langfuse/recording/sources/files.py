@@ -16,31 +16,40 @@ from pytest_langfuse.recording.otlp.json_documents import json_documents, looks_
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.server_view.loss import split
 from pytest_langfuse.recording.sources.api import damage_of, is_api_document, observations_in
+from pytest_langfuse.recording.sources.json_lines import is_run, read_run
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.recording.span_record import SpanRecord
 
 
-def source_of_file(path: Path) -> StaticSource:
-    """Return the observations in a file: export bodies (OTLP, protobuf or JSON) or JSON of Langfuse's API; gzip or not.
+def source_of_file(path: Path, test: str | None = None) -> StaticSource:
+    """Return the observations in a file: export bodies (OTLP, protobuf or JSON), JSON of Langfuse's API, or a run.
+
+    All of them gzip or not. `test` chooses one test of a run, the file of `--langfuse-json`.
 
     Several JSON documents may follow each other, one per line.
 
     Raises:
         DecodeError: The file holds anything else, or decompresses to more than 256 MiB; the message names the file.
+        LookupError: The run has no such test, or the file is not one of a run.
     """
-    return source_of_bytes(path.read_bytes(), str(path))
+    return source_of_bytes(path.read_bytes(), str(path), test)
 
 
-def source_of_bytes(data: bytes, name: str) -> StaticSource:
+def source_of_bytes(data: bytes, name: str, test: str | None = None) -> StaticSource:
     """Return the observations in the content of a file; messages call it `name`.
 
     Raises:
         DecodeError: As `source_of_file`.
+        LookupError: As `source_of_file`.
     """
     try:
         plain = decompress(data)
         with undisturbed(len(plain) // SIZE):
+            if is_run(plain):
+                return read_run(plain).source(test)
+            if test is not None:
+                raise LookupError(f"{name} is not a file of --langfuse-json, so it has no tests")
             return _in_file(plain)
     except DecodeError as error:
         raise DecodeError(f"{name}: {error}") from None
