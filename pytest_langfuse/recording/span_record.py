@@ -143,7 +143,7 @@ class _RecordOfSpan(SpanRecord):
         if span.dropped_attributes or len(span.attributes or ()) != len(self.attributes):
             return True
         message = span.status.description
-        if span.events or not (span.name.isascii() and (message is None or message.isascii())):
+        if self.events or not (span.name.isascii() and (message is None or message.isascii())):
             return bool(self.unencodable_part() or self.left_out())
         return False
 
