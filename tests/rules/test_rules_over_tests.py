@@ -264,6 +264,7 @@ def test_two():
     assert "has as parent an observation of test_bot.py::test_one, and looks like a root" in line
 
 
+@pytest.mark.slow
 def test_what_a_library_leaves_current_is_told_once_and_where_it_happens(run):
     result = run(
         """
