@@ -31,6 +31,7 @@ from pytest_langfuse.standin.stand_in import StandIn
 from pytest_langfuse.wider_fixtures import WiderFixtures
 
 if TYPE_CHECKING:
+    from pytest_langfuse.recording.start_place import StartPlaces
     from pytest_langfuse.report.rule_findings import RuleFindings, RuleTotal
     from pytest_langfuse.report.run_baseline import RunBaseline
     from pytest_langfuse.rules.rule_set import RuleSet
@@ -41,7 +42,7 @@ class ActiveCapture:
     """Hooks the SDK for one run, until `stop`. If `is_last()` is true then, what captured tests left stays sealed.
 
     `refused` is told of connections to the real Langfuse that something tried past the SDK; `columns()` is the width of
-    the terminal that failures are shown on.
+    the terminal that failures are shown on. `watches_rules`: a test asserts that rules find nothing.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ActiveCapture:
         refused: RefusedConnections,
         is_last: Callable[[], bool],
         columns: Callable[[], int],
+        watches_rules: bool,
     ) -> None:
         #: The test that runs, if it is captured.
         self.test: CapturedTest | None = None
@@ -77,6 +79,8 @@ class ActiveCapture:
         #: The findings that are known, with `--langfuse-rules-baseline`.
         self.baseline: RunBaseline | None = None
         # First: it refuses bad options, and nothing is hooked yet that would have to be restored.
+        if watches_rules or (options.capture and options.rules_select):
+            self._recorder.places = self._start_places()
         self._findings = self._rule_findings()
         with ExitStack() as stack:
             if options.capture and options.env_keys:
@@ -122,6 +126,17 @@ class ActiveCapture:
             return name == "conftest.py" or any(fnmatch(name, pattern) for pattern in patterns)
 
         self._recorder.places = StartPlaces(is_test)
+
+    def _start_places(self) -> StartPlaces:
+        from pytest_langfuse.recording.start_place import StartPlaces
+
+        patterns = self._config.getini("python_files")
+
+        def is_test(file: str) -> bool:
+            name = Path(file).name
+            return name == "conftest.py" or any(fnmatch(name, pattern) for pattern in patterns)
+
+        return StartPlaces(is_test)
 
     def _rule_findings(self) -> RuleFindings | None:
         """Return the judge of tests by rules; `None` if no rule is selected, or single tests alone are captured."""

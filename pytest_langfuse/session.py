@@ -5,8 +5,10 @@ Each run of pytest imports this module, so it imports nothing that an unused run
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Generator, Mapping, Sequence
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -70,6 +72,16 @@ def requests_capture(item: pytest.Item) -> bool:
     return bool(FIXTURES.intersection(names)) or any(item.get_closest_marker(name) for name in _MARKERS)
 
 
+def _asserts_clean(item: pytest.Item) -> bool:
+    """Return whether the function of a test names `assert_clean`."""
+    function = inspect.unwrap(getattr(item, "function", None) or pytest.Item)
+    return isinstance(function, FunctionType) and _names(function.__code__, "assert_clean")
+
+
+def _names(code: CodeType, name: str) -> bool:
+    return name in code.co_names or any(_names(inner, name) for inner in code.co_consts if isinstance(inner, CodeType))
+
+
 class CaptureSession:
     """Captures the tests of one run, registered as a plugin of it. Imports the SDK only when it starts."""
 
@@ -127,8 +139,11 @@ class CaptureSession:
 
         self._early_clients = EarlyClients(langfuse.Langfuse)
 
-    def start(self) -> ActiveCapture:
-        """Hook the SDK, if that was not done: for all tests with `--langfuse-capture`, else for those that ask."""
+    def start(self, *, watches_rules: bool = False) -> ActiveCapture:
+        """Hook the SDK, if that was not done: for all tests with `--langfuse-capture`, else for those that ask.
+
+        `watches_rules`: with what the rules need, also where no option asks for them.
+        """
         if self._active is None:
             # Imported here: a run that captures nothing must not pay for the SDK's import (about 300 ms).
             from pytest_langfuse.active_capture import ActiveCapture
@@ -139,6 +154,7 @@ class CaptureSession:
                 refused=self._refused(),
                 is_last=lambda: not self._running,
                 columns=self._columns,
+                watches_rules=watches_rules,
             )
         return self._active
 
@@ -247,8 +263,8 @@ class CaptureSession:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Hook the SDK before the first test if any test asks for capture."""
-        if any(requests_capture(item) for item in items):
-            self.start()
+        if captured := [item for item in items if requests_capture(item)]:
+            self.start(watches_rules=any(map(_asserts_clean, captured)))
         if self._suite_faults:
             from pytest_langfuse.outage.suite import multiply
 

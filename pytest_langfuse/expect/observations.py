@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
 from functools import partial
 from os import PathLike
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
 
 #: Packages whose snapshots are compared with the text.
 _SNAPSHOTS = ("inline_snapshot", "syrupy")
+#: Rules that look at what an application does, rather than at its traces, have seen nothing.
+_NOT_WATCHED = (
+    "assert_clean() says nothing about rules that watch the application from the start of the run, such as LF004, "
+    "LF013 and LF017. Fix: run pytest with --langfuse-capture, or call assert_clean() in the function of the test"
+)
 
 
 @exported_by("pytest_langfuse")
@@ -269,7 +275,9 @@ class Observations(ObservationSequence):
         """Assert that no rule finds anything so far, in traces of which no observation runs.
 
         The rules are those that the ini file has chosen (`langfuse_rules_select`, `langfuse_rules_ignore`), without
-        those of the codes in `ignore`; a warning counts, too. `python -m pytest_langfuse.rules explain` lists them.
+        those of the codes in `ignore`; a warning counts, too. Some need to watch the application from the start of the
+        run: so it is with `--langfuse-capture`, and where the function of a test calls this. Elsewhere a warning says
+        so. `python -m pytest_langfuse.rules explain` lists them.
 
         Raises:
             TreeMismatch: rules have found something; the message has a line for each finding.
@@ -288,9 +296,11 @@ class Observations(ObservationSequence):
             ignored = frozenset(codes(given))
         except UnknownRule as error:
             raise ValueError(f"assert_clean(ignore=...): {error}") from None
-        rules = chosen_rules().without(ignored)
+        rules, evidence = chosen_rules().without(ignored), evidence_of(self._source, "", final=False)
+        if rules.rules and not evidence.application.is_watched:
+            warnings.warn(_NOT_WATCHED, stacklevel=2)
         try:
-            found = rules.find(evidence_of(self._source, "", final=False))
+            found = rules.find(evidence)
         except UnknownRule as error:
             raise ValueError(f"assert_clean(): {error}") from None
         left = [finding for finding in found if finding.code not in ignored_at(finding.place)]

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_langfuse.recording.calling_code import shown_path
 from pytest_langfuse.rules.baseline import BadBaseline, BaselineKey, baseline_text, key_of, read_baseline
+from pytest_langfuse.rules.checked import root_of
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -40,6 +41,8 @@ class RunBaseline:
         except BadBaseline as error:
             raise pytest.UsageError(f"--langfuse-rules-baseline: {error}") from None
         self._config, self._path, self._rules, self._strict = config, path, rules, strict
+        #: As for `python -m pytest_langfuse.rules check --baseline`: whatever folder pytest takes for its root.
+        self._root = root_of(config.rootpath)
         #: The lines of each key, in the order in which they were found.
         self._places: dict[BaselineKey, dict[int, None]] = {}
         #: Why the run was broken off, if it was.
@@ -52,7 +55,7 @@ class RunBaseline:
 
     def is_new(self, finding: Finding) -> bool:
         """Return whether a finding is not in the baseline: one of more places than that has."""
-        key = key_of(finding, self._config.rootpath)
+        key = key_of(finding, self._root)
         lines = self._places.setdefault(key, {})
         lines.setdefault(0 if finding.place is None else finding.place.line)
         if self._known is None:

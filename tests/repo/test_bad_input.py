@@ -111,7 +111,7 @@ CALLS: dict[Callable[..., object], dict[str, tuple[Any, ...]]] = {
     build_traces: {"observations": (5, None, "x", [5], [None], {"a": 1}, [bad.Broken(), 5], [bad.SECRET])},
     observe: {"record": (5, None, "x", object(), bad.Broken(), bad.SECRET)},
     Observations.from_otlp: {"body": NOT_BYTES, "encoding": ENCODING},
-    Observations.from_file: {"path": PATH},
+    Observations.from_file: {"path": PATH, "test": bad.NOT_A_TEXT},
     Observations.from_api: {
         "client": (5, None, "x", bad.SECRET, object(), bad.Broken()),
         "trace_id": (*bad.TEXT, "", " "),
@@ -154,6 +154,7 @@ OTHERS = {
     "count": 1,
     "timeout": 0.0,
     "body": b"{}",
+    "path": "missing.jsonl",
     "literal": "span x",
     "client": SimpleNamespace(api=None),
     "stand_in": StandIn(),

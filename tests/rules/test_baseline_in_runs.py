@@ -57,6 +57,18 @@ def langfuse_lines(result) -> list[str]:
     return [line.removeprefix("langfuse: ") for line in result.outlines if line.startswith("langfuse: ")][:-1]
 
 
+def test_its_paths_begin_at_the_root_of_the_repository(app, run):
+    Path(".git").mkdir()
+    run("--rootdir=.").assert_outcomes(passed=3)
+    assert entries() == BASELINE
+    folder = app.mkdir("service")
+    for name in ("bot.py", "test_bot.py"):
+        Path(name).rename(folder / name)
+    Path("known.txt").unlink()
+    run("service", f"--rootdir={folder}").assert_outcomes(passed=3)
+    assert entries() == [row.replace("bot.py", "service/bot.py") for row in BASELINE]
+
+
 def test_the_first_run_writes_it_and_the_next_passes(run):
     result = run()
     result.assert_outcomes(passed=3)

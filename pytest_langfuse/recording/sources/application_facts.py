@@ -68,3 +68,5 @@ class ApplicationFacts:
     bodies: Sequence[ExportedBody] = ()
     #: The waits of the test for Langfuse.
     waits: Sequence[LangfuseWait] = ()
+    #: Whether the application was watched for the rules while it ran; true of what no application runs for.
+    is_watched: bool = True

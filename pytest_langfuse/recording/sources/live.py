@@ -23,7 +23,7 @@ from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.recording.sources.score import Score, latest, orphans
 from pytest_langfuse.recording.sources.source import Source, Unexported, WireBody
 from pytest_langfuse.recording.span_record import SpanRecord, attributes_of, from_readable_span
-from pytest_langfuse.recording.start_place import Start
+from pytest_langfuse.recording.start_place import Start, StartPlaces
 from pytest_langfuse.recording.trace import link
 from pytest_langfuse.recording.unsampled_error import UnsampledError
 from pytest_langfuse.recording.why_not_exported import Explains, why_not_accepted, why_not_exported
@@ -52,6 +52,8 @@ class SourceOwner(Protocol):
     accepted: Callable[[], Collection[SpanKey]] | None
     #: Meanwhile: the faults and statuses that exports met in place of being accepted.
     refusals: Callable[[], Sequence[str]]
+    #: The places where spans start, if what the application does is watched for the rules.
+    places: StartPlaces | None
     #: Traces whose scores may still arrive, in a later test than their own.
     disowned_traces: set[str]
     #: Ids of the traces of tests that have ended, with no particular value.
@@ -229,6 +231,7 @@ class LiveSource:
             goes_nowhere=self._owner.explain.goes_nowhere,
             has_client=lambda: any(client.tracing for client in self._owner.clients()),
             left_current=self.left_current,
+            is_watched=self._owner.places is not None,
         )
 
     def undelivered(self) -> Sequence[Unexported]:
