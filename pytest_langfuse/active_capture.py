@@ -21,6 +21,7 @@ from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.refused_connections import RefusedConnections
+from pytest_langfuse.report.junit import properties
 from pytest_langfuse.report.kept_test import KeptTests
 from pytest_langfuse.report.rules_of_run import rule_set_of
 from pytest_langfuse.rules.rule_set import choose
@@ -75,7 +76,7 @@ class ActiveCapture:
             explain=hooks,
         )
         #: The tests of which lines are to be written.
-        self.kept = KeptTests() if options.keeps_traces else None
+        self.kept = KeptTests() if options.keeps_traces or options.junit else None
         #: The findings that are known, with `--langfuse-rules-baseline`.
         self.baseline: RunBaseline | None = None
         # First: it refuses bad options, and nothing is hooked yet that would have to be restored.
@@ -149,7 +150,7 @@ class ActiveCapture:
 
         rules = rule_set_of(options)
         self.baseline = self._run_baseline(rules)
-        return RuleFindings(rules, strict=options.strict, baseline=self.baseline, writes_json=options.keeps_traces)
+        return RuleFindings(rules, strict=options.strict, baseline=self.baseline, writes_json=self.kept is not None)
 
     def _run_baseline(self, rules: RuleSet) -> RunBaseline | None:
         if (path := self._options.rules_baseline) is None:
@@ -271,7 +272,7 @@ class ActiveCapture:
                 test.close()
             else:
                 test.close(self.kept.running)
-                self.kept.end()
+                self.kept.end(keep=self._options.keeps_traces)
             self._late.reset()
             self._refused.end_test()
 
@@ -295,18 +296,21 @@ class ActiveCapture:
     ) -> None:
         """Add what the test made to the report of one of its phases; after the teardown, end the test."""
         if self.test is not None:
+            kept = None if self.kept is None else self.kept.running
             try:
                 if self._findings is not None:
                     self._findings.judge(report, item, self.test.source, self.test.recording)
                 self._describe(report, item, self.test, in_suite_outage=in_suite_outage)
-                if self.kept is not None and (kept := self.kept.running) is not None:
+                if kept is not None:
                     error = None if call.excinfo is None else call.excinfo.value
-                    kept.note(error, item.stash.get(FAULT, None) if in_suite_outage else None)
+                    kept.note(report, error, item.stash.get(FAULT, None) if in_suite_outage else None)
                     if report.when == "call":
                         kept.health = _health()
             finally:
                 if report.when == "teardown":
                     self.end()
+            if report.when == "teardown" and self._options.junit and kept is not None:
+                report.user_properties += properties(kept)
             self._refused.fail(report)
         elif report.when == "teardown":
             hooks.uncaptured = None

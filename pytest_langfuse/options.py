@@ -19,6 +19,8 @@ _CAN_BE_OFF = ("outage", "json", "rules_baseline")
 #: How a pattern begins in `langfuse_rules`: CODE.option.NAME=
 _OWN_PATTERN = re.compile(r"\s*\w+\.\w+\.[^=\s,]*\s*=")
 _SHOW = ("failed", "all", "none")
+#: What others decide: no options of ours.
+_OF_OTHERS = ("junit", "step_summary")
 #: As in `arguments`, which is imported for a mistake only.
 LONGEST_WAIT = 1_000_000
 
@@ -51,11 +53,15 @@ class Options(NamedTuple):
     rules_baseline: Path | None
     #: Limits of each captured test, like "tokens=500".
     budget: Sequence[str]
+    #: Where GitHub Actions takes a summary of the step from, if this run is to write one.
+    step_summary: Path | None
+    #: Whether pytest writes a file of `--junit-xml`.
+    junit: bool
 
     @property
     def keeps_traces(self) -> bool:
         """True if what tests have recorded is kept until the end of the run."""
-        return self.json is not None
+        return self.json is not None or self.step_summary is not None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -68,13 +74,17 @@ class Options(NamedTuple):
         option = bool(_command_line(config, "langfuse_capture"))
         strict = bool(_command_line(config, "langfuse_strict")) or _ini_bool(config, "langfuse_strict")
         show, outage, json, baseline = (_given(config, name) for name in ("show", "outage", "json", "rules_baseline"))
+        capture = (
+            option
+            or strict
+            or _ini_bool(config, "langfuse_capture")
+            or any(given.value.strip() for given in (outage, json, baseline))
+        )
+        summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
         return cls(
             # A suite in an outage is captured: it must not send anything to the real Langfuse. And a file of the run
             # is one of what was captured.
-            capture=option
-            or strict
-            or _ini_bool(config, "langfuse_capture")
-            or any(given.value.strip() for given in (outage, json, baseline)),
+            capture=capture,
             show=cast("Show", one_of(show.value, _SHOW, show.source)),
             outage=outage if outage.value.strip() else None,
             max_block=_ini_seconds(config, "langfuse_max_block"),
@@ -88,6 +98,8 @@ class Options(NamedTuple):
             rules=_ini_rule_options(config, "langfuse_rules"),
             rules_baseline=_baseline_file(config, baseline) if baseline.value.strip() else None,
             budget=_ini_words(config, "langfuse_budget"),
+            step_summary=Path(summary).absolute() if capture and summary else None,
+            junit=bool(_command_line(config, "xmlpath")),
         )
 
 
@@ -324,7 +336,7 @@ def _ini_seconds(config: pytest.Config, name: str) -> float:
 
 def _check_ini_names(config: pytest.Config) -> None:
     """Refuse a misspelt ini option, which would otherwise silently do nothing."""
-    known = [f"langfuse_{name}" for name in Options._fields]
+    known = [f"langfuse_{name}" for name in Options._fields if name not in _OF_OTHERS]
     with warnings.catch_warnings():
         # Deprecated since pytest 9.2, but there is no other way to see names that nobody declared.
         warnings.simplefilter("ignore")

@@ -48,6 +48,8 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     """A run of pytest in a subprocess may not hang for ever, nor load slow plugins."""
     # pytester itself forgets what the session has set.
     slow_plugins.keep_out(monkeypatch)
+    # Of this run, not of the runs that it tests.
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     limit_runs(pytester)
     in_process = pytester.runpytest
 

@@ -109,6 +109,11 @@ class CapturedLines:
         return self._redaction.line(ids, row)
 
 
+def fields_of(kept: KeptTest) -> dict[str, Any]:
+    """Return the fields of the line of a test."""
+    return _fields(kept, *_observations(kept))
+
+
 def _observations(kept: KeptTest) -> tuple[Sequence[Observation], Sequence[Unexported]]:
     """Return the observations of a test that Langfuse shows, and those that it does not."""
     snapshot = kept.snapshot

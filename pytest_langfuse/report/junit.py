@@ -1,8 +1,24 @@
-"""Tests that passed and are degraded all the same, in the file of `--junit-xml`."""
+"""The file of `--junit-xml`: properties of captured tests, and tests that passed and are degraded all the same."""
 
 from __future__ import annotations
 
 import pytest
+
+from pytest_langfuse.report.captured_lines import fields_of
+from pytest_langfuse.report.kept_test import KeptTest
+
+
+def properties(kept: KeptTest) -> list[tuple[str, str]]:
+    """Return the properties of a test: of its traces, as far as it has any, and the codes of what rules have found."""
+    fields = fields_of(kept)
+    found = {
+        "langfuse_trace_ids": " ".join(fields["traces"]),
+        "langfuse_tokens": "" if fields["tokens"] is None else f"{fields['tokens']}",
+        "langfuse_cost": "" if fields["cost"] is None else f"{fields['cost']:.10g}",
+        "langfuse_cost_estimated": "true" if fields["cost_estimated"] else "",
+        "langfuse_findings": " ".join(kept.findings),
+    }
+    return [(name, value) for name, value in found.items() if value]
 
 
 def add_failure(config: pytest.Config, report: pytest.TestReport, message: str) -> None:

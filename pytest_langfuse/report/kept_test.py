@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.expect.errors import TreeMismatch
 from pytest_langfuse.outage.suite import without_fault
+from pytest_langfuse.report.rule_findings import FINDING_ROWS
 
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_langfuse.expect.text.side_by_side import SideBySide
     from pytest_langfuse.outage.outage import Outage
     from pytest_langfuse.outage.outage_control import OutageControl
@@ -42,7 +45,7 @@ class KeptTest:
     `source` is all that it has recorded, `own` the part of this process.
     """
 
-    __slots__ = ("difference", "fault", "health", "id", "outage", "own", "snapshot", "source", "unexported")
+    __slots__ = ("difference", "fault", "findings", "health", "id", "outage", "own", "snapshot", "source", "unexported")
 
     def __init__(self, own: LiveSource, source: CombinedSource) -> None:
         #: The id of its reports: in an outage of the suite with the fault behind it.
@@ -56,15 +59,20 @@ class KeptTest:
         self.outage: Mapping[str, Any] | None = None
         #: The health of production tracing, if the test has used that.
         self.health: Any = None
+        #: The codes of what rules have found and the baseline does not have.
+        self.findings: list[str] = []
 
     @property
     def test(self) -> str:
         """The id of the test, without the fault of the suite."""
         return self.id if self.fault is None else without_fault(self.id, [self.fault])[0]
 
-    def note(self, error: BaseException | None, fault: str | None) -> None:
+    def note(self, report: pytest.TestReport, error: BaseException | None, fault: str | None) -> None:
         """Take what is to be written of one phase."""
         self.fault = fault
+        for row in getattr(report, FINDING_ROWS, ()):
+            if not row["known"] and row["code"] not in self.findings:
+                self.findings.append(row["code"])
         if self.difference is None and isinstance(error, TreeMismatch):
             # Now: an error has the frames of the test, and all that these hold.
             self.difference = error.side_by_side()
@@ -109,12 +117,13 @@ class KeptTests:
         """Keep a test that begins."""
         self.running = KeptTest(own, source)
 
-    def end(self) -> None:
-        """Take note that the test has ended, and everything of it is closed."""
+    def end(self, *, keep: bool) -> None:
+        """Take note that the test has ended, and everything of it is closed. Without `keep`, forget it."""
         kept, self.running = self.running, None
         if kept is not None:
             kept.closed()
-            self._tests[kept.id] = kept
+            if keep:
+                self._tests[kept.id] = kept
 
     def __iter__(self) -> Iterator[KeptTest]:
         return iter(self._tests.values())

@@ -16,6 +16,8 @@ from pytest_langfuse.report.captured_lines import CapturedLines, CapturedPart
 from pytest_langfuse.report.degradation import Degradation, fault_of
 from pytest_langfuse.report.packed_lines import packed, unpacked
 from pytest_langfuse.report.redaction import Redaction, keys_of_environment
+from pytest_langfuse.report.run_summary import RunSummary
+from pytest_langfuse.report.step_summary import append, markdown
 from pytest_langfuse.report.test_result import TestResult
 from pytest_langfuse.rules.checked import root_of
 
@@ -74,6 +76,7 @@ class RunLines:
         self._begun = False
         #: Why the file that was asked for is missing.
         self._not_written: str | None = None
+        self._no_summary: str | None = None
 
     # -- the tests -----------------------------------------------------------------------------------------------
 
@@ -115,6 +118,7 @@ class RunLines:
         if not self._begun:
             return
         self._write(self.lines())
+        self._write_step_summary()
         if self._not_written is not None and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -126,6 +130,14 @@ class RunLines:
                 file.writelines(f"{line}\n" for line in lines)
         except OSError as error:
             self._not_written = f"{path} could not be written: {error.strerror or error}"
+
+    def _write_step_summary(self) -> None:
+        if (path := self._options.step_summary) is None:
+            return
+        try:
+            append(path, markdown(RunSummary.of(self.lines())))
+        except OSError as error:
+            self._no_summary = f"{path} (GITHUB_STEP_SUMMARY) could not be written: {error.strerror or error}"
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the run: its own, then each test with what belongs to it."""
@@ -182,6 +194,8 @@ class RunLines:
     # -- the report ----------------------------------------------------------------------------------------------
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Say that the file is missing."""
+        """Say that a file is missing."""
+        if self._no_summary is not None:
+            terminalreporter.write_line(self._no_summary, yellow=True)
         if self._not_written is not None:
             terminalreporter.write_line(self._not_written, red=True)

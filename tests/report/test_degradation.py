@@ -313,7 +313,7 @@ def test_terminal_json_and_junit_agree(app: pytest.Pytester) -> None:
         r"blocked \d\.\d s \(up to .*\) at test_it\.py:9 in test_flushes, calling Langfuse\.flush",
         (why.text or "").removeprefix(f"{summary}\n"),
     )
-    assert [p.get("name") for p in cases["test_red[hang]"].iter("property")] == ["langfuse_degraded"]
+    assert "langfuse_degraded" in [p.get("name") for p in cases["test_red[hang]"].iter("property")]
 
     lines = lines_of(app.path / "lines.jsonl", "outage")
     degraded = {(line["test"], line["fault"]): line for line in lines if line["degraded"]}

@@ -1,0 +1,94 @@
+"""The lines of a run, summed up: what people want to know first."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+#: Lines that are not read: there are many of them, and their sums are in the lines of tests.
+_LEFT_OUT: Final = ('{"kind": "observation"', '{"kind": "score"')
+#: Outcomes of tests that are not well.
+FAILED: Final = ("failed", "error")
+
+
+@dataclass(slots=True)
+class RuleRow:
+    """The findings of one rule that the baseline does not have."""
+
+    code: str
+    rule: str
+    severity: str
+    text: str
+    times: int = 0
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """Sums over a run, its failed and degraded tests, and its findings by rule."""
+
+    tests: int = 0
+    observations: int = 0
+    lost: int = 0
+    unended: int = 0
+    tokens: float | None = None
+    #: USD; `None` where no test has any.
+    cost: float | None = None
+    cost_estimated: bool = False
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    degraded: list[dict[str, Any]] = field(default_factory=list)
+    rules: dict[str, RuleRow] = field(default_factory=dict)
+    incomplete: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, lines: Iterable[str]) -> RunSummary:
+        """Return the summary of the lines of a run."""
+        found = cls()
+        for line in lines:
+            if not line.startswith(_LEFT_OUT):
+                found.add(json.loads(line))
+        return found
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add a line."""
+        match row["kind"]:
+            case "run":
+                self.incomplete = row["incomplete"]
+            case "test":
+                self._add_test(row)
+            case "finding" if not row["known"]:
+                first = RuleRow(row["code"], row["rule"], row["severity"], row["text"])
+                self.rules.setdefault(row["code"], first).times += 1
+
+    def _add_test(self, row: dict[str, Any]) -> None:
+        self.tests += 1
+        self.observations += row["observations"]
+        self.lost += row["lost"]
+        self.unended += row["unended"]
+        self.tokens = _sum(self.tokens, row["tokens"])
+        self.cost = _sum(self.cost, row["cost"])
+        self.cost_estimated = self.cost_estimated or row["cost_estimated"]
+        if row["outcome"] in FAILED:
+            self.failed.append(row)
+        if row["degraded"]:
+            self.degraded.append(row)
+
+
+def _sum(total: float | None, more: float | None) -> float | None:
+    return total if more is None else math.fsum((total or 0, more))
+
+
+def first_difference(test: dict[str, Any]) -> str:
+    """Return in one sentence why a test has failed: the first difference of its trees, else what pytest says."""
+    difference = test["difference"]
+    if difference is None or not difference["sentences"]:
+        return str(test["message"])
+    first, *others = difference["sentences"]
+    return f"{first} (and {len(others)} more)" if others else str(first)
+
+
+def name_of(test: dict[str, Any]) -> str:
+    """Return the id of a test, with the fault of the suite behind it."""
+    return str(test["test"]) if test["fault"] is None else f"{test['test']} [{test['fault']}]"
