@@ -9,13 +9,15 @@ STAMP := $(VENV)/.complete
 BIN := $(VENV)/bin
 ARGS ?=
 SOAK_SECONDS ?= 600
+# Who is not root needs it to install Debian's packages.
+SUDO ?= $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 # Bytecode that is not cached costs each Python process seconds, and the tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-scale test quick lint format matrix soak soak-scale bench docs build clean
+.PHONY: help setup demo demo-scale test quick browser lint format matrix soak soak-scale bench docs build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -58,6 +60,10 @@ test: $(STAMP) ## run all tests
 
 quick: $(STAMP) ## run the tests that need no server, process or wheel: under a minute
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not exhaustive" $(ARGS)
+
+browser: $(STAMP) ## run the tests of the report's page in Chromium, which is installed if it is missing
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || $(SUDO) apt-get install -y chromium
+	@$(BIN)/python -m pytest -n 2 tests/report/page $(ARGS)
 
 lint: $(STAMP) ## ruff check, ruff format --check, mypy --strict
 	@status=0; \

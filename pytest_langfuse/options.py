@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Show = Literal["failed", "all", "none"]
 #: Options of which an empty value switches the ini option off, if that is set.
-_CAN_BE_OFF = ("outage", "json", "rules_baseline")
+_CAN_BE_OFF = ("outage", "json", "report", "rules_baseline")
 #: How a pattern begins in `langfuse_rules`: CODE.option.NAME=
 _OWN_PATTERN = re.compile(r"\s*\w+\.\w+\.[^=\s,]*\s*=")
 _SHOW = ("failed", "all", "none")
@@ -42,6 +42,7 @@ class Options(NamedTuple):
     max_slowdown: float
     outage_timeout: float
     json: Path | None
+    report: Path | None
     env_keys: bool
     strict: bool
     #: Codes of rules to evaluate, "ALL" for each; none: no rules.
@@ -61,7 +62,7 @@ class Options(NamedTuple):
     @property
     def keeps_traces(self) -> bool:
         """True if what tests have recorded is kept until the end of the run."""
-        return self.json is not None or self.step_summary is not None
+        return any(one is not None for one in (self.json, self.report, self.step_summary))
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -73,12 +74,14 @@ class Options(NamedTuple):
         _check_ini_names(config)
         option = bool(_command_line(config, "langfuse_capture"))
         strict = bool(_command_line(config, "langfuse_strict")) or _ini_bool(config, "langfuse_strict")
-        show, outage, json, baseline = (_given(config, name) for name in ("show", "outage", "json", "rules_baseline"))
+        show, outage, json, report, baseline = (
+            _given(config, name) for name in ("show", "outage", "json", "report", "rules_baseline")
+        )
         capture = (
             option
             or strict
             or _ini_bool(config, "langfuse_capture")
-            or any(given.value.strip() for given in (outage, json, baseline))
+            or any(given.value.strip() for given in (outage, json, report, baseline))
         )
         summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
         return cls(
@@ -91,6 +94,7 @@ class Options(NamedTuple):
             max_slowdown=_ini_seconds(config, "langfuse_max_slowdown"),
             outage_timeout=_ini_seconds(config, "langfuse_outage_timeout"),
             json=_output_file(json) if json.value.strip() else None,
+            report=_output_file(report) if report.value.strip() else None,
             env_keys=_ini_bool(config, "langfuse_env_keys"),
             strict=strict,
             rules_select=_ini_words(config, "langfuse_rules_select"),
@@ -149,6 +153,14 @@ def add_options(parser: pytest.Parser) -> None:
         "(ini: langfuse_json)",
     )
     group.addoption(
+        "--langfuse-report",
+        metavar="FILE.html",
+        default=None,
+        help="write one page to FILE.html that shows the traces of each test, what was wrong and what it cost, without "
+        "secrets. It opens from the disk and needs no network; `python -m pytest_langfuse.report` makes it later, of a "
+        "file of --langfuse-json. Implies --langfuse-capture. (ini: langfuse_report)",
+    )
+    group.addoption(
         "--langfuse-rules-baseline",
         metavar="FILE",
         default=None,
@@ -157,6 +169,7 @@ def add_options(parser: pytest.Parser) -> None:
         "(ini: langfuse_rules_baseline, relative to the ini file)",
     )
     parser.addini("langfuse_outage", "faults to run the suite under, as with --langfuse-outage", default="")
+    parser.addini("langfuse_report", "file to write the page of a report to, as with --langfuse-report", default="")
     parser.addini("langfuse_json", "file to write JSON lines to, as with --langfuse-json", default="")
     parser.addini(
         "langfuse_max_block",

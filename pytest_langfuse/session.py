@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.report.budget import Budget
     from pytest_langfuse.report.rule_findings import RuleTotal
     from pytest_langfuse.report.run_lines import RunLines
+    from pytest_langfuse.report.run_page import RunPage
 
 #: A test that requests one of these fixtures is captured.
 FIXTURES = frozenset(
@@ -107,6 +108,7 @@ class CaptureSession:
         self._rule_totals: list[RuleTotal] = []
         #: The run as lines, if a file or a report is made of them.
         self._lines: RunLines | None = None
+        self._page: RunPage | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> CaptureSession:
@@ -226,6 +228,11 @@ class CaptureSession:
 
                 self._lines = RunLines(config, self.options, self._suite_faults, degradation)
                 config.pluginmanager.register(self._lines, "langfuse_lines")
+                if self.options.report is not None:
+                    from pytest_langfuse.report.run_page import RunPage
+
+                    self._page = RunPage(self.options.report, self._lines)
+                    config.pluginmanager.register(self._page, "langfuse_page")
             if len(self._suite_faults) > 1:
                 from pytest_langfuse.report.progress import Progress
 
@@ -349,6 +356,8 @@ class CaptureSession:
                     self._lines.take(blocks)
         if self._lines is not None:
             self._lines.finish(session)
+        if self._page is not None:
+            self._page.finish(session)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

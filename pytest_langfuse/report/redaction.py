@@ -16,6 +16,8 @@ _NAMES_OF_KEYS: Final = ("SECRET", "TOKEN", "PASSWORD", "API_KEY", "ACCESS_KEY")
 _SHORTEST_KEY: Final = 12
 #: Integers above have more digits than Python writes (4,300).
 _MOST_BITS: Final = 14_000
+#: Fields of rows that hold ids of traces and observations.
+_IDS: Final = frozenset(("kind", "trace", "id", "parent"))
 _TOO_DEEP: Final = "[nested too deeply to be written]"
 
 
@@ -41,6 +43,11 @@ class Redaction:
         if self._may_hold_secret(body):
             body = encoded(self.without_secrets(row))
         return f"{head[:-1]}, {body[1:]}"
+
+    def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row that was read from a file, without secrets; as `line`, it does not look at ids."""
+        body = {key: value for key, value in row.items() if key not in _IDS}
+        return {**row, **self.without_secrets(body)} if self._may_hold_secret(encoded(body)) else dict(row)
 
     def text(self, text: str) -> str:
         """Return a text without secrets."""

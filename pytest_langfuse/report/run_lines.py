@@ -105,6 +105,11 @@ class RunLines:
         """Take note that what a process has captured is lost."""
         self._incomplete.append(why)
 
+    @property
+    def has_begun(self) -> bool:
+        """True once the first test was about to run."""
+        return self._begun
+
     # -- the end of the run --------------------------------------------------------------------------------------
 
     def finish(self, session: pytest.Session) -> None:

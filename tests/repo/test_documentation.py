@@ -77,7 +77,8 @@ def test_examples_fail_when_the_documented_outcome_does_not_come(page: Path):
 PUBLIC = ("pytest_langfuse.outage.server", "pytest_langfuse.recording", "pytest_langfuse.tracing", "pytest_langfuse")
 
 
-#: Attributes of spans: no modules.
+#: Modules to run, and attributes of spans.
+COMMANDS = {"pytest_langfuse.report"}
 ATTRIBUTES = {"pytest_langfuse.filtered_parent_id"}
 
 

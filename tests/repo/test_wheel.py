@@ -37,7 +37,9 @@ def test_holds_the_package_and_nothing_else(wheel):
     licence = "pytest_langfuse/rules/secrets/LICENSE-betterleaks"
     assert licence in files
     assert any(name.endswith(f".dist-info/licenses/{licence}") for name in names)
-    assert all(name.endswith((".py", ".typed")) for name in files - pages - {licence})
+    assets = {name for name in files if name.startswith("pytest_langfuse/report/page/assets/")}
+    assert {"pytest_langfuse/report/page/assets/page.html", "pytest_langfuse/report/page/assets/page.css"} < assets
+    assert all(name.endswith((".py", ".typed", ".schema.json")) for name in files - pages - assets - {licence})
 
 
 def test_metadata(wheel):
@@ -46,7 +48,7 @@ def test_metadata(wheel):
     metadata = message_from_string(archive.read(f"{info}/METADATA").decode())
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
     plain = {requirement.name for requirement in requirements if requirement.marker is None}
-    assert plain == {"pytest", "langfuse", "opentelemetry-sdk", "freezegun", "h11"}
+    assert plain == {"pytest", "langfuse", "opentelemetry-sdk", "freezegun", "h11", "jinja2"}
     assert {requirement.name for requirement in requirements} - plain == {"respx", "confluent-kafka", "boto3"}
     assert "Framework :: Pytest" in metadata.get_all("Classifier")
     assert metadata["License-Expression"] == "MIT"

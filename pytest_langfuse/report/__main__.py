@@ -1,0 +1,71 @@
+"""`python -m pytest_langfuse.report`: make the page of a run later, from its lines."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_langfuse.arguments import shown
+from pytest_langfuse.report.page.html_page import write_page
+from pytest_langfuse.report.redaction import Redaction, keys_of_environment
+from pytest_langfuse.report.row_file import BadRowFile, rows_in
+
+#: What the command line calls the standard input.
+_STDIN: Final = "-"
+_DESCRIPTION: Final = """\
+Make a page of HTML that shows the traces of a run, from what pytest --langfuse-json=FILE has written. The page is
+one file: it opens from a disk, needs no network, and shows what is wrong where scripts are not allowed, too.
+
+Exit status: 0 if the page is written, 1 if it can't be written, 2 if the input can't be used."""
+_EXAMPLES: Final = """\
+examples:
+  python -m pytest_langfuse.report run.jsonl -o report.html
+  python -m pytest_langfuse.report worker-*.jsonl -o report.html    one page of several runs, such as the shards of a CI
+  zcat run.jsonl.gz | python -m pytest_langfuse.report - -o report.html
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_langfuse.report",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE|-", help="a file of --langfuse-json, gzip or not; or stdin")
+    parser.add_argument("-o", "--output", required=True, metavar="REPORT.html", help="the page to write")
+    given = parser.parse_args(arguments)
+    output = Path(given.output)
+    try:
+        write_page(_rows(given.files), output)
+    except BadRowFile as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    except OSError as error:
+        parser.exit(1, f"{parser.prog}: {shown(given.output)} can't be written: {error.strerror or error}\n")
+    print(output)  # noqa: T201 - what the command is for
+    return 0
+
+
+def _rows(names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of all files, without secrets, wherever the files come from.
+
+    Raises:
+        BadRowFile: one can't be used.
+    """
+    redaction = Redaction(keys_of_environment())
+    for name in names:
+        with ExitStack() as stack:
+            try:
+                file = sys.stdin.buffer if name == _STDIN else stack.enter_context(Path(name).open("rb"))
+                yield from map(redaction.row, rows_in(file, "the standard input" if name == _STDIN else name))
+            except OSError as error:
+                raise BadRowFile(f"{shown(name)} can't be read: {error.strerror or error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

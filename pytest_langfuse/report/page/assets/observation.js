@@ -1,0 +1,82 @@
+// Right: one observation.
+
+/** Show an observation; `opened` is its test. */
+async function observationOf(opened, row) {
+  const detail = await detailOf(row);
+  const section = (title, value, make = valueOf) => {
+    if (!isSet(value)) return null;
+    const copied = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+    return el("section", {}, div("bar", el("h3", {}, title), copyButton("Copy", () => copied)), make(value));
+  };
+  const findings = opened.findings.filter((finding) => finding.id === row.id);
+  const scores = opened.scores.filter((score) => score.observation === row.id || (!row.above && !score.observation && (!score.trace || score.trace === row.trace)));
+  return [
+    div("bar", badge(row.type), el("h2", { tabindex: "-1" }, row.name)),
+    par("note", [row.type, row.model, time(row.duration), row.level === "DEFAULT" ? "" : row.level].filter(Boolean).join(" · ")),
+    el("div", { class: "bar" },
+      copyButton("Copy as literal", () => literalOf(row)),
+      copyButton("Copy link", () => location.href)),
+    row.reason || row.duration < 0 ? par("warning", `Not in Langfuse: ${row.reason || "never ended"}${detail.detail ? `, ${detail.detail}` : ""}`) : null,
+    detail.status ? el("p", { class: row.level === "ERROR" ? "error-text" : "" }, detail.status) : null,
+    findings.map(findingOf),
+    section("Input", detail.input),
+    section("Output", detail.output),
+    section("Metadata", detail.metadata, jsonOf),
+    facts([
+      ["Usage", amounts(detail.usage)],
+      ["Cost", amounts(detail.cost, (value) => money(value)) + (detail.cost_estimated ? " (estimated)" : "")],
+      ["Model", detail.model],
+      ["Parameters", isSet(detail.model_parameters) ? JSON.stringify(detail.model_parameters) : ""],
+      ["Prompt", detail.prompt],
+      ["Trace", detail.trace_name],
+      ["User", detail.user],
+      ["Session", detail.session],
+      ["Tags", (detail.tags ?? []).join(", ")],
+      ["Environment", detail.environment],
+      ["Version", detail.version],
+      ["Release", detail.release],
+      ["Started", `${time(row.start - opened.from)} after the first, ${new Date(row.start / 1000).toISOString()}`],
+      ["Process", row.process],
+      ["Thread", row.thread],
+      ["Place", detail.place],
+      ["Scope", detail.scope],
+      ["Resource", isSet(detail.resource) ? JSON.stringify(detail.resource) : ""],
+    ]),
+    scores.length ? el("section", {}, el("h3", {}, "Scores"), facts(scores.map((score) => [score.name, [figure(score.value) || String(score.value), score.comment].filter(Boolean).join(": ")]))) : null,
+    section("Events", detail.events, jsonOf),
+    isSet(detail.attributes) ? el("details", { class: "raw" }, el("summary", {}, `Raw attributes (${Object.keys(detail.attributes).length})`), facts(Object.entries(detail.attributes).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]))) : null,
+    par("note ids", `trace ${row.trace}`, el("br"), `observation ${row.id}`),
+  ];
+}
+
+function amounts(values, write = figure) {
+  return isPlain(values) ? Object.entries(values).map(([key, value]) => `${key} ${typeof value === "number" ? write(value) : value}`).join(", ") : "";
+}
+
+function facts(entries) {
+  const shown = entries.filter(([, text]) => text);
+  return shown.length ? el("dl", {}, shown.map(([name, text]) => div("", el("dt", {}, name), el("dd", {}, String(text))))) : null;
+}
+
+function findingOf(finding) {
+  const place = finding.file ? `${finding.file}:${finding.line}` : "";
+  const page = $(`rule-${finding.code}`)?.lastElementChild.textContent;
+  return div(`finding ${finding.severity}`,
+    el("b", {}, `${finding.code} ${finding.rule ?? ""}`), finding.known ? " (in the baseline)" : "",
+    par("", finding.text), finding.fix ? par("", `Fix: ${finding.fix}`) : null,
+    par("note", [finding.severity, place].filter(Boolean).join(" · ")),
+    page ? el("details", {}, el("summary", {}, `What is ${finding.code}?`), el("pre", { class: "text" }, page)) : null);
+}
+
+const LETTERS = { span: "S", generation: "G", event: "E", retriever: "R", tool: "T", agent: "A", chain: "C", embedding: "M", evaluator: "V", guardrail: "D" };
+
+/** Give an element the colour of a type of observation. */
+function coloured(element, type) {
+  element.style.setProperty("--kind", `var(--${type in LETTERS ? type : "span"})`);
+  return element;
+}
+
+/** The sign of a type; the type stands beside it in words for those who listen. */
+function badge(type) {
+  return coloured(el("span", { class: "badge", title: type }, el("span", { "aria-hidden": "true" }, LETTERS[type] ?? "S"), span("away", `${type} `)), type);
+}

@@ -1,0 +1,103 @@
+// Left: the tests.
+
+class TestList {
+  constructor(open) {
+    this.open = open;
+    this.shown = [];
+    this.holding = null;
+    this.search = 0;
+    this.text = $("filter");
+    this.text.addEventListener("input", () => { this.holding = null; this.apply(); });
+    this.text.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") this.searchTraces();
+      if (event.key === "ArrowDown") { event.preventDefault(); this.list.activate(Math.max(0, this.list.active), true); }
+    });
+    this.choices = CHOICES.map($);
+    for (const choice of this.choices) choice.addEventListener("change", () => this.apply());
+    const box = $("list");
+    const body = box.firstElementChild;
+    this.list = new VirtualList(box, body, 40, (position) => this.row(position));
+    body.addEventListener("click", (event) => {
+      const row = event.target.closest("[data-position]");
+      if (row) this.choose(Number(row.dataset.position), true);
+    });
+    body.addEventListener("keydown", (event) => {
+      const to = this.list.target(event.key);
+      if (to >= 0) { event.preventDefault(); this.choose(to, true); }
+    });
+    this.apply();
+  }
+
+  apply() {
+    const words = this.text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const [outcome, rule, fault, slow, cost, by] = this.choices.map((one) => one.value);
+    const open = this.shown[this.list.active];
+    this.shown = index.tests.filter((test) =>
+      (this.holding ? this.holding.has(test.number) : words.every((word) => test.words.includes(word)))
+      && (!outcome || (outcome === "red" ? test.isRed : test.outcome === outcome))
+      && (!rule || (rule === "*" ? test.findingCount > 0 : rule in test.findings))
+      && (!fault || (fault === "!" ? test.degraded : test.fault === fault))
+      && (!slow || test.duration > Number(slow))
+      && (!cost || test.cost > Number(cost)));
+    const rank = (test) => (test.isRed ? 0 : test.degraded ? 1 : test.findingCount ? 2 : 3);
+    if (!by) this.shown.sort((one, other) => rank(one) - rank(other) || one.number - other.number);
+    else if (by !== "run") this.shown.sort((one, other) => (other[by] ?? -1) - (one[by] ?? -1));
+    this.list.reset(this.shown.length, open ? this.shown.indexOf(open) : -1);
+    const all = index.tests.length;
+    $("total").textContent = this.shown.length === all ? count(all, "test") : `${this.shown.length.toLocaleString("en")} of ${count(all, "test")}`;
+  }
+
+  /** Show the tests of which an observation holds the text, in names, inputs, outputs and everything else. */
+  async searchTraces() {
+    const text = this.text.value.trim();
+    if (!text) return;
+    const search = ++this.search;
+    const testOf = testFinder();
+    const words = text.toLowerCase().split(/\s+/);
+    this.holding = new Set(index.tests.filter((test) => words.every((word) => test.words.includes(word))).map((test) => test.number));
+    let observations = 0;
+    for await (const found of searchDetails(text)) {
+      if (search !== this.search || !this.holding) return;
+      observations += found.length;
+      found.forEach((number) => this.holding.add(testOf(number)));
+    }
+    this.apply();
+    $("total").textContent += `; ${count(observations, "observation")} with the text`;
+  }
+
+  row(position) {
+    const test = this.shown[position];
+    const { file, name } = splitId(test.test);
+    const marks = [test.degraded ? "degraded" : null, test.findingCount ? count(test.findingCount, "finding") : null, test.lost ? `${test.lost} lost` : null];
+    const facts = [secondsText(test.duration), test.tokens ? `${figure(test.tokens)} tok` : null, test.cost ? money(test.cost, test.cost_estimated) : null];
+    return el("div", { role: "option", class: `test ${test.outcome}`, "aria-setsize": this.shown.length, "aria-posinset": position + 1, title: test.test },
+      div("line", el("b", { class: "outcome" }, MARKS[test.outcome] ?? "·", span("away", ` ${test.outcome} `)),
+        span("name", name), test.fault ? span("tag", test.fault) : null),
+      div("line note", span("name", [...marks.filter(Boolean), file].join(" · ")), span("", facts.filter(Boolean).join(" · "))));
+  }
+
+  choose(position, focus) {
+    this.list.activate(position, focus);
+    this.open({ test: this.shown[position].test, fault: this.shown[position].fault });
+  }
+
+  /** Open the next test, or the one before. */
+  step(by) {
+    const to = this.list.active + by;
+    if (to >= 0 && to < this.shown.length) this.choose(to, false);
+  }
+
+  /** Mark the test that is open. */
+  mark(test) {
+    const position = this.shown.indexOf(test);
+    if (position >= 0) this.list.activate(position, false);
+  }
+}
+
+const CHOICES = ["outcome", "rule", "fault", "time", "cost", "order"];
+const MARKS = { passed: "✓", failed: "✗", error: "✗", skipped: "–" };
+
+function splitId(id) {
+  const at = id.indexOf("::");
+  return at < 0 ? { file: "", name: id } : { file: id.slice(0, at), name: id.slice(at + 2) };
+}

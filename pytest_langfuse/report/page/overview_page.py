@@ -1,0 +1,125 @@
+"""The overview: what is wrong in the run, what it cost, what was slow. It needs no script."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pytest_langfuse.report.page.page_contents import PageContents
+from pytest_langfuse.report.page.tree_columns import number_of, text_of
+from pytest_langfuse.rules.rule import all_rules
+from pytest_langfuse.rules.rule_page import page_of
+
+#: Failed tests with what pytest shows, and rows of the table of outages.
+_SHOWN: Final = 100
+_TOP: Final = 8
+_OUTCOMES: Final = ("failed", "error", "passed", "skipped")
+
+Test = Mapping[str, Any]
+
+
+def overview_of(contents: PageContents) -> dict[str, Any]:
+    """Return what the template shows of a run."""
+    tests, run = contents.tests, contents.run
+    totals = Totals(contents)
+    faults = _faults(tests)
+    return {
+        "title": text_of(run.get("name")) or "Langfuse traces",
+        "command": text_of(run.get("command")),
+        "redacted": number_of(run.get("redacted")),
+        "incomplete": list(map(text_of, run.get("incomplete") or ())),
+        "totals": totals,
+        "failures": contents.failures[:_SHOWN],
+        "failures_left_out": max(0, len(contents.failures) - _SHOWN),
+        "faults": faults,
+        "outages": OutageTable.of(tests) if faults else None,
+        "rules": _rules(contents),
+        "tops": {
+            "Slowest tests": _top(tests, "duration"),
+            "Most expensive tests": _top(tests, "cost"),
+        },
+    }
+
+
+class Totals:
+    """The figures at the top of the page."""
+
+    def __init__(self, contents: PageContents) -> None:
+        tests = contents.tests
+        outcomes = Counter(test["outcome"] for test in tests)
+        #: Red ones first.
+        self.outcomes: Final = {name: outcomes[name] for name in (*_OUTCOMES, *outcomes) if outcomes[name]}
+        self.tests: Final = len(tests)
+        self.observations: Final = contents.details.count
+        self.tokens: Final = _sum(tests, "tokens")
+        self.cost: Final = _sum(tests, "cost")
+        self.estimated: Final = any(test.get("cost_estimated") for test in tests)
+        self.lost: Final = _sum(tests, "lost")
+        self.findings: Final = contents.findings.total()
+        self.is_well: Final = not (contents.failures or self.findings or any(map(_is_bad, tests)))
+
+
+@dataclass(frozen=True)
+class OutageTable:
+    """Tests by faults. `well` counts the tests that did as well under each fault as without it."""
+
+    bad: Mapping[str, Mapping[str, Test]]
+    left_out: int
+    well: int
+
+    @classmethod
+    def of(cls, tests: Sequence[Test]) -> OutageTable:
+        """Sort the tests that ran in an outage."""
+        runs: dict[str, dict[str, Test]] = {}
+        for test in tests:
+            if _in_outage(test):
+                runs.setdefault(test["test"], {})[test["fault"] or ""] = {**test, "is_bad": _is_bad(test)}
+        bad = {name: by_fault for name, by_fault in runs.items() if any(run["is_bad"] for run in by_fault.values())}
+        shown = dict(list(bad.items())[:_SHOWN])
+        return cls(shown, len(bad) - len(shown), len(runs) - len(bad))
+
+
+def _faults(tests: Sequence[Test]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for test in tests:
+        if _in_outage(test):
+            name = test["fault"] or ""
+            fault = found.setdefault(name, {"name": name or "outage", "tests": 0, "degraded": 0, "lost": 0})
+            fault["tests"] += 1
+            fault["degraded"] += bool(test.get("degraded"))
+            fault["lost"] += number_of(test.get("lost")) or 0
+    return found
+
+
+def _in_outage(test: Test) -> bool:
+    return test["fault"] is not None or bool(test.get("degraded"))
+
+
+def _is_bad(test: Test) -> bool:
+    return bool(test.get("degraded")) or test["outcome"] in {"failed", "error"}
+
+
+def _rules(contents: PageContents) -> list[dict[str, Any]]:
+    """Return the rules that have found something, the most frequent ones first."""
+    known = all_rules()
+    return [
+        {
+            "code": code,
+            "name": known[code].name if code in known else "",
+            "page": page_of(code) if code in known else "",
+            "findings": findings,
+            "tests": sum(code in test["findings"] for test in contents.tests),
+        }
+        for code, findings in contents.findings.most_common()
+    ]
+
+
+def _top(tests: Sequence[Test], key: str) -> list[Test]:
+    those = [test for test in tests if (number_of(test.get(key)) or 0) > 0]
+    return sorted(those, key=lambda test: -test[key])[:_TOP]
+
+
+def _sum(tests: Sequence[Test], key: str) -> float:
+    return sum(number_of(test.get(key)) or 0 for test in tests)

@@ -1,0 +1,171 @@
+"""The contents of the page, made of the lines of a run: an index of the tests, and packed data behind it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pytest_langfuse.report.page.data_blocks import RowBlocks, json_text, packed
+from pytest_langfuse.report.page.tree_columns import TreeColumns, number_of, text_of
+
+#: Fields of a test that its list shows, and their types; the others are decoded when the test is opened.
+_LISTED: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "outcome": str,
+    "duration": (int, float),
+    "message": str,
+    "tokens": (int, float),
+    "cost": (int, float),
+    "cost_estimated": bool,
+    "models": list,
+    "unended": int,
+    "lost": int,
+    "degraded": str,
+    "blocked": str,
+    "blocked_seconds": (int, float),
+    "healthy_outcome": str,
+    "healthy_duration": (int, float),
+}
+#: Fields that are decoded with the tree.
+_OPENED: Final[Mapping[str, type]] = {"failure": str, "outage": dict, "health": dict}
+#: Observations whose trees are decoded together.
+_TOGETHER: Final = 2_000
+
+Row = Mapping[str, Any]
+
+
+class PageContents:
+    """Takes the lines one by one; holds only the test that is read, and what is packed of the others."""
+
+    def __init__(self) -> None:
+        self.run: dict[str, Any] = {}
+        self.tests: Final[list[dict[str, Any]]] = []
+        #: Findings that no baseline has, by their rules.
+        self.findings: Final[Counter[str]] = Counter()
+        self.details: Final = RowBlocks()
+        self.trees: Final[list[str]] = []
+        #: What is shown of failed tests where scripts are not allowed.
+        self.failures: Final[list[dict[str, Any]]] = []
+        self._numbers: dict[tuple[str, str | None], int] = {}
+        self._open: int | None = None
+        self._columns = TreeColumns(0)
+        self._heavy: dict[str, Any] = {}
+        self._parts: list[str] = []
+        self._rows = 0
+
+    def add_all(self, rows: Iterable[Row]) -> None:
+        """Take all lines of a run."""
+        for row in rows:
+            self._add(row)
+        self._close_test()
+        self._close_trees()
+        self.details.close()
+
+    def index(self) -> dict[str, Any]:
+        """Return what the page's script needs to begin with."""
+        return {"tests": self.tests, "starts": self.details.starts}
+
+    # -- lines ---------------------------------------------------------------------------------------------------
+
+    def _add(self, row: Row) -> None:
+        kind = row.get("kind")
+        if kind == "run":
+            # Of several files, the first one names the page.
+            self.run = self.run or dict(row)
+        elif kind == "test":
+            self._add_test(row)
+        elif kind == "observation":
+            self._test_of(row)
+            self.details.add(self._columns.add(row))
+        elif kind == "finding":
+            self._add_finding(row)
+        elif kind == "score":
+            self._test_of(row)
+            self._heavy.setdefault("scores", []).append(_without(row, "kind", "test", "fault"))
+        elif kind == "outage":
+            self._add_outage(row)
+
+    def _add_test(self, row: Row) -> None:
+        test = self._test_of(row)
+        test |= _typed(row, _LISTED)
+        self._heavy |= _typed(row, _OPENED)
+        if difference := _difference(row.get("difference")):
+            self._heavy["difference"] = difference
+        if test["outcome"] in {"failed", "error"}:
+            self.failures.append({**test, "failure": text_of(row.get("failure"))})
+
+    def _add_finding(self, row: Row) -> None:
+        test = self._test_of(row)
+        code = text_of(row.get("code"))
+        if not row.get("known"):
+            self.findings[code] += 1
+            test["findings"][code] = test["findings"].get(code, 0) + 1
+        self._heavy.setdefault("findings", []).append(_without(row, "kind", "test", "fault"))
+
+    def _add_outage(self, row: Row) -> None:
+        """Take the line of a test in an outage: it knows the healthy run, and older files have no other line."""
+        self._test_of(row).update(_typed(row, _LISTED))
+
+    # -- tests ---------------------------------------------------------------------------------------------------
+
+    def _test_of(self, row: Row) -> dict[str, Any]:
+        """Return the test that a line belongs to, and make it the one that is read."""
+        name = text_of(row.get("test"))
+        fault = text_of(row.get("fault")) or None
+        number = self._numbers.get((name, fault))
+        if number is None:
+            number = self._numbers[name, fault] = len(self.tests)
+            self.tests.append({"test": name, "fault": fault, "outcome": "passed", "findings": {}, "parts": []})
+        if number != self._open:
+            self._close_test()
+            self._open = number
+            self._columns = TreeColumns(self.details.count)
+        return self.tests[number]
+
+    def _close_test(self) -> None:
+        if self._open is None or not (self._heavy or len(self._columns)):
+            return
+        test = self.tests[self._open]
+        test["parts"].append([len(self.trees), len(self._parts), self._columns.first, len(self._columns)])
+        self._parts.append(json_text({**self._heavy, "tree": self._columns.contents()}))
+        self._rows += len(self._columns)
+        self._heavy, self._columns = {}, TreeColumns(self.details.count)
+        if self._rows >= _TOGETHER or len(self._parts) >= _TOGETHER:
+            self._close_trees()
+
+    def _close_trees(self) -> None:
+        if self._parts:
+            self.trees.append(packed(f"[{','.join(self._parts)}]"))
+            self._parts, self._rows = [], 0
+
+
+def _typed(row: Row, types: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a line that have the right types; null is as good as nothing."""
+    return {name: row[name] for name, kind in types.items() if isinstance(row.get(name), kind)}
+
+
+def _difference(value: Any) -> dict[str, Any] | None:
+    """Return both sides of a failed assertion, a line each."""
+    if not isinstance(value, dict):
+        return None
+    sides = {
+        side: [_cell(cell) for cell in value[side]]
+        for side in ("expected", "captured")
+        if isinstance(value.get(side), list)
+    }
+    if len(sides) < 2:  # noqa: PLR2004 - both are compared
+        return None
+    sentences = value.get("sentences")
+    told = [text_of(sentence) for sentence in sentences] if isinstance(sentences, list) else []
+    return {**sides, "sentence": text_of(value.get("sentence")), "sentences": told}
+
+
+def _cell(value: Any) -> dict[str, Any] | None:
+    if not isinstance(value, dict):
+        return None
+    texts = {name: text_of(value.get(name)) for name in ("text", "state", "observation")}
+    return {**texts, "number": number_of(value.get("number"))}
+
+
+def _without(row: Row, *names: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in names and value is not None}

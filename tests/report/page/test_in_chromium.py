@@ -1,0 +1,549 @@
+"""The page in a browser, opened from the disk."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from pytest_langfuse.expect.literal.parse import parse
+from tests.helpers.report_rows import NOON, case_row, finding_row, observation_row, run_row, score_row, shop_run
+from tests.helpers.tiers import first_of, repeats
+
+# Slow: starts a browser.
+pytestmark = pytest.mark.slow
+
+ANSWER = "#test=tests%2Ftest_shop.py%3A%3Atest_answer"
+
+
+def names(page: Any, selector: str) -> list[str]:
+    return page.locator(selector).all_inner_texts()
+
+
+def listed(page: Any) -> list[str]:
+    """The tests in the list, in order, with their faults."""
+    found = []
+    for row in sorted(
+        page.locator("#list [role=option]").all(), key=lambda row: int(row.get_attribute("aria-posinset"))
+    ):
+        fault = row.locator(".line:first-child .tag")
+        found.append(" ".join([row.locator(".name").first.inner_text(), *fault.all_inner_texts()]))
+    return found
+
+
+def tree(page: Any) -> list[str]:
+    """The names of the rows of the tree, indented."""
+    rows = sorted(page.locator(".tree-row").all(), key=lambda row: int(row.get_attribute("aria-rowindex")))
+    return [
+        "  " * (int(row.get_attribute("aria-level")) - 1) + row.locator(".cell-name > .name").inner_text()
+        for row in rows
+    ]
+
+
+def active(page: Any) -> str:
+    return page.locator(".tree-row[aria-selected=true] .cell-name > .name").inner_text()
+
+
+def side(page: Any) -> Any:
+    return page.locator("#side")
+
+
+def wait_for_observation(page: Any, name: str) -> None:
+    page.locator("#side h2", has_text=re.compile(f"^{re.escape(name)}$")).wait_for()
+
+
+def test_opens_with_what_is_wrong(opened):
+    page = opened(shop_run())
+    assert page.locator("#overview").is_visible()
+    assert page.locator("#test").is_hidden()
+    assert page.locator("#loading").count() == 0
+    assert listed(page) == ["test_answer", "test_answer hang", "test_answer http_503", "test_other"]
+    page.get_by_role("link", name="tests/test_shop.py::test_answer [hang]").click()
+    page.wait_for_selector(".outage")
+    assert page.locator("#overview").is_hidden()
+    assert page.title() == "test_answer · Langfuse traces"
+    page.go_back()
+    page.wait_for_selector("#overview", state="visible")
+    assert page.title() == "Langfuse traces"
+
+
+@repeats
+def test_filters(opened):
+    page = opened(shop_run())
+
+    def after(choice: str, value: str) -> list[str]:
+        page.select_option(f"#{choice}", value)
+        shown = listed(page)
+        page.select_option(f"#{choice}", "")
+        return shown
+
+    assert after("outcome", "red") == ["test_answer"]
+    assert after("rule", "LF006") == after("rule", "*") == ["test_answer"]
+    assert after("fault", "!") == after("fault", "hang") == ["test_answer hang"]
+    assert after("time", "1") == ["test_answer hang", "test_answer http_503"]
+    assert after("cost", "0") == ["test_answer"]
+    assert after("order", "duration")[:2] == ["test_answer hang", "test_answer http_503"]
+    page.fill("#filter", "OTHER")
+    assert listed(page) == ["test_other"]
+    assert page.locator("#total").inner_text() == "1 of 4 tests"
+    page.fill("#filter", "nothing like it")
+    assert listed(page) == []
+
+
+def test_enter_searches_inputs_and_outputs(opened):
+    page = opened(shop_run())
+    page.fill("#filter", "a PIXEL.")
+    assert listed(page) == []
+    page.press("#filter", "Enter")
+    page.get_by_text("1 observation with the text").wait_for()
+    assert listed(page) == ["test_answer"]
+
+
+def test_the_tree_folds(opened):
+    page = opened(shop_run(), ANSWER)
+    page.wait_for_selector(".tree-row")
+    whole = ["answer", "  search", "    rank", "  llm", "  GET /x", "  store", "  open"]
+    assert tree(page) == whole
+    assert page.locator(".tree-row").first.get_attribute("aria-expanded") == "true"
+    page.locator(".tree-row").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    assert tree(page) == [name for name in whole if "rank" not in name]
+    assert active(page) == "search"
+    page.keyboard.press("ArrowLeft")
+    assert active(page) == "answer"
+    page.keyboard.press("ArrowLeft")
+    assert tree(page) == ["answer"]
+    page.get_by_role("button", name="Unfold").click()
+    assert tree(page) == whole
+    page.locator(".tree-row").first.focus()
+    page.keyboard.press("End")
+    assert active(page) == "open"
+    assert page.evaluate("document.activeElement.getAttribute('aria-rowindex')") == "8"
+    page.locator(".twisty").nth(1).click()
+    assert "    rank" not in tree(page)
+
+
+def test_the_tree_says_what_was_not_exported_and_why(opened):
+    page = opened(shop_run(), ANSWER)
+    rows = {
+        row.locator(".cell-name > .name").inner_text(): (
+            row.locator(".tag").all_inner_texts(),
+            row.locator(".span-bar"),
+        )
+        for row in page.locator(".tree-row").all()
+    }
+    assert {name: tags for name, (tags, _) in rows.items()} == {
+        "answer": [],
+        "search": ["python search.py (pid 12)"],
+        "rank": ["ERROR", "node rank.js (pid 13), main"],
+        "llm": ["1 finding"],
+        "GET /x": ["filtered"],
+        "store": ["lost"],
+        "open": ["never ended"],
+    }
+    assert "is-unexported" in rows["GET /x"][1].get_attribute("class")
+    assert "is-lost" in rows["store"][1].get_attribute("class")
+    assert rows["GET /x"][1].evaluate("bar => getComputedStyle(bar).borderTopStyle") == "dashed"
+    assert "repeating-linear-gradient" in rows["store"][1].evaluate("bar => getComputedStyle(bar).backgroundImage")
+    assert names(page, ".trace .lane-name") == [
+        "this process",
+        "python search.py (pid 12)",
+        "node rank.js (pid 13), main",
+    ]
+    page.get_by_text("GET /x").click()
+    side(page).get_by_text("default span filter").wait_for()
+
+
+@repeats
+def test_bars_are_on_one_axis(opened):
+    def bar(row: int) -> tuple[float, float]:
+        box = page.locator(f".tree-row[aria-rowindex='{row + 2}'] .span-bar").bounding_box()
+        axis = page.locator(f".tree-row[aria-rowindex='{row + 2}'] .cell-time").bounding_box()
+        return round((box["x"] - axis["x"]) / axis["width"], 2), round(box["width"] / axis["width"], 2)
+
+    rows = [case_row(), observation_row(0, duration=0.1), observation_row(50, 0, duration=0.025)]
+    page = opened(rows, ANSWER)
+    page.wait_for_selector(".tree-row")
+    assert (bar(0), bar(1)) == ((0, 1), (0.5, 0.25))
+    assert names(page, ".head .tick") == ["0 µs", "50 ms", "100 ms"]
+    page.locator(".tree-row").nth(1).click()
+    page.keyboard.press("z")
+    assert bar(0) == (0, 1)
+    assert tree(page) == ["step 50"]
+    page.keyboard.press("z")
+    assert tree(page) == ["step 0", "  step 50"]
+
+
+def test_an_observation_shows_everything(opened):
+    page = opened(shop_run(), f"{ANSWER}&obs={2:016x}")
+    page.wait_for_selector("#side h2", state="attached")
+    text = side(page).inner_text()
+    assert names(page, "#side .role") == ["system", "user", "assistant"]
+    for shown in (
+        "You are a shop.",
+        "What is this?",
+        "A pixel.",
+        "input 12, output 9",
+        "gpt-4o-mini",
+        "shop v3",
+        "acme",
+    ):
+        assert shown in text
+    assert "0.5: as asked" in text
+    assert "generation llm has no model" in text
+    assert "Fix: pass model= to the generation" in text
+    assert "shop/app.py:12" in text
+    assert page.locator("#side img").evaluate("image => [image.naturalWidth, image.src.slice(0, 15)]") == [
+        1,
+        "data:image/png;",
+    ]
+    page.get_by_text("What is LF006?").click()
+    assert "## " in page.locator("#side .finding pre").inner_text()
+    page.get_by_text("Raw attributes (1)").click()
+    assert "gen_ai.system" in side(page).inner_text()
+
+
+@repeats
+def test_long_values_fold(opened):
+    value = {"many": list(range(250)), "long": "x" * 9_000}
+    page = opened([case_row(), observation_row(0, input=value)], ANSWER)
+    page.wait_for_selector("#side .entry")
+    assert page.locator("#side .json-value").count() == 0
+    page.get_by_text("many").click()
+    page.locator("#side .json-value").nth(99).wait_for()
+    assert page.locator("#side .json-value").count() == 100
+    page.get_by_role("button", name="150 more").click()
+    page.get_by_role("button", name="50 more").click()
+    assert page.locator("#side .json-value").count() == 250
+    page.get_by_role("button", name="show all 9,000 characters").click()
+    assert "x" * 9_000 in side(page).inner_text()
+
+
+def test_the_literal_can_be_copied(opened):
+    hostile = 'say "hi" [*] \u202e\u2028 #1'
+    rows = [
+        case_row(),
+        observation_row(0, name="answer", input="why?", output={"a": [1, "x"]}, user="u-1", tags=["a"]),
+        observation_row(1, 0, name=hostile, type="generation", level="ERROR", status="no \u200b luck", model="true"),
+    ]
+    page = opened(rows, ANSWER, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy as literal").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    first, second = copied.splitlines()
+    assert first == 'span answer input="why?" output={"a":[1,"x"]} user_id=u-1 tags=["a"]'
+    assert second.startswith('  generation "say \\"hi\\"')
+    [root] = parse(copied, {}).children
+    [child] = root.children
+    assert root.name.matches("answer")
+    assert child.name.matches(hostile)
+
+
+def test_a_failed_assertion_stands_side_by_side(opened):
+    page = opened(shop_run(), ANSWER)
+    page.wait_for_selector(".difference")
+    assert "search: parent is answer, expected llm" in page.locator(".difference").inner_text()
+    assert names(page, ".difference del") == ["model=gpt-4o"]
+    assert names(page, ".difference ins") == ["model=gpt-4o-mini"]
+    assert names(page, ".difference .state") == ["differs", "differs", "moved", "moved"]
+    page.locator("body").press("d")
+    page.keyboard.press("d")
+    assert "retriever search" in page.evaluate("document.activeElement.textContent")
+    page.locator(".difference").get_by_role("link", name="retriever search").first.click()
+    wait_for_observation(page, "search")
+    assert active(page) == "search"
+
+
+@repeats
+def test_equal_lines_far_from_a_difference_fold(opened):
+    same = [{"text": f"span s{number}", "state": "same", "observation": None, "number": None} for number in range(40)]
+    last = [{"text": "span last", "state": state, "observation": None, "number": 1} for state in ("missing", "extra")]
+    difference = {"expected": [*same, last[0]], "captured": [*same, last[1]], "sentence": "1 difference"}
+    page = opened([case_row(outcome="failed", difference=difference)], ANSWER)
+    page.get_by_role("button", name="37 equal lines").click()
+    assert page.locator(".difference tbody tr").count() == 41
+
+
+def test_an_outage_has_a_timeline(opened):
+    page = opened(shop_run(), f"{ANSWER}&fault=hang")
+    page.wait_for_selector(".outage")
+    text = page.locator(".outage").inner_text()
+    for shown in (
+        "waited 5.9 s for Langfuse",
+        "in flush() at shop/app.py:14",
+        "3 tried, 3 failed",
+        "breaker",
+        "open",
+        "refused 2",
+    ):
+        assert shown in text
+    assert names(page, ".outage .lane-name") == ["fault", "application", "requests", "breaker", ""]
+    assert names(page, ".outage .piece [aria-hidden]")[-1] == "open at the end"
+    track = page.locator(".outage .track").first.bounding_box()
+    first = page.locator(".outage .piece.bad").first.bounding_box()
+    assert round((first["x"] - track["x"]) / track["width"], 2) == round(0.3 / 6.3, 2)
+
+
+@repeats
+def test_links_lead_to_a_test_and_an_observation(opened):
+    page = opened(shop_run(), f"{ANSWER}&obs={3:016x}")
+    wait_for_observation(page, "rank")
+    assert active(page) == "rank"
+    page.get_by_text("GET /x").click()
+    wait_for_observation(page, "GET /x")
+    assert page.url.endswith(f"obs={4:016x}")
+    page.evaluate("location.hash = 'test=gone'")
+    page.get_by_text("There is no such test in this page").wait_for()
+
+
+def test_keys(opened):
+    page = opened(shop_run())
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "filter"
+    page.keyboard.type("jk?")
+    assert page.input_value("#filter") == "jk?"
+    page.fill("#filter", "")
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.wait_for_selector(".difference")
+    page.keyboard.press("j")
+    page.wait_for_selector(".outage")
+    page.keyboard.press("k")
+    page.wait_for_selector(".difference")
+    page.keyboard.press("e")
+    assert active(page) == "rank"
+    page.keyboard.press("e")
+    assert active(page) == "llm"
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keys").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Keys").wait_for(state="hidden")
+    page.keyboard.press("o")
+    page.wait_for_selector("#overview", state="visible")
+
+
+@repeats
+def test_what_is_found_in_a_trace_is_marked(opened):
+    page = opened(shop_run(), ANSWER)
+    page.get_by_label("Find in the trace").fill("a pixel.")
+    page.get_by_text("1 found").wait_for()
+    page.keyboard.press("Enter")
+    assert active(page) == "llm"
+    assert page.locator(".is-found").count() == 1
+
+
+@repeats
+def test_light_and_dark(opened):
+    def paper() -> str:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    page = opened(shop_run(), color_scheme="dark")
+    assert paper() == "rgb(21, 24, 29)"
+    page.get_by_role("button", name="Light or dark").click()
+    assert paper() == "rgb(255, 255, 255)"
+    page.reload()
+    page.wait_for_selector("body.app")
+    assert paper() == "rgb(255, 255, 255)"
+
+
+def test_prints_what_is_wrong_and_the_open_trace(opened):
+    rows = [case_row(outcome="failed", message="it broke"), *(observation_row(number) for number in range(2_400))]
+    page = opened(rows, ANSWER)
+    page.wait_for_selector(".tree-row")
+    assert page.locator(".tree-row").count() < 100
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(".tree-row").count() == 2_000
+    assert page.get_by_text("400 observations more of this test are not printed.").is_visible()
+    assert page.get_by_text("it broke").first.is_visible()
+    assert page.locator("#tests").is_hidden()
+    boxes = page.locator(".tree-row").evaluate_all(
+        "rows => rows.slice(0, 50).map(row => row.getBoundingClientRect().top)"
+    )
+    assert boxes == sorted(set(boxes))
+    page.emulate_media(media="screen")
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".tree-row").count() < 100
+
+
+def test_without_scripts_what_is_wrong_is_there(opened):
+    page = opened(shop_run(), java_script_enabled=False)
+    for shown in (
+        "TreeMismatch: 2 differences",
+        "waited 5.9 s for Langfuse",
+        "The traces are shown where scripts may run",
+    ):
+        assert page.get_by_text(shown).first.is_visible()
+    page.get_by_text("What pytest shows").click()
+    assert page.get_by_text("+ llm model=gpt-4o-mini").is_visible()
+    assert page.locator("#tests").is_hidden()
+
+
+# -- everybody's page --------------------------------------------------------------------------------------------
+
+#: axe can't tell: text over a bar, a level above those that it knows.
+UNDECIDED = {"color-contrast", "aria-valid-attr-value"}
+
+
+@pytest.mark.parametrize("scheme", first_of(["light", "dark"]))
+def test_axe_finds_nothing(opened, scheme: str):
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    page = opened(shop_run(), color_scheme=scheme)
+    page.evaluate(axe)
+    # In the dark, only colours are others.
+    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    for state in ("", f"{ANSWER}&obs={2:016x}", f"{ANSWER}&fault=hang"):
+        page.evaluate("place => { location.hash = place; }", state or "#")
+        page.wait_for_selector(".tree-row[aria-selected=true]" if state else "#overview", state="visible")
+        if state:
+            page.wait_for_selector("#side h2", state="attached")
+        found = page.evaluate("rules => axe.run(rules)", rules)
+        assert told(found["violations"]) == [], state
+        assert [text for text in told(found["incomplete"]) if text.split(":")[0] not in UNDECIDED] == []
+
+
+def told(found: list[Any]) -> list[str]:
+    return [f"{one['id']}: {node['html'][:200]} {node['failureSummary']}" for one in found for node in one["nodes"]]
+
+
+@repeats
+def test_landmarks_and_focus(opened):
+    page = opened(shop_run(), ANSWER)
+    page.wait_for_selector("#side h2", state="attached")
+    for role, name in (
+        ("navigation", "Tests"),
+        ("complementary", "Observation"),
+        ("treegrid", "Observations"),
+        ("listbox", "Tests"),
+    ):
+        assert page.get_by_role(role, name=name).count() == 1
+    assert page.get_by_role("main").count() == page.get_by_role("banner").count() == 1
+    stops = page.evaluate("document.querySelectorAll('.rows [tabindex=\"0\"]').length")
+    assert stops == 2  # one of each list
+    page.locator("#list [tabindex='0']").focus()
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", outline
+
+
+@pytest.mark.parametrize("width", first_of([420, 1000]))
+def test_narrow_windows_keep_the_tree(opened, width: int):
+    page = opened(shop_run(), ANSWER, viewport={"width": width, "height": 800})
+    page.wait_for_selector(".tree-row")
+    assert page.locator(".span-bar").first.bounding_box()["width"] > 20
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.wait_for_selector("#side h2", state="attached")
+    # What nobody asked for must not cover the tree.
+    assert page.locator("#side").is_hidden()
+    page.locator(".tree-row").nth(1).click()
+    page.wait_for_selector("#side h2", state="visible")
+    page.locator("#side .close").click()
+    page.wait_for_selector("#side", state="hidden")
+
+
+# -- hostile data ------------------------------------------------------------------------------------------------
+
+PLANTED = (
+    "</script><script>window.broken = 1</script>",
+    "<!--<script>",
+    "<img src=x onerror='window.broken = 1'>",
+    "<svg onload='window.broken = 1'>",
+    "<meta http-equiv=refresh content='0;url=about:blank'>",
+    "\"'><iframe srcdoc='<script>parent.broken = 1</script>'>",
+    "javascript:window.broken=1",
+    "data:text/html,<script>window.broken=1</script>",
+    "data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9ImFsZXJ0KDEpIi8+",
+    "lone \ud800 surrogate \u2028\u202e\x00",
+)
+
+
+def hostile(value: Any, text: str) -> Any:
+    if isinstance(value, dict):
+        return {f"{text}{key}" if key not in KEPT else key: hostile(inner, text) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [hostile(inner, text) for inner in value]
+    return text if isinstance(value, str) or value is None else value
+
+
+#: Names that the page reads in messages.
+KEPT = ("role", "content", "messages", "type", "text", "image_url", "url", "tool_calls", "name")
+
+
+def test_no_text_of_the_data_runs_or_leads_anywhere(opened):
+    kept = ("kind", "id", "parent", "trace", "start", "duration", "outcome", "difference", "outage", "schema")
+    rows = [run_row()]
+    for number, text in enumerate(PLANTED):
+        chat = {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}, "x"]}]}
+        test = f"{number} {text}"
+        some = [
+            case_row(models=["x"], outcome="failed", health={"x": "x"}),
+            observation_row(0, input=chat, output="x", metadata={"x": {"x": ["x"]}}, tags=["x"], attributes={"x": "x"}),
+            finding_row(0),
+            score_row(0),
+        ]
+        for row in some:
+            changed = {key: value if key in kept else hostile(value, text) for key, value in row.items()}
+            rows.append({**changed, "test": test, "fault": text})
+        rows[-4]["difference"] = {
+            side: [{"text": text, "state": state, "observation": f"{0:016x}", "number": 1}]
+            for side, state in (("expected", "missing"), ("captured", "extra"))
+        }
+        request = {"start": NOON, "duration": 1.0, "path": text, "result": text}
+        rows[-4]["outage"] = {"faults": [text], "begun": NOON, "ended": None, "requests": [request]}
+    page = opened(rows)
+    before = page.url
+    for _ in PLANTED:
+        page.locator("body").press("j")
+        page.wait_for_selector("#side h2", state="attached")
+        page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+        page.keyboard.press("d")
+    assert page.evaluate("window.broken") is None
+    assert page.url.partition("#")[0] == before.partition("#")[0]
+    assert page.locator("iframe, object, embed, form[action], img, svg, meta[http-equiv=refresh]").count() == 0
+    assert page.evaluate("[...document.links].every(link => link.getAttribute('href').startsWith('#'))")
+
+
+def test_values_of_wrong_types_break_nothing(opened):
+    odd = (None, True, 5, -1.5, "text", [], {}, [None, 5], {"a": None}, [[]], [{"text": 5}])
+    rows = [run_row()]
+    for number, value in enumerate(odd):
+        for row in (case_row(), observation_row(0), score_row(0), finding_row(0)):
+            kept = {"kind": row["kind"], "test": f"test_{number}"}
+            rows.append({**dict.fromkeys(row, value), **kept})
+            rows.append(
+                {**row, **{key: value for key in row if key in ("input", "output", "metadata", "usage")}, **kept}
+            )
+    page = opened(rows)
+    for number in range(len(odd)):
+        page.evaluate("name => { location.hash = `test=${name}`; }", f"test_{number}")
+        page.locator("#test h2", has_text=re.compile(f"test_{number}$")).wait_for()
+        page.wait_for_selector("#side h2", state="attached")
+
+
+@repeats
+def test_circles_and_missing_parents_are_roots(opened):
+    rows = [case_row(), observation_row(0, 1), observation_row(1, 0), observation_row(2, 9), observation_row(3, 3)]
+    page = opened(rows, ANSWER)
+    page.wait_for_selector(".tree-row")
+    assert tree(page) == ["step 2", "step 3", "step 0", "  step 1"]
+
+
+# -- large runs --------------------------------------------------------------------------------------------------
+
+
+def test_of_many_rows_those_in_view_exist(opened):
+    rows = [case_row(), *(observation_row(number, number - 1 if number % 2 else None) for number in range(10_000))]
+    rows += [case_row(f"test_{number}") for number in range(3_000)]
+    page = opened(rows, ANSWER)
+    page.wait_for_selector(".tree-row")
+    page.locator(".tree-row").first.focus()
+    page.keyboard.press("End")
+    assert active(page) == "step 9999"
+    wait_for_observation(page, "step 9999")
+    page.locator("#list").evaluate("list => { list.scrollTop = 60000; }")
+    page.locator("#list [aria-posinset='1510']").wait_for()
+    assert page.locator(".tree-row, #list [role=option]").count() < 150
+    assert page.evaluate("document.querySelectorAll('*').length") < 3_000

@@ -1,0 +1,151 @@
+"""`python -m pytest_langfuse.report`: the page of a run, made later."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_langfuse.report.__main__ import main
+from tests.helpers.limited_runs import LIMIT
+from tests.helpers.report_page import blocks
+from tests.helpers.report_rows import case_row, observation_row, run_row, shop_run
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(name: str, rows: Iterable[dict[str, Any]]) -> str:
+    Path(name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return name
+
+
+def ended(*arguments: str) -> int:
+    """The exit status."""
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        return int(str(end.code))
+
+
+def test_makes_the_page_and_prints_its_path(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert ended(write("run.jsonl", shop_run()), "-o", "report.html") == 0
+    assert capsys.readouterr().out == "report.html\n"
+    assert "TreeMismatch: 2 differences" in (folder / "report.html").read_text()
+
+
+def test_reads_compressed_files(folder: Path):
+    (folder / "run.jsonl.gz").write_bytes(gzip.compress(Path(write("run.jsonl", shop_run())).read_bytes()))
+    assert ended("run.jsonl.gz", "-o", "report.html") == 0
+    assert ended("run.jsonl", "-o", "other.html") == 0
+    assert (folder / "report.html").read_text() == (folder / "other.html").read_text()
+
+
+def test_several_files_make_one_page(folder: Path):
+    first = write("1.jsonl", [run_row(command="first"), case_row("test_a")])
+    second = write("2.jsonl", [run_row(command="second"), case_row("test_b", outcome="failed", message="it broke")])
+    assert ended(first, second, "-o", "report.html") == 0
+    page = (folder / "report.html").read_text()
+    assert "1 passed" in page
+    assert "it broke" in page
+    assert "pytest first" in page
+
+
+def test_reads_the_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    data = Path(write("run.jsonl", shop_run())).read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(data))))
+    assert ended("-", "-o", "report.html") == 0
+    assert "TreeMismatch: 2 differences" in (folder / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_runs_as_a_module(folder: Path):
+    command = [sys.executable, "-m", "pytest_langfuse.report", write("run.jsonl", shop_run()), "-o", "/dev/stdout"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "<!doctype html>" in done.stdout
+
+
+def damaged(folder: Path) -> str:
+    whole = gzip.compress(json.dumps(run_row()).encode() * 100)
+    (folder / "cut.jsonl").write_bytes(whole[:-20])
+    return "cut.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "run.jsonl is empty"),
+        (b"{}\n", "run.jsonl: line 1 is not a line of --langfuse-json; write one with pytest --langfuse-json=FILE"),
+        (b"\n[1]\n", "run.jsonl: line 2 is not a line of --langfuse-json"),
+        (b'{"kind": "run"}\n{"kind": "te', "run.jsonl: line 2 is not a line of --langfuse-json"),
+        (b"[" * 100_000, "run.jsonl: line 1 is not a line of --langfuse-json"),
+        (b"\xff\xfe\x00", "run.jsonl: line 1 is not a line of --langfuse-json"),
+        (b'{"kind": "run", "schema": 2}\n', "run.jsonl: line 1: the file has schema 2, and this version"),
+    ],
+)
+def test_a_file_that_is_none_is_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], content: bytes, problem: str
+):
+    (folder / "run.jsonl").write_bytes(content)
+    (folder / "report.html").write_text("before")
+    assert ended("run.jsonl", "-o", "report.html") == 2
+    assert capsys.readouterr().err.startswith(f"python -m pytest_langfuse.report: {problem}")
+    assert (folder / "report.html").read_text() == "before"
+    assert {path.name for path in folder.iterdir()} == {"run.jsonl", "report.html"}
+
+
+def test_a_file_that_can_not_be_read_is_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]):
+    for name, problem in (("gone.jsonl", "No such file"), (".", "Is a directory"), (damaged(folder), "is damaged")):
+        assert ended(name, "-o", "report.html") == 2
+        error = capsys.readouterr().err
+        assert problem in error
+        assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("output", ["gone/report.html", ".", "report.html/x"])
+def test_a_page_that_can_not_be_written_is_status_1(folder: Path, capsys: pytest.CaptureFixture[str], output: str):
+    (folder / "report.html").touch()
+    assert ended(write("run.jsonl", [run_row()]), "-o", output) == 1
+    error = capsys.readouterr().err
+    assert f"{output!r} can't be written: " in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("run.jsonl",), ("-o", "report.html"), ("--nonsense",)])
+def test_bad_arguments_are_status_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    assert ended(*arguments) == 2
+    assert "usage: python -m pytest_langfuse.report" in capsys.readouterr().err
+
+
+def test_help_says_what_and_how(capsys: pytest.CaptureFixture[str]):
+    assert ended("--help") == 0
+    text = capsys.readouterr().out
+    assert "python -m pytest_langfuse.report run.jsonl -o report.html" in text
+    assert "Exit status: 0" in text
+
+
+def test_secrets_of_a_foreign_file_are_redacted(folder: Path):
+    key = "sk-lf-" + "1f5a0c3e-8b2d-4e6f-9a7b-3c1d5e7f9a0b"
+    rows = [
+        run_row(command=f"--key={key}"),
+        case_row(outcome="failed", message=key, failure=f"before {key} after"),
+        observation_row(0, name=key, input={"messages": [{"role": "user", "content": key}]}, attributes={"a": key}),
+    ]
+    assert ended(write("run.jsonl", rows), "-o", "report.html") == 0
+    page = (folder / "report.html").read_text()
+    assert key not in page
+    assert page.count("[redacted: ") == 3
+    text = json.dumps([blocks(page, "details"), blocks(page, "tree")])
+    assert key not in text
+    assert text.count("[redacted: ") == 5
