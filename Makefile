@@ -9,6 +9,7 @@ STAMP := $(VENV)/.complete
 BIN := $(VENV)/bin
 ARGS ?=
 SOAK_SECONDS ?= 600
+DEMO := $(abspath build/demo)
 # Who is not root needs it to install Debian's packages.
 SUDO ?= $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
@@ -17,10 +18,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-scale test quick browser lint format matrix soak soak-scale bench docs build clean
+.PHONY: help setup demo demo-scale test quick browser lint format matrix soak soak-scale bench docs screenshots build clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## create the environment in .venv, as uv.lock pins it
 
@@ -37,7 +38,8 @@ demo: $(STAMP) ## run the example applications' tests with their traces captured
 	@echo
 	@echo 'One trace over three processes, from a web server over another to a worker:'
 	@echo 'examples/shop$$ pytest --langfuse-show=all tests/test_shop.py'
-	@cd examples/shop && $(abspath $(BIN))/python -m pytest --langfuse-show=all tests/test_shop.py
+	@mkdir -p $(DEMO)
+	@cd examples/shop && $(abspath $(BIN))/python -m pytest --langfuse-show=all --langfuse-json=$(DEMO)/shop.jsonl tests/test_shop.py
 	@echo
 	@echo 'Another application, which is green as long as Langfuse is well:'
 	@echo 'examples/naive_bot$$ pytest --langfuse-capture'
@@ -45,11 +47,14 @@ demo: $(STAMP) ## run the example applications' tests with their traces captured
 	@echo
 	@echo 'The same while Langfuse hangs, then while it answers 503. What is red from here on is red on purpose:'
 	@echo 'examples/naive_bot$$ pytest --langfuse-outage=hang,http_503'
-	@cd examples/naive_bot && $(abspath $(BIN))/python -m pytest --langfuse-outage=hang,http_503 --tb=line; \
+	@cd examples/naive_bot && $(abspath $(BIN))/python -m pytest --langfuse-outage=hang,http_503 --langfuse-json=$(DEMO)/naive_bot.jsonl --tb=line; \
 	status=$$?; \
 	if [ $$status -ne 1 ]; then echo "expected exit status 1, got $$status"; exit 1; fi
 	@echo
 	@echo 'Exit status 1, on purpose: this application does not survive an outage of Langfuse, and the report says where.'
+	@echo
+	@echo 'All of it on one page, with a failed assertion, the outages, and the trace over three processes. Open it in a browser:'
+	@$(BIN)/python docs/demo_report.py $(DEMO)/shop.jsonl $(DEMO)/naive_bot.jsonl -o $(DEMO)/report.html
 
 demo-scale: $(STAMP) ## run the example shop with its traces going through Kafka, over an outage of Langfuse
 	@$(BIN)/python examples/scale/demo.py $(ARGS)
@@ -95,8 +100,11 @@ bench: $(STAMP) ## run the benchmarks and write docs/benchmarks.md
 docs: $(STAMP) ## redraw the pictures of the documentation
 	@$(BIN)/python docs/picture.py
 
+screenshots: $(STAMP) ## take the pictures of the report again, of the one that `make demo` has made
+	@$(BIN)/python docs/screenshots.py $(DEMO)/report.html
+
 build: $(STAMP) ## build wheel and source distribution into dist/
 	@$(BIN)/python -m hatchling build
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .matrix dist .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/shop/recommendations/node_modules
+	rm -rf $(VENV) .matrix dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/shop/recommendations/node_modules

@@ -40,6 +40,11 @@ def code_blocks(page: str) -> dict[str, str]:
 
 def terminal() -> str:
     """What pytest prints, with its escape sequences."""
+    return failing_run()
+
+
+def failing_run(*options: str) -> str:
+    """Run the README's test when the application goes wrong, with further options; returns what pytest prints."""
     files = code_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
     for right, wrong in MISTAKES:
         if right not in files["app.py"]:
@@ -51,7 +56,7 @@ def terminal() -> str:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             Path(folder, name).write_text(text, encoding="utf-8")
-        command += ["-c", os.devnull, "--rootdir", folder, "--no-header", "-rN", "--color=yes"]
+        command += ["-c", os.devnull, "--rootdir", folder, "--no-header", "-rN", "--color=yes", *options]
         done = subprocess.run(
             command, cwd=folder, env={**kept, **variables}, capture_output=True, text=True, check=False
         )

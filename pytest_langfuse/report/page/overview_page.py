@@ -28,6 +28,7 @@ def overview_of(contents: PageContents) -> dict[str, Any]:
     return {
         "title": text_of(run.get("name")) or "Langfuse traces",
         "command": text_of(run.get("command")),
+        "runs": contents.runs,
         "redacted": number_of(run.get("redacted")),
         "incomplete": list(map(text_of, run.get("incomplete") or ())),
         "totals": totals,

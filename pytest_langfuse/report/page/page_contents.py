@@ -39,6 +39,7 @@ class PageContents:
 
     def __init__(self) -> None:
         self.run: dict[str, Any] = {}
+        self.runs: int = 0
         self.tests: Final[list[dict[str, Any]]] = []
         #: Findings that no baseline has, by their rules.
         self.findings: Final[Counter[str]] = Counter()
@@ -72,6 +73,7 @@ class PageContents:
         if kind == "run":
             # Of several files, the first one names the page.
             self.run = self.run or dict(row)
+            self.runs += 1
         elif kind == "test":
             self._add_test(row)
         elif kind == "observation":

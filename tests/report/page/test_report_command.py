@@ -58,7 +58,8 @@ def test_several_files_make_one_page(folder: Path):
     page = (folder / "report.html").read_text()
     assert "1 passed" in page
     assert "it broke" in page
-    assert "pytest first" in page
+    assert "2 runs" in page
+    assert "pytest first" not in page
 
 
 def test_reads_the_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch):

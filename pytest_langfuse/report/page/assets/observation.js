@@ -9,6 +9,7 @@ async function observationOf(opened, row) {
     return el("section", {}, div("bar", el("h3", {}, title), copyButton("Copy", () => copied)), make(value));
   };
   const findings = opened.findings.filter((finding) => finding.id === row.id);
+  const raw = { ...detail.attributes, ...(detail.scope ? { scope: detail.scope } : {}), ...detail.resource };
   const scores = opened.scores.filter((score) => score.observation === row.id || (!row.above && !score.observation && (!score.trace || score.trace === row.trace)));
   return [
     div("bar", badge(row.type), el("h2", { tabindex: "-1" }, row.name)),
@@ -39,12 +40,10 @@ async function observationOf(opened, row) {
       ["Process", row.process],
       ["Thread", row.thread],
       ["Place", detail.place],
-      ["Scope", detail.scope],
-      ["Resource", isSet(detail.resource) ? JSON.stringify(detail.resource) : ""],
     ]),
     scores.length ? el("section", {}, el("h3", {}, "Scores"), facts(scores.map((score) => [score.name, [figure(score.value) || String(score.value), score.comment].filter(Boolean).join(": ")]))) : null,
     section("Events", detail.events, jsonOf),
-    isSet(detail.attributes) ? el("details", { class: "raw" }, el("summary", {}, `Raw attributes (${Object.keys(detail.attributes).length})`), facts(Object.entries(detail.attributes).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]))) : null,
+    isSet(raw) ? el("details", {}, el("summary", {}, `Raw attributes (${Object.keys(raw).length})`), facts(Object.entries(raw).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]))) : null,
     par("note ids", `trace ${row.trace}`, el("br"), `observation ${row.id}`),
   ];
 }
