@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.report.page.html_page import write_page
@@ -17,14 +18,16 @@ from pytest_langfuse.report.row_file import BadRowFile, rows_in
 #: What the command line calls the standard input.
 _STDIN: Final = "-"
 _DESCRIPTION: Final = """\
-Make a page of HTML that shows the traces of a run, from what pytest --langfuse-json=FILE has written. The page is
-one file: it opens from a disk, needs no network, and shows what is wrong where scripts are not allowed, too.
+Make a page of HTML that shows the traces of a run, from what pytest --langfuse-json=FILE has written; or recorded
+traces: OTLP export bodies (protobuf or JSON) and JSON of Langfuse's API. The page is one file: it opens from a disk,
+needs no network, and shows what is wrong where scripts are not allowed, too.
 
 Exit status: 0 if the page is written, 1 if it can't be written, 2 if the input can't be used."""
 _EXAMPLES: Final = """\
 examples:
   python -m pytest_langfuse.report run.jsonl -o report.html
   python -m pytest_langfuse.report worker-*.jsonl -o report.html    one page of several runs, such as the shards of a CI
+  python -m pytest_langfuse.report incident.json -o incident.html   traces that were recorded in production
   zcat run.jsonl.gz | python -m pytest_langfuse.report - -o report.html
 """
 
@@ -37,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE|-", help="a file of --langfuse-json, gzip or not; or stdin")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE|-", help="a file of --langfuse-json or of traces, gzip or not"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="REPORT.html", help="the page to write")
     given = parser.parse_args(arguments)
     output = Path(given.output)
@@ -61,7 +66,11 @@ def _rows(names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name in names:
         with ExitStack() as stack:
             try:
-                file = sys.stdin.buffer if name == _STDIN else stack.enter_context(Path(name).open("rb"))
+                file = (
+                    cast("BufferedReader", sys.stdin.buffer)
+                    if name == _STDIN
+                    else stack.enter_context(Path(name).open("rb"))
+                )
                 yield from map(redaction.row, rows_in(file, "the standard input" if name == _STDIN else name))
             except OSError as error:
                 raise BadRowFile(f"{shown(name)} can't be read: {error.strerror or error}") from None

@@ -69,7 +69,7 @@ class CapturedLines:
                 "resource": self._resource(one.record.resource),
             }
             record = recorded.get(key)
-            row = _row(one, item, process=processes.get(key, ""), place=self._place(record))
+            row = observation_fields(one, item, process=processes.get(key, ""), place=self._place(record))
             lines.append(self._redaction.line(ids, row))
         scores = kept.source.scores() if kept.snapshot is None else kept.snapshot.scores
         lines += [self._score(test, kept.fault, score) for score in scores]
@@ -125,7 +125,8 @@ def _observations(kept: KeptTest) -> tuple[Sequence[Observation], Sequence[Unexp
     return shown, [*lost.values(), *others]
 
 
-def _row(one: Observation, missing: Unexported | None, *, process: str, place: str) -> dict[str, Any]:
+def observation_fields(one: Observation, missing: Unexported | None, *, process: str, place: str) -> dict[str, Any]:
+    """Return the fields of an observation, or of one that is `missing` in Langfuse."""
     record = one.record
     end = record.end_ns
     row = {

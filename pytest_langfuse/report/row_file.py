@@ -1,12 +1,17 @@
-"""Read a file of `--langfuse-json`, line by line."""
+"""Read a file of `--langfuse-json`, line by line, or one of recorded traces."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
+import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO, Final
+from io import BufferedReader
+from typing import Any, Final
 
+#: How a line begins, in the order of keys that the writer has.
+_LINE: Final = re.compile(rb'\s*\{\s*"kind"')
 #: The newest schema that is understood. What is added to it keeps the number.
 _SCHEMA: Final = 1
 _GZIP: Final = b"\x1f\x8b"
@@ -16,25 +21,45 @@ class BadRowFile(ValueError):  # noqa: N818 - reads as what happened
     """A file that is not one of `--langfuse-json`; the message says why."""
 
 
-def rows_in(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+def rows_in(file: BufferedReader, name: str) -> Iterator[dict[str, Any]]:
     """Yield the lines of a file, which may be compressed by gzip, as objects; `name` is how messages call it.
+
+    Of recorded traces (export bodies, JSON of Langfuse's API) these are lines, too.
 
     Raises:
         BadRowFile: it is not such a file, or a newer one.
         OSError: it can't be read.
     """
-    start = file.peek(2)[:2] if hasattr(file, "peek") else b""
-    lines: Iterable[bytes] = gzip.GzipFile(fileobj=file) if start == _GZIP else file
-    is_empty = True
+    plain = BufferedReader(gzip.GzipFile(fileobj=file)) if file.peek(2).startswith(_GZIP) else file
     try:
-        for number, line in enumerate(lines, 1):
-            if text := line.strip():
-                yield _row(text, f"{name}: line {number}")
-                is_empty = False
-    except (EOFError, gzip.BadGzipFile):
+        if _LINE.match(plain.peek(100)):
+            yield from _lines(plain, name)
+        else:
+            yield from _traces(plain.read(), name)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
         raise BadRowFile(f"{name} is damaged: its compressed data ends too early") from None
-    if is_empty:
+
+
+def _lines(file: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(file, 1):
+        if text := line.strip():
+            yield _row(text, f"{name}: line {number}")
+
+
+def _traces(data: bytes, name: str) -> Iterator[dict[str, Any]]:
+    if not data.strip():
         raise BadRowFile(f"{name} is empty")
+    from pytest_langfuse.recording.otlp.decode_error import DecodeError
+    from pytest_langfuse.recording.sources.files import source_of_bytes
+    from pytest_langfuse.report.recorded_rows import rows_of_traces
+
+    try:
+        source = source_of_bytes(data, name)
+    except DecodeError as error:
+        raise BadRowFile(f"{error}; write a file with pytest --langfuse-json=FILE") from None
+    if not (source.observations() or source.unexported()):
+        raise BadRowFile(f"{name} has no traces")
+    yield from rows_of_traces(source, name)
 
 
 def _row(text: bytes, where: str) -> dict[str, Any]:
@@ -43,7 +68,7 @@ def _row(text: bytes, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
-        raise BadRowFile(f"{where} is not a line of --langfuse-json; write one with pytest --langfuse-json=FILE")
+        raise BadRowFile(f"{where} is not a line of --langfuse-json")
     if row["kind"] == "run" and isinstance(schema := row.get("schema"), int) and schema > _SCHEMA:
         raise BadRowFile(f"{where}: the file has schema {schema}, and this version of pytest-langfuse reads {_SCHEMA}")
     return row

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from pytest_langfuse.recording import decode_otlp
 from pytest_langfuse.report.__main__ import main
 from tests.helpers.limited_runs import LIMIT
-from tests.helpers.report_page import blocks
+from tests.helpers.paths import ROOT
+from tests.helpers.report_page import blocks, index
 from tests.helpers.report_rows import case_row, observation_row, run_row, shop_run
 
 
@@ -69,6 +71,19 @@ def test_reads_the_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert "TreeMismatch: 2 differences" in (folder / "report.html").read_text()
 
 
+def test_shows_traces_that_were_recorded(folder: Path):
+    body = (ROOT / "tests" / "golden" / "nested.otlp.bin").read_bytes()
+    (folder / "incident.bin").write_bytes(gzip.compress(body))
+    assert ended("incident.bin", "-o", "report.html") == 0
+    page = (folder / "report.html").read_text()
+    observations = decode_otlp(body)
+    assert len([row for block in blocks(page, "details") for row in block]) == len(observations)
+    assert {test["outcome"] for test in index(page)["tests"]} == {"recorded"}
+    assert {test["test"].rpartition(" ")[2] for test in index(page)["tests"]} == {
+        one.trace_id[:8] for one in observations
+    }
+
+
 @pytest.mark.slow
 def test_runs_as_a_module(folder: Path):
     command = [sys.executable, "-m", "pytest_langfuse.report", write("run.jsonl", shop_run()), "-o", "/dev/stdout"]
@@ -87,11 +102,12 @@ def damaged(folder: Path) -> str:
     ("content", "problem"),
     [
         (b"", "run.jsonl is empty"),
-        (b"{}\n", "run.jsonl: line 1 is not a line of --langfuse-json; write one with pytest --langfuse-json=FILE"),
-        (b"\n[1]\n", "run.jsonl: line 2 is not a line of --langfuse-json"),
+        (b"{}\n", "run.jsonl: "),
+        (b"\n[1]\n", "run.jsonl has no traces"),
         (b'{"kind": "run"}\n{"kind": "te', "run.jsonl: line 2 is not a line of --langfuse-json"),
-        (b"[" * 100_000, "run.jsonl: line 1 is not a line of --langfuse-json"),
-        (b"\xff\xfe\x00", "run.jsonl: line 1 is not a line of --langfuse-json"),
+        (b'{"kind": 5}\n', "run.jsonl: line 1 is not a line of --langfuse-json"),
+        (b"[" * 100_000, "run.jsonl: "),
+        (b"\xff\xfe\x00", "run.jsonl: "),
         (b'{"kind": "run", "schema": 2}\n', "run.jsonl: line 1: the file has schema 2, and this version"),
     ],
 )
@@ -101,7 +117,9 @@ def test_a_file_that_is_none_is_one_sentence(
     (folder / "run.jsonl").write_bytes(content)
     (folder / "report.html").write_text("before")
     assert ended("run.jsonl", "-o", "report.html") == 2
-    assert capsys.readouterr().err.startswith(f"python -m pytest_langfuse.report: {problem}")
+    error = capsys.readouterr().err
+    assert error.startswith(f"python -m pytest_langfuse.report: {problem}")
+    assert error.count("\n") == 1
     assert (folder / "report.html").read_text() == "before"
     assert {path.name for path in folder.iterdir()} == {"run.jsonl", "report.html"}
 

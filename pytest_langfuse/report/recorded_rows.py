@@ -1,0 +1,66 @@
+"""Recorded traces, as lines of a run in which each trace is what a test is in others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_langfuse.report.amounts import total
+from pytest_langfuse.report.captured_lines import observation_fields
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.observation import Observation
+    from pytest_langfuse.recording.sources.source import Source, Unexported
+
+
+def rows_of_traces(source: Source, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the traces of a file; `name` is the file's."""
+    yield {"kind": "run", "schema": 1, "name": name}
+    missing = {(item.observation.trace_id, item.observation.id): item for item in source.unexported()}
+    traces: dict[str, list[Observation]] = {}
+    for one in (*source.observations(), *(item.observation for item in missing.values())):
+        traces.setdefault(one.trace_id, []).append(one)
+    tests = {trace_id: _name(observations) for trace_id, observations in traces.items()}
+    for trace_id, observations in traces.items():
+        test = tests[trace_id]
+        yield {"kind": "test", "test": test, **_fields(observations)}
+        yield from (_observation(one, missing.get((trace_id, one.id)), test) for one in observations)
+    for score in source.scores():
+        if test := tests.get(score.trace_id or "", ""):
+            yield {
+                "kind": "score",
+                "test": test,
+                "trace": score.trace_id,
+                "observation": score.observation_id,
+                "name": score.name,
+                "value": score.value,
+                "comment": score.comment or "",
+            }
+
+
+def _name(observations: Sequence[Observation]) -> str:
+    named = next((one.trace_name for one in observations if one.trace_name), None) or observations[0].name
+    # Many traces of an application have the same name.
+    return f"{named} {observations[0].trace_id[:8]}"
+
+
+def _fields(observations: Sequence[Observation]) -> dict[str, Any]:
+    error = next((one for one in observations if one.level == "ERROR"), None)
+    usage = [amount for one in observations if one.usage and not math.isnan(amount := total(one.usage))]
+    cost = [amount for one in observations if one.cost and not math.isnan(amount := total(one.cost))]
+    start = min(one.record.start_ns for one in observations)
+    end = max(one.record.end_ns or one.record.start_ns for one in observations)
+    return {
+        "outcome": "recorded" if error is None else "error",
+        "message": "" if error is None else f"{error.name}: {error.status_message or 'ERROR'}",
+        "duration": (end - start) / 1e9,
+        "tokens": math.fsum(usage) if usage else None,
+        "cost": math.fsum(cost) if cost else None,
+        "models": sorted({one.model for one in observations if one.model}),
+    }
+
+
+def _observation(one: Observation, missing: Unexported | None, test: str) -> dict[str, Any]:
+    ids = {"kind": "observation", "test": test, "trace": one.trace_id, "id": one.id, "parent": one.parent_id}
+    return {**ids, **observation_fields(one, missing, process="", place="")}
