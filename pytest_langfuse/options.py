@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Show = Literal["failed", "all", "none"]
 #: Options of which an empty value switches the ini option off, if that is set.
-_CAN_BE_OFF = ("outage", "json", "report", "rules_baseline")
+_CAN_BE_OFF = ("outage", "json", "report", "compare", "rules_baseline")
 #: How a pattern begins in `langfuse_rules`: CODE.option.NAME=
 _OWN_PATTERN = re.compile(r"\s*\w+\.\w+\.[^=\s,]*\s*=")
 _SHOW = ("failed", "all", "none")
@@ -43,6 +43,11 @@ class Options(NamedTuple):
     outage_timeout: float
     json: Path | None
     report: Path | None
+    #: The file of an earlier run, by its absolute path.
+    compare: Given | None
+    #: How much more a test may use than in that run, as a ratio.
+    max_cost_increase: float | None
+    max_token_increase: float | None
     env_keys: bool
     strict: bool
     #: Codes of rules to evaluate, "ALL" for each; none: no rules.
@@ -62,7 +67,7 @@ class Options(NamedTuple):
     @property
     def keeps_traces(self) -> bool:
         """True if what tests have recorded is kept until the end of the run."""
-        return any(one is not None for one in (self.json, self.report, self.step_summary))
+        return any(one is not None for one in (self.json, self.report, self.compare, self.step_summary))
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -74,14 +79,14 @@ class Options(NamedTuple):
         _check_ini_names(config)
         option = bool(_command_line(config, "langfuse_capture"))
         strict = bool(_command_line(config, "langfuse_strict")) or _ini_bool(config, "langfuse_strict")
-        show, outage, json, report, baseline = (
-            _given(config, name) for name in ("show", "outage", "json", "report", "rules_baseline")
+        show, outage, json, report, compare, baseline = (
+            _given(config, name) for name in ("show", "outage", "json", "report", "compare", "rules_baseline")
         )
         capture = (
             option
             or strict
             or _ini_bool(config, "langfuse_capture")
-            or any(given.value.strip() for given in (outage, json, report, baseline))
+            or any(given.value.strip() for given in (outage, json, report, compare, baseline))
         )
         summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
         return cls(
@@ -95,6 +100,9 @@ class Options(NamedTuple):
             outage_timeout=_ini_seconds(config, "langfuse_outage_timeout"),
             json=_output_file(json) if json.value.strip() else None,
             report=_output_file(report) if report.value.strip() else None,
+            compare=_input_file(config, compare) if compare.value.strip() else None,
+            max_cost_increase=_ini_percentage(config, "langfuse_max_cost_increase"),
+            max_token_increase=_ini_percentage(config, "langfuse_max_token_increase"),
             env_keys=_ini_bool(config, "langfuse_env_keys"),
             strict=strict,
             rules_select=_ini_words(config, "langfuse_rules_select"),
@@ -161,6 +169,14 @@ def add_options(parser: pytest.Parser) -> None:
         "file of --langfuse-json. Implies --langfuse-capture. (ini: langfuse_report)",
     )
     group.addoption(
+        "--langfuse-compare",
+        metavar="FILE",
+        default=None,
+        help="compare the run with the one in FILE, which --langfuse-json has written: what has changed by test in "
+        "trees, tokens, cost, models and duration. langfuse_max_cost_increase and langfuse_max_token_increase make "
+        "more of it a failure. Implies --langfuse-capture. (ini: langfuse_compare, relative to the ini file)",
+    )
+    group.addoption(
         "--langfuse-rules-baseline",
         metavar="FILE",
         default=None,
@@ -171,6 +187,14 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("langfuse_outage", "faults to run the suite under, as with --langfuse-outage", default="")
     parser.addini("langfuse_report", "file to write the page of a report to, as with --langfuse-report", default="")
     parser.addini("langfuse_json", "file to write JSON lines to, as with --langfuse-json", default="")
+    parser.addini("langfuse_compare", "file of the run to compare with, as with --langfuse-compare", default="")
+    for name in ("cost", "token"):
+        parser.addini(
+            f"langfuse_max_{name}_increase",
+            f"how much more {name if name == 'cost' else 'tokens'} a test may use than in the run of "
+            "--langfuse-compare, such as 10%; nothing for any",
+            default="",
+        )
     parser.addini(
         "langfuse_max_block",
         "how many seconds a test may wait for Langfuse under --langfuse-outage",
@@ -300,10 +324,23 @@ def _given(config: pytest.Config, name: str) -> Given:
     return Given(value, option)
 
 
-def _baseline_file(config: pytest.Config, given: Given) -> Path:
-    """Return the path of the baseline: from the ini file, relative to that, from wherever pytest is started."""
+def _beside_ini(config: pytest.Config, given: Given) -> Given:
+    """Return a path: from the ini file, relative to that, from wherever pytest is started."""
     if given.source.startswith("ini") and config.inipath is not None and "\0" not in given.value:
-        given = given._replace(value=str(config.inipath.parent / given.value.strip()))
+        return given._replace(value=str(config.inipath.parent / given.value.strip()))
+    return given
+
+
+def _input_file(config: pytest.Config, given: Given) -> Given:
+    """Return the absolute path of a file that is to be read, when that is needed."""
+    given = _beside_ini(config, given)
+    if "\0" in given.value:
+        raise pytest.UsageError(f"{given.source}: {_shown(given.value)} is not the path of a file")
+    return given._replace(value=str(Path(given.value).absolute()))
+
+
+def _baseline_file(config: pytest.Config, given: Given) -> Path:
+    given = _beside_ini(config, given)
     # It is written only where it does not exist.
     return _output_file(given, existing=False)
 
@@ -345,6 +382,22 @@ def _ini_seconds(config: pytest.Config, name: str) -> float:
             f"ini option {name}: {_shown(value)} is not a number of seconds, such as 1.0, up to {LONGEST_WAIT}"
         )
     return seconds
+
+
+def _ini_percentage(config: pytest.Config, name: str) -> float | None:
+    """Return a percentage as a ratio; `None` if the option is empty."""
+    text = str(config.getini(name)).strip()
+    if not text:
+        return None
+    number, sign, rest = text.partition("%")
+    try:
+        # A number alone could be a ratio or a percentage.
+        percentage = float(number) if sign and not rest else -1.0
+    except ValueError:
+        percentage = -1.0
+    if not 0 <= percentage <= LONGEST_WAIT:
+        raise pytest.UsageError(f"ini option {name}: {_shown(text)} is not a percentage from 0 up, such as 10%")
+    return percentage / 100
 
 
 def _check_ini_names(config: pytest.Config) -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from pytest_langfuse.arguments import shown
 from pytest_langfuse.outage.suite import without_fault
+from pytest_langfuse.recording.calling_code import shown_path
 from pytest_langfuse.report.captured_lines import CapturedLines, CapturedPart
+from pytest_langfuse.report.compared_run import BadComparison, ComparedRun
+from pytest_langfuse.report.comparison_report import markdown_of, write
 from pytest_langfuse.report.degradation import Degradation, fault_of
 from pytest_langfuse.report.packed_lines import packed, unpacked
 from pytest_langfuse.report.redaction import Redaction, keys_of_environment
+from pytest_langfuse.report.run_comparison import RunComparison
 from pytest_langfuse.report.run_summary import RunSummary
 from pytest_langfuse.report.step_summary import append, markdown
 from pytest_langfuse.report.test_result import TestResult
@@ -24,7 +30,7 @@ from pytest_langfuse.rules.checked import root_of
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-    from pytest_langfuse.options import Options
+    from pytest_langfuse.options import Given, Options
     from pytest_langfuse.report.kept_test import KeptTests
 
 #: The version of the schema of lines; readers of one version ignore kinds and fields that they don't know.
@@ -74,6 +80,8 @@ class RunLines:
         self._redaction = Redaction(keys_of_environment())
         #: Whether the first test was about to run.
         self._begun = False
+        self._compared = _compared_run(options.compare)
+        self._comparison: RunComparison | None = None
         #: Why the file that was asked for is missing.
         self._not_written: str | None = None
         self._no_summary: str | None = None
@@ -122,10 +130,40 @@ class RunLines:
             result.close()
         if not self._begun:
             return
+        self._compare()
+        self._fail(session)
+        self._exit_status = int(session.exitstatus)
         self._write(self.lines())
         self._write_step_summary()
-        if self._not_written is not None and session.exitstatus == pytest.ExitCode.OK:
+        self._fail(session)
+
+    def _fail(self, session: pytest.Session) -> None:
+        if self._why_red() is not None and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _why_red(self) -> str | None:
+        """Return why the run fails, or `None` if it does not."""
+        reasons = []
+        if self._comparison is not None and (exceeded := len(self._comparison.exceeded)):
+            limits = "1 limit" if exceeded == 1 else f"{exceeded} limits"
+            reasons.append(f"more than in the run that it is compared with: {limits} exceeded")
+        if self._not_written is not None:
+            reasons.append(self._not_written)
+        return "; ".join(reasons) or None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Say in the last line why the run fails."""
+        yield
+        terminal: TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
+        if (why := self._why_red()) is not None and terminal is not None:
+            # After pytest's own last line, which is green if all tests have passed.
+            terminal.write_line(f"langfuse: {why} (exit status {int(session.exitstatus)})", red=True, bold=True)
+
+    def _compare(self) -> None:
+        if self._compared is not None:
+            options, run = self._options, ComparedRun.of(self.lines())
+            self._comparison = RunComparison(self._compared, run, options.max_cost_increase, options.max_token_increase)
 
     def _write(self, lines: Iterable[str]) -> None:
         if (path := self._options.json) is None:
@@ -136,11 +174,17 @@ class RunLines:
         except OSError as error:
             self._not_written = f"{path} could not be written: {error.strerror or error}"
 
+    @property
+    def _compared_name(self) -> str:
+        given = self._options.compare
+        return "" if given is None else shown_path(given.value)
+
     def _write_step_summary(self) -> None:
         if (path := self._options.step_summary) is None:
             return
         try:
-            append(path, markdown(RunSummary.of(self.lines())))
+            compared = () if self._comparison is None else markdown_of(self._comparison, self._compared_name)
+            append(path, markdown(RunSummary.of(self.lines()), compared))
         except OSError as error:
             self._no_summary = f"{path} (GITHUB_STEP_SUMMARY) could not be written: {error.strerror or error}"
 
@@ -199,8 +243,25 @@ class RunLines:
     # -- the report ----------------------------------------------------------------------------------------------
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Say that a file is missing."""
+        """Say that a file is missing, and print the comparison."""
         if self._no_summary is not None:
             terminalreporter.write_line(self._no_summary, yellow=True)
         if self._not_written is not None:
             terminalreporter.write_line(self._not_written, red=True)
+        if self._comparison is not None:
+            whole = self._config.get_verbosity() > 0
+            write(terminalreporter, self._comparison, self._compared_name, whole=whole)
+
+
+def _compared_run(given: Given | None) -> ComparedRun | None:
+    """Return the run to compare with.
+
+    Raises:
+        pytest.UsageError: the file is not one of a run.
+    """
+    if given is None:
+        return None
+    try:
+        return ComparedRun.of_file(Path(given.value))
+    except BadComparison as error:
+        raise pytest.UsageError(f"{given.source}: {shown(given.value)} {error}") from None

@@ -10,6 +10,7 @@ SECRET = "sk-lf-hunter2"
 WORDS = ("x", "1", "faild", SECRET, "\x1b[31mall", "ä", "x" * 5000)
 SECONDS = ("soon", "-1", "nan", "inf", "1e300", "9" * 5000, "1,5", "\x1b[31m1", SECRET, "")
 SWITCHES = ("maybe", "2", "-1", "trü", "\x1b", "x" * 5000, SECRET)
+PERCENTAGES = ("10", "0.1", "-1%", "ten%", "nan%", "inf%", "10%%", "10 % more", f"{SECRET}%", "9" * 5000 + "%")
 FILES = ("nowhere/file", "x" * 5000 + "/y", "a\0b", ".", SECRET + "/file")
 
 #: The values that each ini option refuses.
@@ -19,6 +20,9 @@ INI = {
     "langfuse_show": WORDS,
     "langfuse_outage": (*WORDS, ",", "hang,hng"),
     "langfuse_json": FILES,
+    "langfuse_compare": FILES,
+    "langfuse_max_cost_increase": PERCENTAGES,
+    "langfuse_max_token_increase": PERCENTAGES,
     "langfuse_rules_baseline": FILES,
     "langfuse_budget": (
         *WORDS,
@@ -54,6 +58,7 @@ COMMAND_LINE = {
     "--langfuse-show": (*WORDS, "", " "),
     "--langfuse-outage": (*WORDS, "", " ", ",", "hang,hng"),
     "--langfuse-json": (*(text for text in FILES if "\0" not in text), "", " "),
+    "--langfuse-compare": (*(text for text in FILES if "\0" not in text), "", " "),
     "--langfuse-rules-baseline": (*(text for text in FILES if "\0" not in text), "", " "),
 }
 
@@ -89,7 +94,7 @@ def test_a_value_that_cannot_be_used_is_one_line_that_names_the_option(app: pyte
 def test_every_option_is_tried() -> None:
     parser = pytest.Parser(_ispytest=True)
     options.add_options(parser)
-    assert set(INI) == {f"langfuse_{name}" for name in options.Options._fields}
+    assert set(INI) == {f"langfuse_{name}" for name in options.Options._fields if name not in options._OF_OTHERS}
     switches = {"--langfuse-capture", "--langfuse-strict"}
     names = {name for option in parser._anonymous.options for name in option.names()}
     names |= {name for group in parser._groups for option in group.options for name in option.names()}

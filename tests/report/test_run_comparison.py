@@ -1,0 +1,285 @@
+"""`--langfuse-compare`: what has changed since an earlier run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_langfuse.report.compared_run import ComparedRun
+from pytest_langfuse.report.run_comparison import RunComparison, percent
+from tests.helpers.json_lines import lines_of
+
+APP = """
+    import os
+    from langfuse import Langfuse
+
+    langfuse = Langfuse()
+
+    def call(*steps, tokens=10, cost=0.5, model="gpt-4o"):
+        with langfuse.start_as_current_observation(name="answer"):
+            for step in steps:
+                with langfuse.start_as_current_observation(name=step, as_type="tool"):
+                    pass
+            with langfuse.start_as_current_observation(name="llm", as_type="generation", model=model) as llm:
+                llm.update(usage_details={"total": tokens}, cost_details={"total": cost})
+"""
+BEFORE = """
+    from app import call
+
+    def test_same():
+        call("order 17", "search")
+
+    def test_dearer():
+        call("search", tokens=10, cost=0.5)
+
+    def test_other_tree():
+        call("search", "rank")
+
+    def test_old_name():
+        call("one", "two", "three")
+
+    def test_gone():
+        call()
+"""
+AFTER = """
+    from app import call
+
+    def test_same():
+        call("search", "order 99")
+
+    def test_dearer():
+        call("search", tokens=20, cost=0.525, model="gpt-5")
+
+    def test_other_tree():
+        call("search", "sort")
+
+    def test_new_name():
+        call("one", "two", "three")
+
+    def test_new():
+        call("four")
+"""
+COMPARE = "--langfuse-compare=before.jsonl"
+
+
+@pytest.fixture
+def suite(app: pytest.Pytester) -> pytest.Pytester:
+    """A suite that has run, and was changed since."""
+    app.makepyfile(app=APP, test_it=BEFORE)
+    app.runpytest("--langfuse-json=before.jsonl").assert_outcomes(passed=5)
+    app.makepyfile(test_it=AFTER)
+    for cached in app.path.rglob("test_it.*.pyc"):
+        cached.unlink()
+    return app
+
+
+def test_what_has_changed(suite: pytest.Pytester) -> None:
+    result = suite.runpytest(COMPARE, "-p", "no:randomly")
+    result.assert_outcomes(passed=5)
+    assert result.ret == 0
+    lines = result.stdout.lines
+    start = next(number for number, line in enumerate(lines) if "Langfuse comparison" in line)
+    end = next(number for number, line in enumerate(lines) if number > start and line.startswith(("langfuse:", "==")))
+    counts = "3 of 4 tests changed, 1 of them renamed, 1 new, 1 did not run"
+    assert lines[start + 1 : end] == [
+        f"with before.jsonl: {counts}; tokens 40 -> 50 (+25%); cost 2 USD -> 2.025 USD (+1.25%)",
+        "  test_it.py::test_dearer: tokens 10 -> 20 (+100%); cost 0.5 USD -> 0.525 USD (+5%); models gpt-4o -> gpt-5",
+        "  test_it.py::test_other_tree: another tree",
+        "    tool rank is missing",
+        "    tool sort is unexpected",
+        "  test_it.py::test_new_name (was test_it.py::test_old_name): renamed",
+    ]
+
+
+def test_nothing_has_changed(suite: pytest.Pytester) -> None:
+    suite.runpytest("--langfuse-json=before.jsonl")
+    result = suite.runpytest(COMPARE, "-k", "same or dearer")
+    result.stdout.fnmatch_lines(["with before.jsonl: none of 2 tests changed, 3 did not run; tokens 30 as before; *"])
+
+
+@pytest.mark.parametrize(
+    ("ini", "exceeded"),
+    [
+        (
+            "langfuse_max_cost_increase = 4%",
+            ["too much: *::test_dearer: cost 0.5 USD -> 0.525 USD (+5%), 4% *"],
+        ),
+        (
+            "langfuse_max_token_increase = 99.5 %",
+            ["too much: *::test_dearer: tokens 10 -> 20 (+100%), 99.5% *"],
+        ),
+        ("langfuse_max_token_increase = 100%\nlangfuse_max_cost_increase = 5%", []),
+        ("", []),
+    ],
+)
+def test_more_than_allowed_fails_the_run(suite: pytest.Pytester, ini: str, exceeded: list[str]) -> None:
+    suite.makeini(f"[pytest]\n{ini}\n")
+    result = suite.runpytest(COMPARE, "--langfuse-json=after.jsonl")
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(exceeded)
+    assert result.ret == bool(exceeded)
+    assert lines_of(suite.path / "after.jsonl", "run")[0]["exit_status"] == bool(exceeded)
+    if exceeded:
+        why = "more than in the run that it is compared with: 1 limit exceeded"
+        assert result.stdout.lines[-1] == f"langfuse: {why} (exit status 1)"
+    else:
+        assert "too much" not in result.stdout.str()
+
+
+def test_the_ini_twin_is_relative_to_the_ini_file(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite.makeini("[pytest]\nlangfuse_compare = before.jsonl\n")
+    (suite.path / "below").mkdir()
+    monkeypatch.chdir(suite.path / "below")
+    result = suite.runpytest("..")
+    result.stdout.fnmatch_lines(["with *before.jsonl: 3 of 4 tests changed*"])
+
+
+def test_the_same_file_can_be_read_and_written(suite: pytest.Pytester) -> None:
+    result = suite.runpytest(COMPARE, "--langfuse-json=before.jsonl")
+    result.stdout.fnmatch_lines(["with before.jsonl: 3 of 4 tests changed*"])
+    assert len(lines_of(suite.path / "before.jsonl", "test")) == 5
+
+
+def test_the_markdown_says_it_too(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path / "summary.md"))
+    suite.makeini("[pytest]\nlangfuse_max_cost_increase = 4%\n")
+    suite.runpytest(COMPARE)
+    text = (suite.path / "summary.md").read_text()
+    assert "### Compared with <code>before&#46;jsonl</code>" in text
+    assert "| test | what has changed |" in text
+    assert "| too much |" in text
+    assert "tool rank is missing<br>tool sort is unexpected" in text
+
+
+@pytest.mark.slow
+def test_workers_of_xdist(suite: pytest.Pytester) -> None:
+    result = suite.runpytest(COMPARE, "-n2")
+    result.stdout.fnmatch_lines(["with before.jsonl: 3 of 4 tests changed, 1 of them renamed, 1 new, 1 did not run*"])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "can't be read: No such file or directory"),
+        ("x", "is not a file of --langfuse-json"),
+        ('{"resourceSpans": []}', "is not a file of --langfuse-json"),
+        ('{"kind": "outage"}', "has no tests: it is of an earlier version, or of a run in which no test began"),
+        ('{"kind": "run", "schema": 1}\n{', "can't be read: line 2 is not a line of --langfuse-json"),
+        ('{"kind": "run", "schema": 9}', "can't be read: line 1: the lines are of schema 9, this version reads 1"),
+        ('{"kind": "test", "test": 1}', "is not a file of --langfuse-json"),
+        ('{"kind": "run", "schema": 1}\n{"kind": "test"}', "can't be read: line 2: 'test' of the test is None"),
+    ],
+)
+def test_a_file_that_can_not_be_compared_with(app: pytest.Pytester, text: str | None, why: str) -> None:
+    if text is not None:
+        (app.path / "before.jsonl").write_text(text)
+    app.makepyfile("def test_it(): pass")
+    result = app.runpytest(COMPARE)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = (line for line in result.stderr.lines if "--langfuse-compare" in line)
+    assert line.endswith(why)
+
+
+# -- without a run -----------------------------------------------------------------------------------------------
+
+
+def run(*tests: dict, nodes: dict[str, list[tuple[str, str | None]]] | None = None) -> ComparedRun:
+    rows = [
+        {
+            "kind": "test",
+            "fault": None,
+            "outcome": "passed",
+            "duration": 1.0,
+            "tokens": None,
+            "cost": None,
+            "models": [],
+            **test,
+        }
+        for test in tests
+    ]
+    for test, names in (nodes or {}).items():
+        ids = {name: str(number) for number, (name, _) in enumerate(names)}
+        rows += [
+            {
+                "kind": "observation",
+                "test": test,
+                "fault": None,
+                "trace": "t",
+                "id": ids[name],
+                "parent": parent and ids[parent],
+                "type": "span",
+                "name": name,
+                "start": number,
+                "exported": True,
+            }
+            for number, (name, parent) in enumerate(names)
+        ]
+    return ComparedRun.of(map(json.dumps, rows))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "values"),
+    [
+        ({"tokens": 100}, {"tokens": 101}, []),
+        ({"tokens": 100}, {"tokens": 102}, ["tokens 100 -> 102 (+2%)"]),
+        ({"tokens": 100}, {"tokens": 50}, ["tokens 100 -> 50 (-50%)"]),
+        ({"tokens": 0}, {"tokens": 5}, ["tokens 0 -> 5"]),
+        ({"tokens": 5}, {}, ["tokens 5 -> unknown"]),
+        ({"duration": 0.01}, {"duration": 0.5}, []),
+        ({"duration": 1.0}, {"duration": 1.45}, []),
+        ({"duration": 1.0}, {"duration": 2.0}, ["duration 1.00 s -> 2.00 s (+100%)"]),
+        ({"cost": 1.0}, {"cost": 2.0, "cost_estimated": True}, ["cost 1 USD -> 2 USD (+100%) (estimated)"]),
+        ({"models": ["a"]}, {"models": []}, ["models a -> none"]),
+    ],
+)
+def test_tolerances(before: dict, after: dict, values: list[str]) -> None:
+    comparison = RunComparison(run({"test": "a", **before}), run({"test": "a", **after}))
+    assert [value for change in comparison.changes for value in change.values] == values
+
+
+def test_a_cost_that_nobody_knew_exceeds_nothing() -> None:
+    comparison = RunComparison(run({"test": "a"}), run({"test": "a", "cost": 5.0}), max_cost_increase=0.1)
+    assert comparison.exceeded == []
+    comparison = RunComparison(run({"test": "a", "cost": 0}), run({"test": "a", "cost": 5.0}), max_cost_increase=0.1)
+    assert len(comparison.exceeded) == 1
+
+
+TREE = [("root", None), ("child", "root")]
+
+
+def test_a_tree_that_several_tests_have_recognises_none() -> None:
+    comparison = RunComparison(
+        run({"test": "a"}, {"test": "b"}, nodes={"a": TREE, "b": TREE}),
+        run({"test": "c"}, {"test": "d"}, nodes={"c": TREE, "d": TREE}),
+    )
+    assert (comparison.renamed, len(comparison.added), len(comparison.missing)) == (0, 2, 2)
+    comparison = RunComparison(run({"test": "a"}, nodes={"a": TREE}), run({"test": "c"}, nodes={"c": TREE}))
+    assert (comparison.renamed, comparison.added, comparison.missing) == (1, [], [])
+
+
+def test_a_moved_observation_is_told() -> None:
+    deeper = [("root", None), ("a", "root"), ("b", "a")]
+    flat = [("root", None), ("a", "root"), ("b", "root")]
+    comparison = RunComparison(run({"test": "t"}, nodes={"t": deeper}), run({"test": "t"}, nodes={"t": flat}))
+    assert [change.sentences for change in comparison.changes] == [["b: parent is root, expected a"]]
+
+
+def test_a_tree_of_any_depth() -> None:
+    deep = [("n0", None), *((f"n{number}", f"n{number - 1}") for number in range(1, 5_000))]
+    shapes = [run({"test": "t"}, nodes={"t": nodes}).tests["t", None].shape for nodes in (deep, deep[:-1])]
+    assert shapes[0] != shapes[1]
+
+
+def test_percentages() -> None:
+    assert [percent(ratio) for ratio in (0.1, 0.005, 1, 12.345)] == ["10%", "0.5%", "100%", "1,234%"]
+
+
+def test_a_gzipped_file(suite: pytest.Pytester) -> None:
+    import gzip
+
+    packed = Path(suite.path / "before.jsonl.gz")
+    packed.write_bytes(gzip.compress((suite.path / "before.jsonl").read_bytes()))
+    result = suite.runpytest("--langfuse-compare=before.jsonl.gz")
+    result.stdout.fnmatch_lines(["with before.jsonl.gz: 3 of 4 tests changed*"])
