@@ -145,6 +145,24 @@ def test_flush_waits_for_scores(client, find, langfuse_api, clock):
     )
 
 
+def test_a_thread_of_the_sdk_waits_for_nobody(client, find, langfuse_api, clock):
+    """Whoever waits for it is in a call of its own, which is cut short where the thread's request is."""
+
+    def answer(_request):
+        began = clock()
+        clock.wait(4)
+        hooks.recorder.current.waits.append(LangfuseWait(began, clock(), 12.0, "ScoreConsumer.send", None))
+        return httpx.Response(200, json={"id": "1", "successes": [], "errors": []})
+
+    langfuse_api.post(path__regex="/api/public/(scores|ingestion)").mock(side_effect=answer)
+    client.create_score(name="thumbs", value=1, trace_id="a" * 32)
+    client.flush()
+    (finding,) = find("LF017")
+    assert finding.text.startswith(
+        "the test waited 4.0 s (up to 16.0 s without the time limit of the capture) for Langfuse, in Langfuse.flush() ("
+    )
+
+
 def test_flush_on_the_event_loop(slow):
     client, found = slow
 

@@ -30,7 +30,14 @@ def blocked_in_langfuse(evidence: Evidence) -> Sequence[Fact] | None:
         return None
     by_line: dict[tuple[str, str], list[LangfuseWait]] = {}
     for wait in waits:
-        by_line.setdefault((wait.call, str(wait.place or "")), []).append(wait)
+        if wait.place is not None:
+            by_line.setdefault((wait.call, str(wait.place)), []).append(wait)
+    if not by_line:
+        return None
+    # Threads of the SDK's, which the application waits for in a call of its own: that call may be cut short by them.
+    behind = [wait for wait in waits if wait.place is None]
+    for some in by_line.values():
+        some += [wait for wait in behind if any(call.began < wait.ended and wait.began < call.ended for call in some)]
     # The longest first. Where no line is too long by itself, it stands for all.
     lines = sorted(by_line.values(), key=lambda some: sum(blocked_seconds(some)), reverse=True)
     too_long = [some for some in lines if sum(blocked_seconds(some)) > allowed]
