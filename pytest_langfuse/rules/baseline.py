@@ -27,7 +27,8 @@ _HEAD: Final = (
     "# To write it anew, delete it and run all tests with --langfuse-rules-baseline.\n"
 )
 _UUID: Final = re.compile(r"(?<![0-9a-z])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-z])", re.IGNORECASE)
-_WITH_DIGIT: Final = re.compile(r"[A-Za-z]*[0-9][0-9A-Za-z]*")
+#: It begins where a word does: else a long word without a digit would be searched again from each of its letters.
+_WITH_DIGIT: Final = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]*+[0-9][0-9A-Za-z]*+")
 _EXAMPLE: Final = '["LF006", "bot/app.py", "answer", "llm", 1]'
 
 

@@ -66,6 +66,72 @@ def test_names_and_keys_are_not_repeated(client, find):
     assert finding.place is not None
 
 
+def test_keys_of_metadata(client, find):
+    with client.start_as_current_observation(name="call", metadata={KEY: 1}):
+        pass
+    assert wheres(find) == [("call", "a Langfuse secret key in its metadata")]
+
+
+def test_an_exception_that_leaves_a_block(client, find):
+    with pytest.raises(ValueError, match="connect"), client.start_as_current_observation(name="call", as_type="tool"):
+        raise ValueError(f"cannot connect with {KEY}")
+    assert wheres(find) == [("call", "a Langfuse secret key in its status message")]
+    assert find("LF010")[0].fix == (
+        "leave it out of the status message, which mask= of Langfuse() does not see, and renew it"
+    )
+
+
+def test_an_exception_that_leaves_a_function(client, find):
+    @observe()
+    def call():
+        raise ValueError(f"cannot connect with {KEY}")
+
+    with pytest.raises(ValueError, match="connect"):
+        call()
+    assert wheres(find) == [("call", "a Langfuse secret key in its status message")]
+
+
+def test_langfuse_stores_the_message_that_the_application_sets_and_no_exception_events(client, find):
+    def call():
+        with client.start_as_current_observation(name="call") as observation:
+            observation.update(level="ERROR", status_message="cannot connect")
+            raise ValueError(f"cannot connect with {KEY}")
+
+    with pytest.raises(ValueError, match="connect"):
+        call()
+    assert wheres(find) == []
+
+
+def test_events_from_which_langfuse_takes_input_and_output(client, find):
+    with client.start_as_current_observation(name="call") as call:
+        call._otel_span.add_event("gen_ai.user.message", {"content": f"use {KEY}"})
+    assert wheres(find) == [("call", "a Langfuse secret key in its event")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [["accept", "*/*"], ["authorization", HEADER]],
+        [("Authorization", HEADER)],
+        [(b"authorization", HEADER.encode())],
+        str([(b"authorization", HEADER.encode())]),
+    ],
+)
+def test_headers_as_pairs(client, find, headers):
+    with client.start_as_current_observation(name="call", input={"headers": headers}):
+        pass
+    assert wheres(find) == [("call", "an Authorization header in its input")]
+
+
+def test_a_header_behind_the_key_of_an_attribute(client, find):
+    with client.start_as_current_observation(name="call", metadata={"authorization": HEADER}) as call:
+        call._otel_span.set_attribute("http.request.header.authorization", [HEADER])
+    assert wheres(find) == [
+        ("call", "an Authorization header in its metadata 'authorization'"),
+        ("call", "an Authorization header in its attribute 'http.request.header.authorization'"),
+    ]
+
+
 def test_masked_values_are_not_found(langfuse_fresh_client, langfuse_spans):
     def mask(*, data, **_):
         return json.loads(json.dumps(data).replace(KEY, "***"))

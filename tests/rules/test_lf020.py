@@ -39,11 +39,27 @@ def test_a_span_of_another_library(masking, find):
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("http.request.header.authorization", ["Bearer " + "Zq8vN3kLw7Rt2YpX5mBd"]),
+        ("rpc.metadata.authorization", "Bearer " + "Zq8vN3kLw7Rt2YpX5mBd"),
+        ("http.request.header.x_key", [KEY]),
+    ],
+)
+def test_headers_that_a_library_traces(masking, find, key, value):
+    with of_library(masking) as span:
+        span.set_attributes({"gen_ai.request.model": "gpt-4o", key: value})
+    (finding,) = find("LF020")
+    assert f"in its attribute {key!r}," in finding.text
+
+
+@pytest.mark.parametrize(
     ("leak", "where", "fix"),
     [
         (lambda span: span.record_exception(ValueError(KEY)), "exception event", "leave the secret out"),
         (lambda span: span.add_event("retry", {"header": KEY}), "other events", "leave the secret out"),
-        (lambda span: span.set_status(StatusCode.ERROR, KEY), "status message", "pass mask_otel_spans="),
+        (lambda span: span.add_event("retry", {"headers": ["a", KEY]}), "other events", "leave the secret out"),
+        (lambda span: span.set_status(StatusCode.ERROR, KEY), "span status", "leave the secret out"),
         (
             lambda _: get_client(public_key="pk-lf-020").update_current_span(status_message=KEY),
             "status message",
@@ -63,7 +79,12 @@ def test_what_no_mask_sees_of_an_own_observation(masking, find, leak, where, fix
 def test_an_error_that_the_application_raises(masking, find):
     with pytest.raises(ValueError, match="refused"), masking.start_as_current_observation(name="call"):
         raise ValueError(f"refused {KEY}")
-    assert {finding.observation for finding in find("LF020")} == {"call"}
+    found = find("LF020")
+    assert KEY not in str(found)
+    assert [finding.text.partition(" has ")[2] for finding in found] == [
+        f"a Langfuse secret key in its {where}, which mask= of the client did not mask"
+        for where in ("span status", "exception event")
+    ]
 
 
 def test_what_a_mask_has_seen_and_kept(langfuse_fresh_client, find):

@@ -27,6 +27,23 @@ def made(alphabet: str, length: int) -> str:
             return text
 
 
+def in_pairs(label: str, value: str) -> list[str]:
+    """Return a label and its value as lists of headers and variables have them."""
+    pairs = [("accept", "*/*"), (label, value)]
+    return [
+        json.dumps(pairs),
+        json.dumps({"headers": [[label.lower(), value]]}),
+        json.dumps(json.dumps(pairs)),
+        str(pairs),
+        # As ASGI has them in its scope.
+        str({"headers": [(key.lower().encode(), text.encode()) for key, text in pairs]}),
+        json.dumps({label: [value]}),
+        json.dumps([{"name": label, "value": value}]),
+        f"Metadatum(key={label!r}, value={value!r})",
+        f"env:\n- name: {label}\n  value: {value}\n",
+    ]
+
+
 PEM = "\n".join(made(WORD + "+/", 64) for _ in range(8))
 KEYS = {
     "an OpenAI API key": ["sk-" + "proj-" + made(WORD + "_-", 74) + "T3Blbk" + "FJ" + made(WORD, 74)],
@@ -70,6 +87,8 @@ KEYS = {
         "Authorization: " + "Bearer " + made(WORD, 32),
         '{"authorization": "' + "Basic " + made(WORD, 22) + '=="}',
         json.dumps(json.dumps({"Authorization": "Bearer " + made(WORD, 32)})),
+        *in_pairs("Authorization", "Bearer " + made(WORD, 32)),
+        "HTTP_AUTHORIZATION=" + "Basic " + made(WORD, 22),
     ],
     "a URL with a password": [
         "postgresql://bot:" + made(WORD, 9) + "@db.internal:5432/bot",
@@ -79,6 +98,7 @@ KEYS = {
         "AWS_SECRET_" + "ACCESS_KEY=" + made(WORD + "+/", 40),
         '{"SecretAccess' + 'Key": "' + made(WORD + "+/", 40) + '"}',
         "the AWS secret access key is " + made(WORD + "+/", 40) + ".",
+        *in_pairs("AWS_SECRET_ACCESS" + "_KEY", made(WORD + "+/", 40)),
     ],
     "a Google OAuth token": ["ya2" + "9." + made(WORD + "_-", 60)],
 }
@@ -118,6 +138,7 @@ def test_every_pattern_has_a_key():
         "export OPENAI_API_KEY=sk-proj-your-key-here",
         "OPENAI_API_KEY=sk-...",
         "AKIAIOSFODNN7" + "EXAMPLE",
+        "authorization, bearer authentication-schemes and authorization value tokens",
         "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCY" + "EXAMPLEKEY",
         "gh" + "p_" + "x" * 36,
         "sk-lf-" + "1234567890abcdef1234",

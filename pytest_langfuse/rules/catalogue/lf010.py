@@ -9,7 +9,7 @@ from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
 from pytest_langfuse.rules.secrets.own_pattern import found_in
 from pytest_langfuse.rules.secrets.scan import may_hold_secret, secrets
-from pytest_langfuse.rules.secrets.texts import readings, strings
+from pytest_langfuse.rules.secrets.texts import is_label, readings, strings, with_label
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
@@ -32,16 +32,24 @@ _SKIPPED: Final = frozenset(
         "langfuse.version",
     )
 )
+_STATUS_MESSAGE: Final = "langfuse.observation.status_message"
+#: Stands for a key where a text is in an event.
+_EVENT: Final = "event"
+_EXCEPTION: Final = "exception"
 _PLACES: Final = {
+    "": "name",
+    _EVENT: "event",
     "langfuse.observation.input": "input",
     "langfuse.observation.output": "output",
     "langfuse.trace.input": "trace input",
     "langfuse.trace.output": "trace output",
-    "langfuse.observation.status_message": "status message",
+    _STATUS_MESSAGE: "status message",
     "user.id": "user_id",
     "session.id": "session_id",
 }
 _METADATA: Final = ("langfuse.observation.metadata.", "langfuse.trace.metadata.")
+#: What the function `mask=` of a client sees.
+_MASKED: Final = ("input", "output", "trace input", "trace output", "metadata")
 
 
 @rule("LF010", "secret in clear", options={"pattern": ()})
@@ -52,20 +60,25 @@ def secret_in_clear(observation: Observation, evidence: Evidence) -> Sequence[Fa
     for key, value in record.attributes.items():
         if type(value) is str:
             if key not in _SKIPPED:
-                texts.append(value)
+                texts.append(with_label(key, value) if is_label(key) else value)
         elif type(value) is list:
-            texts += strings(value)
+            texts += (with_label(key, text) for text in strings(value))
+        if key.startswith(_METADATA):
+            texts.append(key)
+    if record.status_message or record.events:
+        texts += (text for _, text in _outside_of_attributes(record))
     # One look at all: nearly no observation has a long word that could be a key.
-    found = dict.fromkeys(_kinds(record)) if may_hold_secret("\n".join(texts)) else {}
+    found = list(_kinds(record)) if may_hold_secret("\n".join(texts)) else []
     if own:
-        found |= dict.fromkeys((pattern.kind, key) for pattern, key in found_in(own, _texts(record)))
-    return [_fact(kind, _where(key, evidence), observation, evidence) for kind, key in found] or None
+        found += ((pattern.kind, key) for pattern, key in found_in(own, _texts(record)))
+    places = dict.fromkeys((kind, _where(key, evidence)) for kind, key in found)
+    return [_fact(kind, where, observation, evidence) for kind, where in places] or None
 
 
 def _kinds(record: SpanRecord) -> Iterator[tuple[str, str]]:
     """Yield the kinds of secrets in a span, each with the key of what holds it."""
     for key, text in _texts(record):
-        for secret in secrets(text):
+        for secret in secrets(with_label(key, text)):
             yield secret.kind, key
 
 
@@ -77,23 +90,47 @@ def _texts(record: SpanRecord) -> Iterator[tuple[str, str]]:
             for text in strings(value):
                 for reading in readings(text):
                     yield key, reading
+        if key.startswith(_METADATA):
+            yield key, _name_of(key)
+    yield from _outside_of_attributes(record)
+
+
+def _outside_of_attributes(record: SpanRecord) -> Iterator[tuple[str, str]]:
+    """Yield the texts in the status and the events of a span that Langfuse stores.
+
+    An exception that leaves a block is in the status, unless the application has set a status message. Exception events
+    are not stored.
+    """
+    if record.status_message and _STATUS_MESSAGE not in record.attributes:
+        yield _STATUS_MESSAGE, record.status_message
+    for event in record.events:
+        if event.name != _EXCEPTION:
+            for value in event.attributes.values():
+                for text in strings(value):
+                    for reading in readings(text):
+                        yield _EVENT, reading
 
 
 def _where(key: str, evidence: Evidence) -> str:
-    if not key:
-        return "name"
     if (place := _PLACES.get(key)) is not None:
         return place
-    kind, shown = "attribute", key
-    for prefix in _METADATA:
-        if key.startswith(prefix):
-            kind, shown = "metadata", key[len(prefix) :]
+    kind = "metadata" if key.startswith(_METADATA) else "attribute"
+    shown = _name_of(key)
     # A key of a dictionary may be a secret, too.
     return kind if evidence.holds_secret(shown) else f"{kind} {shown!r}"
 
 
+def _name_of(key: str) -> str:
+    """Return the key of an attribute, or that of the metadata in it."""
+    for prefix in _METADATA:
+        key = key.removeprefix(prefix)
+    return key
+
+
 def _fact(kind: str, where: str, observation: Observation, evidence: Evidence) -> Fact:
     fix = "leave it out of what is traced, or replace it in the function mask= of Langfuse(), and renew it"
+    if not where.startswith(_MASKED):
+        fix = f"leave it out of the {where}, which mask= of Langfuse() does not see, and renew it"
     if not evidence.holds_secret(observation.name):
         return Fact(f"{evidence.named(observation)} has {kind} in its {where}", fix, observation)
     # Named by its place alone, since its name would repeat the secret.

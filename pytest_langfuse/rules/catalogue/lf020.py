@@ -9,6 +9,7 @@ from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
 from pytest_langfuse.rules.secrets.own_pattern import found_in
 from pytest_langfuse.rules.secrets.scan import secrets
+from pytest_langfuse.rules.secrets.texts import strings, with_label
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from pytest_langfuse.rules.evidence import Evidence
 
 _SDK: Final = "langfuse-sdk"
-_EVENTS: Final = ("exception event", "other events")
+#: What no mask of any kind sees.
+_NO_ATTRIBUTES: Final = ("span status", "exception event", "other events")
 _STATUS_MESSAGE: Final = "langfuse.observation.status_message"
 _FIXES: Final = {
     "attribute": "pass mask_otel_spans= to Langfuse(), which sees the attributes of every span, and renew the secret",
@@ -45,7 +47,7 @@ def not_masked(observation: Observation, evidence: Evidence) -> Sequence[Fact] |
     found = {
         (kind, where): Fact(
             f"{evidence.named(observation)} has {kind} in its {where}, which {given} of the client did not mask",
-            _FIXES["event" if where in _EVENTS else "attribute"],
+            _FIXES["event" if where in _NO_ATTRIBUTES else "attribute"],
             observation,
         )
         for kind, where in kinds
@@ -56,13 +58,14 @@ def not_masked(observation: Observation, evidence: Evidence) -> Sequence[Fact] |
 def _texts(record: SpanRecord) -> Iterator[tuple[str, str]]:
     """Yield the texts of a span that `mask=` never sees, each with where it stands."""
     if record.status_message:
-        yield "status message", record.status_message
+        yield "span status", record.status_message
     for event in record.events:
         for value in event.attributes.values():
-            if isinstance(value, str):
-                yield "exception event" if event.name == "exception" else "other events", value
+            for text in strings(value):
+                yield "exception event" if event.name == "exception" else "other events", text
     for key, value in record.attributes.items():
         if key == _STATUS_MESSAGE:
             yield "status message", str(value)
-        elif record.scope_name != _SDK and isinstance(value, str):
-            yield f"attribute {key!r}", value
+        elif record.scope_name != _SDK:
+            for text in strings(value):
+                yield f"attribute {key!r}", with_label(key, text)

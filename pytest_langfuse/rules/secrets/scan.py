@@ -9,8 +9,16 @@ from typing import Final, NamedTuple
 
 from pytest_langfuse.rules.secrets.betterleaks import TABLE
 
-#: A quote as it stands in text, or in JSON inside of JSON.
-_QUOTE: Final = r"""(?:\\{0,3}["'])?"""
+#: A quote as it stands in text, or in JSON inside of JSON; and one that may be missing.
+_QUOTED: Final = r"""\\{0,3}["']"""
+_QUOTE: Final = f"(?:{_QUOTED})?"
+_SPACE: Final = r"(?:\s|\\{1,3}[nrt])*+"
+#: What is between a label and its value: `label: value`, `"label": ["value`, `("label", "value")`, `b'label', b'value'`
+#: or `"name": "label", "value": "value"`. A run of spaces is never read in two ways.
+_LABELS: Final = (
+    rf"(?:{_QUOTE}\s*+[:=]\s*+(?:[\[(]\s*+)?b?{_QUOTE}|{_QUOTED}\s*+,\s*+b?{_QUOTED}"
+    rf"|{_QUOTE}{_SPACE}(?:,{_SPACE})?{_QUOTE}value{_QUOTE}\s*+[:=]\s*+b?{_QUOTE})"
+)
 _URL: Final = "://"
 #: Patterns that are not in the table. Those of group "value" are labelled: what is behind a label may be anything.
 _OWN: Final = (
@@ -18,7 +26,7 @@ _OWN: Final = (
     (
         "an Authorization header",
         ("authorization",),
-        rf"(?i)\bauthorization{_QUOTE}\s*[:=]\s*{_QUOTE}(?:bearer|basic|token)\s+(?P<value>[\w.~+/=-]{{16,}})",
+        rf"(?i)(?<![a-z0-9])authorization{_LABELS}(?:bearer|basic|token)\s+(?P<value>[\w.~+/=-]{{16,}})",
     ),
     (
         "a URL with a password",
@@ -33,7 +41,7 @@ _OWN: Final = (
         ("secret",),
         (
             r"(?i)(?:aws[ _-]?secret(?:[ _-]?access)?[ _-]?key|secret[ _-]?access[ _-]?key)"
-            rf"{_QUOTE}(?:\s*[:=]\s*|\s+is\s+){_QUOTE}(?P<value>[A-Za-z0-9/+]{{40}})(?![A-Za-z0-9/+=])"
+            rf"(?:{_LABELS}|{_QUOTE}\s+is\s+{_QUOTE})(?P<value>[A-Za-z0-9/+]{{40}})(?![A-Za-z0-9/+=])"
         ),
     ),
     ("a Google OAuth token", ("ya29.",), r"\bya29\.[\w-]{20,}"),

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
+
+#: Words in keys of attributes that make a secret of a value: `http.request.header.authorization`.
+_LABELS: Final = ("authorization", "secret")
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -14,6 +18,18 @@ def strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from strings(item)
+
+
+@lru_cache(maxsize=4096)
+def is_label(key: str) -> bool:
+    """Return whether the key of an attribute may be what makes a secret of its value."""
+    folded = key.lower()
+    return any(word in folded for word in _LABELS)
+
+
+def with_label(key: str, text: str) -> str:
+    """Return a text behind the key of its attribute, if that may be its label: `authorization: Bearer ...`."""
+    return f"{key}: {text}" if is_label(key) else text
 
 
 def readings(text: str) -> Iterator[str]:
