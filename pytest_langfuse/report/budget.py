@@ -13,6 +13,7 @@ from pytest_langfuse import arguments
 from pytest_langfuse.arguments import LARGEST, shown
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.report.amounts import total
+from pytest_langfuse.report.prices import EXTRA, cost_of, installed
 from pytest_langfuse.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Amount(NamedTuple):
 
     value: float
     parts: Sequence[str]
+    #: Whether a part of it is an estimate.
+    estimated: bool = False
 
 
 class Budget:
@@ -64,10 +67,8 @@ class Budget:
             if math.isnan(amount.value):
                 lines += [f"over budget? The cost is not known, {_shown(name, limit)} allowed", *_listed(amount.parts)]
             elif amount.value > limit * _ROUNDING:
-                lines += [
-                    f"over budget: {_shown(name, amount.value)}, {_shown(name, limit)} allowed",
-                    *_listed(amount.parts),
-                ]
+                value = f"{_shown(name, amount.value)}{_mark(amount.estimated)}"
+                lines += [f"over budget: {value}, {_shown(name, limit)} allowed", *_listed(amount.parts)]
         if lines:
             pytest.fail("\n".join(lines), pytrace=False)
 
@@ -138,11 +139,17 @@ def _tokens(observations: Sequence[Observation]) -> Amount:
 
 
 def _cost(observations: Sequence[Observation]) -> Amount:
-    amounts = [(one, total(one.cost)) for one in observations]
-    if unknown := [one for one, cost in amounts if (not one.cost and total(one.usage)) or math.isnan(cost)]:
+    amounts = [(one, *cost_of(one)) for one in observations]
+    unknown = [one for one, cost, _ in amounts if (total(one.usage) if cost is None else math.isnan(cost))]
+    if unknown:
         how = "has usage but no cost that the application reports (Langfuse computes it later): pass cost_details="
-        return Amount(math.nan, [f"{name_in_sentence(one.name)}: {how}" for one in unknown])
-    return _sum("cost", amounts)
+        why = "" if installed() else f", or install {EXTRA} for an estimate"
+        return Amount(math.nan, [f"{name_in_sentence(one.name)}: {how}{why}" for one in unknown])
+    known = sorted(((cost or 0.0, one.name, estimated) for one, cost, estimated in amounts), key=lambda item: -item[0])
+    parts = [
+        f"{name_in_sentence(name)}: {_shown('cost', cost)}{_mark(estimated)}" for cost, name, estimated in known if cost
+    ]
+    return Amount(math.fsum(cost for cost, _, _ in known), parts, any(estimated for _, _, estimated in known))
 
 
 def _generations(observations: Sequence[Observation]) -> Amount:
@@ -188,6 +195,10 @@ def _sum(name: str, amounts: Iterable[tuple[Observation, float]]) -> Amount:
     found = sorted(((value, one.name) for one, value in amounts if value), key=lambda item: -item[0])
     parts = [f"{name_in_sentence(observation)}: {_shown(name, value)}" for value, observation in found]
     return Amount(math.fsum(value for value, _ in found), parts)
+
+
+def _mark(estimated: bool) -> str:  # noqa: FBT001 - a part of an amount
+    return " (estimated)" if estimated else ""
 
 
 def _number_of(observations: Iterable[Observation]) -> Amount:

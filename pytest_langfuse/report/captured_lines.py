@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_langfuse.report.amounts import total
 from pytest_langfuse.report.kept_test import KeptTest
+from pytest_langfuse.report.prices import cost_of, estimate
 from pytest_langfuse.report.redaction import Redaction
 from pytest_langfuse.rules.baseline import relative
 
@@ -129,6 +130,7 @@ def observation_fields(one: Observation, missing: Unexported | None, *, process:
     """Return the fields of an observation, or of one that is `missing` in Langfuse."""
     record = one.record
     end = record.end_ns
+    estimated = estimate(one)
     row = {
         "name": one.name,
         "type": one.type,
@@ -142,8 +144,8 @@ def observation_fields(one: Observation, missing: Unexported | None, *, process:
         "model": one.model or "",
         "model_parameters": one.model_parameters,
         "usage": one.usage,
-        "cost": one.cost,
-        "cost_estimated": False,
+        "cost": one.cost if estimated is None else {"total": estimated},
+        "cost_estimated": estimated is not None,
         "user": one.user_id or "",
         "session": one.session_id or "",
         "tags": one.tags,
@@ -185,14 +187,15 @@ def _shortened(value: Any) -> Any:
 def _fields(kept: KeptTest, shown: Sequence[Observation], missing: Sequence[Unexported]) -> dict[str, Any]:
     everything = [*shown, *(item.observation for item in missing)]
     usage = [amount for one in shown if one.usage for amount in (total(one.usage),) if not math.isnan(amount)]
-    cost = [amount for one in shown if one.cost for amount in (total(one.cost),) if not math.isnan(amount)]
+    costs = [cost_of(one) for one in shown]
+    cost = [amount for amount, _ in costs if amount is not None and not math.isnan(amount)]
     return {
         "observations": len(shown),
         "generations": sum(one.type in _MODEL_CALLS for one in shown),
         "errors": sum(one.level == "ERROR" for one in shown),
         "tokens": _number(math.fsum(usage)) if usage else None,
         "cost": math.fsum(cost) if cost else None,
-        "cost_estimated": False,
+        "cost_estimated": any(estimated for _, estimated in costs),
         "models": sorted({one.model for one in shown if one.model}),
         "unended": sum(item.reason == "unended" for item in missing),
         "lost": sum(item.reason == "dropped" for item in missing),

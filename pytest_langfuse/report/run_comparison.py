@@ -95,7 +95,8 @@ class RunComparison:
 
     def counts(self) -> str:
         """Return a sentence: `2 of 96 tests changed, 1 of them renamed, 3 new, 4 did not run; tokens ...`."""
-        text = f"{len(self.changes) or 'none'} of {len(self.pairs):,} tests changed"
+        tests = f"{len(self.pairs):,} test{'s' * (len(self.pairs) != 1)}"
+        text = f"{len(self.changes) or 'none'} of {tests} changed"
         if self.renamed:
             text += f", {self.renamed:,} of them renamed"
         if self.added:

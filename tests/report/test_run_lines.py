@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_langfuse.report import prices
 from tests.helpers.json_lines import SCHEMA, lines_of
 from tests.helpers.paths import DOCS
 
@@ -42,6 +43,11 @@ SUITE = """
         langfuse.kept = langfuse.start_observation(name="open")
 """
 OPTION = "--langfuse-json=run.jsonl"
+
+
+@pytest.fixture(autouse=True)
+def _no_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "_prices", lambda: None)
 
 
 @pytest.fixture

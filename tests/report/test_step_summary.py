@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from pytest_langfuse.report import prices
 from pytest_langfuse.report.run_summary import RuleRow, RunSummary
 from pytest_langfuse.report.step_summary import LIMIT, append, escaped, markdown
 
@@ -30,6 +31,11 @@ SUITE = """
     def test_nothing():
         pass
 """
+
+
+@pytest.fixture(autouse=True)
+def _no_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "_prices", lambda: None)
 
 
 @pytest.fixture
