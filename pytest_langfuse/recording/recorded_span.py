@@ -117,7 +117,19 @@ class RecordedSpan:
 
 
 #: Ways in which work gets to where the context of who handed it over is not.
-HandOver = Literal["thread", "thread pool", "executor", "callback", "task", "generator", "async generator"]
+HandOver = Literal[
+    "thread",
+    "timer",
+    # A class with its own `run`.
+    "thread class",
+    "thread pool",
+    "executor",
+    "executor map",
+    "callback",
+    "task",
+    "generator",
+    "async generator",
+]
 
 
 @dataclass(slots=True, eq=False)
@@ -128,8 +140,10 @@ class HandedOver:
     #: The span in whose context that was done; of a generator, the span that it has made current.
     by: RecordedSpan
     start: Start | None
-    #: The name of the function, if it is the application's.
+    #: The name of the function, or of the class of the thread; empty if it has none.
     function: str = ""
+    #: Whether an installed package has handed over a function that is not the application's.
+    by_library: bool = False
     #: The first span that this work has started.
     first: RecordedSpan | None = None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_langfuse.recording.built_client import BuiltClient
 from pytest_langfuse.recording.exported_body import Encoding, ExportedBody
 from pytest_langfuse.recording.generators import GENERATORS, RunningGenerators
-from pytest_langfuse.recording.handed_over_work import function_of
+from pytest_langfuse.recording.handed_over_work import code_of, work_of
 from pytest_langfuse.recording.lost_value import LostValue, WhyDropped
 from pytest_langfuse.recording.origin import Origin, handed_over_here
 from pytest_langfuse.recording.recorded_span import (
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Traces of ended tests that are remembered, for the scores that come later. A session may make any number of them.
 _EARLIER_TRACES: Final = 1_000
+#: What hands work to a thread that it has started for that.
+_THREADS: Final = ("thread", "timer", "thread class")
 #: Ended tests that are remembered, each with some names of what it made, for failures of later ones.
 _EARLIER_TESTS: Final = 100
 
@@ -249,12 +251,12 @@ class Recorder:
         by = marked(current.get_span_context())
         if not isinstance(by, RecordedSpan) or not by.is_running:
             return None
-        function = function_of(work)
-        code = getattr(function, "__code__", None)
-        is_ours = self.places.is_application(code)
-        if how == "thread" and not is_ours:
+        found = work_of(how, work)
+        is_ours = any(self.places.is_application(code_of(layer)) for layer in found.layers)
+        if not is_ours and found.how in _THREADS:
             return None
-        return HandedOver(how, by, self.places.here(), function.__name__ if is_ours else "")
+        by_library = not is_ours and not self.places.is_direct()
+        return HandedOver(found.how, by, self.places.here(), found.name, by_library)
 
     def made_by(self, fixture: WiderFixture, number: int) -> None:
         """Take note that the last `number` spans of the test that runs were started by a fixture."""

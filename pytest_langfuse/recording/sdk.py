@@ -80,6 +80,7 @@ from opentelemetry.util._once import Once
 
 from pytest_langfuse.recording.built_client import BuiltClient, is_import, settings_of
 from pytest_langfuse.recording.exported_body import Encoding
+from pytest_langfuse.recording.handed_over_work import is_executor_map
 from pytest_langfuse.recording.http.forward import LoopbackForwarder
 from pytest_langfuse.recording.http.in_process import HandlerStack, adopt_client, async_client, sync_client
 from pytest_langfuse.recording.langfuse_waits import LangfuseWait, WaitTimer, waiting_site
@@ -998,7 +999,8 @@ class Hooks:
     def _submit(
         self, original: Callable[..., Any], pool: ThreadPoolExecutor, call: Callable[..., Any], /, *args: Any, **kw: Any
     ) -> Any:
-        return original(pool, CallOf(call, self.origin(), self._handing_over("executor", call)), *args, **kw)
+        how: HandOver = "executor map" if is_executor_map() else "executor"
+        return original(pool, CallOf(call, self.origin(), self._handing_over(how, call)), *args, **kw)
 
     def see_thread_pools(self, module: Any) -> None:
         """Hook the `ThreadPool` of `multiprocessing.pool`, when that is imported."""

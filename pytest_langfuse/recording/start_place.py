@@ -23,7 +23,8 @@ Start = tuple[CodeType, int]
 
 #: Folders of installed packages, as a part of a path: of any environment, as one may be inside of the project.
 _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
+#: The folder of this package.
+OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
 #: Of langfuse's `@observe`: its wrappers hold the decorated function as `func` (langfuse/_client/observe.py, 4.5, 5.0).
 _OBSERVE: Final = str(Path("langfuse", "_client", "observe.py"))
 
@@ -89,7 +90,7 @@ class StartPlaces:
 
     def __init__(self, is_test: Callable[[str], bool], libraries: tuple[str, ...] = ()) -> None:
         self._is_test_file = is_test
-        self._libraries = ("<", _OURS, *LIBRARIES, *libraries)
+        self._libraries = ("<", OURS, *LIBRARIES, *libraries)
         self._kinds: dict[str, int] = {}
 
     def here(self) -> Start | None:
@@ -115,6 +116,16 @@ class StartPlaces:
                 break
             frame = frame.f_back
         return None if test is None else (test.f_code, test.f_lasti)
+
+    def is_direct(self) -> bool:
+        """Return whether the application itself has made the call that is hooked, and not an installed package."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+        while frame is not None and not self.is_application(frame.f_code):
+            file = frame.f_code.co_filename
+            if not file.startswith(OURS) and any(folder in file for folder in _PACKAGES):
+                return False
+            frame = frame.f_back
+        return frame is not None
 
     def is_application(self, code: CodeType | None) -> bool:
         """Return whether code is the application's or a test's, and not a library's."""

@@ -15,21 +15,41 @@ if TYPE_CHECKING:
 #: Where the other observation was running, by the way in which the work was handed over.
 _WHERE: Final[dict[HandOver, str]] = {
     "thread": "in the thread that started this one",
+    "timer": "in the thread that started this one",
+    "thread class": "in the thread that started this one",
     "thread pool": "in the thread that gave it to the pool",
     "executor": "in the thread that submitted it",
+    "executor map": "in the thread that submitted it",
     "callback": "in the thread that added the callback",
     "task": "where its task was created with another context",
     "generator": "in the same generator, whose next step runs in another context",
     "async generator": "in the same async generator, whose next step runs in another context",
 }
+_CONTEXT: Final = "contextvars.copy_context()"
+#: What to type, by the way in which the work was handed over. `typed` is the function as an argument.
 _FIXES: Final[dict[HandOver, str]] = {
-    "thread": "{carried} as target{place}, or target=contextvars.copy_context().run with {function} in front of args",
+    "thread": (
+        f"build the thread started{{place}} inside of {{by}}, with target={{carried}}, or target={_CONTEXT}.run "
+        "with {typed} in front of args"
+    ),
+    "timer": (
+        f"build the timer started{{place}} inside of {{by}}, with function={{carried}}, or function={_CONTEXT}.run "
+        "with {typed} in front of args"
+    ),
+    "thread class": "set thread.run = carry_context(thread.run) before the {thread} is started{place}",
     "thread pool": "{carried} in place of {function}{place}",
-    "executor": "{carried} in place of {function}{place}, or contextvars.copy_context().run with {function} after it",
-    "callback": "{carried} as callback{place}, or functools.partial(contextvars.copy_context().run, {function})",
-    "task": "leave out context={place}, or pass context=contextvars.copy_context()",
+    "executor": f"{{carried}} in place of {{function}}{{place}}, or {_CONTEXT}.run with {{typed}} after it",
+    # A copied context can't be entered by two calls at a time.
+    "executor map": "{carried} in place of {function}{place}",
+    "callback": f"{{carried}} in place of {{function}}{{place}}, or functools.partial({_CONTEXT}.run, {{typed}})",
+    "task": f"pass context={_CONTEXT}{{place}}",
     "generator": "decorate {function} with @observe(), which keeps its context between steps",
 }
+#: What helps where a library hands over work of its own: no argument of the application is in it.
+_FIX_OF_LIBRARY: Final = (
+    "call ThreadingInstrumentor().instrument() of opentelemetry-instrumentation-threading before a library hands over "
+    "the work{place}"
+)
 
 
 @rule("LF004", "context lost")
@@ -63,7 +83,18 @@ def _is_lost(handed_over: HandedOver, record: RecordedSpan, evidence: Evidence) 
 
 
 def _fix(handed_over: HandedOver) -> str:
-    function = handed_over.function if handed_over.function.isidentifier() else "function"
     place = "" if handed_over.place is None else f" at {handed_over.place}"
-    fix = _FIXES["generator" if handed_over.how == "async generator" else handed_over.how]
-    return fix.format(carried=f"carry_context({function})", function=function, place=place)
+    if handed_over.by_library and handed_over.how in {"executor", "executor map"}:
+        return _FIX_OF_LIBRARY.format(place=place)
+    name = "" if handed_over.by_library else handed_over.function
+    typed, function = (name, name) if name.isidentifier() else ("function", "the function")
+    if name == "<lambda>":
+        typed, function = "lambda: ...", "the lambda"
+    return _FIXES["generator" if handed_over.how == "async generator" else handed_over.how].format(
+        by=repr(handed_over.by.span.name),
+        carried=f"carry_context({typed})",
+        function=function,
+        place=place,
+        thread=name or "thread",
+        typed=typed,
+    )
