@@ -361,6 +361,7 @@ def test_the_file_is_replaced_as_a_whole(tmp_path: Path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
     write_page([run_row()], path)
     assert path.read_text().lstrip().startswith("<!doctype html>")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_the_page_is_readable_by_whoever_can_read_other_files(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.resources import files
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 
 from pytest_langfuse.expect.literal.parse import parse
+from tests.helpers.application import _no_keys, app
 from tests.helpers.report_rows import NOON, case_row, finding_row, observation_row, run_row, score_row, shop_run
 from tests.helpers.tiers import first_of, repeats
+
+__all__ = ["_no_keys", "app"]
 
 # Slow: starts a browser.
 pytestmark = pytest.mark.slow
@@ -242,6 +246,28 @@ def test_the_literal_can_be_copied(opened):
     assert child.name.matches(hostile)
 
 
+def test_the_copied_literal_matches_the_trace(opened, app: pytest.Pytester):
+    """What the page copies of a run is what `assert_tree` takes."""
+    app.makepyfile(test_it="from app import answer\ndef test_it():\n    answer('why?')\n")
+    app.runpytest("--langfuse-json=run.jsonl")
+    rows = [json.loads(line) for line in (app.path / "run.jsonl").read_text().splitlines()]
+    page = opened(rows, "#test=test_it.py::test_it", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy as literal").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.count("\n") == 2
+    app.makepyfile(
+        test_it=f"""
+            from app import answer
+
+            def test_it(langfuse_spans):
+                answer('why?')
+                langfuse_spans.assert_tree({copied!r})
+        """
+    )
+    app.runpytest().assert_outcomes(passed=1)
+
+
 def test_a_failed_assertion_stands_side_by_side(opened):
     page = opened(shop_run(), ANSWER)
     page.wait_for_selector(".difference")
@@ -359,6 +385,7 @@ def test_prints_what_is_wrong_and_the_open_trace(opened):
     assert page.locator(".tree-row").count() == 2_000
     assert page.get_by_text("400 observations more of this test are not printed.").is_visible()
     assert page.get_by_text("it broke").first.is_visible()
+    assert page.get_by_text("1 failed", exact=True).is_visible()
     assert page.locator("#tests").is_hidden()
     boxes = page.locator(".tree-row").evaluate_all(
         "rows => rows.slice(0, 50).map(row => row.getBoundingClientRect().top)"
@@ -500,10 +527,10 @@ def test_no_text_of_the_data_runs_or_leads_anywhere(opened):
         page.wait_for_selector("#side h2", state="attached")
         page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
         page.keyboard.press("d")
+        assert page.locator("iframe, object, embed, form[action], img, svg, meta[http-equiv=refresh]").count() == 0
+        assert page.evaluate("[...document.links].every(link => link.getAttribute('href').startsWith('#'))")
     assert page.evaluate("window.broken") is None
     assert page.url.partition("#")[0] == before.partition("#")[0]
-    assert page.locator("iframe, object, embed, form[action], img, svg, meta[http-equiv=refresh]").count() == 0
-    assert page.evaluate("[...document.links].every(link => link.getAttribute('href').startsWith('#'))")
 
 
 def test_values_of_wrong_types_break_nothing(opened):
