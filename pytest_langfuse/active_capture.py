@@ -228,6 +228,10 @@ class ActiveCapture:
         It runs already if `since`, in nanoseconds since 1970, is not 0: nobody has noted yet what it made.
         """
         self.end()
+        if self.kept is not None and self.kept.is_full(name):
+            from pytest_langfuse.report.run_lines import pack
+
+            pack(self.kept, self._config)
         self._style_failures()
         with ExitStack() as stack:
             before, hooks.uncaptured = hooks.uncaptured, None

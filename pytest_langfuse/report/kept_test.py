@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.expect.errors import TreeMismatch
 from pytest_langfuse.outage.suite import without_fault
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.sources.live import LiveSource
     from pytest_langfuse.recording.sources.score import Score
     from pytest_langfuse.recording.sources.source import Unexported
+
+
+#: Spans that are kept at most.
+MOST_SPANS: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -112,6 +116,23 @@ class KeptTests:
     def __init__(self) -> None:
         self._tests: dict[str, KeptTest] = {}
         self.running: KeptTest | None = None
+        #: The lines of tests that were kept before, compressed.
+        self.blocks: list[bytes] = []
+        #: Spans of the tests that are kept.
+        self._spans = 0
+
+    def is_full(self, test: str) -> bool:
+        """Return whether the lines of all tests should be written before `test` begins: a span takes 9 kB.
+
+        Not before another attempt at a test that is kept.
+        """
+        return self._spans >= MOST_SPANS and test not in self._tests
+
+    def pack(self, packed: Callable[[Iterable[KeptTest]], Iterable[bytes]]) -> None:
+        """Keep the lines of the tests, which `packed` writes, in place of their spans."""
+        self.blocks += packed(self._tests.values())
+        self._tests.clear()
+        self._spans = 0
 
     def begin(self, own: LiveSource, source: CombinedSource) -> None:
         """Keep a test that begins."""
@@ -124,9 +145,9 @@ class KeptTests:
             kept.closed()
             if keep:
                 self._tests[kept.id] = kept
-
-    def __iter__(self) -> Iterator[KeptTest]:
-        return iter(self._tests.values())
+                self._spans += len(kept.own.spans)
+                if kept.snapshot is not None:
+                    self._spans += len(kept.snapshot.observations)
 
 
 def _outage_row(outages: Sequence[Outage], server: LangfuseServer[Any]) -> dict[str, Any]:

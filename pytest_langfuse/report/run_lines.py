@@ -54,9 +54,10 @@ _NOTHING: Final[dict[str, Any]] = {
 
 
 def pack(kept: KeptTests, config: pytest.Config) -> list[bytes]:
-    """Return the lines of the tests that this process has captured, compressed."""
+    """Write the lines of the tests that are kept. Return those of all that this process has captured, compressed."""
     lines = CapturedLines(Redaction(keys_of_environment()), root_of(config.rootpath))
-    return list(packed((test.id, lines.of(test)) for test in kept))
+    kept.pack(lambda tests: packed((test.id, lines.of(test)) for test in tests))
+    return kept.blocks
 
 
 class RunLines:

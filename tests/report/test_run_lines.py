@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_langfuse.report import prices
+from pytest_langfuse.report import kept_test, prices
 from tests.helpers.json_lines import SCHEMA, lines_of
 from tests.helpers.paths import DOCS
 
@@ -366,6 +366,33 @@ def test_values_that_json_has_not(app: pytest.Pytester) -> None:
     assert row["attributes"]["nan"] is None
     assert row["attributes"]["long"] == "x" * 10_000 + "… [10,000 more characters]"
     assert json.dumps(row["output"]) == "[" * 15 + "]" * 15
+
+
+@pytest.mark.parametrize("reruns", [(), ("-p", "rerunfailures", "--reruns", "1")], ids=["", "reruns"])
+def test_a_long_run_keeps_compressed_lines(
+    app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, reruns: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(kept_test, "MOST_SPANS", 6)
+    app.makepyfile(
+        test_it="""
+        import pytest
+        from app import answer
+        attempts = []
+
+        @pytest.mark.parametrize("number", range(6))
+        def test_it(number, pytestconfig):
+            answer(f"{number}")
+            attempts.append(number)
+            kept = pytestconfig.pluginmanager.get_plugin("langfuse_session")._active.kept
+            assert len(kept._tests) < 3
+            assert len(kept.blocks) == number // 2
+            assert number != 5 or len(attempts) == 7 or not pytestconfig.getoption("reruns", 0)
+        """
+    )
+    app.runpytest(OPTION, *reruns, "-p", "no:randomly").assert_outcomes(passed=6)
+    tests = lines_of(app.path / "run.jsonl", "test")
+    assert [(row["test"][-3:], row["observations"]) for row in tests] == [(f"[{number}]", 3) for number in range(6)]
+    assert len(lines_of(app.path / "run.jsonl", "observation")) == 18
 
 
 def test_nothing_is_kept_unless_it_is_asked_for(app: pytest.Pytester) -> None:
