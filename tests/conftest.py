@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # Before pydantic is imported: logfire's plugin for it takes a third of the time that each process needs for langfuse.
@@ -46,8 +47,8 @@ def _without_slow_plugins():
 @pytest.fixture
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A run of pytest in a subprocess may not hang for ever, nor load slow plugins."""
-    # pytester itself forgets what the session has set.
-    slow_plugins.keep_out(monkeypatch)
+    # pytester itself forgets what the session has set. The configuration of this repository needs pytest-asyncio.
+    slow_plugins.keep_out(monkeypatch, "asyncio")
     # Of this run, not of the runs that it tests.
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     limit_runs(pytester)
@@ -80,11 +81,12 @@ def _no_terminal() -> Iterator[None]:
 _forgotten: list[object] = []
 
 
-@pytest.fixture(autouse=True)
-def _no_client_is_left() -> Iterator[None]:
-    """Forget the clients that a run of pytest in this process has left, and the provider that one of them has made.
+@contextmanager
+def _clients_forgotten() -> Iterator[None]:
+    """Forget the clients that are built inside of the block, and the provider that one of them makes.
 
-    The next test with the key would get the client, and any next client would add its span processor to the provider.
+    The next test with the key would get the client, `get_client()` could not choose, and any next client would add its
+    span processor to the provider.
     """
     instances = LangfuseResourceManager._instances
     before = set(instances)
@@ -98,3 +100,17 @@ def _no_client_is_left() -> Iterator[None]:
         manager = instances.pop(key)
         atexit.unregister(manager.shutdown)
         _forgotten.append(manager)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_client_of_a_module_is_left() -> Iterator[None]:
+    """Forget the clients of fixtures that the tests of a module share."""
+    with _clients_forgotten():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_client_is_left() -> Iterator[None]:
+    """Forget the clients of a test, and those that a run of pytest in this process has left."""
+    with _clients_forgotten():
+        yield

@@ -4,7 +4,6 @@ import pytest
 
 _NAMES = (
     "anyio",
-    "asyncio",
     "hypothesispytest",
     "inline_snapshot",
     "langsmith_plugin",
@@ -16,6 +15,6 @@ _NAMES = (
 )
 
 
-def keep_out(patch: pytest.MonkeyPatch) -> None:
-    """Let runs of pytest from now on load none of them but those that are named on the command line."""
-    patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in _NAMES))
+def keep_out(patch: pytest.MonkeyPatch, *more: str) -> None:
+    """Let runs of pytest from now on load none of them, nor `more`, but those that are named on the command line."""
+    patch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in (*_NAMES, *more)))

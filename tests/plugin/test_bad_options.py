@@ -20,6 +20,7 @@ INI = {
     "langfuse_show": WORDS,
     "langfuse_outage": (*WORDS, ",", "hang,hng"),
     "langfuse_json": FILES,
+    "langfuse_report": FILES,
     "langfuse_compare": FILES,
     "langfuse_max_cost_increase": PERCENTAGES,
     "langfuse_max_token_increase": PERCENTAGES,
@@ -58,6 +59,7 @@ COMMAND_LINE = {
     "--langfuse-show": (*WORDS, "", " "),
     "--langfuse-outage": (*WORDS, "", " ", ",", "hang,hng"),
     "--langfuse-json": (*(text for text in FILES if "\0" not in text), "", " "),
+    "--langfuse-report": (*(text for text in FILES if "\0" not in text), "", " "),
     "--langfuse-compare": (*(text for text in FILES if "\0" not in text), "", " "),
     "--langfuse-rules-baseline": (*(text for text in FILES if "\0" not in text), "", " "),
 }

@@ -49,7 +49,8 @@ def test_metadata(wheel):
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
     plain = {requirement.name for requirement in requirements if requirement.marker is None}
     assert plain == {"pytest", "langfuse", "opentelemetry-sdk", "freezegun", "h11", "jinja2"}
-    assert {requirement.name for requirement in requirements} - plain == {"respx", "confluent-kafka", "boto3"}
+    extras = {"respx", "confluent-kafka", "boto3", "genai-prices"}
+    assert {requirement.name for requirement in requirements} - plain == extras
     assert "Framework :: Pytest" in metadata.get_all("Classifier")
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Description-Content-Type"] == "text/markdown"
