@@ -10,6 +10,7 @@ from io import TextIOWrapper
 from typing import Final
 
 from pytest_langfuse.rules import check_command
+from pytest_langfuse.rules.one_line import one_line
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.rules.rule_page import page_of
 from pytest_langfuse.rules.rule_set import UnknownRule, codes
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return check_command.check(given)
         except BadInput as error:
-            checker.exit(2, f"{parser.prog} check: {error}\n")
+            checker.exit(2, f"{parser.prog} check: {one_line(str(error))}\n")
     try:
         chosen = list(codes(given.code))
     except UnknownRule as error:

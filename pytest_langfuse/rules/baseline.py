@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_langfuse.arguments import shown
+from pytest_langfuse.rules.one_line import one_line, shortened
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.suggest import did_you_mean
 
@@ -53,7 +54,7 @@ class BaselineKey(NamedTuple):
 
     def __str__(self) -> str:
         where = f" in {self.function}() ({self.path})" if self.path else ""
-        return f"{self.code}{f' {self.observation!r}' if self.observation else ''}{where}"
+        return one_line(f"{self.code}{f' {shortened(self.observation)!r}' if self.observation else ''}{where}")
 
 
 def key_of(finding: Finding, root: Path) -> BaselineKey:

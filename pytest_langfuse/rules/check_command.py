@@ -17,6 +17,7 @@ from pytest_langfuse.rules.baseline import BadBaseline, BaselineKey, baseline_te
 from pytest_langfuse.rules.checked import CheckedPlace, entries_of, places_of, root_of
 from pytest_langfuse.rules.github_annotations import annotation_lines
 from pytest_langfuse.rules.live_evidence import evidence_of
+from pytest_langfuse.rules.one_line import one_line
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
 from pytest_langfuse.rules.sarif import sarif
 from pytest_langfuse.rules.trace_files import BadInput, RecordedTraces
@@ -144,7 +145,7 @@ def _duration(text: str) -> timedelta:
 
 
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - beside what another program reads
+    print(one_line(text), file=sys.stderr)  # noqa: T201 - beside what another program reads
 
 
 # -- formats -----------------------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ def _text(outcome: CheckResult) -> Iterator[str]:
             finding = one.finding
             where = f"{one.uri}:{one.line}" if one.key.path else one.uri
             trace = f" (trace {finding.trace_id})" if finding.trace_id and finding.trace_id not in one.uri else ""
-            yield f"{where}: {finding.code} {finding.rule}: {one.text}{trace}"
+            yield one_line(f"{where}: {finding.code} {finding.rule}: {one.text}{trace}")
     yield outcome.summary
 
 
@@ -178,11 +179,11 @@ def _json(outcome: CheckResult) -> Iterator[str]:
             "severity": one.finding.severity,
             "text": one.finding.text,
             "fix": one.finding.fix,
-            "observation": one.finding.observation,
-            "trace_id": one.finding.trace_id,
+            "observation": one.finding.shown_observation,
+            "trace_id": one_line(one.finding.trace_id),
             "file": one.uri,
             "line": one.line,
-            "function": one.key.function,
+            "function": one_line(one.key.function),
             "times": one.times,
             "fails": one.fails,
             "known": one.is_known,

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
+from pytest_langfuse.rules.one_line import one_line, shortened
 from pytest_langfuse.rules.secrets.own_pattern import hidden
-from pytest_langfuse.rules.secrets.scan import secrets
+from pytest_langfuse.rules.secrets.scan import without_secrets
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.lost_value import LostValue
@@ -192,15 +193,25 @@ class Evidence:
 
     def without_secrets(self, text: str) -> str:
         """Return a text for a message: it never repeats a secret, such as one in the name of an observation."""
-        for secret in secrets(text):
-            text = text.replace(secret.text, "***")
+        text = without_secrets(text)
         return hidden(self.own_patterns, text) if self.own_patterns else text
 
-    def named(self, observation: Observation, detail: str = "") -> str:
-        """Return how messages call an observation: `'search' (bot/tools.py:41)`, with a detail after the place."""
-        place = self.place_of(observation)
+    def shown(self, text: str) -> str:
+        """Return a text of a trace as messages show it: on one line, not longer than a name is, and without secrets."""
+        return one_line(shortened(self.without_secrets(text)))
+
+    def quoted(self, text: str) -> str:
+        """Return a text of a trace as `shown` does, in quotes. Facts have no other way to quote one."""
+        return repr(shortened(self.without_secrets(text)))
+
+    def called(self, name: str, place: Place | None, detail: str = "") -> str:
+        """Return how messages call what has a name and perhaps a place: `'search' (bot/tools.py:41)`."""
         details = ", ".join(text for text in ("" if place is None else str(place), detail) if text)
-        return f"{observation.name!r} ({details})" if details else repr(observation.name)
+        return f"{self.quoted(name)} ({details})" if details else self.quoted(name)
+
+    def named(self, observation: Observation, detail: str = "") -> str:
+        """Return how messages call an observation, with a detail after its place."""
+        return self.called(observation.name, self.place_of(observation), detail)
 
 
 #: The scope of what the SDK starts.

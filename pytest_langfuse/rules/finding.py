@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pytest_langfuse.rules.one_line import one_line, shortened
+
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.start_place import Place
@@ -46,20 +48,33 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fact, with the rule that found it and its place in the application."""
+    """A fact, with the rule that found it and its place in the application.
+
+    Text and fix are one line, whatever the trace holds.
+    """
 
     code: str
     rule: str
     severity: Severity
     text: str
     fix: str
-    #: The name of the observation; empty where it is about none.
+    #: The name of the observation, with `***` for a secret in it; empty where it is about none. For messages there is
+    #: `shown_observation`.
     observation: str
     place: SourcePlace | None
     #: The id of its trace; empty where it is about none. Not for messages, and not a part of what the finding is.
     trace_id: str = field(default="", compare=False)
     #: So for the id of the observation.
     observation_id: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", one_line(self.text))
+        object.__setattr__(self, "fix", one_line(self.fix))
+
+    @property
+    def shown_observation(self) -> str:
+        """The name of the observation as reports show it: one line, and not a long one."""
+        return one_line(shortened(self.observation))
 
     def __str__(self) -> str:
         """Return the line that reports show."""

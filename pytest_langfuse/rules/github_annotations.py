@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
+
+from pytest_langfuse.rules.one_line import one_line
 
 if TYPE_CHECKING:
     from pytest_langfuse.rules.checked import CheckedPlace
 
 #: How many of a kind GitHub shows of one step; it drops the others without a word.
 _SHOWN: Final = 10
+_LINE_BREAK: Final = re.compile("([\r\n])")
 
 
 def annotation_lines(places: Sequence[CheckedPlace]) -> Iterator[str]:
@@ -35,7 +39,7 @@ def annotation_lines(places: Sequence[CheckedPlace]) -> Iterator[str]:
 
 def _plain(one: CheckedPlace) -> str:
     # A line of a log that begins with `::` is a command.
-    return f"  {one.uri}:{one.line}: {one.finding.code} {one.finding.rule}: {_data(one.text)}"
+    return f"  {one_line(one.uri)}:{one.line}: {one.finding.code} {one.finding.rule}: {_data(one.text)}"
 
 
 def _data(text: str) -> str:
@@ -43,4 +47,6 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    # Line breaks have escapes of GitHub's, so that the path stays what it is.
+    parts = (part if part in "\r\n" else one_line(part) for part in _LINE_BREAK.split(text))
+    return _data("".join(parts)).replace(":", "%3A").replace(",", "%2C")

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from pytest_langfuse.rules.one_line import one_line
 from pytest_langfuse.rules.rule_page import page_of
 
 if TYPE_CHECKING:
@@ -92,6 +93,6 @@ def _result(one: CheckedPlace, index: dict[str, int], fingerprint: str) -> dict[
 
 
 def _logical(one: CheckedPlace) -> dict[str, Any]:
-    names = [one.key.function] if one.key.function else []
-    names += [one.finding.observation] if one.finding.observation else []
+    names = [one_line(one.key.function)] if one.key.function else []
+    names += [one.finding.shown_observation] if one.finding.observation else []
     return {"logicalLocations": [{"fullyQualifiedName": name} for name in names]} if names else {}

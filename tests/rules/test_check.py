@@ -401,10 +401,14 @@ def test_annotations_are_the_worst_first_and_the_remainder_is_printed(check):
 
 def test_annotations_are_escaped(folder):
     finding = Finding("LF029", "a: b, c", "error", "50 %\n::error::x", "do", "a", None)
-    (place,) = places_of([finding], RuleSet.of(), root=folder, files={"": "a,b:c.json"}, known={})
+    (place,) = places_of([finding], RuleSet.of(), root=folder, files={"": "a,b:\nc\x1b.json"}, known={})
     assert list(annotation_lines([place])) == [
-        "::error file=a%2Cb%3Ac.json,line=1,title=LF029 a%3A b%2C c::50 %25%0A::error::x. Fix: do."
+        "::error file=a%2Cb%3A%0Ac\\x1b.json,line=1,title=LF029 a%3A b%2C c::50 %25\\n::error::x. Fix: do."
     ]
+    # What is not shown as an annotation is a line of the log, where a further one could be a command.
+    assert list(annotation_lines([place] * 11))[-1] == (
+        "  a,b:\\nc\\x1b.json:1: LF029 a: b, c: 50 %25\\n::error::x. Fix: do."
+    )
 
 
 def test_the_root_is_that_of_the_repository(folder):

@@ -30,10 +30,10 @@ def never_ended(evidence: Evidence) -> list[Fact] | None:
         # What a fixture of a wider scope holds ends with the last test that uses it.
         if record is None or record.fixture is not None:
             continue
-        fix = _fix(observation)
+        fix = _fix(observation, evidence)
         detail = ""
         if record.thread != _MAIN_THREAD:
-            detail = f'thread "{record.thread}"'
+            detail = f'thread "{evidence.shown(record.thread)}"'
             fix = f"wait in the test for what it runs in, or {fix}"
         named = evidence.named(observation, detail)
         text = (
@@ -44,10 +44,10 @@ def never_ended(evidence: Evidence) -> list[Fact] | None:
     return facts or None
 
 
-def _fix(observation: Observation) -> str:
+def _fix(observation: Observation, evidence: Evidence) -> str:
     if scope := foreign_scope(observation):
         return (
             "read the stream or generator in which it runs to its end, or close it (contextlib.aclosing); "
-            f"if it still does not end, that is for {scope!r} to mend"
+            f"if it still does not end, that is for {evidence.quoted(scope)} to mend"
         )
     return "start it with `with langfuse.start_as_current_observation(...)`, or call its end() in a finally clause"

@@ -54,8 +54,8 @@ def _fact(missing: Unexported, children: list[Observation], evidence: Evidence) 
         f"{who} {has} the parent {parent}, which is not exported ({missing.detail}): Langfuse shows {it} beside "
         "the rest of the trace",
         _FIXES[missing.reason].format(
-            parent=repr(missing.observation.name),
-            what=f"the spans of {scope!r}" if scope else repr(missing.observation.name),
+            parent=evidence.quoted(missing.observation.name),
+            what=f"the spans of {evidence.quoted(scope)}" if scope else evidence.quoted(missing.observation.name),
         ),
         first,
     )

@@ -64,11 +64,12 @@ def context_lost(observation: Observation, evidence: Evidence) -> Fact | None:
     if handed_over is None or handed_over.first is not record or not _is_lost(handed_over, record, evidence):
         return None
     by = handed_over.by
-    named_by = repr(by.span.name) if by.place is None else f"{by.span.name!r} ({by.place})"
-    named = evidence.named(observation, f'thread "{record.thread}"' if record.thread != by.thread else "")
+    named_by = evidence.called(by.span.name, by.place)
+    thread = f'thread "{evidence.shown(record.thread)}"' if record.thread != by.thread else ""
+    named = evidence.named(observation, thread)
     return Fact(
         f"{named} started a trace of its own while {named_by} was running {_WHERE[handed_over.how]}",
-        _fix(handed_over),
+        _fix(handed_over, evidence),
         observation,
     )
 
@@ -82,7 +83,7 @@ def _is_lost(handed_over: HandedOver, record: RecordedSpan, evidence: Evidence) 
     return all(link.context.trace_id != by.key[0] for link in record.span.links)
 
 
-def _fix(handed_over: HandedOver) -> str:
+def _fix(handed_over: HandedOver, evidence: Evidence) -> str:
     place = "" if handed_over.place is None else f" at {handed_over.place}"
     if handed_over.by_library and handed_over.how in {"executor", "executor map"}:
         return _FIX_OF_LIBRARY.format(place=place)
@@ -91,7 +92,7 @@ def _fix(handed_over: HandedOver) -> str:
     if name == "<lambda>":
         typed, function = "lambda: ...", "the lambda"
     return _FIXES["generator" if handed_over.how == "async generator" else handed_over.how].format(
-        by=repr(handed_over.by.span.name),
+        by=evidence.quoted(handed_over.by.span.name),
         carried=f"carry_context({typed})",
         function=function,
         place=place,

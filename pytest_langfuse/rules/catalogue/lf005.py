@@ -36,7 +36,7 @@ def _fact(owners: Owners, trace: TraceView, evidence: Evidence) -> Fact | None:
     more = f" (as {len(others)} more)" if others else ""
     loss = "its tokens and cost are not counted for it" if _has_cost(first) else "the root is not found by it"
     return Fact(
-        f"{evidence.named(first)}{more} has no {kind}, but its trace is of {owner!r}: {loss}",
+        f"{evidence.named(first)}{more} has no {kind}, but its trace is of {evidence.quoted(owner)}: {loss}",
         f"call propagate_attributes({kind}_id=...) around the outermost observation",
         first,
     )

@@ -28,14 +28,14 @@ def generation_without_model(observation: Observation, evidence: Evidence) -> Fa
     where = " where Langfuse looks for it" if foreign_scope(observation) else ""
     return Fact(
         f"{evidence.named(observation)} names no model{where}, so that Langfuse computes neither tokens nor cost of it",
-        _fix(observation),
+        _fix(observation, evidence),
         observation,
     )
 
 
-def _fix(observation: Observation) -> str:
+def _fix(observation: Observation, evidence: Evidence) -> str:
     if scope := foreign_scope(observation):
-        return f"set gen_ai.request.model in the instrumentation {scope!r}, or update that"
+        return f"set gen_ai.request.model in the instrumentation {evidence.quoted(scope)}, or update that"
     if is_of_langchain(observation):
         return 'pass model="..." to the chat model'
     return 'pass model="...", when it is started or by update()'

@@ -33,12 +33,12 @@ def generation_without_usage(observation: Observation, evidence: Evidence) -> Fa
     return Fact(
         f"{evidence.named(observation)} has an output but no usage, so that Langfuse guesses its tokens and cost, "
         "or shows none",
-        _fix(observation),
+        _fix(observation, evidence),
         observation,
     )
 
 
-def _fix(observation: Observation) -> str:
+def _fix(observation: Observation, evidence: Evidence) -> str:
     is_stream = _STREAMED in observation.attributes
     if is_of_langchain(observation):
         if is_stream:
@@ -49,6 +49,6 @@ def _fix(observation: Observation) -> str:
     if scope := foreign_scope(observation):
         return (
             'if it is a stream, pass stream_options={"include_usage": True} and read it to its end, else update the '
-            f"instrumentation {scope!r}"
+            f"instrumentation {evidence.quoted(scope)}"
         )
     return 'call update(usage_details={"input": ..., "output": ...}) with what the model reports'

@@ -46,9 +46,9 @@ def empty_root(trace: TraceView, evidence: Evidence) -> Fact | None:
         told = next((one for one in descendants(root) if _has_content(one)), None)
         if told is not None and root.level != "ERROR":
             return Fact(
-                f"{evidence.named(root)} has neither input nor output, and so has its trace, while {told.name!r} below "
-                "has",
-                f"call update(input=..., output=...) on {root.name!r}",
+                f"{evidence.named(root)} has neither input nor output, and so has its trace, while "
+                f"{evidence.quoted(told.name)} below has",
+                f"call update(input=..., output=...) on {evidence.quoted(root.name)}",
                 root,
             )
     return None

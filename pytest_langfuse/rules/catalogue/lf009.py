@@ -20,9 +20,10 @@ def environment_rewritten(trace: TraceView, evidence: Evidence) -> Fact | None:
         given = given_environment(record.attributes, record.resource)
         if given is None or given == (stored := stored_environment(given)):
             continue
-        valid = f"use {stored!r}, or another name" if stored != "default" else "use a name"
+        valid = f"use {evidence.quoted(stored)}, or another name" if stored != "default" else "use a name"
         return Fact(
-            f"{evidence.named(root)} is of the environment {given!r}, which Langfuse stores as {stored!r}",
+            f"{evidence.named(root)} is of the environment {evidence.quoted(given)}, which Langfuse stores as "
+            f"{evidence.quoted(stored)}",
             f'{valid} of at most 40 characters a-z, 0-9, "-" and "_" that does not begin with "langfuse"',
             root,
         )

@@ -117,7 +117,7 @@ def _where(key: str, evidence: Evidence) -> str:
     kind = "metadata" if key.startswith(_METADATA) else "attribute"
     shown = _name_of(key)
     # A key of a dictionary may be a secret, too.
-    return kind if evidence.holds_secret(shown) else f"{kind} {shown!r}"
+    return kind if evidence.holds_secret(shown) else f"{kind} {evidence.quoted(shown)}"
 
 
 def _name_of(key: str) -> str:

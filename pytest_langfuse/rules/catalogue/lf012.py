@@ -12,7 +12,6 @@ from pytest_langfuse.rules.rule import rule
 if TYPE_CHECKING:
     from pytest_langfuse.recording.built_client import BuiltClient
     from pytest_langfuse.recording.observation import Observation
-    from pytest_langfuse.recording.recorded_span import RecordedSpan
     from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
     from pytest_langfuse.rules.evidence import Evidence
 
@@ -27,7 +26,7 @@ def several_clients(evidence: Evidence) -> Sequence[Fact] | None:
     facts = evidence.application
     if facts.origin is None:
         return None
-    return [*_undecided(facts), *_several_providers(facts), *_beside_langfuse(evidence)]
+    return [*_undecided(facts), *_several_providers(evidence), *_beside_langfuse(evidence)]
 
 
 def _undecided(facts: ApplicationFacts) -> Iterator[Fact]:
@@ -60,11 +59,12 @@ def _named(client: BuiltClient | None) -> str:
     return client.public_key if client.place is None else f"{client.public_key} ({client.place})"
 
 
-def _several_providers(facts: ApplicationFacts) -> Iterator[Fact]:
-    for project, spans in facts.providers().items():
+def _several_providers(evidence: Evidence) -> Iterator[Fact]:
+    for project, spans in evidence.application.providers().items():
+        started = " and ".join(evidence.called(one.name, one.place) for one in spans)
         yield Fact(
             f"{len(spans)} tracer providers export to the project {project}: "
-            f"{' and '.join(map(_started, spans))} have different ones, each with a queue and a shutdown of its own",
+            f"{started} have different ones, each with a queue and a shutdown of its own",
             "make one TracerProvider and one Langfuse client when the process starts, and use get_client() elsewhere",
             place=spans[-1].place,
         )
@@ -83,13 +83,14 @@ def _beside_langfuse(evidence: Evidence) -> Iterator[Fact]:
     if not unseen or not evidence.application.has_client():
         return
     for scope, observations in unseen.items():
+        library = evidence.shown(scope.partition(".")[0])
         first, *others = observations
         who = evidence.named(first) + (f" and {len(others)} more" if others else "")
         has, its = ("have", "their") if others else ("has", "its")
         yield Fact(
-            f"{who} of {scope!r} {has} a tracer provider of {its} own, at which Langfuse is not, and which exports "
-            "nowhere",
-            f"set {scope.partition('.')[0]} up before the first Langfuse client, which then takes its tracer provider, "
+            f"{who} of {evidence.quoted(scope)} {has} a tracer provider of {its} own, at which Langfuse is not, and "
+            "which exports nowhere",
+            f"set {library} up before the first Langfuse client, which then takes its tracer provider, "
             "or pass that to Langfuse(tracer_provider=...)",
             first,
         )
@@ -99,7 +100,3 @@ def _goes_nowhere(observation: Observation, evidence: Evidence) -> bool:
     """Return whether only a console gets it: an application may have a second backend for its model calls."""
     record = evidence.record_of(observation)
     return record is not None and evidence.application.goes_nowhere(record)
-
-
-def _started(recorded: RecordedSpan) -> str:
-    return repr(recorded.name) if recorded.place is None else f"{recorded.name!r} ({recorded.place})"

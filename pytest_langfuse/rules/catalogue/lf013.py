@@ -40,8 +40,8 @@ def value_lost(evidence: Evidence) -> Sequence[Fact] | None:
 
 def _fact(lost: LostValue, evidence: Evidence) -> Fact:
     about = evidence.of_lost(lost)
-    named = repr(lost.observation) if about is None else evidence.named(about)
-    names, place = _listed(lost.names), lost.place
+    named = evidence.quoted(lost.observation) if about is None else evidence.named(about)
+    names, place = _listed(lost.names, evidence), lost.place
     call = f"{lost.call}()" if place is None else f"{lost.call}() ({place})"
     if lost.why == "form":
         of = f", so that {named} and what is below has none" if about is not None else ""
@@ -49,7 +49,7 @@ def _fact(lost: LostValue, evidence: Evidence) -> Fact:
     if lost.why == "full":
         text = f"{named} loses {names}, since a span has at most {lost.detail} attributes"
         return Fact(text, _FULL, about, place)
-    arguments = _listed([f"{name}=" for name in lost.names])
+    arguments = _listed([f"{name}=" for name in lost.names], evidence)
     if lost.why == "type":
         article = "an" if lost.detail[:1] in "ae" else "a"
         text = f"{call} gives {arguments} to {named}, and the SDK drops what {article} {lost.detail} has no field for"
@@ -85,9 +85,11 @@ def _left_out(observation: Observation, evidence: Evidence) -> Iterator[Fact]:
     if recorded is None or not evidence.application.leaves_out(recorded):
         return
     if keys := record.left_out():
-        text = f"{_listed(keys)} of {named} {'is' if len(keys) == 1 else 'are'} not sent, since OpenTelemetry can't"
+        text = f"{_listed(keys, evidence)} of {named} {'is' if len(keys) == 1 else 'are'} not sent, since OpenTelemetry"
         yield Fact(
-            f"{text} encode lone surrogates (half of an emoji) nor integers of more than 64 bits", _CUT, observation
+            f"{text} can't encode lone surrogates (half of an emoji) nor integers of more than 64 bits",
+            _CUT,
+            observation,
         )
     if part := record.unencodable_part():
         what = "name of an event" if part == "event" else part
@@ -95,18 +97,18 @@ def _left_out(observation: Observation, evidence: Evidence) -> Iterator[Fact]:
         yield Fact(f"{text}: its exporter loses all observations of the same export", _CUT, observation)
 
 
-def _listed(keys: Sequence[str]) -> str:
-    shown = [_shown(key) for key in keys[:_NAMES]]
+def _listed(keys: Sequence[str], evidence: Evidence) -> str:
+    shown = [_shown(key, evidence) for key in keys[:_NAMES]]
     if len(keys) > _NAMES:
         return f"{', '.join(shown)} and {len(keys) - _NAMES:,} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def _shown(key: str) -> str:
+def _shown(key: str, evidence: Evidence) -> str:
     if key.startswith("metadata."):
-        return f"metadata {key.removeprefix('metadata.')!r}"
+        return f"metadata {evidence.quoted(key.removeprefix('metadata.'))}"
     for prefix in _PREFIXES:
         if key.startswith(prefix):
             name = key.removeprefix(prefix)
-            return name if prefix == _PREFIXES[-1] else f"metadata {name!r}"
-    return key
+            return evidence.shown(name) if prefix == _PREFIXES[-1] else f"metadata {evidence.quoted(name)}"
+    return evidence.shown(key)

@@ -102,7 +102,7 @@ def _without_version(model: str) -> str:
 def _fact(outer: Observation, inner: Observation, evidence: Evidence) -> Fact:
     text = (
         f"{evidence.named(outer)} and {evidence.named(inner)} count the same {_tokens(outer):g} tokens of "
-        f"{inner.model!r}"
+        f"{evidence.quoted(inner.model or '')}"
     )
     pair = (inner, outer)
     wrapped = next((one for one in pair if one.name.startswith(_WRAPPER) and one.record.scope_name == _SDK), None)
@@ -114,5 +114,5 @@ def _fact(outer: Observation, inner: Observation, evidence: Evidence) -> Fact:
         return Fact(text, fix, wrapped)
     foreign = next((one for one in pair if one.record.scope_name != _SDK), None)
     if foreign is not None and foreign.record.scope_name != "":
-        return Fact(text, f"remove the instrumentation {foreign.record.scope_name!r}", foreign)
-    return Fact(text, f"leave usage_details and cost_details out of {outer.name!r}", outer)
+        return Fact(text, f"remove the instrumentation {evidence.quoted(foreign.record.scope_name)}", foreign)
+    return Fact(text, f"leave usage_details and cost_details out of {evidence.quoted(outer.name)}", outer)

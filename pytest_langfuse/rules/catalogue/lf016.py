@@ -31,7 +31,7 @@ def error_swallowed(observation: Observation, evidence: Evidence) -> Fact | None
         # It went on from here to where it is told.
         return None
     # The type alone: the message may hold what no report should.
-    kind = str(recorded.attributes.get("exception.type") or "an exception")
+    kind = evidence.shown(str(recorded.attributes.get("exception.type") or "an exception"))
     return Fact(
         f"{evidence.named(observation)} recorded {kind}, but its level is DEFAULT, so that Langfuse shows no error",
         'call update(level="ERROR", status_message=str(error)) where it is caught, or level="WARNING" if the result is '

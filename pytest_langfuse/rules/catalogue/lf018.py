@@ -31,8 +31,9 @@ def _facts(errors: Sequence[UnsampledError], evidence: Evidence) -> Iterator[Fac
             continue
         traces.add(trace_id)
         first = next(recorded for recorded in evidence.recorded.values() if recorded.key[0] == trace_id)
+        named, of = evidence.named(about.observation), _named(first, one, evidence)
         yield Fact(
-            f"{evidence.named(about.observation)} {one.error}, and its trace{_named(first, one)} is not sampled: the "
+            f"{named} {one.error}, and its trace{of} is not sampled: the "
             f"sampler, of the rate {one.rate:g}, decides before it can be known how a trace ends",
             f"set up tracing by init_tracing(sample_rate={one.rate:g}), which keeps all traces with errors",
             about.observation,
@@ -41,7 +42,5 @@ def _facts(errors: Sequence[UnsampledError], evidence: Evidence) -> Iterator[Fac
         )
 
 
-def _named(first: RecordedSpan, error: UnsampledError) -> str:
-    if first is error.recorded:
-        return ""
-    return f", {first.name!r}," if first.place is None else f", {first.name!r} ({first.place}),"
+def _named(first: RecordedSpan, error: UnsampledError, evidence: Evidence) -> str:
+    return "" if first is error.recorded else f", {evidence.called(first.name, first.place)},"

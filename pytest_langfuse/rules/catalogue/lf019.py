@@ -21,7 +21,7 @@ def lost_at_exit(evidence: Evidence) -> Sequence[Fact] | None:
     """The SDK sends what it has queued at a normal exit alone: a deployment's SIGTERM loses the last seconds."""
     facts = [
         Fact(
-            f"{_counted(ended.lost)} of `{ended.label}` had ended and never arrived: it {ended.how}",
+            f"{_counted(ended.lost, evidence)} of `{ended.label}` had ended and never arrived: it {ended.how}",
             "call init_tracing(), which flushes at exit and on SIGTERM, or langfuse.shutdown() before each way out",
             ended.lost[0],
         )
@@ -31,8 +31,8 @@ def lost_at_exit(evidence: Evidence) -> Sequence[Fact] | None:
     return facts or None
 
 
-def _counted(lost: Sequence[Observation]) -> str:
+def _counted(lost: Sequence[Observation], evidence: Evidence) -> str:
     names = [one.name for one in lost]
-    shown = [repr(name) for name in dict.fromkeys(names)]
+    shown = [evidence.quoted(name) for name in dict.fromkeys(names)]
     more = ", ..." if len(shown) > _NAMES else ""
     return f"{len(names):,} observation{'s' * (len(names) > 1)} ({', '.join(shown[:_NAMES])}{more})"

@@ -41,9 +41,9 @@ def not_masked(observation: Observation, evidence: Evidence) -> Sequence[Fact] |
     if recorded is None or not (masks := evidence.application.masks_of(recorded)):
         return None
     given = " and ".join(f"{name}=" for name in masks)
-    kinds = [(kind, where) for where, text in _texts(record) for kind, _, _ in secrets(text)]
+    kinds = [(kind, where) for where, text in _texts(record, evidence) for kind, _, _ in secrets(text)]
     if evidence.own_patterns:
-        kinds += [(pattern.kind, where) for pattern, where in found_in(evidence.own_patterns, _texts(record))]
+        kinds += [(pattern.kind, where) for pattern, where in found_in(evidence.own_patterns, _texts(record, evidence))]
     found = {
         (kind, where): Fact(
             f"{evidence.named(observation)} has {kind} in its {where}, which {given} of the client did not mask",
@@ -55,7 +55,7 @@ def not_masked(observation: Observation, evidence: Evidence) -> Sequence[Fact] |
     return list(found.values()) or None
 
 
-def _texts(record: SpanRecord) -> Iterator[tuple[str, str]]:
+def _texts(record: SpanRecord, evidence: Evidence) -> Iterator[tuple[str, str]]:
     """Yield the texts of a span that `mask=` never sees, each with where it stands."""
     if record.status_message:
         yield "span status", record.status_message
@@ -68,4 +68,4 @@ def _texts(record: SpanRecord) -> Iterator[tuple[str, str]]:
             yield "status message", str(value)
         elif record.scope_name != _SDK:
             for text in strings(value):
-                yield f"attribute {key!r}", with_label(key, text)
+                yield f"attribute {evidence.quoted(key)}", with_label(key, text)

@@ -21,7 +21,7 @@ def exported_twice(evidence: Evidence) -> Fact | None:
         return None
     first = next((one for one in evidence.observations if (one.trace_id, one.id) == copied[0]), None)
     record = evidence.recorded[copied[0]]
-    named = repr(record.name) if first is None else evidence.named(first)
+    named = evidence.quoted(record.name) if first is None else evidence.named(first)
     times = max(record.sent_to.count(to) for to in record.sent_to)
     who = f"{named} and {len(copied) - 1:,} more were" if len(copied) > 1 else f"{named} was"
     return Fact(

@@ -26,7 +26,7 @@ def settings_ignored(evidence: Evidence) -> Sequence[Fact] | None:
         if first is None or not _both_are_the_applications(client, first, facts.origin):
             continue
         if names := sorted(client.ignored()):
-            fact = _fact(client, first, names)
+            fact = _fact(client, first, names, evidence)
             found.setdefault((str(client.place), *names), fact)
     return list(found.values())
 
@@ -39,7 +39,7 @@ def _both_are_the_applications(client: BuiltClient, first: BuiltClient, origin: 
     return first.is_imported or first.origin is client.origin or first.origin is origin
 
 
-def _fact(client: BuiltClient, first: BuiltClient, names: list[str]) -> Fact:
+def _fact(client: BuiltClient, first: BuiltClient, names: list[str], evidence: Evidence) -> Fact:
     at = "" if client.place is None else f" built at {client.place}"
     first_at = "" if first.place is None else f" ({first.place})"
     given = " and ".join(client.shown(name) for name in names)
@@ -47,6 +47,7 @@ def _fact(client: BuiltClient, first: BuiltClient, names: list[str]) -> Fact:
     return Fact(
         f"the client{at} asks for {given}, but what is exported, get_client() and @observe keep to {before} of the "
         f"first client of its key{first_at}",
-        f"build one client with all settings and use get_client(public_key={client.public_key!r}) elsewhere",
+        f"build one client with all settings and use get_client(public_key={evidence.quoted(client.public_key)}) "
+        "elsewhere",
         place=client.place,
     )

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_langfuse.arguments import shown
 from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
 
@@ -31,23 +30,25 @@ def _facts(score: Score, evidence: Evidence) -> Iterator[Fact]:
     if trace_id is None:
         return
     if not _TRACE_ID.fullmatch(trace_id):
-        yield _malformed(score, "trace", trace_id, "32 lower-case hexadecimal digits", "create_trace_id(seed=...)")
+        digits = "32 lower-case hexadecimal digits"
+        yield _malformed(score, "trace", trace_id, digits, "create_trace_id(seed=...)", evidence)
     elif observation_id is not None and not _OBSERVATION_ID.fullmatch(observation_id):
         digits = "16 lower-case hexadecimal digits"
-        yield _malformed(score, "observation", observation_id, digits, "get_current_observation_id()")
+        yield _malformed(score, "observation", observation_id, digits, "get_current_observation_id()", evidence)
     elif (missing := _not_exported(trace_id, observation_id, evidence)) is not None:
         whose = "its trace" if observation_id is None else "it"
         yield Fact(
-            f"the score {score.name!r} is for {evidence.named(missing.observation)}, but {whose} was not exported: "
-            f"{missing.detail}",
+            f"the score {evidence.quoted(score.name)} is for {evidence.named(missing.observation)}, but {whose} was "
+            f"not exported: {missing.detail}",
             "score an observation that is exported, or see that this one is",
             missing.observation,
         )
 
 
-def _malformed(score: Score, of: str, given: str, expected: str, source: str) -> Fact:
+def _malformed(score: Score, of: str, given: str, expected: str, source: str, evidence: Evidence) -> Fact:
     return Fact(
-        f"the score {score.name!r} is for the {of} {shown(given)}, but ids of {of}s have {expected}",
+        f"the score {evidence.quoted(score.name)} is for the {of} {evidence.quoted(given)}, but ids of {of}s have "
+        f"{expected}",
         f"take the id from {source} of the client",
     )
 

@@ -24,7 +24,7 @@ def repeated_id(evidence: Evidence) -> list[Fact] | None:
     if not evidence.is_live:
         # What was sent twice has the same start.
         facts += (
-            Fact(_text(evidence.named(one), first.name), _FIX, one)
+            Fact(_text(evidence.named(one), evidence.quoted(first.name)), _FIX, one)
             for first, one in evidence.repeated
             if one.record.start_ns != first.record.start_ns
         )
@@ -35,12 +35,10 @@ def _live(observation: Observation, evidence: Evidence) -> Fact:
     span = observation.span
     record = marked(span.get_span_context()) if hasattr(span, "get_span_context") else None
     place: Place | None = record.place if isinstance(record, RecordedSpan) else None
-    named = repr(observation.name) if place is None else f"{observation.name!r} ({place})"
     first = evidence.record_of(observation)
-    name = None if first is None else first.name
-    return Fact(_text(named, name), _FIX, observation, place)
+    other = "another observation" if first is None else evidence.quoted(first.name)
+    return Fact(_text(evidence.called(observation.name, place), other), _FIX, observation, place)
 
 
-def _text(named: str, first: str | None) -> str:
-    other = "another observation" if first is None else f"{first!r}"
+def _text(named: str, other: str) -> str:
     return f"{named} has the same id as {other}, and Langfuse keeps one of both"

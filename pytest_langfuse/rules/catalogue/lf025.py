@@ -35,17 +35,13 @@ def _left_current(left: RecordedSpan, evidence: Evidence) -> Fact:
     trace = evidence.trace_by_id.get(trace_id)
     observation = next((one for one in trace.observations if one.id == span_id), None) if trace else None
     return Fact(
-        f"{_named(left)} has ended and is still the current observation of its thread: what runs there next, as "
-        "another test or request, goes below it",
+        f"{evidence.called(left.name, left.place)} has ended and is still the current observation of its thread: what "
+        "runs there next, as another test or request, goes below it",
         "detach what was attached, the last first; if a library leaves it, call that with contextvars.copy_context()."
         "run(...)",
         observation,
         left.place,
     )
-
-
-def _named(recorded: RecordedSpan) -> str:
-    return repr(recorded.name) if recorded.place is None else f"{recorded.name!r} ({recorded.place})"
 
 
 def _fact(root: Observation, evidence: Evidence) -> Fact | None:
@@ -61,7 +57,7 @@ def _fact(root: Observation, evidence: Evidence) -> Fact | None:
     name, whose = "an observation", f"of {origin.test}"
     fix = "start it inside of the test, and leave nothing current or cached at the end of a test"
     if isinstance(of, RecordedSpan):
-        name = _named(of)
+        name = evidence.called(of.name, of.place)
         if (fixture := of.fixture) is not None:
             whose = f"of the {fixture.scope} fixture `{fixture.name}`, which was set up in {fixture.test}"
             fix = f"give the fixture `{fixture.name}` the scope 'function', or start the observation in the test"

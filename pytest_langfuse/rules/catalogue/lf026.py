@@ -37,7 +37,7 @@ def _fact(observation: Observation, limit: int, evidence: Evidence) -> Fact | No
     cut = [key for key, value in observation.attributes.items() if _is_cut(key, value, limit)]
     if not cut:
         return None
-    places = " and ".join(_shown(key) for key in cut)
+    places = " and ".join(_shown(key, evidence) for key in cut)
     return Fact(
         f"the {places} of {evidence.named(observation)} {'is' if len(cut) == 1 else 'are'} cut at {limit} characters "
         "by the limit of OpenTelemetry, which breaks the JSON",
@@ -58,7 +58,7 @@ def _is_cut(key: str, value: Any, limit: int) -> bool:
     return False
 
 
-def _shown(key: str) -> str:
+def _shown(key: str, evidence: Evidence) -> str:
     if key.startswith(_METADATA):
-        return f"metadata {key[len(_METADATA) :]!r}"
+        return f"metadata {evidence.quoted(key[len(_METADATA) :])}"
     return "input" if key == _INPUT else "output"

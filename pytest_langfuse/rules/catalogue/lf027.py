@@ -25,6 +25,7 @@ def several_roots(trace: TraceView, evidence: Evidence) -> Fact | None:
     return Fact(
         f"{evidence.named(first)} and {evidence.named(second)}{more} are roots of the same trace: its name, input and "
         "output are those of the one that arrives last",
-        f"start {second.name!r} inside of {first.name!r}, or give each a trace id of its own",
+        f"start {evidence.quoted(second.name)} inside of {evidence.quoted(first.name)}, or give each a trace id of its "
+        "own",
         second,
     )

@@ -30,16 +30,17 @@ def outlives_its_parent(observation: Observation, evidence: Evidence) -> Fact | 
     if observation.record.resource != parent.record.resource:
         # Another service has another clock, and may have got the work through a queue.
         return None
+    name = evidence.quoted(parent.name)
     if observation.record.start_ns >= end_of_parent:
         return Fact(
             f"{evidence.named(observation)} started when its parent {evidence.named(parent)} had ended, and ended "
             f"{late:.3f} s after it",
-            f"start it before {parent.name!r} ends, or in a new trace; if a library has left {parent.name!r} current, "
+            f"start it before {name} ends, or in a new trace; if a library has left {name} current, "
             "call that with contextvars.copy_context().run(...)",
             observation,
         )
     return Fact(
         f"{evidence.named(observation)} ended {late:.3f} s after its parent {evidence.named(parent)}",
-        f"await or join it before {parent.name!r} ends, or start a new trace with a link to {parent.name!r}",
+        f"await or join it before {name} ends, or start a new trace with a link to {name}",
         observation,
     )

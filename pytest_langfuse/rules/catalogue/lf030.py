@@ -26,14 +26,17 @@ def _fact(owners: Owners, evidence: Evidence) -> Fact:
     (value, one), (other_value, other) = islice(first.items(), 2)
     number = "two" if len(first) == 2 else str(len(first))  # noqa: PLR2004 - in words
     return Fact(
-        f"one trace has {number} {kind}s: {evidence.named(one)} is of {value!r}, and {evidence.named(other)} of "
-        f"{other_value!r}",
-        _fix(kind, value, one, other),
+        f"one trace has {number} {kind}s: {evidence.named(one)} is of {evidence.quoted(value)}, and "
+        f"{evidence.named(other)} of {evidence.quoted(other_value)}",
+        _fix(kind, value, one, other, evidence),
         other,
     )
 
 
-def _fix(kind: str, value: str, one: Observation, other: Observation) -> str:
+def _fix(kind: str, value: str, one: Observation, other: Observation, evidence: Evidence) -> str:
     if (scope := foreign_scope(other)) and scope != foreign_scope(one):
-        return f"make {value!r} the {kind} for the library of {scope!r}, too, which takes {kind}s of its own"
+        return (
+            f"make {evidence.quoted(value)} the {kind} for the library of {evidence.quoted(scope)}, too, "
+            f"which takes {kind}s of its own"
+        )
     return f"start a trace for each {kind}, with propagate_attributes({kind}_id=...) around its outermost observation"

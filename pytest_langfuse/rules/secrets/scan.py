@@ -108,14 +108,26 @@ def may_hold_secret(text: str) -> bool:
 
 def secrets(text: str) -> Iterator[Secret]:
     """Yield the secrets in a text, without placeholders."""
+    for kind, match in _matches(text):
+        yield Secret(kind, match[0], match.groupdict().get("value") or match[0])
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with `***` in place of each secret; of those that overlap, for all of them."""
+    parts: list[str] = []
+    end = 0
+    for first, last in sorted(match.span() for _, match in _matches(text)):
+        if first >= end:
+            parts += text[end:first], "***"
+        end = max(end, last)
+    return "".join((*parts, text[end:]))
+
+
+def _matches(text: str) -> Iterator[tuple[str, re.Match[str]]]:
     for number in _patterns_for(text):
         kind, pattern = _patterns()[number]
         # A placeholder may stand before the real one.
-        yield from (
-            Secret(kind, match[0], match.groupdict().get("value") or match[0])
-            for match in pattern.finditer(text)
-            if not _is_placeholder(match)
-        )
+        yield from ((kind, match) for match in pattern.finditer(text) if not _is_placeholder(match))
 
 
 def _patterns_for(text: str) -> Sequence[int]:
