@@ -19,7 +19,7 @@ class TreeColumns:
         self.first = first
         self._texts: dict[str, int] = {}
         self._columns: dict[str, list[Any]] = {name: [] for name in (*_TEXTS, "id", "parent", "start", "duration")}
-        self._columns |= {"tokens": [], "cost": []}
+        self._columns |= {"tokens": [], "cost": [], "estimated": []}
         self._places: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -42,6 +42,7 @@ class TreeColumns:
         columns["duration"].append(-1 if duration is None else round(duration * 1_000_000))
         columns["tokens"].append(total_of(row.get("usage")))
         columns["cost"].append(total_of(row.get("cost")))
+        columns["estimated"].append(int(row.get("cost_estimated") is True))
         return {key: value for key, value in row.items() if key not in _HELD and _says_something(value)}
 
     def contents(self) -> dict[str, Any]:

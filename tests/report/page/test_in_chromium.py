@@ -210,6 +210,18 @@ def test_an_observation_shows_everything(opened):
     assert "gen_ai.system" in side(page).inner_text()
 
 
+def test_an_estimated_cost_says_so_everywhere(opened):
+    cost = {"cost": {"total": 0.0004}, "cost_estimated": True}
+    page = opened([case_row(cost=0.0004, cost_estimated=True), observation_row(0, **cost)])
+    assert "$0.0004 estimated" in page.locator("header").inner_text()
+    assert "$0.0004 est." in page.locator("#overview").inner_text()
+    assert "$0.0004 est." in page.locator("#list").inner_text()
+    page.locator("#list [role=option]").click()
+    assert names(page, ".tree-row .cell-cost") == ["$0.0004 est."]
+    side(page).get_by_text("total $0.0004 (estimated)").wait_for()
+    assert "$0.0004 est." in page.locator("#test > .note").inner_text()
+
+
 @repeats
 def test_long_values_fold(opened):
     value = {"many": list(range(250)), "long": "x" * 9_000}

@@ -63,7 +63,7 @@ function addRows(rows, tree) {
       name: texts[tree.name[at]], type: texts[tree.type[at]] || "span", level: texts[tree.level[at]],
       model: texts[tree.model[at]], process: texts[tree.process[at]], thread: texts[tree.thread[at]],
       reason: texts[tree.reason[at]], trace: texts[tree.trace[at]], start: origin + tree.start[at],
-      duration: tree.duration[at], tokens: tree.tokens[at], cost: tree.cost[at], detail: first + at,
+      duration: tree.duration[at], tokens: tree.tokens[at], cost: tree.cost[at], estimated: tree.estimated[at], detail: first + at,
       children: [], depth: 0, findings: 0,
     });
   }

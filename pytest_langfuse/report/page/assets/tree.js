@@ -112,8 +112,8 @@ class Tree {
     return el("div", { role: "row", class: `tree-row${found ? " is-found" : ""}`, "aria-level": row.depth - this.base + 1, "aria-rowindex": position + 2, "aria-expanded": row.children.length ? String(isOpen) : null },
       name,
       el("div", { role: "gridcell", class: "cell-model" }, row.model),
-      el("div", { role: "gridcell", class: "cell-tokens" }, row.tokens === null ? "" : figure(row.tokens)),
-      el("div", { role: "gridcell", class: "cell-cost" }, row.cost === null ? "" : money(row.cost)),
+      el("div", { role: "gridcell", class: "cell-tokens" }, figure(row.tokens)),
+      el("div", { role: "gridcell", class: "cell-cost" }, money(row.cost, row.estimated)),
       el("div", { role: "gridcell", class: "cell-time" }, bar, label));
   }
 
