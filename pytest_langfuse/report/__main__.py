@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from pytest_langfuse.arguments import shown
+from pytest_langfuse.recording.sources.readable_file import require_file, standard_input
 from pytest_langfuse.report.page.html_page import write_page
 from pytest_langfuse.report.redaction import Redaction, keys_of_environment
 from pytest_langfuse.report.row_file import BadRowFile, rows_in
@@ -66,11 +67,11 @@ def _rows(names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name in names:
         with ExitStack() as stack:
             try:
-                file = (
-                    cast("BufferedReader", sys.stdin.buffer)
-                    if name == _STDIN
-                    else stack.enter_context(Path(name).open("rb"))
-                )
+                if name == _STDIN:
+                    file = cast("BufferedReader", standard_input())
+                else:
+                    require_file(Path(name))
+                    file = stack.enter_context(Path(name).open("rb"))
                 yield from map(redaction.row, rows_in(file, "the standard input" if name == _STDIN else name))
             except OSError as error:
                 raise BadRowFile(f"{shown(name)} can't be read: {error.strerror or error}") from None

@@ -14,6 +14,7 @@ from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.decompress import decompress
 from pytest_langfuse.recording.sources.json_lines import is_run, read_run
+from pytest_langfuse.recording.sources.readable_file import content_of
 from pytest_langfuse.recording.span_record import SpanRecord
 from pytest_langfuse.recording.trace import link
 from pytest_langfuse.rules.baseline import folded
@@ -120,7 +121,7 @@ class ComparedRun:
             BadComparison: it can't be read, or holds anything else.
         """
         try:
-            plain = decompress(path.read_bytes())
+            plain = decompress(content_of(path))
             if not is_run(plain):
                 raise BadComparison("is not a file of --langfuse-json")
             lines = read_run(plain)

@@ -16,6 +16,7 @@ from pytest_langfuse.rules.rule_page import page_of
 from pytest_langfuse.rules.rule_set import UnknownRule, codes
 from pytest_langfuse.rules.trace_files import BadInput
 
+_PROGRAM: Final = "python -m pytest_langfuse.rules"
 _EXAMPLES: Final = """\
 examples:
   python -m pytest_langfuse.rules explain                 all rules, a line each
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A name may have characters that the terminal does not.
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
-        prog="python -m pytest_langfuse.rules",
+        prog=_PROGRAM,
         description="Rules about traces: what they find, why, and how to mend it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -72,12 +73,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main() -> int:
     try:
         status = main()
-        sys.stdout.flush()
+        # Without one, as after `>&-`, there is nobody to tell but by the status.
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever reads has seen enough. The status is that of a program which the signal ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 128 + 13
+    except OSError as error:
+        _drop_output()
+        check_command.tell(f"{_PROGRAM}: the output can't be written: {error.strerror or error}")
+        return 2
     return status
+
+
+def _drop_output() -> None:
+    """Keep Python from writing at its end what is left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

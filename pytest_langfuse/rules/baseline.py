@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pytest_langfuse.arguments import shown
+from pytest_langfuse.recording.sources.readable_file import content_of
 from pytest_langfuse.rules.one_line import one_line, shortened
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.suggest import did_you_mean
@@ -84,7 +85,7 @@ def read_baseline(path: Path) -> dict[BaselineKey, int]:
         BadBaseline: the file cannot be read, or a line of it is not an entry.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = content_of(path).decode().splitlines()
     except UnicodeDecodeError:
         raise BadBaseline(f"{path} is not a baseline of rules: it is not a text in UTF-8") from None
     except OSError as error:

@@ -110,9 +110,9 @@ def _read(given: argparse.Namespace, root: Path) -> RecordedTraces:
         raise BadInput("name a file, a folder or -, or traces of Langfuse by --trace or --since")
     traces = RecordedTraces(root)
     for path in dict.fromkeys(given.paths):
-        traces.add_path(path, _tell)
+        traces.add_path(path, tell)
     if given.trace or since is not None:
-        traces.add_fetched(given.trace, since, _tell)
+        traces.add_fetched(given.trace, since, tell)
     return traces
 
 
@@ -130,7 +130,7 @@ def _write(path: Path, places: Sequence[CheckedPlace]) -> None:
     except OSError as error:
         raise BadInput(f"--baseline: {path} can't be written: {error.strerror or error}") from None
     number = len(entries)
-    _tell(f"{number} entr{'y' if number == 1 else 'ies'} written to {path}; to update it, delete it and run this again")
+    tell(f"{number} entr{'y' if number == 1 else 'ies'} written to {path}; to update it, delete it and run this again")
 
 
 def _words(given: Iterable[str] | None) -> list[str] | None:
@@ -144,8 +144,11 @@ def _duration(text: str) -> timedelta:
     return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
 
 
-def _tell(text: str) -> None:
-    print(one_line(text), file=sys.stderr)  # noqa: T201 - beside what another program reads
+def tell(text: str) -> None:
+    """Write a line to the standard error."""
+    # Without one, `print` would write to the standard output.
+    if sys.stderr is not None:
+        print(one_line(text), file=sys.stderr)  # noqa: T201 - beside what another program reads
 
 
 # -- formats -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,6 +13,7 @@ from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.decompress import decompress
 from pytest_langfuse.recording.sources.files import source_of_bytes
 from pytest_langfuse.recording.sources.json_lines import is_run, read_run
+from pytest_langfuse.recording.sources.readable_file import content_of, require_file, standard_input
 from pytest_langfuse.recording.sources.recent import NotReachable, client_of_environment, fetch, fetch_since
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.rules.baseline import relative
@@ -54,28 +54,40 @@ class RecordedTraces:
             BadInput: there is no such file, or it holds anything else than traces.
         """
         if given == STDIN:
-            self._add_content(sys.stdin.buffer.read(), "the standard input", "stdin")
+            try:
+                content = standard_input().read()
+            except OSError as error:
+                raise BadInput(f"the standard input can't be read: {error.strerror or error}") from None
+            self._add_content(content, "the standard input", "stdin")
             return
         path = Path(given)
         try:
             if path.is_dir():
                 self._add_folder(path, tell)
             else:
-                self._add_content(path.read_bytes(), str(path), relative(str(path.absolute()), self.root))
+                self._add_content(content_of(path), str(path), relative(str(path.absolute()), self.root))
         except OSError as error:
             raise BadInput(f"{shown(given)} can't be read: {error.strerror or error}") from None
         except ValueError:
             raise BadInput(f"{shown(given)} is not the path of a file") from None
 
     def _add_folder(self, folder: Path, tell: Callable[[str], None]) -> None:
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path, folder))
-        traces = [path for path in files if path.name.removesuffix(".gz").endswith(SUFFIXES)]
+        files = sorted(path for path in folder.rglob("*") if not path.is_dir() and not _is_hidden(path, folder))
+        named = [path for path in files if path.name.removesuffix(".gz").endswith(SUFFIXES)]
+        traces = []
+        for path in named:
+            try:
+                require_file(path)
+            except OSError as error:
+                tell(f"{path}: skipped: {error.strerror or error}")
+            else:
+                traces.append(path)
         if not traces:
             raise BadInput(f"{shown(str(folder))} has no file with traces ({', '.join(SUFFIXES)}, perhaps with .gz)")
-        if skipped := len(files) - len(traces):
+        if skipped := len(files) - len(named):
             tell(f"{folder}: {skipped} other file{'s' * (skipped > 1)} skipped")
         for path in traces:
-            self._add_content(path.read_bytes(), str(path), relative(str(path.absolute()), self.root))
+            self._add_content(content_of(path), str(path), relative(str(path.absolute()), self.root))
 
     def _add_content(self, data: bytes, name: str, uri: str) -> None:
         if not data.strip() and name.endswith(".jsonl"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -168,6 +170,13 @@ def test_the_standard_input(check, monkeypatch):
         (["empty"], "'empty' has no file with traces (.json, .jsonl, *"),
         (["a\0b"], "'a\\x00b' is not the path of a file"),
         (["bad.json"], "bad.json: *"),
+        (["pipe.json"], "'pipe.json' can't be read: it is a named pipe, not a file"),
+        (["pipes"], "'pipes' has no file with traces (.json, .jsonl, *"),
+        (["/dev/zero"], "'/dev/zero' can't be read: it is a device, not a file"),
+        (["good.json", "--baseline", "pipe.json"], "--baseline: pipe.json cannot be read: it is a named pipe, not*"),
+        (["-"], "the standard input can't be read: it is closed"),
+        (["a\n\x1b.json"], "'a\\n\\x1b.json' can't be read: No such file or directory"),
+        (["b\n\x1b.json"], "b\\n\\x1b.json: *"),
         ([".", "--since", "1h"], "*"),
         ([], "name a file, a folder or -, or traces of Langfuse by --trace or --since"),
         (["--trace", "x"], "set LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY to read traces from Langfuse"),
@@ -186,7 +195,13 @@ def test_bad_input_is_one_sentence(check, folder, arguments, message, monkeypatc
 
     for name in ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "stdin", None)
     folder.joinpath("bad.json").write_text("{")
+    folder.joinpath("b\n\x1b.json").write_text("{")
+    # Nobody writes to them: opening one would wait for ever.
+    folder.joinpath("pipes").mkdir()
+    for pipe in ("pipe.json", "pipes/pipe.json"):
+        os.mkfifo(folder / pipe)
     folder.joinpath("good.json").write_text(json.dumps(WARNED))
     folder.joinpath("empty").mkdir()
     if not arguments:
@@ -194,8 +209,53 @@ def test_bad_input_is_one_sentence(check, folder, arguments, message, monkeypatc
     result = check(*arguments)
     assert result.status == 2
     assert result.out == ""
-    (line,) = result.err.splitlines()
+    *skipped, line = result.err.removesuffix("\n").split("\n")
+    assert {one.partition(": ")[2] for one in skipped} <= {"skipped: it is a named pipe, not a file"}
     assert fnmatchcase(line, f"python -m pytest_langfuse.rules check: {message}")
+
+
+def test_what_is_no_file_in_a_folder_is_skipped_with_a_line(check, folder):
+    os.mkfifo(folder / "traces" / "pipe.json")
+    folder.joinpath("traces", "link.jsonl").symlink_to("nowhere")
+    folder.joinpath("traces", "notes.txt").write_text("")
+    result = check(wrong=[WRONG])
+    assert result.status == 1
+    assert result.err.splitlines() == [
+        "traces/link.jsonl: skipped: No such file or directory",
+        "traces/pipe.json: skipped: it is a named pipe, not a file",
+        "traces: 1 other file skipped",
+    ]
+
+
+@pytest.mark.slow
+def test_streams_as_a_shell_gives_them(folder):
+    folder.joinpath("wrong.json").write_text(json.dumps(WRONG))
+    check = f"{sys.executable} -m pytest_langfuse.rules check"
+
+    def run(command: str) -> tuple[int, str, str]:
+        done = subprocess.run(["bash", "-c", command], check=False, cwd=folder, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    status, out, err = run(f"{check} <(cat wrong.json) --select LF029")
+    assert (status, "LF029" in out, err) == (1, True, "")
+    status, out, err = run(f"cat wrong.json | {check} /dev/stdin --select LF029")
+    assert (status, "LF029" in out, err) == (1, True, "")
+    assert run(f"{check} - <&-") == (
+        2,
+        "",
+        "python -m pytest_langfuse.rules check: the standard input can't be read: it is closed\n",
+    )
+    assert run(f"{check} wrong.json --select LF029 >&-") == (1, "", "")
+    # A note for people is nothing for the program that reads the findings.
+    status, out, err = run(f"mkdir d; mkfifo d/pipe.json; cp wrong.json d; {check} d --format json 2>&-")
+    assert (status, err) == (1, "")
+    json.loads(out)
+    if Path("/dev/full").exists():
+        assert run(f"{check} wrong.json > /dev/full") == (
+            2,
+            "",
+            "python -m pytest_langfuse.rules: the output can't be written: No space left on device\n",
+        )
 
 
 def body(now: datetime, name: str, span: str, *, parent: str = "", ago: float = 0.0) -> dict:

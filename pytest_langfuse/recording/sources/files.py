@@ -17,6 +17,7 @@ from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.server_view.loss import split
 from pytest_langfuse.recording.sources.api import damage_of, is_api_document, observations_in
 from pytest_langfuse.recording.sources.json_lines import is_run, read_run
+from pytest_langfuse.recording.sources.readable_file import content_of
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.recording.span_record import SpanRecord
@@ -33,7 +34,7 @@ def source_of_file(path: Path, test: str | None = None) -> StaticSource:
         DecodeError: The file holds anything else, or decompresses to more than 256 MiB; the message names the file.
         LookupError: The run has no such test, or the file is not one of a run.
     """
-    return source_of_bytes(path.read_bytes(), str(path), test)
+    return source_of_bytes(content_of(path), str(path), test)
 
 
 def source_of_bytes(data: bytes, name: str, test: str | None = None) -> StaticSource:

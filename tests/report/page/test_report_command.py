@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -90,6 +91,17 @@ def test_runs_as_a_module(folder: Path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "<!doctype html>" in done.stdout
+
+
+def test_what_nobody_may_write_to_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    os.mkfifo(folder / "run.jsonl")
+    assert ended("run.jsonl", "-o", "report.html") == 2
+    assert capsys.readouterr().err.endswith("'run.jsonl' can't be read: it is a named pipe, not a file\n")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert ended("-", "-o", "report.html") == 2
+    assert capsys.readouterr().err.endswith("'-' can't be read: it is closed\n")
 
 
 def damaged(folder: Path) -> str:
