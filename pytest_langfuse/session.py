@@ -291,6 +291,10 @@ class CaptureSession:
                 test.outages.begin(outage)
             # A marker that is wrong fails the test before it runs.
             self._budget_of(item)
+            if item.get_closest_marker(RULES_MARKER) is not None:
+                from pytest_langfuse.report.rule_findings import check_markers
+
+                check_markers(item)
             return
         self._began = time.time_ns()
         if self._active is not None:

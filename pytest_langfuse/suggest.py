@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 _LONGEST = 200
+_SHORTEST_BEGINNING = 2
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
 def closest(word: str, words: Iterable[str]) -> str | None:
-    """Return the one of `words` that is most like `word`, ignoring case, or `None` if none is similar."""
+    """Return the one of `words` that is most like `word`, ignoring case, or `None` if none is similar.
+
+    The beginning of one word alone stands for that: `tol` for `tolerance`.
+    """
     # Imported here: it takes several milliseconds, and only a message about a mistake needs it.
     from difflib import get_close_matches
 
@@ -18,7 +22,11 @@ def closest(word: str, words: Iterable[str]) -> str | None:
     if len(word) > _LONGEST:
         return None
     by_folded = {known.casefold(): known for known in words}
-    close = get_close_matches(word.casefold(), by_folded, n=1)
+    folded = word.casefold()
+    close = get_close_matches(folded, by_folded, n=1)
+    if not close and len(folded) >= _SHORTEST_BEGINNING:
+        beginning = [known for known in by_folded if known.startswith(folded)]
+        close = beginning if len(beginning) == 1 else []
     return by_folded[close[0]] if close else None
 
 

@@ -287,15 +287,9 @@ class Observations(ObservationSequence):
         __tracebackhide__ = True
         from pytest_langfuse.rules.ignore_comment import ignored_at
         from pytest_langfuse.rules.live_evidence import evidence_of
-        from pytest_langfuse.rules.rule_set import UnknownRule, chosen_rules, codes
+        from pytest_langfuse.rules.rule_set import UnknownRule, chosen_rules, ignored_codes
 
-        expected = "a list of codes, such as ['LF006']"
-        given = list(arguments.elements("assert_clean", "ignore", ignore, expected))
-        arguments.each("assert_clean", "ignore", given, lambda code: isinstance(code, str), expected)
-        try:
-            ignored = frozenset(codes(given))
-        except UnknownRule as error:
-            raise ValueError(f"assert_clean(ignore=...): {error}") from None
+        ignored = ignored_codes("assert_clean", ignore)
         rules, evidence = chosen_rules().without(ignored), evidence_of(self._source, "", final=False)
         if rules.rules and not evidence.application.is_watched:
             warnings.warn(_NOT_WATCHED, stacklevel=2)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
+
 from pytest_langfuse.report.run_baseline import FOR_FINDINGS, RunBaseline
 from pytest_langfuse.rules.checked import root_of
 from pytest_langfuse.rules.ignore_comment import BadComment, ignored_at
 from pytest_langfuse.rules.live_evidence import evidence_of
-from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule, codes
+from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule, ignored_codes
 from pytest_langfuse.rules.written_finding import row_of
 
 if TYPE_CHECKING:
-    import pytest
     from _pytest.terminal import TerminalReporter
 
     from pytest_langfuse.recording.sources.combined import CombinedSource
@@ -61,7 +62,8 @@ class RuleFindings:
         `own` is the part of `source` that this process has made.
         """
         if report.when == "setup":
-            self._of_test, self._is_refused = [], False
+            # A test whose marker is wrong has failed with that.
+            self._of_test, self._is_refused = [], report.failed
             return
         so_far = own, len(own.spans), len(own.waits)
         if report.when == "teardown" and self._judged == so_far and not own.late_spans:
@@ -85,7 +87,7 @@ class RuleFindings:
 
     def _new(self, report: pytest.TestReport, item: pytest.Item, source: CombinedSource) -> list[Finding]:
         final = report.when == "teardown"
-        ignored = set(codes(code for marker in item.iter_markers(_MARKER) for code in ignored_by(marker)))
+        ignored = ignored_by_markers(item)
         evidence = evidence_of(source, item.nodeid, final=final)
         found = [
             finding
@@ -116,18 +118,30 @@ class RuleFindings:
         return [self._totals[code] for code in sorted(self._totals)]
 
 
-def ignored_by(marker: pytest.Mark) -> Iterable[str]:
-    """Return the codes that a marker `langfuse_rules(ignore=[...])` names.
+def ignored_by_markers(item: pytest.Item) -> frozenset[str]:
+    """Return the codes that the markers `langfuse_rules(ignore=[...])` of a test name.
 
     Raises:
-        UnknownRule: it has anything else.
+        UnknownRule: a marker has anything else; the message names the test.
     """
-    ignore: Any = marker.kwargs.get("ignore", ())
-    if isinstance(ignore, str):
-        ignore = [ignore]
-    if marker.args or set(marker.kwargs) - {"ignore"} or not isinstance(ignore, list | tuple | set):
-        raise UnknownRule('marker langfuse_rules takes ignore= alone: @pytest.mark.langfuse_rules(ignore=["LF005"])')
-    return [str(code) for code in ignore]
+    try:
+        return frozenset().union(*map(_ignored_by, item.iter_markers(_MARKER)))
+    except (ValueError, TypeError) as error:
+        raise UnknownRule(f"{item.nodeid}: {error}") from None
+
+
+def _ignored_by(marker: pytest.Mark) -> frozenset[str]:
+    if marker.args or set(marker.kwargs) != {"ignore"}:
+        raise ValueError(f'{_MARKER} takes ignore= alone, such as @pytest.mark.{_MARKER}(ignore=["LF005"])')
+    return ignored_codes(_MARKER, marker.kwargs["ignore"])
+
+
+def check_markers(item: pytest.Item) -> None:
+    """Fail a test that has a wrong marker. Without a traceback, which would show no line of it."""
+    try:
+        ignored_by_markers(item)
+    except UnknownRule as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def write_totals(terminal: TerminalReporter, totals: Iterable[RuleTotal]) -> None:

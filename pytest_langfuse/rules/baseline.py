@@ -19,7 +19,7 @@ from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.sources.readable_file import content_of
 from pytest_langfuse.rules.one_line import one_line, shortened
 from pytest_langfuse.rules.rule import all_rules
-from pytest_langfuse.suggest import did_you_mean
+from pytest_langfuse.rules.rule_set import no_rule
 
 if TYPE_CHECKING:
     from pytest_langfuse.rules.finding import Finding
@@ -109,8 +109,8 @@ def _entry(line: str, where: str) -> tuple[BaselineKey, int]:
             pass
         case _:
             raise BadBaseline(f"{where}: {shown(line)} is not an entry of a baseline such as {_EXAMPLE}")
-    if code not in (known := all_rules()):
-        raise BadBaseline(f"{where}: {shown(code)} is not the code of a rule{did_you_mean(code, known)}")
+    if code not in all_rules():
+        raise BadBaseline(f"{where}: {no_rule(code)}")
     return BaselineKey(code, path, function, observation), places
 
 

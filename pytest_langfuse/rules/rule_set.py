@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_langfuse import arguments
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.gc_pause import undisturbed
 from pytest_langfuse.recording.observation import TYPES
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 ALL = "ALL"
 #: The rule whose option "pattern" has the patterns of a project's own secrets.
 SECRETS: Final = "LF010"
+#: A code that was shortened, such as LF6, 6 or LF-06.
+_NUMBERED: Final = re.compile(r"(?:[A-Z]{1,2}[-_ ]?)?0*([1-9]\d{0,2})", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9][\w-]{0,63}")
 
 
@@ -161,7 +164,33 @@ def codes(given: Iterable[str]) -> Iterator[str]:
         elif code in known:
             yield code
         else:
-            raise UnknownRule(f"{shown(text)} is not the code of a rule{did_you_mean(code, [*known, ALL])}")
+            raise UnknownRule(no_rule(text, or_all=True))
+
+
+def no_rule(text: str, *, or_all: bool = False) -> str:
+    """Return the sentence about a text that is not the code of a rule; it suggests the rule of the same number."""
+    known = all_rules()
+    number = _NUMBERED.fullmatch(text.strip().upper())
+    code = f"LF{int(number[1]):03}" if number is not None else ""
+    hint = f", did you mean {code!r}?" if code in known else did_you_mean(text.strip(), [*known, *[ALL] * or_all])
+    return f"{shown(text)} is not the code of a rule{hint}"
+
+
+def ignored_codes(call: str, ignore: Any) -> frozenset[str]:
+    """Return the codes in an argument `ignore` of `call`.
+
+    Raises:
+        TypeError: it is not a list of texts.
+        ValueError: one is not the code of a rule; the message suggests the nearest.
+    """
+    __tracebackhide__ = True
+    expected = "a list of codes, such as ['LF006']"
+    given = list(arguments.elements(call, "ignore", ignore, expected))
+    arguments.each(call, "ignore", given, lambda code: isinstance(code, str), expected)
+    try:
+        return frozenset(codes(given))
+    except UnknownRule as error:
+        raise ValueError(f"{call}(ignore=...): {error}") from None
 
 
 def _options(given: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -174,10 +203,10 @@ def _options(given: Iterable[str]) -> dict[str, dict[str, Any]]:
         if not separator or not dot:
             raise UnknownRule(f"{shown(text)} is not CODE.option=value, such as LF017.max_block=2")
         if code not in known:
-            raise UnknownRule(f"{shown(text)}: {shown(code)} is not the code of a rule{did_you_mean(code, known)}")
+            raise UnknownRule(f"{shown(text)}: {no_rule(code)}")
         options = known[code].options
         if option not in options:
-            hint = did_you_mean(option, options) if options else f"; {code} has no options"
+            hint = did_you_mean(option, options, what="its options") if options else f"; {code} has no options"
             raise UnknownRule(f"{shown(text)}: {code} has no option {shown(option)}{hint}")
         of_rule = found.setdefault(code, {})
         if isinstance(options[option], tuple):

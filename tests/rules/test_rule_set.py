@@ -34,9 +34,16 @@ def test_a_warning_that_is_selected_by_its_code_fails(find, client):
     ("select", "options", "message"),
     [
         (["LF0006"], [], "'LF0006' is not the code of a rule, did you mean 'LF006'?"),
+        (["LF6"], [], "'LF6' is not the code of a rule, did you mean 'LF006'?"),
+        (["lf-06"], [], "'lf-06' is not the code of a rule, did you mean 'LF006'?"),
+        (["30"], [], "'30' is not the code of a rule, did you mean 'LF030'?"),
+        (["AL"], [], "'AL' is not the code of a rule, did you mean 'ALL'?"),
         (["no-model"], [], "'no-model' is not the code of a rule"),
         (["ALL"], ["LF006"], "'LF006' is not CODE.option=value"),
         (["ALL"], ["LF006.x=1"], "LF006 has no option 'x'; LF006 has no options"),
+        (["ALL"], ["LF28.tolerance=1"], "'LF28' is not the code of a rule, did you mean 'LF028'?"),
+        (["ALL"], ["LF028.tol=1"], "LF028 has no option 'tol', did you mean 'tolerance'?"),
+        (["ALL"], ["LF028.x=1"], "LF028 has no option 'x', its options are: tolerance"),
         (["ALL"], ["LF099.x=1"], "'LF099' is not the code of a rule"),
     ],
 )

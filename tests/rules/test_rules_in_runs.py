@@ -127,20 +127,77 @@ def test_mistakes_are_one_line_before_any_test(app, option, message, capture):
     result.stderr.fnmatch_lines(f"ERROR: {message}")
 
 
-@pytest.mark.parametrize("marker", ['ignore="LF06"', '"LF006"', "only=[]", "ignore=6"])
-def test_a_bad_marker_fails_its_test(app, marker):
+_TAKES = 'langfuse_rules takes ignore= alone, such as @pytest.mark.langfuse_rules(ignore=["LF005"])'
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("", _TAKES),
+        ("()", _TAKES),
+        ('("LF006")', _TAKES),
+        ("(only=[])", _TAKES),
+        ('(ignore=["LF006"], only=[])', _TAKES),
+        ('(ignore="LF013")', "langfuse_rules(ignore='LF013'): expected a list of codes, such as ['LF006']"),
+        ("(ignore=6)", "langfuse_rules(ignore=6): expected a list of codes, such as ['LF006']"),
+        ("(ignore=[6])", "langfuse_rules(ignore=6): expected a list of codes, such as ['LF006']"),
+        (
+            '(ignore=["LF006", "LF6"])',
+            "langfuse_rules(ignore=...): 'LF6' is not the code of a rule, did you mean 'LF006'?",
+        ),
+    ],
+)
+def test_a_bad_marker_is_one_line_before_the_test_runs(app, marker, message):
     app.makepyfile(
         test_bot=f"""
         import bot, pytest
 
-        @pytest.mark.langfuse_rules({marker})
+        @pytest.fixture
+        def traced():
+            yield
+            bot.wrong()
+
+        @pytest.mark.langfuse_rules{marker}
+        def test_it(traced):
+            1 / 0
+        """
+    )
+    for options in (("--langfuse-capture", "--langfuse-strict"), ()):
+        result = app.runpytest(*options)
+        result.assert_outcomes(errors=1)
+        assert result.outlines.count(f"test_bot.py::test_it: {message}") == 1
+        result.stdout.no_fnmatch_line("*ZeroDivision*")
+        result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_markers_add_up_and_may_ignore_nothing(app):
+    app.makepyfile(
+        test_bot="""
+        import bot, pytest
+
+        pytestmark = pytest.mark.langfuse_rules(ignore=["lf029"])
+
+        @pytest.mark.langfuse_rules(ignore=())
         def test_it():
+            bot.wrong()
+        """
+    )
+    app.runpytest("--langfuse-capture", "--langfuse-strict").assert_outcomes(passed=1)
+
+
+def test_a_bad_marker_that_a_test_adds_while_it_runs_fails_it(app):
+    app.makepyfile(
+        test_bot="""
+        import bot, pytest
+
+        def test_it(request):
+            request.node.add_marker(pytest.mark.langfuse_rules(ignore="LF029"))
             bot.wrong()
         """
     )
     result = app.runpytest("--langfuse-capture")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines("*LF0*")
+    result.stdout.fnmatch_lines("test_bot.py::test_it: langfuse_rules(ignore='LF029'): expected a list of codes*")
 
 
 def test_the_place_of_a_decorated_function_and_of_what_it_calls(app):
