@@ -83,3 +83,9 @@ def test_what_json_can_not_hold() -> None:
     assert found["big"].startswith("[an integer of 16,")
     assert "[nested too deeply" in json.dumps(found["deep"])
     assert json.loads(encoded({"surrogate": "\ud800"})) == {"surrogate": "\ud800"}
+
+
+def test_a_key_that_is_a_part_of_another_one() -> None:
+    keys = {"correct horse": "SHORT_SECRET", "correct horse battery": "LONG_SECRET"}
+    line = Redaction(keys).line({"kind": "x"}, {"text": "correct horse battery, correct horse"})
+    assert json.loads(line)["text"] == "[redacted: LONG_SECRET], [redacted: SHORT_SECRET]"

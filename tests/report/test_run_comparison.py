@@ -255,6 +255,10 @@ def test_a_tree_that_several_tests_have_recognises_none() -> None:
         run({"test": "c"}, {"test": "d"}, nodes={"c": TREE, "d": TREE}),
     )
     assert (comparison.renamed, len(comparison.added), len(comparison.missing)) == (0, 2, 2)
+    comparison = RunComparison(
+        run({"test": "a"}, {"test": "b"}, nodes={"a": TREE, "b": TREE}), run({"test": "c"}, nodes={"c": TREE})
+    )
+    assert (comparison.renamed, comparison.added, len(comparison.missing)) == (0, [("c", None)], 2)
     comparison = RunComparison(run({"test": "a"}, nodes={"a": TREE}), run({"test": "c"}, nodes={"c": TREE}))
     assert (comparison.renamed, comparison.added, comparison.missing) == (1, [], [])
 
@@ -264,6 +268,38 @@ def test_a_moved_observation_is_told() -> None:
     flat = [("root", None), ("a", "root"), ("b", "root")]
     comparison = RunComparison(run({"test": "t"}, nodes={"t": deeper}), run({"test": "t"}, nodes={"t": flat}))
     assert [change.sentences for change in comparison.changes] == [["b: parent is root, expected a"]]
+
+
+def test_the_order_of_siblings_is_not_told_beside_another_difference() -> None:
+    before = [("root", None), ("a", "root"), ("b", "root"), ("c", "root")]
+    after = [("root", None), ("b", "root"), ("a", "root"), ("d", "root")]
+    comparison = RunComparison(run({"test": "t"}, nodes={"t": before}), run({"test": "t"}, nodes={"t": after}))
+    assert [change.sentences for change in comparison.changes] == [["span c is missing", "span d is unexpected"]]
+
+
+def test_what_langfuse_does_not_show_is_not_compared() -> None:
+    found = run({"test": "t"}, nodes={"t": TREE})
+    lost = {
+        "kind": "observation",
+        "test": "t",
+        "fault": None,
+        "exported": False,
+        "trace": "t",
+        "id": "9",
+        "parent": "0",
+    }
+    found.add(lost | {"type": "span", "name": "lost", "start": 9})
+    assert found.tests["t", None].shape == run({"test": "t"}, nodes={"t": TREE}).tests["t", None].shape
+
+
+def test_rounding_exceeds_nothing() -> None:
+    # A float of 0.7, and 30 % more.
+    before, limit, after = 0.7, 0.3, 0.91
+    assert after > before * (1 + limit)
+    comparison = RunComparison(
+        run({"test": "a", "cost": before}), run({"test": "a", "cost": after}), max_cost_increase=limit
+    )
+    assert comparison.exceeded == []
 
 
 def test_a_tree_of_any_depth() -> None:

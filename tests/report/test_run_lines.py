@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_langfuse.report import kept_test, prices
+from pytest_langfuse.report import kept_test, packed_lines, prices
+from pytest_langfuse.report.captured_lines import CapturedPart
 from tests.helpers.json_lines import SCHEMA, lines_of
 from tests.helpers.paths import DOCS
 
@@ -152,6 +153,34 @@ def test_outcomes(suite: pytest.Pytester) -> None:
     assert tests["test_leaves_one_open"]["unended"] == 1
     (row,) = (row for row in lines_of(suite.path / "run.jsonl", "observation") if row["name"] == "open")
     assert (row["exported"], row["reason"], row["duration"]) == (False, "never ended", None)
+
+
+def test_a_test_that_fails_and_then_errs_has_failed(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.fixture
+        def broken():
+            yield
+            raise OSError("no disk")
+
+        def test_both(broken):
+            assert False, "the first"
+        """
+    )
+    app.runpytest(OPTION)
+    test = by_name(app)["test_both"]
+    assert (test["outcome"], test["message"]) == ("failed", "AssertionError: the first")
+    assert "OSError: no disk" in test["failure"]
+
+
+def test_lines_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_lines, "_BLOCK", 100)
+    parts = [(f"test_{number}", CapturedPart({"n": number}, ["x" * 60] * (number % 4))) for number in range(20)]
+    blocks = list(packed_lines.packed(parts))
+    assert len(blocks) > 3
+    assert list(packed_lines.unpacked(blocks)) == parts
 
 
 def test_findings_name_their_observation(suite: pytest.Pytester) -> None:

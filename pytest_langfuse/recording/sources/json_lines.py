@@ -121,8 +121,7 @@ def read_run(data: bytes) -> RunFile:
 
 
 def _lines(data: bytes) -> Iterator[Line]:
-    # Not `splitlines`: texts may have other line breaks than that between the lines.
-    for number, text in enumerate(data.split(b"\n"), 1):
+    for number, text in enumerate(data.splitlines(), 1):
         if not text.strip():
             continue
         try:
