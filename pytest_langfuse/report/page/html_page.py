@@ -49,7 +49,7 @@ def script() -> str:
 def style() -> str:
     """Return the page's style sheet."""
     # Without the blanks that only readers of the file need.
-    return re.sub(r" ?([{};,]) ?|(?<=:) ", r"\1", _code_of(STYLE).replace("\n", " "))
+    return re.sub(r" ?([{};,]) ?|(?<=:) ", r"\1", _code_of(STYLE).replace("\n", " ")).replace(";}", "}")
 
 
 def _code_of(name: str) -> str:
@@ -97,8 +97,12 @@ def write_page(rows: Iterable[Row], path: Path) -> None:
     Raises:
         OSError: it can't be written.
     """
-    if path.exists() and not path.is_file():
-        # A pipe, or /dev/stdout, is not to be replaced.
+    is_replaced = path.is_file() or not path.exists()
+    if is_replaced:
+        # What a link leads to, not the link.
+        path = path.resolve()
+    if not (is_replaced and os.access(path.parent, os.W_OK)):
+        # A pipe, or /dev/stdout; or a file in a folder in which no other one can be made.
         with path.open("w", encoding="utf-8") as file:
             file.writelines(html_of(rows))
         return

@@ -6,7 +6,9 @@ import base64
 import copy
 import hashlib
 import math
+import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cache
 from html.parser import HTMLParser
@@ -362,6 +364,21 @@ def test_the_file_is_replaced_as_a_whole(tmp_path: Path):
     write_page([run_row()], path)
     assert path.read_text().lstrip().startswith("<!doctype html>")
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_link_to_the_file_stays_one(tmp_path: Path):
+    (tmp_path / "link.html").symlink_to(tmp_path / "report.html")
+    write_page([run_row()], tmp_path / "link.html")
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_file_in_a_folder_that_can_not_be_changed_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "report.html").touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", None)
+    write_page([run_row()], tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().endswith("</html>")
 
 
 def test_the_page_is_readable_by_whoever_can_read_other_files(tmp_path: Path):

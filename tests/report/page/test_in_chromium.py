@@ -222,6 +222,20 @@ def test_an_estimated_cost_says_so_everywhere(opened):
     assert "$0.0004 est." in page.locator("#test > .note").inner_text()
 
 
+def test_scores_of_what_nothing_made_are_shown(opened):
+    rows = [
+        case_row(),
+        observation_row(0),
+        score_row(0),
+        score_row(9, name="lost"),
+        score_row(trace="f" * 32, name="far"),
+    ]
+    page = opened(rows, ANSWER)
+    page.wait_for_selector("#side h2", state="attached")
+    assert "Scores of what nothing made\nlost\n0.5\nfar\n0.5" in page.locator("#test").inner_text()
+    assert "far" not in side(page).inner_text()
+
+
 @repeats
 def test_long_values_fold(opened):
     value = {"many": list(range(250)), "long": "x" * 9_000}

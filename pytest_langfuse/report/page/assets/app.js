@@ -74,6 +74,7 @@ class Page {
     this.tests.mark(test);
     const place = { test: test.test, fault: test.fault };
     const { file, name: short } = splitId(test.test);
+    const orphans = opened.scores.filter((score) => (score.observation ? !opened.byId.has(score.observation) : score.trace && !opened.traceNumber.has(score.trace)));
     const loose = opened.findings.filter((finding) => !opened.byId.has(finding.id));
     this.tree = opened.rows.length ? new Tree(opened, (row, isAsked) => this.select(row, isAsked)) : null;
     const numbers = [secondsText(test.duration), opened.rows.length ? count(opened.rows.length, "observation") : null, test.tokens ? `${figure(test.tokens)} tokens` : null,
@@ -86,6 +87,7 @@ class Page {
       opened.failure ? this.failureOf(opened) : null,
       opened.outage || opened.health || test.fault || test.degraded ? outageOf(opened) : null,
       loose.map(findingOf),
+      orphans.length ? [el("h3", {}, "Scores of what nothing made"), scoresOf(orphans)] : null,
       this.tree ? this.tree.element : par("", "This test made no observations."));
     this.tree?.show(this.tree.active);
     document.title = `${short} · ${this.title}`;

@@ -41,12 +41,14 @@ async function observationOf(opened, row) {
       ["Thread", row.thread],
       ["Place", detail.place],
     ]),
-    scores.length ? el("section", {}, el("h3", {}, "Scores"), facts(scores.map((score) => [score.name, [figure(score.value) || String(score.value), score.comment].filter(Boolean).join(": ")]))) : null,
+    scores.length ? el("section", {}, el("h3", {}, "Scores"), scoresOf(scores)) : null,
     section("Events", detail.events, jsonOf),
     isSet(raw) ? el("details", {}, el("summary", {}, `Raw attributes (${Object.keys(raw).length})`), facts(Object.entries(raw).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]))) : null,
     par("note ids", `trace ${row.trace}`, el("br"), `observation ${row.id}`),
   ];
 }
+
+const scoresOf = (scores) => facts(scores.map((score) => [score.name, [figure(score.value) || String(score.value), score.comment].filter(Boolean).join(": ")]));
 
 function amounts(values, write = figure) {
   return isPlain(values) ? Object.entries(values).map(([key, value]) => `${key} ${typeof value === "number" ? write(value) : value}`).join(", ") : "";

@@ -5,7 +5,7 @@ const ROW = 26;
 class Tree {
   /** `select(row, isAsked)` is called for the row that becomes the active one, by itself or since the user asked. */
   constructor(opened, select) {
-    Object.assign(this, { opened, select, closed: new Set(), root: null, found: null, foundRows: [] });
+    Object.assign(this, { opened, select, closed: new Set(), root: null, found: null });
     const printed = par("note print-only");
     this.printed = printed;
     this.crumb = span("crumb");
