@@ -138,6 +138,20 @@ def test_an_exception_of_a_made_up_type(client, find):
     assert "recorded E\\n::error file=a::pwn \\x1b[31m, but" in finding.text
 
 
+def test_the_type_of_an_exception_is_shortened(client, find):
+    with client.start_as_current_observation(name="call") as call:
+        call._otel_span.add_event("exception", {"exception.type": "E" * 10_000})
+    (finding,) = find("LF016")
+    assert len(finding.text) < 400
+
+
+def test_the_name_of_a_file_breaks_no_line(tmp_path):
+    path = tmp_path / "a\n\x1b.json"
+    path.write_text(json.dumps(document(iter(map(str, range(1_000))))))
+    assert controls(checked(path, "text").replace("\n", "")) == []
+    assert "a\\n\\x1b.json: LF0" in checked(path, "text")
+
+
 def test_no_rule_repeats_a_secret_in_a_name(client, langfuse_spans, tmp_path):
     for name in (f"call {KEY}", HEADER, f"{'x' * 90} {KEY}"):
         with client.start_as_current_observation(name=name, as_type="generation") as call:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from langfuse import observe, propagate_attributes
+from opentelemetry.trace import StatusCode
 
 from pytest_langfuse.recording.sdk import hooks
 from pytest_langfuse.rules.live_evidence import evidence_of
@@ -100,6 +101,12 @@ def test_langfuse_stores_the_message_that_the_application_sets_and_no_exception_
     with pytest.raises(ValueError, match="connect"):
         call()
     assert wheres(find) == []
+
+
+def test_a_status_without_an_exception(client, find):
+    with client.start_as_current_observation(name="call") as call:
+        call._otel_span.set_status(StatusCode.ERROR, f"cannot connect with {KEY}")
+    assert wheres(find) == [("call", "a Langfuse secret key in its status message")]
 
 
 def test_events_from_which_langfuse_takes_input_and_output(client, find):

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_langfuse.rules.secrets import scan
 from pytest_langfuse.rules.secrets.betterleaks import TABLE
-from pytest_langfuse.rules.secrets.scan import may_hold_secret, secrets
+from pytest_langfuse.rules.secrets.scan import may_hold_secret, secrets, without_secrets
 from tests.helpers.paths import ROOT
 
 LETTERS, HEX = string.ascii_letters, "0123456789abcdef"
@@ -162,6 +162,11 @@ def test_what_is_not_a_secret(text):
 def test_a_placeholder_does_not_hide_the_real_one():
     real = KEYS["a GitHub token"][0]
     assert [one.text for one in secrets(f"ghp_{'x' * 36} is an example, {real} is not")] == [real]
+
+
+def test_secrets_that_overlap_are_hidden_as_one():
+    token = KEYS["a GitHub token"][0]
+    assert without_secrets(f"to redis://:abc{token}def@cache:6379/0, {token}") == "to ***:6379/0, ***"
 
 
 def test_text_with_lone_surrogates_is_searched():
