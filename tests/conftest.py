@@ -11,6 +11,7 @@ from typing import Any
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "1"
 
 # isort: split
+import hypothesis
 import langfuse  # noqa: F401 - pytester's in-process runs forget modules that they were the first to import: 300 ms each
 import pytest
 from langfuse._client.resource_manager import LangfuseResourceManager
@@ -25,6 +26,10 @@ from tests.helpers import slow_plugins
 from tests.helpers.limited_runs import limit_runs
 
 pytest_plugins = ["pytester"]
+
+# Hypothesis fails examples that take 200 ms: on a loaded machine any does.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
