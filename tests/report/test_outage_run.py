@@ -61,6 +61,7 @@ def test_each_test_runs_under_each_fault(suite: pytest.Pytester, options: tuple[
     assert 'failures="1" skipped="0" tests="4"' in junit
 
 
+@pytest.mark.exhaustive
 def test_a_group_of_xdist_stays_one(suite: pytest.Pytester) -> None:
     source = (suite.path / "test_it.py").read_text()
     marked = source.replace("class TestIt", "@pytest.mark.xdist_group('one')\nclass TestIt")
@@ -71,7 +72,13 @@ def test_a_group_of_xdist_stays_one(suite: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("-x",), pytest.param(("--maxfail=1",), marks=pytest.mark.exhaustive), ("-x", "-n", "1")], ids=" ".join
+    "options",
+    [
+        ("-x",),
+        pytest.param(("--maxfail=1",), marks=pytest.mark.exhaustive),
+        pytest.param(("-x", "-n", "1"), marks=pytest.mark.exhaustive),
+    ],
+    ids=" ".join,
 )
 def test_a_run_that_stops_says_what_is_missing(app: pytest.Pytester, options: tuple[str, ...]) -> None:
     app.makepyfile(

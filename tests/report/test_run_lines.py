@@ -292,7 +292,7 @@ def test_other_processes(app: pytest.Pytester) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [("-n2",), ("-n2", "-x")], ids=" ".join)
+@pytest.mark.parametrize("options", [("-n2",), pytest.param(("-n2", "-x"), marks=pytest.mark.exhaustive)], ids=" ".join)
 def test_workers_of_xdist_hand_on_what_they_have(suite: pytest.Pytester, options: tuple[str, ...]) -> None:
     suite.runpytest(OPTION, *options, "-p", "no:randomly")
     rows = lines_of(suite.path / "run.jsonl")

@@ -277,7 +277,7 @@ def test_two_places_that_no_worker_has_seen_together_fail_the_run(app):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_nothing_is_written_or_gone_after_a_worker_has_crashed(app, run):
     app.makepyfile(test_crash="import os\ndef test_it(): os._exit(1)")
     result = run("-n", "1")

@@ -26,6 +26,7 @@ from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.rules.rule_set import RuleSet
 from pytest_langfuse.rules.sarif import sarif
 from pytest_langfuse.tracing.langfuse_internals import METADATA_IS_JSON
+from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import GOLDEN, ROOT
 
 #: All but the two of these tests: others may find something, too.
@@ -233,7 +234,9 @@ def test_streams_as_a_shell_gives_them(folder):
     check = f"{sys.executable} -m pytest_langfuse.rules check"
 
     def run(command: str) -> tuple[int, str, str]:
-        done = subprocess.run(["bash", "-c", command], check=False, cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(
+            ["bash", "-c", command], check=False, cwd=folder, capture_output=True, text=True, timeout=LIMIT
+        )
         return done.returncode, done.stdout, done.stderr
 
     status, out, err = run(f"{check} <(cat wrong.json) --select LF029")
@@ -518,7 +521,9 @@ APP = """
 """
 
 
-@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.exhaustive)], ids=["alone", "xdist"]
+)
 def test_findings_of_a_run_have_their_lines(pytester, capsys, workers):
     pytester.mkdir(".git")
     pytester.makepyfile(
