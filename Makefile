@@ -60,8 +60,8 @@ demo-scale: $(STAMP) ## run the example shop with its traces going through Kafka
 	@$(BIN)/python examples/scale/demo.py $(ARGS)
 
 test: $(STAMP) ## run all tests
-	@# Six on two cores: many tests wait for a process, a signal or a timeout.
-	@$(BIN)/python -m pytest -n 6 --dist worksteal -m "not exhaustive" $(ARGS)
+	@# Four on two cores: many tests wait for a process, a signal or a timeout.
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not exhaustive" $(ARGS)
 
 quick: $(STAMP) ## run the tests that need no server, process or wheel: under a minute
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not exhaustive" $(ARGS)

@@ -88,7 +88,8 @@ def call_site(frames: Iterable[FrameType]) -> CallSite | None:
 
 def outwards(frame: FrameType | None) -> Iterator[FrameType]:
     """Yield `frame` and those that called it."""
-    while frame is not None:
+    # Of a thread that is just calling a function, Python 3.11 has given a code object here.
+    while isinstance(frame, FrameType):
         yield frame
         frame = frame.f_back
 

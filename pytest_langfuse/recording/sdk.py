@@ -868,10 +868,17 @@ class Hooks:
         lacking = _lacking(kwargs)
         before = set(LangfuseResourceManager._instances.values()) if not self._is_copy() else None
         original(client, *args, **{**kwargs, **lacking})
+        self._hide_placeholder()
         if before is not None:
             self._note_client(client, kwargs, origin, is_new=client._resources not in before)
         if "public_key" in lacking and client not in self._without_keys:
             self._without_keys[client] = _without_keys(original, client, kwargs)
+
+    def _hide_placeholder(self) -> None:
+        """Let `get_client()` find the application's own clients alone: without capture, one without keys is none."""
+        instances = LangfuseResourceManager._instances
+        if PLACEHOLDER_PUBLIC_KEY in instances and not instances.keys() <= {PLACEHOLDER_PUBLIC_KEY, _DISABLED_KEY}:
+            self.placeholder_manager = instances.pop(PLACEHOLDER_PUBLIC_KEY)
 
     def _is_copy(self) -> bool:
         return getattr(self._local, "copies", False) is True
@@ -1187,6 +1194,7 @@ class Hooks:
         """Give placeholder keys to clients that were built without any; `early` holds those of before the hooks."""
         if self.placeholder_manager is not None:
             LangfuseResourceManager._instances.setdefault(PLACEHOLDER_PUBLIC_KEY, self.placeholder_manager)
+            self._hide_placeholder()
         for client, state in list(self._with_keys.items()):
             client.__dict__ = state
         self._with_keys.clear()

@@ -10,6 +10,7 @@ from types import FrameType
 
 import pytest
 
+from pytest_langfuse.recording.langfuse_calls import outwards
 from pytest_langfuse.recording.thread_frames import frames_of_threads
 from tests.helpers.limited_runs import LIMIT
 
@@ -21,6 +22,7 @@ collects_anywhere = pytest.mark.skipif(
 HANGS = """
 import gc
 import threading
+from pytest_langfuse.recording.langfuse_calls import outwards
 from pytest_langfuse.recording.thread_frames import frames_of_threads
 
 class Cycle:
@@ -93,3 +95,10 @@ def test_an_application_that_has_paused_it_keeps_its_pause() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_thread_that_is_just_calling_a_function_ends_the_walk():
+    """Python 3.11 has given its code object in place of its frame."""
+    frame = sys._getframe()
+    assert list(outwards(frame.f_code)) == []  # type: ignore[arg-type]
+    assert next(iter(outwards(frame))) is frame
