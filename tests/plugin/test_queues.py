@@ -410,12 +410,16 @@ def test_a_suite_under_a_fault_of_the_queue(app: pytest.Pytester) -> None:
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*not_authorized: *, 1 observation lost"])
     app.makepyfile(f"""
+        import time
         from pytest_langfuse.tracing import tracing_health
 
         def test_flushed(langfuse_tracing):
             client = langfuse_tracing(**{KAFKA!r}, flush_at=1)
             client.start_observation(name="a").end()
-            client.flush()
+            deadline = time.monotonic() + 20
+            # A flush takes as long as the timeout that capture supplies, which is short for a machine under load.
+            while not tracing_health().exported and time.monotonic() < deadline:
+                client.flush()
             assert tracing_health().exported == 1
 
         def test_not_flushed(langfuse_tracing):
