@@ -13,6 +13,7 @@ from pytest_langfuse.recording.blocking_sampler import Wait
 from pytest_langfuse.report.healthy_runs import healthy_runs, remember
 from pytest_langfuse.report.junit import add_failure
 from pytest_langfuse.report.test_run import TestRun
+from pytest_langfuse.rules.counted import counted
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -121,7 +122,7 @@ class Degradation:
         if not total:
             return None
         by_fault = ", ".join(f"{fault} {count}" for fault, count in degraded.items() if count)
-        return f"{total} of {_count(runs, 'test')} degraded by an outage: {by_fault}"
+        return f"{total} of {counted(runs, 'test')} degraded by an outage: {by_fault}"
 
     def outage_row(self, nodeid: str) -> dict[str, Any] | None:
         """Return how a test has done under a fault of the suite; `None` if it ran without."""
@@ -155,12 +156,12 @@ class Degradation:
             terminal.write_line(f"{fault}: no test ran")
             return
         worse = list(self._degraded(fault))
-        counts = [f"{len(worse) or 'none'} of {_count(len(runs), 'test')} degraded"]
+        counts = [f"{len(worse) or 'none'} of {counted(len(runs), 'test')} degraded"]
         if not_compared := sum(run.healthy_outcome is None for run in runs):
             counts.append(f"{not_compared} not compared")
         if unfinished := sum(run.fault == fault and test not in self._finished for test, run in self._runs.items()):
             counts.append(f"{unfinished} not finished")
-        counts.append(f"{_count(sum(run.lost for run in runs), 'observation')} lost")
+        counts.append(f"{counted(sum(run.lost for run in runs), 'observation')} lost")
         terminal.write_line(f"{fault}: {', '.join(counts)}")
         for run, why in worse:
             terminal.write_line(f"  {run.test}: {why}")
@@ -174,7 +175,3 @@ class Degradation:
         for run in self._under(fault):
             if (why := run.why_degraded(self._options)) is not None:
                 yield run, why
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,6 +11,7 @@ import pytest
 from pytest_langfuse.recording.calling_code import shown_path
 from pytest_langfuse.rules.baseline import BadBaseline, BaselineKey, baseline_text, key_of, read_baseline
 from pytest_langfuse.rules.checked import root_of
+from pytest_langfuse.rules.counted import counted
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -131,10 +132,10 @@ class RunBaseline:
         if self._broken_off:
             return self._broken_off[0]
         if left_out := sum(self._deselected):
-            return f"{_count(left_out, 'test')} deselected"
+            return f"{counted(left_out, 'test')} deselected"
         if any(config.getoption(name, None) for name in _LEAVE_OUT) or not _runs_whole_suite(config):
             return "of a part of the tests"
-        return f"{_count(len(self._failed), 'test')} failed" if self._failed else None
+        return f"{counted(len(self._failed), 'test')} failed" if self._failed else None
 
     def _write(self) -> bool:
         """Write the file, unless the run was broken off. Return whether that went well."""
@@ -149,7 +150,7 @@ class RunBaseline:
         except OSError as error:
             self._say(f"{name} could not be written: {error.strerror or error}", bad=True)
             return False
-        places = _count(sum(entries.values()), "place")
+        places = counted(sum(entries.values()), "place")
         partial = self._partial()
         note = "" if partial is None else f" (of a run with {partial}: other findings will count as new)"
         self._say(f"findings at {places} written to {name}{note}; from now on only new ones count")
@@ -166,7 +167,7 @@ class RunBaseline:
     def _comparison(self, known: Mapping[BaselineKey, int]) -> Iterator[tuple[str, bool]]:
         name = _shown(self._path)
         if seen := sum(min(len(lines), known.get(key, 0)) for key, lines in self._places.items()):
-            yield f"findings at {_count(seen, 'place')} are not counted: {name} has them", False
+            yield f"findings at {counted(seen, 'place')} are not counted: {name} has them", False
         exceeded = self._exceeded(known)
         for key in exceeded:
             if allowed := known.get(key, 0):
@@ -175,7 +176,7 @@ class RunBaseline:
         if exceeded:
             new = sum(len(self._places[key]) - known.get(key, 0) for key in exceeded)
             yield (
-                f"findings at {_count(new, 'place')} are not in {name}; to accept them, delete it and run all tests",
+                f"findings at {counted(new, 'place')} are not in {name}; to accept them, delete it and run all tests",
                 True,
             )
         if self._partial() is None:
@@ -214,7 +215,3 @@ def _runs_whole_suite(config: pytest.Config) -> bool:
 
 def _shown(path: Path) -> str:
     return shown_path(str(path))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

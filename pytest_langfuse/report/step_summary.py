@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from pytest_langfuse.report.page.shown_text import counted
 from pytest_langfuse.report.run_summary import RunSummary, first_difference, name_of
 
 #: GitHub shows nothing of a step whose summary is larger.
@@ -58,7 +59,9 @@ def append(path: Path, text: str) -> None:
 
 def _head(summary: RunSummary) -> Iterator[str]:
     failed = len(summary.failed)
-    outcome = f"{failed:,} of {_count(summary.tests, 'test')} failed" if failed else f"{_count(summary.tests, 'test')}"
+    outcome = (
+        f"{failed:,} of {counted(summary.tests, 'test')} failed" if failed else f"{counted(summary.tests, 'test')}"
+    )
     yield f"## Langfuse traces: {outcome}"
     yield ""
     findings = sum(row.times for row in summary.rules.values())
@@ -129,7 +132,3 @@ def shown_cost(cost: float | None, *, estimated: bool) -> str:
     if cost is None:
         return ""
     return f"{cost:.6g} USD{' (estimated)' if estimated else ''}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from pytest_langfuse.rules.counted import counted
+
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
@@ -32,11 +34,11 @@ def write_summary(terminal: TerminalReporter, counts: Iterable[Mapping[str, int]
 def _line(totals: Mapping[str, int]) -> str:
     """Return the summary line, such as `langfuse: 412 observations in 96 tests, 3 never ended`."""
     observations, tests = totals["observations"], totals["tests"]
-    text = f"langfuse: {_count(observations, 'observation')} in {_count(tests, 'test')}"
+    text = f"langfuse: {counted(observations, 'observation')} in {counted(tests, 'test')}"
     if never_ended := totals["never_ended"]:
         text += f", {never_ended} never ended"
     if orphan_scores := totals["orphan_scores"]:
-        text += f", {_count(orphan_scores, 'score')} of what nothing made"
+        text += f", {counted(orphan_scores, 'score')} of what nothing made"
     if not observations and (switch := _switched_off()):
         text += f" (tracing is switched off by {switch})"
     if observations and (limit := _length_limit()):
@@ -60,7 +62,7 @@ def _length_limit() -> str | None:
     """
     for name in ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"):
         if (value := os.environ.get(name, "").strip()).isdecimal():
-            return f"{_count(int(value), 'character')} by {name}"
+            return f"{counted(int(value), 'character')} by {name}"
     return None
 
 
@@ -70,7 +72,3 @@ def _switched_off() -> str | None:
         if (value := os.environ.get(name, "")).lower() == off:
             return f"{name}={value}"
     return None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

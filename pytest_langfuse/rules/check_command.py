@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.rules.baseline import BadBaseline, BaselineKey, baseline_text, read_baseline
 from pytest_langfuse.rules.checked import CheckedPlace, entries_of, places_of, root_of
+from pytest_langfuse.rules.counted import counted
 from pytest_langfuse.rules.github_annotations import annotation_lines
 from pytest_langfuse.rules.live_evidence import evidence_of
 from pytest_langfuse.rules.one_line import one_line
@@ -216,14 +217,10 @@ _FORMATS: Final[Mapping[str, Callable[[CheckResult], Iterator[str]]]] = {
 
 def _summary(places: Sequence[CheckedPlace], traces: RecordedTraces) -> str:
     new = [one for one in places if not one.is_known]
-    counts = ", ".join(_count(number, noun) for number, noun in traces.counts)
-    what = f"{_count(sum(one.times for one in new), 'finding')} in {counts}"
+    counts = ", ".join(counted(number, noun) for number, noun in traces.counts)
+    what = f"{counted(sum(one.times for one in new), 'finding')} in {counts}"
     if new:
         what += f"; {sum(one.times for one in new if one.fails)} of them count"
     if known := sum(one.times for one in places if one.is_known):
         what += f"; {known} more in the baseline"
     return what
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
