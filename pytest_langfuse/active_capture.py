@@ -231,7 +231,7 @@ class ActiveCapture:
         if self.kept is not None and self.kept.is_full(name):
             from pytest_langfuse.report.run_lines import pack
 
-            pack(self.kept, self._config)
+            pack(self.kept, self._config, self._options)
         self._style_failures()
         with ExitStack() as stack:
             before, hooks.uncaptured = hooks.uncaptured, None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.early_clients import EarlyClients
     from pytest_langfuse.refused_connections import RefusedConnections
     from pytest_langfuse.report.budget import Budget
+    from pytest_langfuse.report.junit import JunitFile
     from pytest_langfuse.report.rule_findings import RuleTotal
     from pytest_langfuse.report.run_lines import RunLines
     from pytest_langfuse.report.run_page import RunPage
@@ -109,6 +110,7 @@ class CaptureSession:
         #: The run as lines, if a file or a report is made of them.
         self._lines: RunLines | None = None
         self._page: RunPage | None = None
+        self._junit: JunitFile | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> CaptureSession:
@@ -233,6 +235,11 @@ class CaptureSession:
 
                     self._page = RunPage(self.options.report, self._lines)
                     config.pluginmanager.register(self._page, "langfuse_page")
+            if self.options.junit:
+                from pytest_langfuse.report.junit import JunitFile
+
+                self._junit = JunitFile(config)
+                config.pluginmanager.register(self._junit, "langfuse_junit")
             if len(self._suite_faults) > 1:
                 from pytest_langfuse.report.progress import Progress
 
@@ -340,6 +347,7 @@ class CaptureSession:
             self._active.complete(report, item, call, in_suite_outage=bool(self._suite_faults))
         return report
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Count what was captured; a worker of xdist hands the counts to the controller."""
         if self._active is not None:
@@ -353,7 +361,7 @@ class CaptureSession:
             if self._active.kept is not None:
                 from pytest_langfuse.report.run_lines import pack
 
-                blocks = pack(self._active.kept, self._config)
+                blocks = pack(self._active.kept, self._config, self.options)
                 if output is not None:
                     output[_WORKER_LINES] = blocks
                 elif self._lines is not None:
@@ -362,6 +370,11 @@ class CaptureSession:
             self._lines.finish(session)
         if self._page is not None:
             self._page.finish(session)
+        if self._junit is not None:
+            from pytest_langfuse.report.rules_of_run import redaction_of
+
+            exceeded = () if self._lines is None else self._lines.exceeded
+            self._junit.finish(redaction_of(self.options), exceeded)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

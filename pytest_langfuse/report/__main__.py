@@ -15,13 +15,16 @@ from pytest_langfuse.recording.sources.readable_file import require_file, standa
 from pytest_langfuse.report.page.html_page import write_page
 from pytest_langfuse.report.redaction import Redaction, keys_of_environment
 from pytest_langfuse.report.row_file import BadRowFile, rows_in
+from pytest_langfuse.rules.check_command import words
+from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
 
 #: What the command line calls the standard input.
 _STDIN: Final = "-"
 _DESCRIPTION: Final = """\
 Make a page of HTML that shows the traces of a run, from what pytest --langfuse-json=FILE has written; or recorded
 traces: OTLP export bodies (protobuf or JSON) and JSON of Langfuse's API. The page is one file: it opens from a disk,
-needs no network, and shows what is wrong where scripts are not allowed, too.
+needs no network, and shows what is wrong where scripts are not allowed, too. Recorded traces are checked by the rules,
+as in a run; what a run has found is in its file.
 
 Exit status: 0 if the page is written, 1 if it can't be written, 2 if the input can't be used."""
 _EXAMPLES: Final = """\
@@ -29,6 +32,7 @@ examples:
   python -m pytest_langfuse.report run.jsonl -o report.html
   python -m pytest_langfuse.report worker-*.jsonl -o report.html    one page of several runs, such as the shards of a CI
   python -m pytest_langfuse.report incident.json -o incident.html   traces that were recorded in production
+  python -m pytest_langfuse.report incident.json -o incident.html --ignore LF008,LF011
   zcat run.jsonl.gz | python -m pytest_langfuse.report - -o report.html
 """
 
@@ -45,11 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "files", nargs="+", metavar="FILE|-", help="a file of --langfuse-json or of traces, gzip or not"
     )
     parser.add_argument("-o", "--output", required=True, metavar="REPORT.html", help="the page to write")
+    parser.add_argument("--select", action="append", metavar="CODES", help="rules to evaluate; default: ALL")
+    parser.add_argument("--ignore", action="append", default=[], metavar="CODES", help="rules not to evaluate")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="CODE.option=value",
+        help="an option of a rule; LF010.pattern.NAME=REGULAR EXPRESSION names own secrets, which the page leaves out",
+    )
     given = parser.parse_args(arguments)
     output = Path(given.output)
     try:
-        write_page(_rows(given.files), output)
-    except BadRowFile as error:
+        rules = RuleSet.of(words(given.select), words(given.ignore) or (), given.option)
+        write_page(_rows(given.files, rules), output)
+    except (BadRowFile, UnknownRule) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     except OSError as error:
         parser.exit(1, f"{parser.prog}: {shown(given.output)} can't be written: {error.strerror or error}\n")
@@ -57,14 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rows(names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(names: Sequence[str], rules: RuleSet) -> Iterator[dict[str, Any]]:
     """Yield the lines of all files, without secrets, wherever the files come from.
 
     Raises:
         BadRowFile: one can't be used.
     """
-    redaction = Redaction(keys_of_environment())
+    redaction = Redaction(keys_of_environment(), rules.own_patterns)
     for name in names:
+        shown_name = "the standard input" if name == _STDIN else name
         with ExitStack() as stack:
             try:
                 if name == _STDIN:
@@ -72,7 +87,7 @@ def _rows(names: Sequence[str]) -> Iterator[dict[str, Any]]:
                 else:
                     require_file(Path(name))
                     file = stack.enter_context(Path(name).open("rb"))
-                yield from map(redaction.row, rows_in(file, "the standard input" if name == _STDIN else name))
+                yield from map(redaction.row, rows_in(file, shown_name, rules))
             except OSError as error:
                 raise BadRowFile(f"{shown(name)} can't be read: {error.strerror or error}") from None
 

@@ -30,8 +30,8 @@ def write(terminal: TerminalReporter, comparison: RunComparison, name: str, *, w
             terminal.write_line(f"    and {more} more differences (-v shows all)")
     if more := len(comparison.changes) - len(changes):
         terminal.write_line(f"  and {more} more tests (-v shows all)")
-    for sentence in comparison.exceeded if whole else comparison.exceeded[:_TESTS]:
-        terminal.write_line(f"too much: {sentence}", red=True)
+    for one in comparison.exceeded if whole else comparison.exceeded[:_TESTS]:
+        terminal.write_line(f"too much: {shown_key(one.test)}: {one}", red=True)
 
 
 def markdown_of(comparison: RunComparison, name: str) -> Iterator[str]:
@@ -41,7 +41,7 @@ def markdown_of(comparison: RunComparison, name: str) -> Iterator[str]:
     yield escaped(comparison.counts())
     yield ""
     if comparison.exceeded:
-        yield from table(("too much",), [(escaped(sentence),) for sentence in comparison.exceeded])
+        yield from table(("too much",), [(escaped(f"{shown_key(one.test)}: {one}"),) for one in comparison.exceeded])
     if comparison.changes:
         rows = [(code(_named(change)), _cell(change)) for change in comparison.changes]
         yield from table(("test", "what has changed"), rows)

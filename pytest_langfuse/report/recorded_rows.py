@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_langfuse.report.amounts import total
 from pytest_langfuse.report.captured_lines import observation_fields
+from pytest_langfuse.report.prices import cost_of
+from pytest_langfuse.rules.checked import root_of
+from pytest_langfuse.rules.live_evidence import evidence_of
+from pytest_langfuse.rules.written_finding import row_of
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
     from pytest_langfuse.recording.sources.source import Source, Unexported
+    from pytest_langfuse.rules.rule_set import RuleSet
 
 
-def rows_of_traces(source: Source, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the lines of the traces of a file; `name` is the file's."""
-    yield {"kind": "run", "schema": 1, "name": name}
+def rows_of_traces(source: Source, name: str, rules: RuleSet) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the traces of a file, and of what `rules` find in them; `name` is the file's.
+
+    Raises:
+        UnknownRule: a pattern of the project takes too long.
+    """
+    yield {"kind": "run", "schema": 1, "name": name, "rules": [rule.code for rule in rules.rules]}
     missing = {(item.observation.trace_id, item.observation.id): item for item in source.unexported()}
     traces: dict[str, list[Observation]] = {}
     for one in (*source.observations(), *(item.observation for item in missing.values())):
@@ -37,6 +47,9 @@ def rows_of_traces(source: Source, name: str) -> Iterator[dict[str, Any]]:
                 "value": score.value,
                 "comment": score.comment or "",
             }
+    first, root = next(iter(tests.values())), root_of(Path.cwd())
+    for finding in rules.find(evidence_of(source, "", final=True)):
+        yield row_of(finding, tests.get(finding.trace_id, first), root, is_known=False)
 
 
 def _name(observations: Sequence[Observation]) -> str:
@@ -48,7 +61,8 @@ def _name(observations: Sequence[Observation]) -> str:
 def _fields(observations: Sequence[Observation]) -> dict[str, Any]:
     error = next((one for one in observations if one.level == "ERROR"), None)
     usage = [amount for one in observations if one.usage and not math.isnan(amount := total(one.usage))]
-    cost = [amount for one in observations if one.cost and not math.isnan(amount := total(one.cost))]
+    costs = [cost_of(one) for one in observations]
+    cost = [amount for amount, _ in costs if amount is not None and not math.isnan(amount)]
     start = min(one.record.start_ns for one in observations)
     end = max(one.record.end_ns or one.record.start_ns for one in observations)
     return {
@@ -57,6 +71,7 @@ def _fields(observations: Sequence[Observation]) -> dict[str, Any]:
         "duration": (end - start) / 1e9,
         "tokens": math.fsum(usage) if usage else None,
         "cost": math.fsum(cost) if cost else None,
+        "cost_estimated": any(estimated for _, estimated in costs),
         "models": sorted({one.model for one in observations if one.model}),
     }
 

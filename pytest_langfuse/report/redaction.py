@@ -8,7 +8,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pytest_langfuse.rules.secrets.own_pattern import BadPattern, OwnPattern, matches
 from pytest_langfuse.rules.secrets.scan import Secret, may_hold_secret, secrets
+from pytest_langfuse.rules.secrets.texts import readings
 
 #: Parts of the names of environment variables whose values nobody should read in a report.
 _NAMES_OF_KEYS: Final = ("SECRET", "TOKEN", "PASSWORD", "API_KEY", "ACCESS_KEY")
@@ -18,6 +20,9 @@ _SHORTEST_KEY: Final = 12
 _MOST_BITS: Final = 14_000
 #: Fields of rows that hold ids of traces and observations.
 _IDS: Final = frozenset(("kind", "trace", "id", "parent"))
+#: Fields of rows whose texts are this package's, and those that are objects or null.
+_OWN_WORDS: Final = frozenset(("outcome", "type", "level", "reason", "otel_status", "data_type", "code", "severity"))
+_PARTS: Final = frozenset(("difference", "outage", "health", "comparison"))
 _TOO_DEEP: Final = "[nested too deeply to be written]"
 
 
@@ -31,27 +36,33 @@ def keys_of_environment() -> dict[str, str]:
 
 
 class Redaction:
-    """Writes rows as lines of JSON without secrets: those that LF010 finds, and `keys`, with what each is called."""
+    """Writes rows as lines of JSON without secrets.
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+    These are what LF010 finds, what a project's own `patterns` match, and `keys`, each with what it is called. What
+    can't be searched by a pattern, since that takes too long, is not written.
+    """
+
+    def __init__(self, keys: Mapping[str, str], patterns: Sequence[OwnPattern] = ()) -> None:
         self._keys = dict(keys)
+        self._patterns = patterns
         self._written_keys = tuple(json.dumps(key)[1:-1] for key in self._keys)
 
     def line(self, ids: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         """Return the line of a row. `ids` come first; they are not looked at, since trace ids look like keys."""
         head, body = encoded(ids), encoded(row)
-        if self._may_hold_secret(body):
-            body = encoded(self.without_secrets(row))
+        if self._patterns or self._may_hold_secret(body):
+            body = encoded(self.without_secrets(json.loads(body)))
         return f"{head[:-1]}, {body[1:]}"
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row that was read from a file, without secrets; as `line`, it does not look at ids."""
         body = {key: value for key, value in row.items() if key not in _IDS}
-        return {**row, **self.without_secrets(body)} if self._may_hold_secret(encoded(body)) else dict(row)
+        is_searched = self._patterns or self._may_hold_secret(encoded(body))
+        return {**row, **self.without_secrets(body)} if is_searched else dict(row)
 
     def text(self, text: str) -> str:
         """Return a text without secrets."""
-        return str(self.without_secrets(text)) if self._may_hold_secret(text) else text
+        return str(self.without_secrets(text)) if self._patterns or self._may_hold_secret(text) else text
 
     def _may_hold_secret(self, text: str) -> bool:
         # JSON escapes no character that a key can have, so that a look at the line is a look at all of its texts.
@@ -60,12 +71,35 @@ class Redaction:
     def without_secrets(self, value: Any) -> Any:
         """Return a value with the secrets in its texts, and in keys of objects, replaced."""
         value = _clean(value)
-        found = {key: _mark(name) for key, name in self._keys.items()}
-        for text in _searched(value):
-            for secret in secrets(text):
-                found |= _instead_of(secret)
+        try:
+            found = self._own(value)
+        except BadPattern as error:
+            return _withheld(value, str(error))
+        if self._may_hold_secret(_encode(value)):
+            found |= {key: _mark(name) for key, name in self._keys.items()}
+            for text in _searched(value):
+                for secret in secrets(text):
+                    found |= _instead_of(secret)
         # A secret may be a part of another one.
-        return _replaced(value, sorted(found.items(), key=lambda item: -len(item[0])))
+        return _replaced(value, sorted(found.items(), key=lambda item: -len(item[0]))) if found else value
+
+    def _own(self, value: Any) -> dict[str, str]:
+        """Return what the project's own patterns match, and what is to stand in place of it.
+
+        Raises:
+            BadPattern: one takes too long.
+        """
+        if not self._patterns:
+            return {}
+        texts = [reading for text in _texts(value) for reading in readings(text)]
+        found = {text: _mark(pattern.kind) for text, pattern in matches(self._patterns, texts).items()}
+        # As they stand in JSON inside of a text.
+        written = {
+            json.dumps(text, ensure_ascii=is_ascii)[1:-1]: mark
+            for text, mark in found.items()
+            for is_ascii in (True, False)
+        }
+        return written | found
 
 
 def _mark(name: str) -> str:
@@ -83,6 +117,11 @@ def _searched(value: Any) -> Iterator[str]:
     """Yield the texts in a value; and all of it as JSON, in which a label stands beside its value."""
     if not isinstance(value, str):
         yield _encode(value)
+    yield from _texts(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a value, and the keys of its objects."""
     stack = [value]
     while stack:
         one = stack.pop()
@@ -105,6 +144,18 @@ def _replaced(value: Any, found: Sequence[tuple[str, str]]) -> Any:
     if isinstance(value, list | tuple):
         return [_replaced(item, found) for item in value]
     return value
+
+
+def _withheld(value: Any, why: str) -> Any:
+    """Return a row, or a text, that can't be searched: without what an application has put into it."""
+    mark = f"[redacted: not searched, since {why}]"
+    if not isinstance(value, Mapping):
+        return mark
+    empty: Mapping[type, Any] = {str: mark, dict: {}, list: []}
+    return {
+        key: item if key in _OWN_WORDS else None if key in _PARTS else empty.get(type(item), item)
+        for key, item in value.items()
+    }
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,10 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pytest_langfuse.rules.rule_set import RuleSet
 
 #: How a line begins, in the order of keys that the writer has.
 _LINE: Final = re.compile(rb'\s*\{\s*"kind"')
@@ -21,13 +24,13 @@ class BadRowFile(ValueError):  # noqa: N818 - reads as what happened
     """A file that is not one of `--langfuse-json`; the message says why."""
 
 
-def rows_in(file: BufferedReader, name: str) -> Iterator[dict[str, Any]]:
+def rows_in(file: BufferedReader, name: str, rules: RuleSet) -> Iterator[dict[str, Any]]:
     """Yield the lines of a file, which may be compressed by gzip, as objects; `name` is how messages call it.
 
-    Of recorded traces (export bodies, JSON of Langfuse's API) these are lines, too.
+    Of recorded traces (export bodies, JSON of Langfuse's API) these are lines, too, with what `rules` find in them.
 
     Raises:
-        BadRowFile: it is not such a file, or a newer one.
+        BadRowFile: it is not such a file, or a newer one; or a pattern of the project takes too long.
         OSError: it can't be read.
     """
     plain = BufferedReader(gzip.GzipFile(fileobj=file)) if file.peek(2).startswith(_GZIP) else file
@@ -35,7 +38,7 @@ def rows_in(file: BufferedReader, name: str) -> Iterator[dict[str, Any]]:
         if _LINE.match(plain.peek(100)):
             yield from _lines(plain, name)
         else:
-            yield from _traces(plain.read(), name)
+            yield from _traces(plain.read(), name, rules)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise BadRowFile(f"{name} is damaged: its compressed data ends too early") from None
 
@@ -46,12 +49,13 @@ def _lines(file: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
             yield _row(text, f"{name}: line {number}")
 
 
-def _traces(data: bytes, name: str) -> Iterator[dict[str, Any]]:
+def _traces(data: bytes, name: str, rules: RuleSet) -> Iterator[dict[str, Any]]:
     if not data.strip():
         raise BadRowFile(f"{name} is empty")
     from pytest_langfuse.recording.otlp.decode_error import DecodeError
     from pytest_langfuse.recording.sources.files import source_of_bytes
     from pytest_langfuse.report.recorded_rows import rows_of_traces
+    from pytest_langfuse.rules.rule_set import UnknownRule
 
     try:
         source = source_of_bytes(data, name)
@@ -59,7 +63,10 @@ def _traces(data: bytes, name: str) -> Iterator[dict[str, Any]]:
         raise BadRowFile(f"{error}; write a file with pytest --langfuse-json=FILE") from None
     if not (source.observations() or source.unexported()):
         raise BadRowFile(f"{name} has no traces")
-    yield from rows_of_traces(source, name)
+    try:
+        yield from rows_of_traces(source, name, rules)
+    except UnknownRule as error:
+        raise BadRowFile(str(error)) from None
 
 
 def _row(text: bytes, where: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_langfuse.options import Options
+from pytest_langfuse.report.redaction import Redaction, keys_of_environment
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
 
 
@@ -24,6 +25,16 @@ def rule_set_of(options: Options) -> RuleSet:
         except UnknownRule as error:
             raise pytest.UsageError(f"ini option {name}: {error}") from None
     return RuleSet.of(options.rules_select, options.rules_ignore, (*_defaults(options), *options.rules))
+
+
+def redaction_of(options: Options) -> Redaction:
+    """Return what keeps secrets out of everything that is written about a run.
+
+    Raises:
+        pytest.UsageError: an ini option names a rule or an option that does not exist.
+    """
+    # Without an option of rules there is no pattern, and the rules need not be imported.
+    return Redaction(keys_of_environment(), rule_set_of(options).own_patterns if options.rules else ())
 
 
 def _defaults(options: Options) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.literal.parse import parse
@@ -20,6 +20,17 @@ _SLOWER: Final = 1.5
 _SECONDS: Final = 0.5
 #: A tree of fewer observations is like many others.
 _RECOGNISABLE: Final = 2
+
+
+class ExceededLimit(NamedTuple):
+    """A test that uses more than it may; `change` is like `tokens 300 -> 900 (+200%)`, `limit` a ratio."""
+
+    test: TestKey
+    change: str
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.change}, {percent(self.limit)} allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +59,7 @@ class RunComparison:
     missing: list[TestKey] = field(default_factory=list)
     renamed: int = 0
     pairs: list[tuple[ComparedTest, ComparedTest]] = field(default_factory=list)
-    #: A sentence for each test that uses more than it may.
-    exceeded: list[str] = field(default_factory=list)
+    exceeded: list[ExceededLimit] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Compare."""
@@ -64,7 +74,7 @@ class RunComparison:
                 ("tokens", before.tokens, after.tokens, self.max_token_increase),
             ):
                 if limit is not None and old is not None and new is not None and new > old * (1 + limit) * (1 + 1e-9):
-                    self.exceeded.append(f"{shown_key(after.key)}: {_change(name, old, new)}, {percent(limit)} allowed")
+                    self.exceeded.append(ExceededLimit(after.key, _change(name, old, new), limit))
 
     def _pair(self) -> None:
         """Pair tests by their ids, and those that are left by their trees, if only one of each run has a tree."""

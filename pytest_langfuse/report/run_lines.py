@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,7 @@ from pytest_langfuse.report.compared_run import BadComparison, ComparedRun
 from pytest_langfuse.report.comparison_report import markdown_of, write
 from pytest_langfuse.report.degradation import Degradation, fault_of
 from pytest_langfuse.report.packed_lines import packed, unpacked
-from pytest_langfuse.report.redaction import Redaction, keys_of_environment
+from pytest_langfuse.report.rules_of_run import redaction_of, rule_set_of
 from pytest_langfuse.report.run_comparison import RunComparison
 from pytest_langfuse.report.run_summary import RunSummary
 from pytest_langfuse.report.step_summary import append, markdown
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 #: The version of the schema of lines; readers of one version ignore kinds and fields that they don't know.
 SCHEMA: Final = 1
+_MORE: Final = "more than in the run that it is compared with"
 #: Of a test of which nothing is known but its reports.
 _NOTHING: Final[dict[str, Any]] = {
     "observations": 0,
@@ -53,9 +55,9 @@ _NOTHING: Final[dict[str, Any]] = {
 }
 
 
-def pack(kept: KeptTests, config: pytest.Config) -> list[bytes]:
+def pack(kept: KeptTests, config: pytest.Config, options: Options) -> list[bytes]:
     """Write the lines of the tests that are kept. Return those of all that this process has captured, compressed."""
-    lines = CapturedLines(Redaction(keys_of_environment()), root_of(config.rootpath))
+    lines = CapturedLines(redaction_of(options), root_of(config.rootpath))
     kept.pack(lambda tests: packed((test.id, lines.of(test)) for test in tests))
     return kept.blocks
 
@@ -78,7 +80,7 @@ class RunLines:
         self._started, self._began = datetime.now(UTC), time.perf_counter()
         self._duration = 0.0
         self._exit_status = 0
-        self._redaction = Redaction(keys_of_environment())
+        self._redaction = redaction_of(options)
         #: Whether the first test was about to run.
         self._begun = False
         self._compared = _compared_run(options.compare)
@@ -119,6 +121,14 @@ class RunLines:
         """True once the first test was about to run."""
         return self._begun
 
+    @property
+    def exceeded(self) -> Iterator[tuple[str, str]]:
+        """The ids of tests that use more than they may, each with a sentence."""
+        if self._comparison is not None and self._comparison.exceeded:
+            ids = {(self._redaction.text(result.test), result.fault): id_ for id_, result in self._results.items()}
+            for test, limits in groupby(self._comparison.exceeded, key=lambda one: one.test):
+                yield ids[test], f"{_MORE}: {'; '.join(map(str, limits))}"
+
     # -- the end of the run --------------------------------------------------------------------------------------
 
     def finish(self, session: pytest.Session) -> None:
@@ -147,7 +157,7 @@ class RunLines:
         reasons = []
         if self._comparison is not None and (exceeded := len(self._comparison.exceeded)):
             limits = "1 limit" if exceeded == 1 else f"{exceeded} limits"
-            reasons.append(f"more than in the run that it is compared with: {limits} exceeded")
+            reasons.append(f"{_MORE}: {limits} exceeded")
         if self._not_written is not None:
             reasons.append(self._not_written)
         return "; ".join(reasons) or None
@@ -214,8 +224,6 @@ class RunLines:
     def _codes(self) -> list[str]:
         if not self._options.rules_select:
             return []
-        from pytest_langfuse.report.rules_of_run import rule_set_of
-
         return [rule.code for rule in rule_set_of(self._options).rules]
 
     def _of_test(self, result: TestResult, part: CapturedPart) -> Iterator[str]:

@@ -73,7 +73,7 @@ def check(given: argparse.Namespace) -> int:
         BadInput: nothing can be checked; the message says why.
     """
     try:
-        rules = RuleSet.of(_words(given.select), _words(given.ignore) or (), given.option)
+        rules = RuleSet.of(words(given.select), words(given.ignore) or (), given.option)
     except UnknownRule as error:
         raise BadInput(str(error)) from None
     root = root_of(Path.cwd())
@@ -134,7 +134,8 @@ def _write(path: Path, places: Sequence[CheckedPlace]) -> None:
     tell(f"{number} entr{'y' if number == 1 else 'ies'} written to {path}; to update it, delete it and run this again")
 
 
-def _words(given: Iterable[str] | None) -> list[str] | None:
+def words(given: Iterable[str] | None) -> list[str] | None:
+    """Return the words that options give, which commas or spaces separate; `None` if there was no such option."""
     return None if given is None else [word for text in given for word in text.replace(",", " ").split()]
 
 

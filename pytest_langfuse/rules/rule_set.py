@@ -87,6 +87,12 @@ class RuleSet:
             code: {**rule.options, **self.options.get(code, {})} for code, rule in all_rules().items() if rule.options
         }
 
+    @property
+    def own_patterns(self) -> Sequence[OwnPattern]:
+        """The patterns of the project's own secrets."""
+        patterns: Sequence[OwnPattern] = self._settings[SECRETS]["pattern"]
+        return patterns
+
     @cached_property
     def _of_type(self) -> Mapping[str, Sequence[Rule]]:
         """The rules that look at observations, by the type of these; of another type, under the empty text."""
@@ -99,7 +105,7 @@ class RuleSet:
         Raises:
             UnknownRule: a pattern of the project takes too long.
         """
-        evidence.own_patterns = self._settings[SECRETS]["pattern"]
+        evidence.own_patterns = self.own_patterns
         try:
             with undisturbed(len(evidence.observations)):
                 facts = [*self._of_observations(evidence), *self._of_traces(evidence), *self._of_all(evidence)]

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from pytest_langfuse.report.redaction import Redaction, encoded, keys_of_environment
+from pytest_langfuse.rules.secrets import own_pattern as own_pattern_module
+from pytest_langfuse.rules.secrets.own_pattern import own_pattern
+from tests.helpers.application import _no_keys, app
+from tests.helpers.json_lines import lines_of
+from tests.helpers.report_page import blocks, index
+
+__all__ = ["_no_keys", "app"]
 
 KEY = "sk-proj-" + "a1B2c3D4e5F6g7H8i9J0" + "T3BlbkFJ" + "z1Y2x3W4v5U6t7S8r9Q0"
 TOKEN = "ghp_" + "aB3dE6fG9hJ2kL5mN8pQ1rS4tU7vW0xY3zA6"
@@ -89,3 +98,88 @@ def test_a_key_that_is_a_part_of_another_one() -> None:
     keys = {"correct horse": "SHORT_SECRET", "correct horse battery": "LONG_SECRET"}
     line = Redaction(keys).line({"kind": "x"}, {"text": "correct horse battery, correct horse"})
     assert json.loads(line)["text"] == "[redacted: LONG_SECRET], [redacted: SHORT_SECRET]"
+
+
+# -- patterns of a project ---------------------------------------------------------------------------------------
+
+ORDER = own_pattern("order-id", r"\bORD-\d{6}\b")
+MARK = "[redacted: a secret of the pattern 'order-id']"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("of ORD-123456.", f"of {MARK}."),
+        # As JSON in a text, it stands behind an `n`.
+        ('["first\\nORD-123456"]', f'["first\\n{MARK}"]'),
+        ({"ORD-123456": [{"a": "ORD-123456"}]}, {MARK: [{"a": MARK}]}),
+        ("ORD-12345, XORD-123456", "ORD-12345, XORD-123456"),
+        (f"ORD-123456 and {TOKEN}", f"{MARK} and [redacted: a GitHub token]"),
+    ],
+)
+def test_own_patterns_are_replaced(row: object, expected: object) -> None:
+    redaction = Redaction({}, [ORDER])
+    assert json.loads(redaction.line({"kind": "x"}, {"row": row}))["row"] == expected
+    assert redaction.row({"kind": "x", "row": row})["row"] == expected
+
+
+def test_a_match_with_escapes_is_replaced_in_json_in_a_text() -> None:
+    redaction = Redaction({}, [own_pattern("name", 'Zoë "Z" Doe')])
+    for text in (json.dumps(['Zoë "Z" Doe']), json.dumps(['Zoë "Z" Doe'], ensure_ascii=False)):
+        assert redaction.text(text) == "[\"[redacted: a secret of the pattern 'name']\"]"
+
+
+def test_own_patterns_are_replaced_in_any_thread() -> None:
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(Redaction({}, [ORDER]).text("ORD-123456")))
+    thread.start()
+    thread.join()
+    assert found == [MARK]
+
+
+def test_what_a_slow_pattern_can_not_search_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_pattern_module, "_LIMIT", 0.05)
+    slow = own_pattern_module.OwnPattern("slow", "(?:[b-z]+)+!")
+    row = {"outcome": "passed", "input": {"a": "b" * 100}, "tags": ["x"], "status": "b" * 100, "n": 5, "health": {}}
+    line = json.loads(Redaction({}, [slow]).line({"kind": "x"}, row))
+    assert "bbb" not in str(line)
+    assert (line["outcome"], line["input"], line["tags"], line["n"]) == ("passed", {}, [], 5)
+    assert line["status"].startswith("[redacted: not searched, since the pattern 'slow', ")
+
+
+OWN_SECRETS = """
+    import pytest
+    from app import langfuse
+
+    @pytest.mark.parametrize("order", ["ORD-111111"])
+    def test_red(order, langfuse_spans, record_property):
+        record_property("order", order)
+        with langfuse.start_as_current_observation(name=f"answer {order}", input={"id": order}) as one:
+            one.update(output=f"first\\n{order}", metadata={order: 1}, status_message=order)
+            one.score(name="good", value=1, comment=order)
+        print(order)
+        langfuse_spans.assert_tree(f'span "answer {order}" output=none')
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n1", marks=pytest.mark.slow)])
+def test_own_secrets_are_in_no_report(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str) -> None:
+    app.makepyfile(test_it=OWN_SECRETS)
+    pattern = "langfuse_rules = LF010.pattern.order-id=ORD-\\d{6}"
+    app.makeini(f"[pytest]\n{pattern}\njunit_logging = all\njunit_family = xunit1\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(app.path / "summary.md"))
+    result = app.runpytest(
+        "--langfuse-json=run.jsonl", "--langfuse-report=report.html", "--junit-xml=junit.xml", workers
+    )
+    result.assert_outcomes(failed=1)
+    page = (app.path / "report.html").read_text()
+    data = [index(page), blocks(page, "tree"), blocks(page, "details")]
+    files = [page, str(data), *((app.path / name).read_text() for name in ("run.jsonl", "summary.md", "junit.xml"))]
+    for text in files:
+        assert "ORD-1" not in text
+    assert [row["input"] for row in lines_of(app.path / "run.jsonl", "observation")] == [{"id": MARK}]
+    case = next(ET.parse(app.path / "junit.xml").iter("testcase"))
+    assert case.get("name") == f"test_red[{MARK}]"
+    properties = {one.get("name"): one.get("value") for one in case.iter("property")}
+    assert properties["order"] == MARK
+    assert len(str(properties["langfuse_trace_ids"])) == 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -319,3 +320,19 @@ def test_a_gzipped_file(suite: pytest.Pytester) -> None:
     packed.write_bytes(gzip.compress((suite.path / "before.jsonl").read_bytes()))
     result = suite.runpytest("--langfuse-compare=before.jsonl.gz")
     result.stdout.fnmatch_lines(["with before.jsonl.gz: 3 of 4 tests changed*"])
+
+
+def test_an_exceeded_limit_fails_its_test_in_junit(suite: pytest.Pytester) -> None:
+    suite.makeini("[pytest]\nlangfuse_max_cost_increase = 4%\nlangfuse_max_token_increase = 10%\n")
+    suite.runpytest(COMPARE, "--junit-xml=junit.xml").assert_outcomes(passed=5)
+    root = ET.parse(suite.path / "junit.xml")
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    dearer = cases.pop("test_dearer")
+    message = "tokens 10 -> 20 (+100%), 10% allowed"
+    assert [one.get("message") for one in dearer.iter("failure")] == [
+        "more than in the run that it is compared with: cost 0.5 USD -> 0.525 USD (+5%), 4% allowed; " + message
+    ]
+    assert {one.get("name") for one in dearer.iter("property")} >= {"langfuse_exceeded", "langfuse_tokens"}
+    assert [case for case in cases.values() if case.find("failure") is not None] == []
+    [run] = root.iter("testsuite")
+    assert (run.get("tests"), run.get("failures")) == ("5", "1")

@@ -7,7 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from types import FrameType
 from typing import Final
@@ -85,6 +85,23 @@ def found_in(patterns: Sequence[OwnPattern], texts: Iterable[tuple[str, str]]) -
     return found
 
 
+def matches(patterns: Sequence[OwnPattern], texts: Iterable[str]) -> dict[str, OwnPattern]:
+    """Return what patterns match in some texts, each with a pattern that does.
+
+    Outside of the main thread without a limit: who calls this writes nothing that was not searched.
+
+    Raises:
+        BadPattern: one takes too long, here or before.
+    """
+    found: dict[str, OwnPattern] = {}
+
+    def collect(pattern: OwnPattern, _where: str, text: str) -> None:
+        found.update((match[0], pattern) for match in pattern.regex.finditer(text) if match[0])
+
+    _apply(collect, patterns, (("", text) for text in texts), in_any_thread=True)
+    return found
+
+
 def hidden(patterns: Sequence[OwnPattern], text: str) -> str:
     """Return a text with `***` in place of all that patterns match in it.
 
@@ -102,10 +119,15 @@ def hidden(patterns: Sequence[OwnPattern], text: str) -> str:
 
 
 def _apply(
-    work: Callable[[OwnPattern, str, str], None], patterns: Sequence[OwnPattern], texts: Iterable[tuple[str, str]]
+    work: Callable[[OwnPattern, str, str], None],
+    patterns: Sequence[OwnPattern],
+    texts: Iterable[tuple[str, str]],
+    *,
+    in_any_thread: bool = False,
 ) -> None:
     """Do some work with each pattern and each text, within the limit for all of them."""
-    if not patterns or threading.current_thread() is not threading.main_thread():
+    is_limited = threading.current_thread() is threading.main_thread()
+    if not patterns or not (is_limited or in_any_thread):
         return
     for pattern in patterns:
         pattern.check_speed()
@@ -113,7 +135,7 @@ def _apply(
     limit = _LIMIT + _LIMIT_OF_MILLION * sum(len(text) for _, text in texts) / 1_000_000
     current, length = patterns[0], 0
     try:
-        with _limited(limit):
+        with _limited(limit) if is_limited else nullcontext():
             for where, text in texts:
                 length = len(text)
                 for current in patterns:

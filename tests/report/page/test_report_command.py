@@ -180,3 +180,40 @@ def test_secrets_of_a_foreign_file_are_redacted(folder: Path):
     text = json.dumps([blocks(page, "details"), blocks(page, "tree")])
     assert key not in text
     assert text.count("[redacted: ") == 5
+
+
+def test_recorded_traces_are_checked_by_the_rules(folder: Path):
+    def codes(*options: str) -> set[str]:
+        assert ended("incident.bin", "-o", "report.html", *options) == 0
+        tests = index((folder / "report.html").read_text())["tests"]
+        return {code for test in tests for code in test["findings"]}
+
+    (folder / "incident.bin").write_bytes((ROOT / "tests" / "golden" / "foreign_exported.otlp.bin").read_bytes())
+    assert codes() == {"LF007"}
+    page = (folder / "report.html").read_text()
+    # With its page, and at its observation.
+    assert '<details id="rule-LF007">' in page
+    [[opened]] = blocks(page, "tree")
+    [finding] = opened["findings"]
+    assert finding["id"] in opened["tree"]["id"]
+    assert codes("--ignore", "LF006,LF007") == codes("--select", "LF006") == set()
+
+
+def test_own_secrets_of_recorded_traces_are_left_out(folder: Path):
+    (folder / "incident.bin").write_bytes((ROOT / "tests" / "golden" / "nested.otlp.bin").read_bytes())
+    name = decode_otlp((folder / "incident.bin").read_bytes())[0].name
+    assert ended("incident.bin", "-o", "report.html", "--option", f"LF010.pattern.name={name}") == 0
+    page = (folder / "report.html").read_text()
+    assert name not in str([index(page), blocks(page, "tree"), blocks(page, "details")])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--select", "LF99"), "'LF99' is not the code of a rule"),
+        (("--option", "LF010.pattern.x=("), "LF010.pattern.x: ( is not a regular expression"),
+    ],
+)
+def test_wrong_rules_are_one_line(capsys: pytest.CaptureFixture[str], option: tuple[str, str], message: str):
+    assert ended(write("run.jsonl", shop_run()), "-o", "report.html", *option) == 2
+    assert message in capsys.readouterr().err
