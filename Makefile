@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-scale test quick browser lint format matrix soak soak-scale bench docs screenshots build clean
+.PHONY: help setup demo demo-scale test quick browser lint format matrix soak soak-scale bench docs site screenshots build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -99,6 +99,9 @@ bench: $(STAMP) ## run the benchmarks and write docs/benchmarks.md
 
 docs: $(STAMP) ## redraw the pictures of the documentation
 	@$(BIN)/python docs/picture.py
+
+site: $(STAMP) ## build the documentation as a site, in build/site; a link that leads nowhere is an error
+	@$(BIN)/python docs/build_site.py $(ARGS)
 
 screenshots: $(STAMP) ## take the pictures of the report again, of the one that `make demo` has made
 	@$(BIN)/python docs/screenshots.py $(DEMO)/report.html

@@ -106,7 +106,9 @@ def svg(text: str) -> str:
     width, height = round(COLUMNS * CHARACTER + 2 * MARGIN), TOP + LINE * len(lines) + MARGIN
     rows = []
     for number, line in enumerate(lines):
-        pieces = "".join(f"<tspan{style}>{html.escape(piece)}</tspan>" for piece, style in spans(line, state))
+        # Browsers collapse other spaces, whatever `xml:space` says.
+        kept = ((html.escape(piece).replace(" ", "\N{NO-BREAK SPACE}"), style) for piece, style in spans(line, state))
+        pieces = "".join(f"<tspan{style}>{piece}</tspan>" for piece, style in kept)
         # The length keeps columns in place where the font is not one of those named below.
         length = len(ESCAPE.sub("", line)) * CHARACTER
         place = f'x="{MARGIN}" y="{TOP + LINE * (number + 1) - 6}" textLength="{length:.1f}"'
@@ -120,7 +122,7 @@ def svg(text: str) -> str:
 <title>A failing test: both trees, aligned, and a sentence for each difference</title>
 <rect {size} rx="8" fill="{BACKGROUND}"/>
 <path d="M0 32V8a8 8 0 0 1 8-8H{width - 8}a8 8 0 0 1 8 8V32Z" fill="{BAR}"/>{dots}
-<g font-family="{font}" font-size="14" fill="{FOREGROUND}" xml:space="preserve">
+<g font-family="{font}" font-size="14" fill="{FOREGROUND}">
 {body}
 </g>
 </svg>

@@ -16,7 +16,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.tiers import only
 
 #: Commands that other people's scripts rely on.
-TARGETS = {"demo", "demo-scale", "test", "quick", "lint", "matrix", "soak", "soak-scale", "bench"}
+TARGETS = {"demo", "demo-scale", "test", "quick", "lint", "matrix", "soak", "soak-scale", "bench", "site"}
 
 #: Split, so that this file does not find itself.
 FORBIDDEN = {

@@ -1,8 +1,7 @@
-"""Chromium for the tests of this folder: Debian's, or any that is on the path."""
+"""Chromium for the tests of this folder."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,30 +9,13 @@ from typing import Any
 import pytest
 
 from pytest_langfuse.report.page.html_page import write_page
-
-#: It runs without a sandbox, since containers allow none, and asks nobody on the network.
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from tests.helpers.chromium import chromium_started, complaints_of
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    # Not of the session: as long as it is there, asyncio believes that a loop runs in this thread.
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("Chromium is not installed: `make browser` installs it on Debian and Ubuntu")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=executable, args=ARGUMENTS)
+    with chromium_started() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -49,9 +31,7 @@ def opened(chromium, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(f"{error}\n{error.stack}"))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        complaints.append(complaints_of(page))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri() + place)
         if options.get("java_script_enabled", True):
@@ -61,6 +41,6 @@ def opened(chromium, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     yield open_page
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert [text for of_page in complaints for text in of_page] == []
     uri = (tmp_path / "report.html").as_uri()
     assert [url for url in requests if url.partition("#")[0] != uri and not url.startswith("data:image/")] == []

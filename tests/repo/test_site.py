@@ -1,0 +1,191 @@
+"""The site of the documentation: its navigation, its links, and how a browser shows it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.helpers.chromium import chromium_started, complaints_of
+from tests.helpers.paths import DOCS, ROOT
+
+#: Pages that hold all there is: pictures, code in lists, wide tables, long lines.
+SHOWN = ("index.html", "docs/assertions.html", "docs/faults.html", "docs/rules/index.html", "docs/settings.html")
+
+
+@pytest.fixture
+def build_site(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(DOCS)
+    import build_site
+
+    return build_site
+
+
+def test_every_page_is_in_the_navigation(build_site: ModuleType):
+    assert build_site.not_in_nav() == []
+
+
+def test_no_page_is_in_the_navigation_twice(build_site: ModuleType):
+    found = Counter(build_site.pages_in(build_site.nav()))
+    assert [page for page, times in found.items() if times > 1] == []
+
+
+def test_every_link_of_the_index_is_in_the_navigation(build_site: ModuleType):
+    text = (DOCS / "index.md").read_text()
+    linked = {(DOCS / link).resolve() for link in re.findall(r"\]\(([^)#\s]+\.md)\)", text)}
+    assert {ROOT / page for page in build_site.pages_in(build_site.nav())} >= linked
+
+
+def test_a_folder_brings_its_pages_and_a_page_that_is_missing_is_named(
+    build_site: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("README", "docs/index", "docs/one", "docs/more/README", "docs/more/b", "docs/more/a", "docs/lost"):
+        page = tmp_path / f"{name}.md"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text("# Heading\n")
+    index = tmp_path / "docs" / "index.md"
+    index.write_text(
+        "# All\n\n## Start\n\n| [One](one.md) | |\n\n## More\n\n- [More](more/README.md): see [lost](lost.md)\n"
+    )
+    monkeypatch.setattr(build_site, "ROOT", tmp_path)
+    monkeypatch.setattr(build_site, "INDEX", index)
+    assert build_site.nav() == [
+        {"pytest-langfuse": "README.md"},
+        {"Start": [{"One": "docs/one.md"}]},
+        {"More": ["docs/more/README.md", "docs/more/a.md", "docs/more/b.md"]},
+        {"All pages": "docs/index.md"},
+    ]
+    assert build_site.not_in_nav() == ["CHANGELOG.md", "CONTRIBUTING.md", "docs/lost.md"]
+    with pytest.raises(build_site.SiteError, match=r"^docs/index\.md has no entry for: .*docs/lost\.md$"):
+        build_site.build(tmp_path)
+
+
+def test_what_leads_nowhere_or_is_loaded_from_elsewhere_is_broken(build_site: ModuleType, tmp_path: Path):
+    (tmp_path / "other.html").write_text('<h1 id="there">Other</h1>')
+    (tmp_path / "page.html").write_text(
+        '<a href="other.html#there"></a><a href="other.html#gone"></a><a href="gone.html"></a><a href="#gone"></a>'
+        '<a href="https://example.com"></a><img src="gone.png"><script src="https://example.com/a.js"></script>'
+        '<link href="//example.com/a.css">'
+    )
+    assert [text.removeprefix("page.html: ") for text in build_site.broken(tmp_path)] == [
+        "other.html#gone leads nowhere",
+        "gone.html leads nowhere",
+        "#gone leads nowhere",
+        "gone.png leads nowhere",
+        "https://example.com/a.js is loaded from elsewhere",
+        "//example.com/a.css is loaded from elsewhere",
+    ]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    pytest.importorskip("zensical", reason="zensical is not installed: `make setup` installs it")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(DOCS)
+        import build_site
+
+    path: Path = build_site.build(tmp_path_factory.mktemp("site"))
+    return path
+
+
+class Blocks(HTMLParser):
+    """How many of each kind of block an article has."""
+
+    KINDS = frozenset({"h1", "h2", "h3", "h4", "img", "li", "ol", "pre", "table", "td", "ul"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+        self.feed(text.partition("<article")[2].partition("</article>")[0] or text)
+
+    def handle_starttag(self, tag: str, _: object) -> None:
+        if tag in self.KINDS:
+            self.counts[tag] += 1
+
+
+@pytest.mark.slow
+def test_pages_have_the_blocks_that_they_have_on_github(build_site: ModuleType, site: Path):
+    """The site's Markdown is another one: it wants four spaces below an item of a list, and a line before a list."""
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    for page in build_site.pages():
+        place = page.relative_to(ROOT)
+        built = site / (place.with_name("index.html") if place.name == "README.md" else place.with_suffix(".html"))
+        assert Blocks(built.read_text()).counts == Blocks(markdown.render(page.read_text())).counts, place
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with chromium_started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def opened(chromium: Any, site: Path) -> Iterator[Callable[..., Any]]:
+    """Open a page from the disk. The test fails if a page complains, or asks the network for anything."""
+    contexts, complaints, requests = [], [], []
+
+    def open_page(place: str, **options: Any) -> Any:
+        contexts.append(chromium.new_context(viewport={"width": 1440, "height": 900}, **options))
+        contexts[-1].set_default_timeout(10_000)
+        page = contexts[-1].new_page()
+        complaints.append(complaints_of(page))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((site / place).as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [text for of_page in complaints for text in of_page] == []
+    assert [url for url in requests if not url.startswith(site.as_uri())] == []
+
+
+@pytest.mark.slow
+def test_the_search_finds_pages(opened):
+    page = opened("docs/index.html")
+    page.keyboard.press("Control+k")
+    search = page.locator("input:visible")
+    for words, title in (("captive_portal", "Span export"), ("LF006", "LF006: no model"), ("assert_tree", "The tree")):
+        search.fill(words)
+        page.locator("ol a", has_text=title).first.wait_for()
+    page.locator("ol a", has_text="The tree").first.click()
+    page.wait_for_url("**/docs/assertions.html*#the-tree")
+
+
+@pytest.mark.slow
+def test_text_is_readable_in_the_light_and_in_the_dark(opened):
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    backgrounds = set()
+    for scheme in ("light", "dark"):
+        # It has code, tables and links.
+        page = opened("docs/rules/index.html", color_scheme=scheme)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run('article', {runOnly: ['color-contrast']})")
+        assert [
+            f"{node['html'][:100]} {node['failureSummary']}" for one in found["violations"] for node in one["nodes"]
+        ] == []
+        backgrounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(backgrounds) == 2
+
+
+@pytest.mark.slow
+def test_nothing_is_cut_off(opened):
+    """Code and tables that are too wide scroll by themselves; on a wide screen no line of code has to."""
+    page = opened(SHOWN[0])
+    first = page.url
+    too_wide = "[...document.querySelectorAll('pre > code')].filter(code => code.scrollWidth > code.clientWidth)"
+    for place in SHOWN:
+        page.goto(first.replace(SHOWN[0], place))
+        for width in (1920, 400):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, place
+            if width == 1920:
+                assert page.evaluate(f"{too_wide}.map(code => code.textContent)") == [], place
