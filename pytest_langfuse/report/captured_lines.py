@@ -200,7 +200,7 @@ def _fields(kept: KeptTest, shown: Sequence[Observation], missing: Sequence[Unex
         "unended": sum(item.reason == "unended" for item in missing),
         "lost": sum(item.reason == "dropped" for item in missing),
         "traces": list(dict.fromkeys(one.trace_id for one in everything)),
-        "difference": None if kept.difference is None else _difference(kept.difference),
+        "difference": None if kept.difference is None else difference_of(kept.difference),
         "outage": kept.outage,
         "health": None if kept.health is None else asdict(kept.health),
     }
@@ -210,7 +210,8 @@ def _number(value: float) -> float:
     return int(value) if value.is_integer() else value
 
 
-def _difference(trees: SideBySide) -> dict[str, Any]:
+def difference_of(trees: SideBySide) -> dict[str, Any]:
+    """Return what lines have of two trees that differ."""
     count = len(trees.sentences)
     return {
         "expected": [_cell(expected) for expected, _ in trees.pairs],

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from pytest_langfuse.expect.comparison import compare
 from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.text.render import skeleton
+from pytest_langfuse.expect.text.side_by_side import SideBySide, side_by_side
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.report.compared_run import ComparedRun, ComparedTest, TestKey
 
@@ -35,13 +36,14 @@ class ExceededLimit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TestChange:
-    """A test that is not what it was; `sentences` are what differs in its trees."""
+    """A test that is not what it was; `sentences` are what differs in its trees, and `trees` these, aligned."""
 
     before: ComparedTest
     after: ComparedTest
     #: `tokens 21 -> 42 (+100%)`, and so on.
     values: Sequence[str]
     sentences: Sequence[str]
+    trees: SideBySide | None = None
 
 
 @dataclass(slots=True)
@@ -65,16 +67,23 @@ class RunComparison:
         """Compare."""
         self._pair()
         for before, after in self.pairs:
-            values = list(_values(before, after))
-            sentences = () if before.shape == after.shape else _sentences(before, after)
+            exceeded = list(self._exceeded(before, after))
+            self.exceeded += exceeded
+            # A limit may be narrower than what counts as a change.
+            values = list(dict.fromkeys((*_values(before, after), *(one.change for one in exceeded))))
+            trees = None if before.shape == after.shape else _trees(before, after)
+            sentences = () if trees is None else trees.sentences
             if values or sentences or before.key != after.key:
-                self.changes.append(TestChange(before, after, values, sentences))
-            for name, old, new, limit in (
-                ("cost", before.cost, after.cost, self.max_cost_increase),
-                ("tokens", before.tokens, after.tokens, self.max_token_increase),
-            ):
-                if limit is not None and old is not None and new is not None and new > old * (1 + limit) * (1 + 1e-9):
-                    self.exceeded.append(ExceededLimit(after.key, _change(name, old, new), limit))
+                self.changes.append(TestChange(before, after, values, sentences, trees))
+
+    def _exceeded(self, before: ComparedTest, after: ComparedTest) -> Iterator[ExceededLimit]:
+        estimated = before.cost_estimated or after.cost_estimated
+        for name, old, new, limit in (
+            ("cost", before.cost, after.cost, self.max_cost_increase),
+            ("tokens", before.tokens, after.tokens, self.max_token_increase),
+        ):
+            if limit is not None and old is not None and new is not None and new > old * (1 + limit) * (1 + 1e-9):
+                yield ExceededLimit(after.key, _change(name, old, new, estimated=estimated), limit)
 
     def _pair(self) -> None:
         """Pair tests by their ids, and those that are left by their trees, if only one of each run has a tree."""
@@ -136,7 +145,7 @@ def _values(before: ComparedTest, after: ComparedTest) -> Iterator[str]:
         if old is None and new is None:
             continue
         if old is None or new is None or abs(new - old) > _TOLERANCE * abs(old):
-            yield _change(name, old, new) + (" (estimated)" if name == "cost" and estimated else "")
+            yield _change(name, old, new, estimated=estimated)
     if before.models != after.models:
         yield f"models {', '.join(before.models) or 'none'} -> {', '.join(after.models) or 'none'}"
     slow, quick = max(before.duration, after.duration), min(before.duration, after.duration)
@@ -144,20 +153,21 @@ def _values(before: ComparedTest, after: ComparedTest) -> Iterator[str]:
         yield _change("duration", before.duration, after.duration)
 
 
-def _sentences(before: ComparedTest, after: ComparedTest) -> list[str]:
-    """Return what differs in the trees, as an assertion on the earlier one would say it."""
+def _trees(before: ComparedTest, after: ComparedTest) -> SideBySide | None:
+    """Return both trees and what differs in them, as an assertion on the earlier one would say it."""
     if not before.nodes or not after.nodes:
-        return [f"{len(after.nodes)} observations, there were {len(before.nodes)}"]
+        return SideBySide([], [f"{len(after.nodes)} observations, there were {len(before.nodes)}"])
     root = parse(skeleton(before.observations))
     diff = compare(root, after.observations, Style(verbose=2), order="any")
-    return [] if diff is None else list(diff.sentences)
+    return None if diff is None else side_by_side(diff)
 
 
-def _change(name: str, old: float | None, new: float | None) -> str:
+def _change(name: str, old: float | None, new: float | None, *, estimated: bool = False) -> str:
     if old == new:
         return f"{name} {_shown(name, new)} as before"
     more = "" if not old or new is None else f" ({percent((new - old) / old, signed=True)})"
-    return f"{name} {_shown(name, old)} -> {_shown(name, new)}{more}"
+    note = " (estimated)" if name == "cost" and estimated else ""
+    return f"{name} {_shown(name, old)} -> {_shown(name, new)}{more}{note}"
 
 
 def _shown(name: str, value: float | None) -> str:

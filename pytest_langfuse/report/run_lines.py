@@ -17,7 +17,8 @@ from pytest_langfuse.arguments import shown
 from pytest_langfuse.outage.suite import without_fault
 from pytest_langfuse.recording.calling_code import shown_path
 from pytest_langfuse.report.captured_lines import CapturedLines, CapturedPart
-from pytest_langfuse.report.compared_run import BadComparison, ComparedRun
+from pytest_langfuse.report.compared_run import BadComparison, ComparedRun, TestKey
+from pytest_langfuse.report.comparison_lines import compared_field, comparison_rows
 from pytest_langfuse.report.comparison_report import markdown_of, write
 from pytest_langfuse.report.degradation import Degradation, fault_of
 from pytest_langfuse.report.packed_lines import packed, unpacked
@@ -85,6 +86,8 @@ class RunLines:
         self._begun = False
         self._compared = _compared_run(options.compare)
         self._comparison: RunComparison | None = None
+        #: Of tests that have changed, by what their lines call them.
+        self._changes: dict[TestKey, dict[str, Any]] = {}
         #: Why the file that was asked for is missing.
         self._not_written: str | None = None
         self._no_summary: str | None = None
@@ -175,6 +178,8 @@ class RunLines:
         if self._compared is not None:
             options, run = self._options, ComparedRun.of(self.lines())
             self._comparison = RunComparison(self._compared, run, options.max_cost_increase, options.max_token_increase)
+            if options.json is not None or options.report is not None:
+                self._changes = dict(comparison_rows(self._comparison))
 
     def _write(self, lines: Iterable[str]) -> None:
         if (path := self._options.json) is None:
@@ -219,6 +224,7 @@ class RunLines:
             "exit_status": self._exit_status,
             "rules": self._codes(),
             "incomplete": self._incomplete,
+            "compared": None if self._comparison is None else compared_field(self._comparison, self._compared_name),
         }
 
     def _codes(self) -> list[str]:
@@ -248,6 +254,8 @@ class RunLines:
             yield self._redaction.line({"kind": "finding", "test": test, "fault": result.fault, **trace}, others)
         if outage is not None:
             yield self._redaction.line({"kind": "outage", "test": test}, outage)
+        if (change := self._changes.get((test, result.fault))) is not None:
+            yield self._redaction.line({"kind": "comparison", "test": test, "fault": result.fault}, change)
 
     # -- the report ----------------------------------------------------------------------------------------------
 

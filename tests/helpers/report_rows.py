@@ -133,6 +133,58 @@ def finding_row(observation: int = 0, **fields: Any) -> dict[str, Any]:
     }
 
 
+def comparison_row(**fields: Any) -> dict[str, Any]:
+    """The line of a test that has changed since an earlier run."""
+    figures = {"tokens": 21, "cost": 0.0004, "cost_estimated": False, "duration": 0.04, "models": ["gpt-4o-mini"]}
+    return {
+        "kind": "comparison",
+        "test": "tests/test_shop.py::test_answer",
+        "fault": None,
+        "was": None,
+        "before": {**figures, "tokens": 10, "models": ["gpt-4o"], "observations": 5},
+        "after": {**figures, "observations": 6},
+        "changes": ["tokens 10 -> 21 (+110%)", "models gpt-4o -> gpt-4o-mini"],
+        "sentences": ["search: parent is answer, expected llm"],
+        "exceeded": ["tokens 10 -> 21 (+110%), 10% allowed"],
+        "difference": _difference(),
+        **fields,
+    }
+
+
+def compared(**fields: Any) -> dict[str, Any]:
+    """What the line of a run says that was compared with an earlier one."""
+    sentence = "1 of 2 tests changed, 1 new, 1 did not run; tokens 10 -> 21 (+110%)"
+    new = ["tests/test_shop.py::test_other", None]
+    return {
+        "with": "main.jsonl",
+        "sentence": sentence,
+        "exceeded": 1,
+        "added": [new],
+        "missing": ["tests/test_shop.py::test_gone"],
+        **fields,
+    }
+
+
+def compared_run() -> Iterator[dict[str, Any]]:
+    """A run that was compared with an earlier one."""
+    yield run_row(compared=compared())
+    yield case_row(observations=3, tokens=21, cost=0.0004, models=["gpt-4o-mini"])
+    yield observation_row(0, name="answer", type="agent")
+    yield observation_row(1, 0, name="search", type="retriever")
+    yield observation_row(2, 0, name="llm", type="generation", model="gpt-4o-mini")
+    yield comparison_row()
+    yield case_row("tests/test_shop.py::test_other")
+    yield case_row("tests/test_shop.py::test_renamed")
+    yield comparison_row(
+        test="tests/test_shop.py::test_renamed",
+        was="tests/test_shop.py::test_old",
+        changes=[],
+        sentences=[],
+        exceeded=[],
+        difference=None,
+    )
+
+
 def shop_run() -> Iterator[dict[str, Any]]:
     """A run with one of everything: a failed assertion, an outage, three processes, what never was exported."""
     test = "tests/test_shop.py::test_answer"

@@ -11,6 +11,7 @@ import pytest
 from pytest_langfuse.report.compared_run import ComparedRun
 from pytest_langfuse.report.run_comparison import RunComparison, percent
 from tests.helpers.json_lines import lines_of
+from tests.helpers.report_page import index
 
 APP = """
     import os
@@ -336,3 +337,39 @@ def test_an_exceeded_limit_fails_its_test_in_junit(suite: pytest.Pytester) -> No
     assert [case for case in cases.values() if case.find("failure") is not None] == []
     [run] = root.iter("testsuite")
     assert (run.get("tests"), run.get("failures")) == ("5", "1")
+
+
+def test_lines_of_what_has_changed(suite: pytest.Pytester) -> None:
+    suite.makeini("[pytest]\nlangfuse_max_cost_increase = 4%\n")
+    suite.runpytest(COMPARE, "--langfuse-json=after.jsonl", "--langfuse-report=report.html", "-p", "no:randomly")
+    [run] = lines_of(suite.path / "after.jsonl", "run")
+    assert run["compared"]["with"] == "before.jsonl"
+    assert run["compared"]["sentence"].startswith("3 of 4 tests changed, 1 of them renamed, 1 new, 1 did not run; ")
+    assert run["compared"]["added"] == [["test_it.py::test_new", None]]
+    assert run["compared"]["missing"] == ["test_it.py::test_gone"]
+    rows = {row["test"].partition("::")[2]: row for row in lines_of(suite.path / "after.jsonl", "comparison")}
+    assert list(rows) == ["test_dearer", "test_other_tree", "test_new_name"]
+    dearer, other, renamed = rows.values()
+    assert dearer["exceeded"] == ["cost 0.5 USD -> 0.525 USD (+5%), 4% allowed"]
+    assert [dearer[side]["cost"] for side in ("before", "after")] == [0.5, 0.525]
+    assert dearer["difference"] is None
+    assert other["sentences"] == other["difference"]["sentences"] == ["tool rank is missing", "tool sort is unexpected"]
+    made = {row["id"]: row["name"] for row in lines_of(suite.path / "after.jsonl", "observation")}
+    captured = [cell for cell in other["difference"]["captured"] if cell and cell["state"] == "extra"]
+    assert [made[cell["observation"]] for cell in captured] == ["sort"]
+    assert (renamed["was"], renamed["changes"]) == ("test_it.py::test_old_name", [])
+    page = (suite.path / "report.html").read_text()
+    assert "Compared with before.jsonl" in page
+    tests = {test["test"].partition("::")[2]: test for test in index(page)["tests"]}
+    assert [name for name, test in tests.items() if "exceeded" in test] == ["test_dearer"]
+    assert tests["test_new_name"]["changes"] == ["renamed"]
+    assert tests["test_new"]["added"] is True
+
+
+def test_a_limit_below_what_counts_as_a_change(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_it=BEFORE.replace("cost=0.5", "cost=0.502"))
+    suite.makeini("[pytest]\nlangfuse_max_cost_increase = 0.3%\n")
+    result = suite.runpytest(COMPARE, "--langfuse-json=after.jsonl")
+    result.stdout.fnmatch_lines(["  test_it.py::test_dearer: cost 0.5 USD -> 0.502 USD (+0.4%)", "too much: *"])
+    [row] = lines_of(suite.path / "after.jsonl", "comparison")
+    assert row["changes"] == ["cost 0.5 USD -> 0.502 USD (+0.4%)"]

@@ -39,11 +39,27 @@ SCRIPTS: Final = (
     "app.js",
 )
 STYLE: Final = "page.css"
+#: Blanks around signs; not between two of + and -, which would be another sign without.
+_BLANKS: Final = re.compile(r"(?<![-+]) ?([-+{}()\[\],;:?=<>*&|!]+) ?(?![-+])")
 
 
 def script() -> str:
     """Return the page's script: all files in one function, so that none adds to the window."""
-    return "\n".join(["(() => {", '"use strict";', *map(_code_of, SCRIPTS), "})();"])
+    lines = "\n".join(map(_code_of, SCRIPTS)).split("\n")
+    return "\n".join(["(() => {", '"use strict";', *map(_squeezed, lines), "})();"])
+
+
+def _squeezed(line: str) -> str:
+    """Return a line of the script without blanks that only readers of the file need.
+
+    One with a template, a regular expression, or a quotation mark in a text is left as it is.
+    """
+    if any(sign in line for sign in "`/'\\"):
+        return line
+    parts = line.split('"')
+    # Every second one is a text.
+    parts[::2] = [_BLANKS.sub(r"\1", part) for part in parts[::2]]
+    return '"'.join(parts)
 
 
 def style() -> str:

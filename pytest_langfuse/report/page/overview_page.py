@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pytest_langfuse.report.page.page_contents import PageContents
+from pytest_langfuse.report.page.page_contents import PageContents, texts_of
 from pytest_langfuse.report.page.tree_columns import number_of, text_of
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.rules.rule_page import page_of
@@ -30,13 +30,14 @@ def overview_of(contents: PageContents) -> dict[str, Any]:
         "command": text_of(run.get("command")),
         "runs": contents.runs,
         "redacted": number_of(run.get("redacted")),
-        "incomplete": list(map(text_of, run.get("incomplete") or ())),
+        "incomplete": texts_of(run.get("incomplete")),
         "totals": totals,
         "failures": contents.failures[:_SHOWN],
         "failures_left_out": max(0, len(contents.failures) - _SHOWN),
         "faults": faults,
         "outages": OutageTable.of(tests) if faults else None,
         "rules": _rules(contents),
+        "compared": _compared(contents),
         "tops": {
             "Slowest tests": _top(tests, "duration"),
             "Most expensive tests": _top(tests, "cost"),
@@ -60,6 +61,7 @@ class Totals:
         self.lost: Final = _sum(tests, "lost")
         self.findings: Final = contents.findings.total()
         self.is_well: Final = not (contents.failures or self.findings or any(map(_is_bad, tests)))
+        self.exceeded: Final = sum("exceeded" in test for test in tests)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,24 @@ def _in_outage(test: Test) -> bool:
 
 
 def _is_bad(test: Test) -> bool:
-    return bool(test.get("degraded")) or test["outcome"] in {"failed", "error"}
+    return bool(test.get("degraded") or test.get("exceeded")) or test["outcome"] in {"failed", "error"}
+
+
+def _compared(contents: PageContents) -> dict[str, Any] | None:
+    """Return what has changed since an earlier run, tests that exceed a limit first."""
+    compared = contents.run.get("compared")
+    if not isinstance(compared, dict):
+        return None
+    changed = sorted(contents.changed, key=lambda test: not test["exceeded"])
+    missing = texts_of(compared.get("missing"))
+    return {
+        "name": text_of(compared.get("with")),
+        "sentence": text_of(compared.get("sentence")),
+        "changed": changed[:_SHOWN],
+        "left_out": max(0, len(changed) - _SHOWN),
+        "missing": missing[:_SHOWN],
+        "missing_count": len(missing),
+    }
 
 
 def _rules(contents: PageContents) -> list[dict[str, Any]]:

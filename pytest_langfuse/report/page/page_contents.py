@@ -47,7 +47,11 @@ class PageContents:
         self.trees: Final[list[str]] = []
         #: What is shown of failed tests where scripts are not allowed.
         self.failures: Final[list[dict[str, Any]]] = []
+        #: Those that have changed since an earlier run.
+        self.changed: Final[list[dict[str, Any]]] = []
         self._numbers: dict[tuple[str, str | None], int] = {}
+        #: Tests that the earlier run does not have.
+        self._added: set[tuple[str, str | None]] = set()
         self._open: int | None = None
         self._columns = TreeColumns(0)
         self._heavy: dict[str, Any] = {}
@@ -74,6 +78,8 @@ class PageContents:
             # Of several files, the first one names the page.
             self.run = self.run or dict(row)
             self.runs += 1
+            added = _part(row, "compared").get("added")
+            self._added |= {(text_of(one[0]), text_of(one[1]) or None) for one in _pairs(added)}
         elif kind == "test":
             self._add_test(row)
         elif kind == "observation":
@@ -86,6 +92,8 @@ class PageContents:
             self._heavy.setdefault("scores", []).append(_without(row, "kind", "test", "fault"))
         elif kind == "outage":
             self._add_outage(row)
+        elif kind == "comparison":
+            self._add_comparison(row)
 
     def _add_test(self, row: Row) -> None:
         test = self._test_of(row)
@@ -108,6 +116,22 @@ class PageContents:
         """Take the line of a test in an outage: it knows the healthy run, and older files have no other line."""
         self._test_of(row).update(_typed(row, _LISTED))
 
+    def _add_comparison(self, row: Row) -> None:
+        test = self._test_of(row)
+        changes, exceeded = texts_of(row.get("changes")), texts_of(row.get("exceeded"))
+        sentences = texts_of(row.get("sentences"))
+        test["changes"] = changes or ["another tree" if sentences else "renamed"]
+        if exceeded:
+            test["exceeded"] = exceeded
+        compared: dict[str, Any] = {
+            "was": text_of(row.get("was")),
+            "with": text_of(_part(self.run, "compared").get("with")),
+        }
+        compared |= {side: _part(row, side) for side in ("before", "after")}
+        compared["difference"] = _difference(row.get("difference"))
+        self._heavy["comparison"] = compared
+        self.changed.append({**test, "sentences": sentences, "exceeded": exceeded, "was": compared["was"]})
+
     # -- tests ---------------------------------------------------------------------------------------------------
 
     def _test_of(self, row: Row) -> dict[str, Any]:
@@ -118,6 +142,8 @@ class PageContents:
         if number is None:
             number = self._numbers[name, fault] = len(self.tests)
             self.tests.append({"test": name, "fault": fault, "outcome": "passed", "findings": {}, "parts": []})
+            if (name, fault) in self._added:
+                self.tests[-1]["added"] = True
         if number != self._open:
             self._close_test()
             self._open = number
@@ -157,9 +183,7 @@ def _difference(value: Any) -> dict[str, Any] | None:
     }
     if len(sides) < 2:  # noqa: PLR2004 - both are compared
         return None
-    sentences = value.get("sentences")
-    told = [text_of(sentence) for sentence in sentences] if isinstance(sentences, list) else []
-    return {**sides, "sentence": text_of(value.get("sentence")), "sentences": told}
+    return {**sides, "sentence": text_of(value.get("sentence")), "sentences": texts_of(value.get("sentences"))}
 
 
 def _cell(value: Any) -> dict[str, Any] | None:
@@ -167,6 +191,20 @@ def _cell(value: Any) -> dict[str, Any] | None:
         return None
     texts = {name: text_of(value.get(name)) for name in ("text", "state", "observation")}
     return {**texts, "number": number_of(value.get("number"))}
+
+
+def texts_of(value: Any) -> list[str]:
+    """Return a value of a line that should be a list of texts as one."""
+    return [text_of(one) for one in value] if isinstance(value, list) else []
+
+
+def _part(row: Row, name: str) -> dict[str, Any]:
+    value = row.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _pairs(value: Any) -> list[list[Any]]:
+    return [one for one in value if isinstance(one, list) and len(one) == 2] if isinstance(value, list) else []  # noqa: PLR2004 - id and fault
 
 
 def _without(row: Row, *names: str) -> dict[str, Any]:

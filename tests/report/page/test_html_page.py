@@ -22,7 +22,7 @@ from pytest_langfuse.report.page.html_page import ASSETS, SCRIPTS, STYLE, html_o
 from pytest_langfuse.rules.rule import all_rules
 from tests.helpers.for_each import for_each
 from tests.helpers.report_page import blocks, index
-from tests.helpers.report_rows import case_row, finding_row, observation_row, run_row, score_row, shop_run
+from tests.helpers.report_rows import case_row, compared_run, finding_row, observation_row, run_row, score_row, shop_run
 
 #: What has broken out of pages, and what no page can hold.
 PLANTED = (
@@ -88,7 +88,7 @@ def with_text(rows: Iterable[dict[str, Any]], text: str) -> Iterator[dict[str, A
 
 @for_each(PLANTED, ids=repr)
 def test_no_text_adds_an_element_or_an_attribute(planted: str):
-    rows = list(shop_run())
+    rows = [*compared_run(), *shop_run()]
     harmless, hostile = Outline(page_of(with_text(rows, "text"))), Outline(page_of(with_text(rows, planted)))
     assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in harmless.tags]
     assert [list(attributes) for _, attributes in hostile.tags] == [list(attributes) for _, attributes in harmless.tags]

@@ -11,7 +11,18 @@ import pytest
 
 from pytest_langfuse.expect.literal.parse import parse
 from tests.helpers.application import _no_keys, app
-from tests.helpers.report_rows import NOON, case_row, finding_row, observation_row, run_row, score_row, shop_run
+from tests.helpers.report_rows import (
+    NOON,
+    case_row,
+    compared,
+    compared_run,
+    comparison_row,
+    finding_row,
+    observation_row,
+    run_row,
+    score_row,
+    shop_run,
+)
 from tests.helpers.tiers import first_of, repeats
 
 __all__ = ["_no_keys", "app"]
@@ -20,6 +31,9 @@ __all__ = ["_no_keys", "app"]
 pytestmark = pytest.mark.slow
 
 ANSWER = "#test=tests%2Ftest_shop.py%3A%3Atest_answer"
+
+
+CHANGED = "#test=test_changed"
 
 
 def names(page: Any, selector: str) -> list[str]:
@@ -319,6 +333,74 @@ def test_equal_lines_far_from_a_difference_fold(opened):
     assert page.locator(".difference tbody tr").count() == 41
 
 
+@pytest.mark.parametrize("width", first_of([1000, 400]))
+def test_in_a_narrow_window_both_trees_stand_below_each_other(opened, width: int):
+    page = opened(shop_run(), ANSWER, viewport={"width": width, "height": 800})
+    page.wait_for_selector(".difference")
+    shown = [
+        (
+            cell.evaluate("cell => getComputedStyle(cell, '::before').content").strip('"'),
+            cell.locator("code").inner_text(),
+        )
+        for cell in page.locator(".difference tbody td").all()
+        if cell.is_visible()
+    ]
+    assert shown == [
+        ("none", "agent answer"),
+        ("-", "generation llm model=gpt-4o"),
+        ("+", "generation llm model=gpt-4o-mini"),
+        ("-", "retriever search"),
+        ("+", "retriever search"),
+    ]
+    region = page.get_by_role("region", name="Expected and Captured")
+    assert region.evaluate("box => box.scrollWidth <= box.clientWidth")
+    assert region.get_by_role("row").count() == 5
+    lefts = [box["x"] for cell in page.locator(".difference tbody td").all() if (box := cell.bounding_box())]
+    assert len(set(lefts)) == 1
+
+
+def test_a_comparison_with_an_earlier_run(opened):
+    page = opened(compared_run())
+    overview = page.locator("#overview")
+    for shown in ("Compared with main.jsonl", "1 of 2 tests changed", "Too much: tokens 10 -> 21 (+110%), 10% allowed"):
+        assert shown in overview.inner_text()
+    assert overview.inner_text().count("tokens 10 -> 21 (+110%)") == 2
+    assert "1 over a limit" in page.locator("header").inner_text()
+    assert "was tests/test_shop.py::test_old" in overview.inner_text()
+    for value, tests in {
+        "changes": ["test_answer", "test_renamed"],
+        "exceeded": ["test_answer"],
+        "added": ["test_other"],
+    }.items():
+        page.select_option("#change", value)
+        assert listed(page) == tests
+    page.select_option("#change", "")
+    page.fill("#filter", "gpt-4o ->")
+    assert listed(page) == ["test_answer"]
+    page.locator("#list [role=option]").click()
+    compared = page.locator(".comparison")
+    assert compared.locator("> table tr.degraded").all_inner_texts() == [
+        "observations\t5\t6",
+        "tokens\t10\t21",
+        "models\tgpt-4o\tgpt-4o-mini",
+    ]
+    assert names(page, ".comparison thead th")[-2:] == ["main.jsonl", "this run"]
+    assert names(page, ".comparison del") == ["model=gpt-4o"]
+    page.keyboard.press("Escape")
+    page.locator("#filter").blur()
+    page.keyboard.press("d")
+    assert "generation llm" in page.evaluate("document.activeElement.textContent")
+    compared.get_by_role("link", name="retriever search").first.click()
+    wait_for_observation(page, "search")
+
+
+def test_a_run_that_was_not_compared_says_nothing_of_it(opened):
+    page = opened(shop_run(), ANSWER)
+    page.wait_for_selector(".difference")
+    assert page.locator(".comparison").count() == 0
+    assert page.locator("#change").is_hidden()
+
+
 def test_an_outage_has_a_timeline(opened):
     page = opened(shop_run(), f"{ANSWER}&fault=hang")
     page.wait_for_selector(".outage")
@@ -444,11 +526,12 @@ UNDECIDED = {"color-contrast", "aria-valid-attr-value"}
 @pytest.mark.parametrize("scheme", first_of(["light", "dark"]))
 def test_axe_finds_nothing(opened, scheme: str):
     axe = files("axe_playwright_python").joinpath("axe.min.js").read_text()
-    page = opened(shop_run(), color_scheme=scheme)
+    changed = [{**row, "test": "test_changed"} for row in compared_run() if row["kind"] != "run"]
+    page = opened([run_row(compared=compared()), *changed, *shop_run()], color_scheme=scheme)
     page.evaluate(axe)
     # In the dark, only colours are others.
     rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
-    for state in ("", f"{ANSWER}&obs={2:016x}", f"{ANSWER}&fault=hang"):
+    for state in ("", f"{ANSWER}&obs={2:016x}", f"{ANSWER}&fault=hang", CHANGED):
         page.evaluate("place => { location.hash = place; }", state or "#")
         page.wait_for_selector(".tree-row[aria-selected=true]" if state else "#overview", state="visible")
         if state:
@@ -536,16 +619,18 @@ def test_no_text_of_the_data_runs_or_leads_anywhere(opened):
             observation_row(0, input=chat, output="x", metadata={"x": {"x": ["x"]}}, tags=["x"], attributes={"x": "x"}),
             finding_row(0),
             score_row(0),
+            comparison_row(was="x"),
         ]
         for row in some:
             changed = {key: value if key in kept else hostile(value, text) for key, value in row.items()}
             rows.append({**changed, "test": test, "fault": text})
-        rows[-4]["difference"] = {
+        rows[-5]["difference"] = {
             side: [{"text": text, "state": state, "observation": f"{0:016x}", "number": 1}]
             for side, state in (("expected", "missing"), ("captured", "extra"))
         }
         request = {"start": NOON, "duration": 1.0, "path": text, "result": text}
-        rows[-4]["outage"] = {"faults": [text], "begun": NOON, "ended": None, "requests": [request]}
+        rows[-1]["difference"] = rows[-5]["difference"]
+        rows[-5]["outage"] = {"faults": [text], "begun": NOON, "ended": None, "requests": [request]}
     page = opened(rows)
     before = page.url
     for _ in PLANTED:
@@ -563,7 +648,14 @@ def test_values_of_wrong_types_break_nothing(opened):
     odd = (None, True, 5, -1.5, "text", [], {}, [None, 5], {"a": None}, [[]], [{"text": 5}])
     rows = [run_row()]
     for number, value in enumerate(odd):
-        for row in (case_row(), observation_row(0), score_row(0), finding_row(0)):
+        for row in (
+            run_row(compared=value),
+            case_row(),
+            observation_row(0),
+            score_row(0),
+            finding_row(0),
+            comparison_row(),
+        ):
             kept = {"kind": row["kind"], "test": f"test_{number}"}
             rows.append({**dict.fromkeys(row, value), **kept})
             rows.append(

@@ -83,9 +83,10 @@ class Page {
       div("bar", el("h2", { class: test.outcome }, span("outcome", MARKS[test.outcome] ?? "·", ` ${test.outcome}: `), short, test.fault ? span("tag", test.fault) : null), copyButton("Copy id", () => test.test)),
       par("note", [file, ...numbers].filter(Boolean).join(" · ")),
       test.message && !opened.failure ? par("error-text", test.message) : null,
-      opened.difference ? differenceOf(opened, place) : null,
+      opened.difference ? differenceOf(opened.difference, opened, place) : null,
       opened.failure ? this.failureOf(opened) : null,
       opened.outage || opened.health || test.fault || test.degraded ? outageOf(opened) : null,
+      opened.comparison ? comparisonOf(opened, place) : null,
       loose.map(findingOf),
       orphans.length ? [el("h3", {}, "Scores of what nothing made"), scoresOf(orphans)] : null,
       this.tree ? this.tree.element : par("", "This test made no observations."));
@@ -112,7 +113,7 @@ class Page {
   }
 
   nextDifference() {
-    const changes = [...this.main.querySelectorAll("tr.change")];
+    const changes = [...this.main.querySelectorAll("tbody .change")];
     const next = changes[(changes.indexOf(document.activeElement) + 1) % changes.length];
     next?.focus();
     next?.scrollIntoView({ block: "center" });

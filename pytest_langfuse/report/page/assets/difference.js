@@ -1,4 +1,4 @@
-// A failed assertion: what was expected and what was captured, side by side.
+// Two trees side by side, in a narrow window one below the other: of a failed assertion, or of two runs.
 
 const SIGNS = { same: "", missing: "missing", extra: "not expected", changed: "differs", moved: "moved" };
 
@@ -29,8 +29,7 @@ function sideOf(row, other, mark, place, opened) {
 }
 
 /** The table of a difference, and what leads to the next one. */
-function differenceOf(opened, place) {
-  const { difference } = opened;
+function differenceOf(difference, opened, place, heads = ["Expected", "Captured"], title = difference.sentence) {
   const pairs = pairsOf(difference);
   const isChange = ([one, other]) => one.state !== "same" || other.state !== "same";
   const near = new Set();
@@ -57,8 +56,24 @@ function differenceOf(opened, place) {
   flush();
   const changes = pairs.filter(isChange).length;
   return el("section", { class: "difference", "aria-label": "Difference" },
-    el("h3", {}, difference.sentence || count(changes, "difference")),
-    (difference.sentences ?? []).length ? el("ul", {}, difference.sentences.slice(0, 100).map((sentence) => el("li", {}, sentence))) : null,
-    el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Expected and captured" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Expected"), el("th", { scope: "col" }, "Captured"))), body)),
+    el("h3", {}, title || count(changes, "difference")),
+    difference.sentences.length ? el("ul", {}, difference.sentences.slice(0, 100).map((sentence) => el("li", {}, sentence))) : null,
+    el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": heads.join(" and ") }, el("table", {}, el("thead", {}, el("tr", { class: "change" }, heads.map((head) => el("th", { scope: "col" }, head)))), body)),
     shown > 2000 ? par("note", "The table ends after 2,000 lines near a difference.") : null);
+}
+
+/** What has changed since an earlier run. */
+function comparisonOf(opened, place) {
+  const { comparison, exceeded = [], changes } = opened;
+  const { before, after, difference } = comparison;
+  const heads = [comparison.with || "earlier run", "this run"];
+  const figures = { observations: figure, tokens: figure, cost: (value, side) => money(value, side.cost_estimated), duration: secondsText, models: (value) => String(value ?? "").replaceAll(",", ", ") };
+  const rows = Object.entries(figures).map(([name, write]) => [name, write(before[name], before), write(after[name], after)]).filter(([, old, now]) => old || now);
+  return el("section", { class: "comparison", "aria-label": "Comparison" },
+    el("h3", {}, `Changed since ${heads[0]}: ${changes.join("; ")}`),
+    comparison.was ? par("note", `was ${comparison.was}`) : null,
+    exceeded.map((sentence) => par("finding error", `Too much: ${sentence}`)),
+    el("table", {}, el("thead", {}, el("tr", {}, ["", ...heads].map((head) => el(head ? "th" : "td", head ? { scope: "col" } : {}, head)))),
+      el("tbody", {}, rows.map(([name, old, now]) => el("tr", old === now ? {} : { class: "degraded" }, el("th", { scope: "row" }, name), el("td", { class: "number" }, old || "none"), el("td", { class: "number" }, now || "none"))))),
+    difference ? differenceOf(difference, opened, place, heads, `Trees: ${difference.sentence}`) : null);
 }

@@ -31,7 +31,7 @@ async function loadIndex() {
     test.number = number;
     test.findingCount = Object.values(test.findings).reduce((sum, one) => sum + one, 0);
     test.isRed = test.outcome === "failed" || test.outcome === "error";
-    test.words = [test.test, test.fault, test.message, test.degraded, test.outcome, ...(test.models ?? []), ...Object.keys(test.findings)]
+    test.words = [test.test, test.fault, test.message, test.degraded, test.outcome, ...(test.changes ?? []), ...(test.models ?? []), ...Object.keys(test.findings)]
       .filter(Boolean).join("\n").toLowerCase();
   });
 }
@@ -39,13 +39,13 @@ async function loadIndex() {
 /** What is shown of a test that is opened: its rows as a tree, and all that is not in the index. */
 const openTest = remembering(3, async (number) => {
   const test = index.tests[number];
-  const opened = { ...test, findings: [], scores: [], traces: [] };
+  const opened = { ...test, findings: [], scores: [] };
   const rows = [];
   for (const [block, position] of test.parts) {
     const part = (await treesOf(block))[position];
     opened.findings = opened.findings.concat(part.findings ?? []);
     opened.scores = opened.scores.concat(part.scores ?? []);
-    for (const key of ["failure", "difference", "outage", "health", "traces"]) if (part[key]) opened[key] = part[key];
+    for (const key of ["failure", "difference", "outage", "health", "comparison"]) if (part[key]) opened[key] = part[key];
     addRows(rows, part.tree);
   }
   opened.rows = rows;

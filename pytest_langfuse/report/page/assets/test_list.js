@@ -30,16 +30,17 @@ class TestList {
 
   apply() {
     const words = this.text.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const [outcome, rule, fault, slow, cost, by] = this.choices.map((one) => one.value);
+    const [outcome, rule, fault, change, slow, cost, by] = this.choices.map((one) => one.value);
     const open = this.shown[this.list.active];
     this.shown = index.tests.filter((test) =>
       (this.holding ? this.holding.has(test.number) : words.every((word) => test.words.includes(word)))
       && (!outcome || (outcome === "red" ? test.isRed : test.outcome === outcome))
       && (!rule || (rule === "*" ? test.findingCount > 0 : rule in test.findings))
       && (!fault || (fault === "!" ? test.degraded : test.fault === fault))
+      && (!change || test[change])
       && (!slow || test.duration > Number(slow))
       && (!cost || test.cost > Number(cost)));
-    const rank = (test) => (test.isRed ? 0 : test.degraded ? 1 : test.findingCount ? 2 : 3);
+    const rank = (test) => (test.isRed || test.exceeded ? 0 : test.degraded ? 1 : test.findingCount ? 2 : 3);
     if (!by) this.shown.sort((one, other) => rank(one) - rank(other) || one.number - other.number);
     else if (by !== "run") this.shown.sort((one, other) => (other[by] ?? -1) - (one[by] ?? -1));
     this.list.reset(this.shown.length, open ? this.shown.indexOf(open) : -1);
@@ -68,7 +69,8 @@ class TestList {
   row(position) {
     const test = this.shown[position];
     const { file, name } = splitId(test.test);
-    const marks = [test.degraded ? "degraded" : null, test.findingCount ? count(test.findingCount, "finding") : null, test.lost ? `${test.lost} lost` : null];
+    const marks = [test.degraded ? "degraded" : null, test.findingCount ? count(test.findingCount, "finding") : null, test.lost ? `${test.lost} lost` : null,
+      test.exceeded ? "too much" : test.changes ? "changed" : test.added ? "new" : null];
     const facts = [secondsText(test.duration), test.tokens ? `${figure(test.tokens)} tok` : null, test.cost ? money(test.cost, test.cost_estimated) : null];
     return el("div", { role: "option", class: `test ${test.outcome}`, "aria-setsize": this.shown.length, "aria-posinset": position + 1, title: test.test },
       div("line", el("b", { class: "outcome" }, MARKS[test.outcome] ?? "·", span("away", ` ${test.outcome} `)),
@@ -94,7 +96,7 @@ class TestList {
   }
 }
 
-const CHOICES = ["outcome", "rule", "fault", "time", "cost", "order"];
+const CHOICES = ["outcome", "rule", "fault", "change", "time", "cost", "order"];
 const MARKS = { passed: "✓", failed: "✗", error: "✗", skipped: "–" };
 
 function splitId(id) {
