@@ -97,8 +97,8 @@ soak-scale: $(STAMP) ## a million spans through Kafka and forwarders, while appl
 bench: $(STAMP) ## run the benchmarks and write docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
-docs: $(STAMP) ## redraw the pictures of the documentation
-	@$(BIN)/python docs/picture.py
+docs: $(STAMP) ## write the pages and pictures of the documentation that come from the code
+	@$(BIN)/python docs/generate.py
 
 site: $(STAMP) ## build the documentation as a site, in build/site; a link that leads nowhere is an error
 	@$(BIN)/python docs/build_site.py $(ARGS)

@@ -50,7 +50,9 @@ def nav() -> Nav:
     found: Nav = [{"pytest-langfuse": "README.md"}]
     for section in INDEX.read_text(encoding="utf-8").split("\n## ")[1:]:
         heading, _, text = section.partition("\n")
-        entries = [_entry(title, (INDEX.parent / target).resolve()) for title, target in _ENTRY.findall(text)]
+        entries = [
+            _entry(title.strip("`"), (INDEX.parent / target).resolve()) for title, target in _ENTRY.findall(text)
+        ]
         # A section of one folder is that folder.
         [*_, last] = entries[-1].values()
         found.append({heading: last if len(entries) == 1 and isinstance(last, list) else entries})

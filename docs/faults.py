@@ -313,7 +313,7 @@ def page(results: dict[Cell, Result], bound: float) -> str:
 
 def with_catalogue(text: str) -> str:
     """docs/outages.md with its list of faults as their docstrings have it."""
-    head, begin, rest = text.partition("<!-- written by `python docs/faults.py --catalogue` -->\n")
+    head, begin, rest = text.partition("<!-- written by `make docs` -->\n")
     _, end, tail = rest.partition("<!-- end -->\n")
     if not (begin and end):
         sys.exit(f"{CATALOGUE.name}: the comments are missing between which the faults are listed")
@@ -333,11 +333,7 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", metavar="FAULT", choices=list(FAULTS), help="print these, write nothing"
     )
-    parser.add_argument("--catalogue", action="store_true", help="only list the faults in docs/outages.md")
     options = parser.parse_args()
-    if options.catalogue:
-        CATALOGUE.write_text(with_catalogue(CATALOGUE.read_text(encoding="utf-8")), encoding="utf-8")
-        return 0
     faults = options.only or list(FAULTS)
     # The long ones first, so that none is left alone at the end.
     order = sorted(faults, key=lambda fault: fault not in {"drip", "hang"})

@@ -1,6 +1,6 @@
-"""Draws docs/failure.svg: a real terminal, of the README's test when the application does not do what it says.
+"""The picture docs/failure.svg: a real terminal, of the README's test when the application does not do what it says.
 
-Run it with `make docs`; a test says so when the picture is no longer what pytest prints.
+`make docs` draws it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PICTURE = ROOT / "docs" / "failure.svg"
 COLUMNS = 100
 
 #: What goes wrong in the picture: another model, and the search is called inside of the generation.
@@ -127,8 +126,3 @@ def svg(text: str) -> str:
 </g>
 </svg>
 """
-
-
-if __name__ == "__main__":
-    PICTURE.write_text(svg(terminal()), encoding="utf-8")
-    print(f"wrote {PICTURE.relative_to(ROOT)}")

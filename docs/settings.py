@@ -1,25 +1,19 @@
-"""Write docs/settings.md: all settings of production tracing, from `TracingConfig` itself.
-
-Run it after a change of a setting; `tests/tracing/test_settings_page.py` fails until then.
-"""
+"""The page docs/settings.md: all settings of production tracing, from `TracingConfig` itself. `make docs` writes it."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import sys
 from pathlib import Path
 
 from pytest_langfuse.tracing import config
 from pytest_langfuse.tracing.config import SETTINGS, TracingConfig
 
-PAGE = Path(__file__).with_name("settings.md")
-
 _HEAD = """\
 # Settings of production tracing
 
 Fields of `TracingConfig` and keywords of `init_tracing`, with the variables that set them, the first one wins
-([Production tracing](tracing.md#settings)). "preset" depends on `environment`. Written by `docs/settings.py`.
+([Production tracing](tracing.md#settings)). "preset" depends on `environment`. Written by `make docs`.
 
 | setting | default | unit | variables | |
 |---|---|---|---|---|
@@ -79,13 +73,3 @@ def _comments() -> dict[str, str]:
         elif not text:
             lines = []
     return found
-
-
-def main() -> int:
-    """Write the page."""
-    PAGE.write_text(page())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

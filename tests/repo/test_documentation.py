@@ -147,13 +147,6 @@ def test_the_tree_in_the_guide_fails_as_it_says(clean_environment_with_respx, tm
     assert "llm: model is 'gpt-4o-mini', expected 'gpt-4o'" in done.stdout
 
 
-def test_the_picture_is_what_pytest_prints(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(DOCS)
-    import picture
-
-    assert picture.PICTURE.read_text() == picture.svg(picture.terminal()), "run `make docs`"
-
-
 def test_options_and_fixtures_of_the_readme_are_those_of_the_plugin():
     def printed(*arguments: str) -> str:
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
