@@ -36,14 +36,15 @@ if TYPE_CHECKING:
     from pytest_langfuse.report.rule_findings import RuleFindings, RuleTotal
     from pytest_langfuse.report.run_baseline import RunBaseline
     from pytest_langfuse.rules.rule_set import RuleSet
+    from pytest_langfuse.terminal import Terminal
     from pytest_langfuse.tracing import TracingHealth
 
 
 class ActiveCapture:
     """Hooks the SDK for one run, until `stop`. If `is_last()` is true then, what captured tests left stays sealed.
 
-    `refused` is told of connections to the real Langfuse that something tried past the SDK; `columns()` is the width of
-    the terminal that failures are shown on. `watches_rules`: a test asserts that rules find nothing.
+    `refused` is told of connections to the real Langfuse that something tried past the SDK; `terminal()` is
+    the one that failures are shown on. `watches_rules`: a test asserts that rules find nothing.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class ActiveCapture:
         *,
         refused: RefusedConnections,
         is_last: Callable[[], bool],
-        columns: Callable[[], int],
+        terminal: Callable[[], Terminal],
         watches_rules: bool,
     ) -> None:
         #: The test that runs, if it is captured.
@@ -61,7 +62,7 @@ class ActiveCapture:
         self._config = config
         self._options = options
         self._refused = refused
-        self._columns = columns
+        self._terminal = terminal
         self._styled = False
         self._is_last = is_last
         self._stand_in = stand_in = StandIn()
@@ -282,16 +283,9 @@ class ActiveCapture:
 
     def _style_failures(self) -> None:
         """Show failures in colour on a terminal, and whole with -vv; as before once this run is over."""
-        if self._styled:
-            return
-        self._styled = True
-        from pytest_langfuse.expect.text import style
-
-        config = self._config
-        # A worker of xdist has no terminal; its texts are printed by the controller.
-        terminal = config.pluginmanager.has_plugin("terminalreporter")
-        color = config.get_terminal_writer().hasmarkup if terminal else config.getoption("color", "auto") == "yes"
-        self._stack.callback(style.configure(color=color, verbose=config.get_verbosity(), columns=self._columns()))
+        if not self._styled:
+            self._styled = True
+            self._stack.callback(self._terminal().style(verbose=self._config.get_verbosity()))
 
     # -- reports -------------------------------------------------------------------------------------------------
 

@@ -129,7 +129,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--langfuse-show",
         metavar="{failed,all,none}",
         default=None,
-        help="print the section 'Langfuse trace' for these tests; default: failed. (ini: langfuse_show)",
+        help="print the section 'Langfuse trace' for these tests: the tree with durations, tokens and cost, as wide as "
+        "the terminal or COLUMNS; -vv shows it whole. Default: failed. (ini: langfuse_show)",
     )
     group.addoption(
         "--langfuse-outage",

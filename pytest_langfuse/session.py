@@ -15,6 +15,7 @@ import pytest
 
 from pytest_langfuse.import_watcher import ImportWatcher
 from pytest_langfuse.options import Options, outage_switched_off
+from pytest_langfuse.terminal import Terminal
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -61,9 +62,6 @@ _WORKER_REFUSED = "pytest_langfuse_refused"
 _WORKER_RULES = "pytest_langfuse_rules"
 #: So for what its tests have recorded.
 _WORKER_LINES = "pytest_langfuse_lines"
-#: The key of `workerinput` under which a worker finds the width of the terminal.
-_WORKER_INPUT = "pytest_langfuse_columns"
-
 
 _MARKERS = (OUTAGE_MARKER, RULES_MARKER, BUDGET_MARKER)
 
@@ -111,6 +109,8 @@ class CaptureSession:
         self._lines: RunLines | None = None
         self._page: RunPage | None = None
         self._junit: JunitFile | None = None
+        #: Where results are printed, once the tests are about to begin.
+        self._terminal: Terminal | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> CaptureSession:
@@ -157,15 +157,10 @@ class CaptureSession:
                 self.options,
                 refused=self._refused(),
                 is_last=lambda: not self._running,
-                columns=self._columns,
+                terminal=lambda: self._terminal or Terminal.of(self._config),
                 watches_rules=watches_rules,
             )
         return self._active
-
-    def _columns(self) -> int:
-        # A worker of xdist has no terminal: the controller told it.
-        workerinput = getattr(self._config, "workerinput", {})
-        return workerinput.get(_WORKER_INPUT) or self._config.get_terminal_writer().fullwidth
 
     def _refused(self) -> RefusedConnections:
         from pytest_langfuse.refused_connections import RefusedConnections
@@ -263,6 +258,11 @@ class CaptureSession:
     def pytest_report_header(self, config: pytest.Config) -> str | None:
         """Say that the command line switches the outage of the ini file off."""
         return outage_switched_off(config)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Look at the terminal: while a test runs, pytest has put a file into its place."""
+        self._terminal = Terminal.of(session.config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> None:
@@ -378,8 +378,8 @@ class CaptureSession:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker of xdist how wide the terminal is."""
-        node.workerinput[_WORKER_INPUT] = self._config.get_terminal_writer().fullwidth
+        """Tell a worker of xdist what the terminal is like."""
+        (self._terminal or Terminal.of(self._config)).tell(node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from pytest_langfuse.report.page.shown_text import counted
+from pytest_langfuse.report.figures import counted, money
 from pytest_langfuse.report.run_summary import RunSummary, first_difference, name_of
 
 #: GitHub shows nothing of a step whose summary is larger.
@@ -71,7 +71,7 @@ def _head(summary: RunSummary) -> Iterator[str]:
             (
                 f"{summary.observations:,}",
                 "" if summary.tokens is None else f"{summary.tokens:,.0f}",
-                shown_cost(summary.cost, estimated=summary.cost_estimated),
+                "" if summary.cost is None else money(summary.cost, estimated=summary.cost_estimated),
                 f"{findings:,}",
                 f"{summary.lost:,}",
                 f"{summary.unended:,}",
@@ -125,10 +125,3 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def code(text: str) -> str:
     """Return a name in the type of code."""
     return f"<code>{escaped(text)}</code>"
-
-
-def shown_cost(cost: float | None, *, estimated: bool) -> str:
-    """Return a cost in USD; an estimate says so."""
-    if cost is None:
-        return ""
-    return f"{cost:.6g} USD{' (estimated)' if estimated else ''}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from pytest_langfuse.expect.text.not_exported import by_reason
-from pytest_langfuse.expect.text.overview import overview
+from pytest_langfuse.expect.text.overview import OverviewLine, overview_lines
+from pytest_langfuse.expect.text.shortened import shortened
 from pytest_langfuse.expect.text.style import Style, current
 from pytest_langfuse.report.summary import TRACE_SECTION
+from pytest_langfuse.report.trace_columns import TraceColumns
 
 if TYPE_CHECKING:
     import pytest
@@ -15,8 +18,9 @@ if TYPE_CHECKING:
     from pytest_langfuse.options import Show
     from pytest_langfuse.recording.sources.source import Source
 
-#: How many lines of a trace a section shows without -vv.
-_LINES = 200
+#: How many lines of a trace, and sentences on what was not exported, a section shows without -vv.
+_LINES: Final = 200
+_SENTENCES: Final = 50
 
 
 def add_trace_section(report: pytest.TestReport, source: Source, show: Show) -> None:
@@ -25,14 +29,28 @@ def add_trace_section(report: pytest.TestReport, source: Source, show: Show) -> 
         return
     if any(title == TRACE_SECTION for title, _ in report.sections):
         return
-    report.sections.append((TRACE_SECTION, _trace_text(source, current())))
+    report.sections.append((TRACE_SECTION, trace_text(source, current())))
 
 
-def _trace_text(source: Source, style: Style) -> str:
+def trace_text(source: Source, style: Style) -> str:
     """Return the traces that Langfuse would show and what was recorded but not exported."""
-    rows = overview(source.observations(), source.scores(), style) or ["(nothing was exported to Langfuse)"]
-    if not style.whole and len(rows) > _LINES:
-        rows = [*rows[:_LINES], f"... {len(rows) - _LINES} more lines (-vv shows all)"]
+    rows = _trace_lines(source, style) or ["(nothing was exported to Langfuse)"]
     if missing := by_reason(source.unexported()):
-        rows += ["", "Recorded but not exported:", *(line for sentence in missing for line in style.wrapped(sentence))]
+        rows += ["", "Recorded but not exported:", *_wrapped(missing, style)]
     return "\n".join(rows)
+
+
+def _trace_lines(source: Source, style: Style) -> list[str]:
+    observations = source.observations()
+    columns = TraceColumns(observations, style)
+    lines = shortened(overview_lines(observations, source.scores()), None if style.whole else _LINES)
+    # Several traces have titles, which say it.
+    if len({one.trace_id for one in observations}) == 1 and columns.needs_total(observations):
+        lines.append(OverviewLine(0, lambda _width, _without: ("# total",), members=observations))
+    return columns.beside(lines)
+
+
+def _wrapped(sentences: Sequence[str], style: Style) -> list[str]:
+    shown = sentences if style.whole else sentences[:_SENTENCES]
+    more = [f"  {len(sentences) - len(shown):,} more (-vv shows all)"] if len(shown) < len(sentences) else []
+    return [*(line for sentence in shown for line in style.wrapped(sentence)), *more]

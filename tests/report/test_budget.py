@@ -135,7 +135,7 @@ def test_what_is_over_fails_with_what_went_over_by_observation(run):
     ]
     assert failure(result, "test_many")[-2:] == ["  llm-2: 102 tokens", "  and 2 more"]
     # The tree follows.
-    result.stdout.fnmatch_lines(["over budget: 600 tokens*", "*Langfuse trace*", "span answer", "  generation llm*"])
+    result.stdout.fnmatch_lines(["over budget: 600 tokens*", "*Langfuse trace*", "span answer *", "  generation llm*"])
     result.stdout.no_fnmatch_line("*budget.py*")
 
 

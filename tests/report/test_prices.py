@@ -131,7 +131,7 @@ def test_every_place_says_that_it_is_an_estimate(app: pytest.Pytester, monkeypat
     marked = [one.get("name") for one in cases["test_estimated"].iter("property")]
     assert "langfuse_cost_estimated" in marked
     assert "langfuse_cost_estimated" not in [one.get("name") for one in cases["test_sent"].iter("property")]
-    assert " USD (estimated) |" in (app.path / "summary.md").read_text()
+    assert " est. |" in (app.path / "summary.md").read_text()
     # Read back, an estimate is not a cost that was sent.
     result = app.runpytest("--langfuse-compare=run.jsonl", "-k", "estimated")
     result.stdout.fnmatch_lines(["with run.jsonl: none of 1 test changed* (cost estimated)"])

@@ -28,7 +28,7 @@ from pytest_langfuse.expect.text.obstacles import Obstacles
 from pytest_langfuse.expect.text.parent_names import ParentNames
 from pytest_langfuse.expect.text.render import summary_line
 from pytest_langfuse.expect.text.sentences import Sentences
-from pytest_langfuse.expect.text.style import MARGIN, Style, indentation
+from pytest_langfuse.expect.text.style import MARGIN, Style
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported
@@ -129,7 +129,7 @@ class Diff:
         captured: Observation | None = None,
     ) -> None:
         """Add a line; `text` is given the width to which it cuts values."""
-        line = self._style.fitted(text, MARGIN + indentation(depth))
+        line = self._style.fitted(text, MARGIN + len(self._style.indent(depth, MARGIN)))
         self.rows.append(Row(mark, depth, line, about, captured))
 
     # -- entries -----------------------------------------------------------------------------------------------

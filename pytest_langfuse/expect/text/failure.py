@@ -7,9 +7,11 @@ from typing import Final
 
 from pytest_langfuse.expect.text.diff import Diff, Row
 from pytest_langfuse.expect.text.fold import folded
+from pytest_langfuse.expect.text.highlight import highlighted
 from pytest_langfuse.expect.text.not_exported import Bearing, any_of, everything, not_exported
-from pytest_langfuse.expect.text.overview import overview
-from pytest_langfuse.expect.text.style import ERROR_MARGIN, MARGIN, Style, indentation
+from pytest_langfuse.expect.text.overview import overview_lines
+from pytest_langfuse.expect.text.shortened import shortened
+from pytest_langfuse.expect.text.style import ERROR_MARGIN, MARGIN, Style
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.source import Source
 
@@ -85,10 +87,8 @@ def _spaced(captured: Sequence[Observation], diff: Diff | None = None) -> Collec
 
 
 def _tree_lines(observations: Sequence[Observation], style: Style) -> list[str]:
-    lines = overview(observations, (), style, MARGIN)
-    shown = lines if style.whole else lines[:_TREE]
-    more = [f"  # {len(lines) - len(shown):,} more lines (-vv shows all)"] if len(shown) < len(lines) else []
-    return [*(f"  {line}" for line in shown), *more]
+    lines = shortened(overview_lines(observations, ()), None if style.whole else _TREE)
+    return [f"  {highlighted(line.shown(style, MARGIN), style)}" for line in lines]
 
 
 def trees(rows: Sequence[Row], style: Style) -> str:
@@ -113,7 +113,7 @@ def section_lines(sentences: Sequence[str], style: Style, names: Collection[str]
 
 
 def _painted(row: Row, style: Style) -> str:
-    line = f"{row.mark} {' ' * indentation(row.depth)}{row.text}"
+    line = f"{row.mark} {style.indent(row.depth, MARGIN)}{row.text}"
     if row.mark == " ":
         return line
     return style.red(line) if row.mark == "-" else style.green(line)

@@ -37,6 +37,8 @@ _values: Final = attrgetter(*_KEYS)
 _PROPAGATED: Final = ("user_id", "session_id", "tags", "metadata")
 _METADATA: Final = "metadata."
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+#: Characters of a name where values are cut.
+_NAME: Final = 100
 #: Characters of a line in a failure text that stands for an observation which no line speaks of.
 _SUMMARY: Final = 120
 
@@ -98,7 +100,11 @@ def _in_depth(observations: Sequence[Observation]) -> Iterator[tuple[Observation
 
 
 def _line(observation: Observation, without: Container[str], width: int | None) -> str:
-    words = [observation.type, name_text(observation.name)]
+    return " ".join(_words(observation, without, width))
+
+
+def _words(observation: Observation, without: Container[str], width: int | None) -> list[str]:
+    words = [observation.type, name_text(observation.name if width is None else cut(observation.name, _NAME))]
     for key, value in zip(_KEYS, _values(observation), strict=True):
         # Most are `None`, which is told without a call.
         if value is None or key in without or (key == "level" and value == "DEFAULT"):
@@ -111,7 +117,7 @@ def _line(observation: Observation, without: Container[str], width: int | None) 
             ]
         elif value or is_set(value):
             words.append(_condition(key, value, width))
-    return " ".join(words)
+    return words
 
 
 def _condition(key: str, value: Any, width: int | None) -> str:
@@ -150,9 +156,10 @@ def _all_equal(observations: Sequence[Observation], key: str, text: Callable[[An
     return all(text(getattr(observation, key)) == first for observation in observations)
 
 
-def observation_line(observation: Observation, without: Container[str], width: int | None) -> str:
-    """One observation, without what is below it; `without` are keys that it does not show."""
-    return _line(observation, without, width)
+def observation_words(observation: Observation, without: Container[str], width: int | None) -> list[str]:
+    """The words of the line of one observation: type and name, and its conditions; `without` are keys of no word."""
+    kind, name, *conditions = _words(observation, without, width)
+    return [f"{kind} {name}", *conditions]
 
 
 def shared_keys(observations: Sequence[Observation]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pytest_langfuse.expect.text.diff import Diff, Row
 from pytest_langfuse.expect.text.fold import folded
-from pytest_langfuse.expect.text.style import indentation
+from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording.observation import Observation
 
 State = Literal["same", "missing", "extra", "changed", "moved"]
@@ -88,4 +88,4 @@ def _filled(cells: list[Cell], length: int) -> list[Cell | None]:
 
 
 def _text(row: Row) -> str:
-    return f"{' ' * indentation(row.depth)}{row.text}"
+    return f"{Style().indent(row.depth)}{row.text}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
-import textwrap
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_langfuse.expect.literal.values import WIDTH, cut
+from pytest_langfuse.expect.literal.values import WIDTH
+from pytest_langfuse.expect.text.cells import cells, cut_cells, wrapper_of
 
 #: Columns that pytest puts before a line of an error: `E       `.
 ERROR_MARGIN: Final = 8
@@ -19,10 +20,16 @@ MARGIN: Final = ERROR_MARGIN + 2
 _DEEPEST: Final = 60
 #: Lines are never narrower than this.
 _LEAST: Final = 20
+#: Columns of the depth before a line that is indented no further: `(1234) `.
+_DEPTH: Final = 7
+#: Characters of a sentence that are shown without -vv.
+_SENTENCE: Final = 2_000
 #: Characters of values where lines do not fit the terminal.
 _NARROWER: Final = (30, 15, 8)
 #: A text in quotes or backticks. An apostrophe within a word does not count.
 _QUOTED: Final = r"""`[^`]*`|"[^"]*"|(?<!\w)'[^']*'(?!\w)"""
+#: How what we write ourselves is written where the terminal can't show it.
+_ASCII: Final = {ord("…"): "...", ord("µ"): "u"}
 #: Stands for a space at which a line is not broken: no character of a text.
 _NO_BREAK: Final = "\ue000"
 
@@ -31,12 +38,14 @@ _NO_BREAK: Final = "\ue000"
 class Style:
     """`color`: with ANSI colours. `verbose`: pytest's verbosity; from 2 on (`-vv`) nothing is cut or folded.
 
-    `columns`: the width of the terminal; `None`: lines may be of any length.
+    `columns`: the width of the terminal; `None`: lines may be of any length. `encoding`: what the terminal can show;
+    other characters are escaped.
     """
 
     color: bool = False
     verbose: int = 0
     columns: int | None = None
+    encoding: str = "utf-8"
 
     @property
     def whole(self) -> bool:
@@ -53,27 +62,57 @@ class Style:
 
         Long values are cut further where the line does not fit, and the line itself at last.
         """
-        line = text(self.width)
+        line = self.encodable(text(self.width))
         if self.whole or self.columns is None:
             return line
         room = max(self.columns - used, _LEAST)
         for width in _NARROWER:
-            if len(line) <= room:
+            if cells(line) <= room:
                 return line
-            line = text(width)
-        return line if len(line) <= room else cut(line, room - 1)
+            line = self.encodable(text(width))
+        return line if cells(line) <= room else self._cut(line, room)
+
+    def _cut(self, line: str, room: int) -> str:
+        mark = self.encodable("…")
+        return cut_cells(line, room - len(mark)) + mark
+
+    def indent(self, depth: int, used: int = 0) -> str:
+        """Return what a line at a depth begins with, in what the columns leave beside `used` ones.
+
+        It says the depth where the line is indented no further: a deep tree would be mostly spaces.
+        """
+        deepest = _DEEPEST
+        if not self.whole and self.columns is not None:
+            deepest = min(max((self.columns - used - _LEAST - _DEPTH) // 2, 1), _DEEPEST)
+        return " " * 2 * depth if depth <= deepest else f"{' ' * 2 * deepest}({depth}) "
+
+    def encodable(self, text: str) -> str:
+        """Return a text with escapes for what the terminal can't show: pytest would escape all, line ends included."""
+        if self.encoding == "utf-8" or text.isascii():
+            return text
+        try:
+            text.encode(self.encoding)
+        except UnicodeEncodeError:
+            return text.translate(_ASCII).encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return text
 
     def wrapped(self, sentence: str, used: int = 0, names: Collection[str] = ()) -> list[str]:
         """The lines of a sentence, indented, in what the columns leave beside `used` ones; further lines hang.
 
         What is in quotes is not broken, and neither are `names`.
         """
-        if self.columns is None or len(sentence) + 2 <= (room := max(self.columns - used, _LEAST)):
+        sentence = self.encodable(sentence)
+        if self.columns is None:
+            return [f"  {sentence}"]
+        if not self.whole and (more := len(sentence) - _SENTENCE) > 0:
+            sentence = self.encodable(f"{sentence[:_SENTENCE]}… {more:,} more characters (-vv shows all)")
+        room = max(self.columns - used, _LEAST)
+        if cells(sentence) + 2 <= room:
             return [f"  {sentence}"]
         held = [name for name in names if name in sentence]
         unbroken = re.compile("|".join([*(re.escape(name) for name in held), _QUOTED]))
         joined = unbroken.sub(lambda found: found[0].replace(" ", _NO_BREAK), sentence)
-        lines = textwrap.wrap(
+        lines = wrapper_of(sentence)(
             joined,
             room,
             initial_indent="  ",
@@ -86,20 +125,19 @@ class Style:
 
     def red(self, text: str) -> str:
         """Colour expected text."""
-        return f"\x1b[31m{text}\x1b[0m" if self.color else text
+        return self.painted(text, "31")
 
     def green(self, text: str) -> str:
         """Colour captured text."""
-        return f"\x1b[32m{text}\x1b[0m" if self.color else text
+        return self.painted(text, "32")
+
+    def painted(self, text: str, codes: str) -> str:
+        """Return a text with codes of ANSI (ECMA-48, "Select Graphic Rendition") where there is colour."""
+        return f"\x1b[{codes}m{text}\x1b[0m" if self.color and text else text
 
     def body(self, text: str) -> str:
         """All but the first line of a failure text out of the red in which pytest prints an error's text."""
         return text.replace("\n", "\n\x1b[0m") if self.color else text
-
-
-def indentation(depth: int) -> int:
-    """The columns by which a line is indented; deeper ones no further, or a deep tree would be mostly spaces."""
-    return 2 * min(depth, _DEEPEST)
 
 
 _PLAIN: Final = Style()
@@ -111,10 +149,19 @@ def current() -> Style:
     return _style.get()
 
 
-def configure(*, color: bool = False, verbose: int = 0, columns: int | None = None) -> Callable[[], None]:
-    """Set the style; returns what sets it back. `NO_COLOR` (https://no-color.org) in the environment wins."""
+def configure(
+    *, color: bool = False, verbose: int = 0, columns: int | None = None, encoding: str = "utf-8"
+) -> Callable[[], None]:
+    """Set the style; returns what sets it back. `NO_COLOR` (https://no-color.org) in the environment wins.
+
+    `encoding` is any name of what the terminal can show, or of nothing that Python knows.
+    """
     before = _style.get()
-    _style.set(Style(color=color and not os.environ.get("NO_COLOR"), verbose=verbose, columns=columns))
+    try:
+        known = codecs.lookup(encoding).name
+    except LookupError:
+        known = "utf-8"
+    _style.set(Style(color and not os.environ.get("NO_COLOR"), verbose, columns, known))
 
     def restore() -> None:
         _style.set(before)

@@ -15,10 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_langfuse.report.figures import amount, counted, duration, money
 from pytest_langfuse.report.page.data_blocks import json_text, packed
 from pytest_langfuse.report.page.overview_page import overview_of
 from pytest_langfuse.report.page.page_contents import PageContents, Row
-from pytest_langfuse.report.page.shown_text import address, amount, counted, cut_text, money, printable, seconds
+from pytest_langfuse.report.page.shown_text import address, cut_text, printable
 
 if TYPE_CHECKING:
     import jinja2
@@ -151,7 +152,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         finalize=printable,
     )
-    environment.filters |= {"amount": amount, "money": money, "seconds": seconds, "cut": cut_text, "counted": counted}
+    environment.filters |= {"amount": amount, "money": money, "seconds": duration, "cut": cut_text, "counted": counted}
     environment.filters["address"] = address
     return environment.get_template("page.html")
 

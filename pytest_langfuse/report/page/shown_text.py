@@ -1,4 +1,4 @@
-"""Texts and figures as the page writes them where no script runs."""
+"""Texts as the page writes them where no script runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from urllib.parse import urlencode
 #: Control characters but tab and line feed, and lone surrogates, which a file in UTF-8 can't hold.
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LONGEST: Final = 5_000
-#: Smaller amounts have no digit among the first four.
-_SMALL: Final = 0.0001
 
 
 def printable(value: Any) -> Any:
@@ -44,27 +42,3 @@ def address(test: Mapping[str, Any]) -> str:
 
 def _well_formed(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def counted(number: float, noun: str) -> str:
-    """Return a count with what is counted."""
-    return f"{amount(number)} {noun}{'' if number == 1 else 's'}"
-
-
-def amount(number: float) -> str:
-    """Return a count with its thousands apart."""
-    return f"{number:,.0f}"
-
-
-def money(dollars: float) -> str:
-    """Return an amount in US dollars; small ones with the digits that tell."""
-    if dollars >= 1 or not dollars:
-        return f"${dollars:,.2f}"
-    return f"${dollars:.4f}" if dollars >= _SMALL else f"${dollars:.2g}"
-
-
-def seconds(duration: Any) -> str:
-    """Return a duration with its unit."""
-    if not isinstance(duration, int | float):
-        return ""
-    return f"{duration:.2f} s" if duration >= 1 else f"{duration * 1000:.0f} ms"

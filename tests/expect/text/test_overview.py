@@ -8,13 +8,13 @@ import pytest
 
 from pytest_langfuse import Observations, Score, TreeMismatch
 from pytest_langfuse.expect.text import style
-from pytest_langfuse.expect.text.overview import overview
+from pytest_langfuse.expect.text.overview import overview_lines
 from pytest_langfuse.expect.text.style import Style
 from tests.helpers.forest import captured, observation, of
 
 
 def check(observations: Observations, expected: str, *scores: Score, columns: int | None = None) -> list[str]:
-    lines = overview(observations[:], scores, Style(columns=columns))
+    lines = [line.shown(Style(columns=columns)) for line in overview_lines(observations[:], scores)]
     assert "\n".join(lines) == dedent(expected).strip("\n")
     return lines
 
@@ -137,7 +137,9 @@ def test_lines_fit_the_terminal(columns: int) -> None:
     tree = (
         'span answer output="{long}" status_message="{long}"\n  generation llm input="{long}" output="{long}" model=m'
     )
-    lines = overview(captured(tree.format(long="word " * 30))[:], (), Style(columns=columns))
+    lines = [
+        line.shown(Style(columns=columns)) for line in overview_lines(captured(tree.format(long="word " * 30))[:], ())
+    ]
     assert max(map(len, lines)) <= columns
     assert len(lines) == 2
     if columns == 80:
@@ -145,8 +147,8 @@ def test_lines_fit_the_terminal(columns: int) -> None:
 
 
 def test_whole_lines_are_of_any_length() -> None:
-    (line,) = overview(of([observation("span", "a", input="x" * 300)])[:], (), Style(verbose=2, columns=80))
-    assert line == f'span a input="{"x" * 300}"'
+    (line,) = overview_lines(of([observation("span", "a", input="x" * 300)])[:], ())
+    assert line.shown(Style(verbose=2, columns=80)) == f'span a input="{"x" * 300}"'
 
 
 def test_lines_of_a_failure_fit_beside_the_margin() -> None:

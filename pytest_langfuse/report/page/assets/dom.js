@@ -84,7 +84,8 @@ const figure = (number) => (typeof number === "number" ? number.toLocaleString("
 
 function money(dollars, estimated) {
   if (typeof dollars !== "number") return "";
-  const digits = dollars >= 1 || dollars === 0 ? dollars.toFixed(2) : dollars >= 0.0001 ? dollars.toFixed(4) : dollars.toPrecision(2);
+  const small = dollars < 0.0001 ? dollars.toPrecision(2) : dollars.toFixed(4);
+  const digits = dollars < 1 && dollars ? small : dollars.toFixed(2).replace(/\B(?=(\d{3})+\.)/g, ",");
   return `$${digits}${estimated ? " est." : ""}`;
 }
 
@@ -92,10 +93,11 @@ function money(dollars, estimated) {
 function time(microseconds) {
   if (typeof microseconds !== "number") return "";
   if (microseconds < 0) return "never ended";
-  if (microseconds < 1e3) return `${Math.round(microseconds)} µs`;
-  if (microseconds < 1e6) return `${(microseconds / 1e3).toPrecision(microseconds < 1e5 ? 2 : 3)} ms`;
-  if (microseconds < 6e7) return `${(microseconds / 1e6).toFixed(2)} s`;
-  return `${Math.floor(microseconds / 6e7)} m ${Math.round((microseconds % 6e7) / 1e6)} s`;
+  const ms = microseconds / 1e3, seconds = Math.round(ms / 1e3);
+  if (ms < 0.9995) return `${Math.round(microseconds)} µs`;
+  if (ms < 999.5) return `${ms.toFixed(ms < 9.95 ? 1 : 0)} ms`;
+  if (ms < 59995) return `${(ms / 1e3).toFixed(2)} s`;
+  return `${Math.floor(seconds / 60)} m ${seconds % 60} s`;
 }
 
 const secondsText = (duration) => (typeof duration === "number" ? time(duration * 1e6) : "");
