@@ -23,6 +23,7 @@ from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.refused_connections import RefusedConnections
 from pytest_langfuse.report.junit import properties
 from pytest_langfuse.report.kept_test import KeptTests
+from pytest_langfuse.report.outage_timeline import OutageTimeline
 from pytest_langfuse.report.rules_of_run import rule_set_of
 from pytest_langfuse.rules.rule_set import choose
 from pytest_langfuse.sealed_queues import SealedQueues, variables_of_queues
@@ -206,15 +207,21 @@ class ActiveCapture:
         self._stack.callback(lambda: self._is_last() or restore())
 
     def _own(self, owner: Any) -> None:
-        """Let what waits in a buffer of production tracing be sent for the test that made it."""
+        """Let what waits in a buffer of production tracing be sent for the test that made it; hear of its breakers."""
         before = owner.current, owner.unowned
+        told, owner.breaker_changed = owner.breaker_changed, self._breaker_changed
         owner.current, owner.unowned = hooks.owner, WorksFor(None)
 
         def restore() -> None:
+            owner.breaker_changed = told
             if not self._is_last():
                 owner.current, owner.unowned = before
 
         self._stack.callback(restore)
+
+    def _breaker_changed(self, route: str, before: str, now: str) -> None:
+        if self.kept is not None and (running := self.kept.running) is not None:
+            running.timeline.breaker_changed(route, before, now)
 
     def stop(self) -> None:
         """End the run."""
@@ -248,6 +255,7 @@ class ActiveCapture:
                 hooks.keep_prompts()
                 stack.callback(hooks.restore_prompts)
             timeout = self._options.outage_timeout
+            timeline = OutageTimeline(_health)
             self.test = test = CapturedTest(
                 name,
                 self._recorder,
@@ -256,9 +264,10 @@ class ActiveCapture:
                 stack.pop_all(),
                 before=before,
                 outage_timeout=timeout,
+                on_sample=timeline.look if self._options.keeps_traces else lambda: None,
             )
         if self.kept is not None:
-            self.kept.begin(test.recording, test.source)
+            self.kept.begin(test.recording, test.source, timeline)
         self._refused.begin_test()
         if not self._options.capture:
             hooks.enable(early_clients)

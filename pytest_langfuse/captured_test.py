@@ -37,7 +37,7 @@ class CapturedTest:
 
     `source` holds what the test has made for Langfuse, also in other processes. `close` ends everything that the test
     began, and then what `stack` holds. `outage_timeout` caps, in seconds, how long an outage lets the test wait for
-    Langfuse; 0 means no cap.
+    Langfuse; 0 means no cap. `on_sample` is called all the time while the wait of an outage is measured.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class CapturedTest:
         *,
         before: Uncaptured | None = None,
         outage_timeout: float = 30.0,
+        on_sample: Callable[[], None] = lambda: None,
     ) -> None:
         self.stand_in = stand_in
         #: The applications that the test has started.
@@ -58,6 +59,7 @@ class CapturedTest:
         self._queues = queues
         self._stack = stack
         self._outage_timeout = outage_timeout
+        self._on_sample = on_sample
         self._queue_listeners: list[Callable[[QueuedMessage], None]] = [self._take_score]
         self._why_failed: list[Callable[[], str | None]] = []
         # Prompts, media and datasets stay: a fixture of wider scope may have made them.
@@ -205,7 +207,9 @@ class CapturedTest:
         """Shows how long and where the test waits for Langfuse, from the first use until the test ends."""
         from pytest_langfuse.recording.blocking_sampler import BlockingSampler
 
-        sampler = BlockingSampler(limit=self._outage_timeout or None, on_limit=self._end_waits)
+        sampler = BlockingSampler(
+            limit=self._outage_timeout or None, on_limit=self._end_waits, on_sample=self._on_sample
+        )
         return self._stack.enter_context(sampler)
 
     def _count_as_cut_short(self, began: float) -> None:

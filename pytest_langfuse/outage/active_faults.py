@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from pytest_langfuse.outage.fault_options import FaultOptions, Schedule
 from pytest_langfuse.outage.faults.connection import reset
@@ -13,7 +16,16 @@ from pytest_langfuse.standin.http.exchange import Exchange
 from pytest_langfuse.standin.http.http_server import Answer
 from pytest_langfuse.standin.paths import endpoint_of, matches
 
+_REMEMBERED: Final = 10_000
 _NO_OPTIONS = FaultOptions()
+
+
+class NeverArrived(NamedTuple):
+    """A request that met a fault before it had a connection. `at_ns` is in nanoseconds since 1970."""
+
+    at_ns: int
+    path: str
+    fault: str
 
 
 class ScheduledFault:
@@ -60,6 +72,8 @@ class ActiveFaults:
         self._outages: list[OutageState] = []
         #: Faults that exports of spans met before they had a connection, so that they never arrived.
         self.before_connection: dict[str, None] = {}
+        #: The last requests that never arrived.
+        self.never_arrived: deque[NeverArrived] = deque(maxlen=_REMEMBERED)
         self._resets_all = False
 
     def add(self, outage: OutageState) -> None:
@@ -97,6 +111,7 @@ class ActiveFaults:
             outage, fault = met
             outage.struck += 1
             outage.refused += 1
+            self.never_arrived.append(NeverArrived(time.time_ns(), path, fault.name))
             if endpoint_of(path) == "otlp":
                 self.before_connection[fault.name] = None
             return fault

@@ -63,16 +63,23 @@ class BlockingSampler:
     """Samples the thread that enters it, until it is left.
 
     `limit` is in seconds; once the waits of the test and of the harness reach it, `on_limit` is called, in another
-    thread. The time that several threads wait at the same moment counts once. A wait is never measured shorter than it
-    was, so that a timeout of a second is always a wait of a second.
+    thread; so is `on_sample`, after each sample. The time that several threads wait at the same moment counts once. A
+    wait is never measured shorter than it was, so that a timeout of a second is always a wait of a second.
     """
 
     # An attribute of the class: freezegun replaces those of modules.
     _clock = staticmethod(time.monotonic)
 
-    def __init__(self, *, limit: float | None = None, on_limit: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *,
+        limit: float | None = None,
+        on_limit: Callable[[], None] = lambda: None,
+        on_sample: Callable[[], None] = lambda: None,
+    ) -> None:
         self._limit = limit
         self._on_limit = on_limit
+        self._on_sample = on_sample
         self._ended = False
         self._blocked: defaultdict[CallSite, float] = defaultdict(float)
         self._shortened: defaultdict[CallSite, float] = defaultdict(float)
@@ -138,6 +145,7 @@ class BlockingSampler:
     def _run(self) -> None:
         while not self._stop.wait(_INTERVAL):
             self._measure()
+            self._on_sample()
             if self._limit is not None and not self._ended and sum(self._blocked.values()) >= self._limit:
                 self._ended = True
                 self._on_limit()

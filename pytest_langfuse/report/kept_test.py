@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_langfuse.expect.text.side_by_side import SideBySide
-    from pytest_langfuse.outage.outage import Outage
     from pytest_langfuse.outage.outage_control import OutageControl
     from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
     from pytest_langfuse.process.process_source import ProcessSource
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.sources.live import LiveSource
     from pytest_langfuse.recording.sources.score import Score
     from pytest_langfuse.recording.sources.source import Unexported
+    from pytest_langfuse.report.outage_timeline import OutageTimeline
 
 
 #: Spans that are kept at most.
@@ -46,16 +46,28 @@ class Snapshot:
 class KeptTest:
     """A captured test of which lines are to be written.
 
-    `source` is all that it has recorded, `own` the part of this process.
+    `source` is all that it has recorded, `own` the part of this process. `timeline` knows the times of its outages.
     """
 
-    __slots__ = ("difference", "fault", "findings", "health", "id", "outage", "own", "snapshot", "source", "unexported")
+    __slots__ = (
+        "difference",
+        "fault",
+        "findings",
+        "health",
+        "id",
+        "outage",
+        "own",
+        "snapshot",
+        "source",
+        "timeline",
+        "unexported",
+    )
 
-    def __init__(self, own: LiveSource, source: CombinedSource) -> None:
+    def __init__(self, own: LiveSource, source: CombinedSource, timeline: OutageTimeline) -> None:
         #: The id of its reports: in an outage of the suite with the fault behind it.
         self.id = own.test
         self.fault: str | None = None
-        self.own, self.source = own, source
+        self.own, self.source, self.timeline = own, source, timeline
         self.snapshot: Snapshot | None = None
         self.unexported: Sequence[Unexported] = ()
         #: The trees of the comparison that has failed it.
@@ -99,7 +111,7 @@ class KeptTest:
             )
         if outages is not None and server is not None:
             begun = [outage for outage in outages.outages if outage.begun_ns]
-            self.outage = _outage_row(begun, server) if begun else None
+            self.outage = self.timeline.row(begun, server) if begun else None
 
     def closed(self) -> None:
         """Note why spans were not exported: as long as the reasons of the test hold, which its spans do not show."""
@@ -134,9 +146,9 @@ class KeptTests:
         self._tests.clear()
         self._spans = 0
 
-    def begin(self, own: LiveSource, source: CombinedSource) -> None:
+    def begin(self, own: LiveSource, source: CombinedSource, timeline: OutageTimeline) -> None:
         """Keep a test that begins."""
-        self.running = KeptTest(own, source)
+        self.running = KeptTest(own, source, timeline)
 
     def end(self, *, keep: bool) -> None:
         """Take note that the test has ended, and everything of it is closed. Without `keep`, forget it."""
@@ -148,24 +160,3 @@ class KeptTests:
                 self._spans += len(kept.own.spans)
                 if kept.snapshot is not None:
                     self._spans += len(kept.snapshot.observations)
-
-
-def _outage_row(outages: Sequence[Outage], server: LangfuseServer[Any]) -> dict[str, Any]:
-    ends = [outage.ended_ns for outage in outages]
-    return {
-        "faults": [outage.name for outage in outages],
-        "begun": min(outage.begun_ns for outage in outages) // 1_000,
-        # One that lasts until the test ends has not ended.
-        "ended": max(ends) // 1_000 if all(ends) else None,
-        "attempts": sum(outage.attempts for outage in outages),
-        "refused": sum(outage.refused for outage in outages),
-        "requests": [
-            {
-                "start": arrival.at_ns // 1_000,
-                "duration": None,
-                "path": arrival.path,
-                "result": arrival.fault or str(arrival.status),
-            }
-            for arrival in server.arrivals
-        ],
-    }

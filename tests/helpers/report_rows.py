@@ -295,4 +295,12 @@ def _outage(fault: str) -> dict[str, Any]:
             {"start": NOON + 300_000 + 2_000_000 * number, "duration": 1.0, "path": "/api/public/otel", "result": fault}
             for number in range(3)
         ],
+        "breaker": [
+            {"at": NOON + 3_300_000, "route": "http", "before": "closed", "state": "open"},
+            {"at": NOON + 5_000_000, "route": "http", "before": "open", "state": "half_open"},
+        ],
+        "health": [
+            {"at": NOON + 210_000, "ended": 1, "exported": 0, "buffered": 1, "dropped": 0},
+            {"at": NOON + 5_900_000, "ended": 3, "exported": 0, "buffered": 1, "dropped": 2},
+        ],
     }

@@ -2,6 +2,9 @@
 
 import random
 import re
+import socket
+import threading
+from collections import deque
 from collections.abc import Iterator
 
 import httpx
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from pytest_langfuse.outage.fault_options import FaultOptions, Schedule
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server import LangfuseServer
+from pytest_langfuse.standin.http.arrivals import Arrival, ArrivalLog
 from pytest_langfuse.standin.paths import ENDPOINTS, endpoint_of, matches, parse_paths
 
 PROJECTS = "/api/public/projects"
@@ -233,6 +237,38 @@ def test_arrivals_tell_the_fault(server: LangfuseServer, client: httpx.Client) -
     with Outage.of("http_503", times=1).apply(server):
         statuses(client, 2)
     assert [(arrival.status, arrival.fault) for arrival in server.arrivals] == [(None, "http_503"), (200, None)]
+
+
+def test_arrivals_tell_when_they_ended(server: LangfuseServer, client: httpx.Client) -> None:
+    with Outage.of("http_503", times=1).apply(server):
+        statuses(client, 2)
+    # Known when the client has its answer.
+    for arrival in server.arrivals:
+        assert arrival.ended_ns is not None
+        assert arrival.at_ns <= arrival.ended_ns
+
+
+def test_a_request_that_hangs_ends_when_its_client_gives_up(server: LangfuseServer) -> None:
+    before: list[int | None] = []
+    with Outage.of("hang").apply(server), socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"GET /api/public/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert server.wait_for_arrivals(1, timeout=20)
+        before.append(server.arrivals[0].ended_ns)
+    assert server.settle(timeout=20)
+    while (ended := server.arrivals[0].ended_ns) is None:
+        threading.Event().wait(0.001)
+    assert before == [None]
+    assert ended >= server.arrivals[0].at_ns
+
+
+def test_the_end_of_a_forgotten_request_is_nobodys() -> None:
+    log = ArrivalLog()
+    log._arrivals = deque(maxlen=2)
+    numbers = [log.add(Arrival("GET", f"/{number}", 0, 200)) for number in range(4)]
+    for number in numbers:
+        log.end(number, number + 10)
+        log.end(number, 0)
+    assert [(one.path, one.ended_ns) for one in log.snapshot()] == [("/2", 12), ("/3", 13)]
 
 
 # -- wrong options ---------------------------------------------------------------------------------------------------

@@ -256,6 +256,81 @@ def test_an_outage_of_one_test_that_recovers(app: pytest.Pytester) -> None:
     outage = test["outage"]
     assert outage["begun"] < outage["ended"]
     assert [one["result"] for one in outage["requests"]] == ["http_401", "200"]
+    for one in outage["requests"]:
+        assert 0 <= one["duration"] < outage["ended"]
+    # Without production tracing there is no breaker.
+    assert (outage["breaker"], outage["health"]) == ([], [])
+
+
+def test_requests_that_never_arrive_are_in_an_outage(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from app import answer, langfuse
+
+        def test_sends(langfuse_outage):
+            with langfuse_outage("dns_error"):
+                try:
+                    langfuse.api.health.health()
+                except Exception:
+                    pass
+        """
+    )
+    app.runpytest(OPTION).assert_outcomes(passed=1)
+    [request] = by_name(app)["test_sends"]["outage"]["requests"]
+    assert (request["result"], request["duration"], request["path"]) == ("dns_error", 0, "/api/public/health")
+
+
+def test_a_request_that_still_waits_has_no_duration(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        import socket
+
+        def test_waits(langfuse_outage, langfuse_server):
+            with langfuse_outage("hang", required=False):
+                connection = socket.create_connection(("127.0.0.1", langfuse_server.port))
+                connection.sendall(b"GET /api/public/health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+                assert langfuse_server.wait_for_arrivals(1, timeout=20)
+            test_waits.connection = connection
+        """
+    )
+    app.runpytest(OPTION).assert_outcomes(passed=1)
+    [request] = by_name(app)["test_waits"]["outage"]["requests"]
+    assert (request["result"], request["duration"]) == ("hang", None)
+
+
+@pytest.mark.slow
+def test_breaker_and_counts_over_time(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from pytest_langfuse.tracing import get_langfuse_client, init_tracing, tracing_health
+
+        def test_it(langfuse_outage, langfuse_clock):
+            langfuse = init_tracing(
+                public_key="pk-lf-t", secret_key="sk-lf-t", breaker_failure_threshold=1, breaker_recovery_timeout=60
+            )
+            with langfuse_outage("http_503") as outage:
+                langfuse.start_observation(name="answer").end()
+                langfuse.flush()
+                while tracing_health().breaker == "closed":
+                    pass
+            langfuse_clock.advance(seconds=61)
+            while not tracing_health().exported:
+                langfuse.flush()
+        """
+    )
+    app.runpytest_subprocess(OPTION).assert_outcomes(passed=1)
+    outage = by_name(app)["test_it"]["outage"]
+    assert [(one["route"], one["before"], one["state"]) for one in outage["breaker"]] == [
+        ("http", "closed", "open"),
+        ("http", "open", "half_open"),
+        ("http", "half_open", "closed"),
+    ]
+    assert [one["result"] for one in outage["requests"]] == ["http_503", "200"]
+    times = [one["at"] for one in outage["breaker"]]
+    assert times == sorted(times)
+    assert outage["begun"] <= times[0]
+    assert outage["health"][-1] == {**outage["health"][-1], "exported": 1, "buffered": 0, "dropped": 0}
+    assert any(one["buffered"] for one in outage["health"])
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ SCRIPTS: Final = (
     "app.js",
 )
 STYLE: Final = "page.css"
+_TEXTS: Final = re.compile(r'("[^"]*"|`[^`]*`)')
 #: Blanks around signs; not between two of + and -, which would be another sign without.
 _BLANKS: Final = re.compile(r"(?<![-+]) ?([-+{}()\[\],;:?=<>*&|!]+) ?(?![-+])")
 
@@ -53,14 +54,14 @@ def script() -> str:
 def _squeezed(line: str) -> str:
     """Return a line of the script without blanks that only readers of the file need.
 
-    One with a template, a regular expression, or a quotation mark in a text is left as it is.
+    One with a regular expression, an escaped sign, or a template inside of a template is left as it is.
     """
-    if any(sign in line for sign in "`/'\\"):
+    parts = _TEXTS.split(line)
+    if any(sign in line for sign in "/'\\") or any(part.count("{") != part.count("}") for part in parts[1::2]):
         return line
-    parts = line.split('"')
     # Every second one is a text.
     parts[::2] = [_BLANKS.sub(r"\1", part) for part in parts[::2]]
-    return '"'.join(parts)
+    return "".join(parts)
 
 
 def style() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pytest_langfuse.report.page.data_blocks import RowBlocks, json_text, packed
+from pytest_langfuse.report.page.outage_events import events_of
 from pytest_langfuse.report.page.tree_columns import TreeColumns, number_of, text_of
 
 #: Fields of a test that its list shows, and their types; the others are decoded when the test is opened.
@@ -47,6 +48,8 @@ class PageContents:
         self.trees: Final[list[str]] = []
         #: What is shown of failed tests where scripts are not allowed.
         self.failures: Final[list[dict[str, Any]]] = []
+        #: What happened in tests that an outage made worse, where scripts are not allowed.
+        self.degraded: Final[list[dict[str, Any]]] = []
         #: Those that have changed since an earlier run.
         self.changed: Final[list[dict[str, Any]]] = []
         self._numbers: dict[tuple[str, str | None], int] = {}
@@ -101,6 +104,10 @@ class PageContents:
         self._heavy |= _typed(row, _OPENED)
         if difference := _difference(row.get("difference")):
             self._heavy["difference"] = difference
+        if "outage" in self._heavy:
+            self._heavy["events"] = events = events_of(self._heavy["outage"])
+            if test.get("degraded"):
+                self.degraded.append({**test, "events": events})
         if test["outcome"] in {"failed", "error"}:
             self.failures.append({**test, "failure": text_of(row.get("failure"))})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _REMEMBERED = 10_000
 
@@ -19,7 +19,8 @@ class Arrival:
         size: Bytes of the body, as sent.
         status: The status of the answer; `None` if a fault struck the request.
         fault: The name of the fault that struck it, if one did.
-        at_ns: When it was read, in nanoseconds since 1970. Arrivals that differ in nothing else are equal.
+        at_ns: When it was read, in nanoseconds since 1970. Arrivals that differ in times alone are equal.
+        ended_ns: When it was answered, or its connection ended; `None` until then.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Arrival:
     status: int | None
     fault: str | None = None
     at_ns: int = field(default=0, compare=False, repr=False)
+    ended_ns: int | None = field(default=None, compare=False, repr=False)
 
 
 class ArrivalLog:
@@ -38,12 +40,20 @@ class ArrivalLog:
         self._count = 0
         self._changed = threading.Condition()
 
-    def add(self, arrival: Arrival) -> None:
-        """Add a request and wake those who wait for one."""
+    def add(self, arrival: Arrival) -> int:
+        """Add a request and wake those who wait for one. Return its number, for `end`."""
         with self._changed:
             self._arrivals.append(arrival)
             self._count += 1
             self._changed.notify_all()
+            return self._count - 1
+
+    def end(self, number: int, at_ns: int) -> None:
+        """Take note that a request was answered, or that its connection has ended; the first note counts."""
+        with self._changed:
+            position = number - (self._count - len(self._arrivals))
+            if position >= 0 and self._arrivals[position].ended_ns is None:
+                self._arrivals[position] = replace(self._arrivals[position], ended_ns=at_ns)
 
     def snapshot(self) -> list[Arrival]:
         """Return the last arrivals, oldest first."""

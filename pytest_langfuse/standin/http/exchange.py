@@ -7,6 +7,7 @@ import http
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from email.utils import formatdate
 
 import httpx
@@ -24,11 +25,14 @@ class Exchange:
     def __init__(self, connection: socket.socket, request: httpx.Request, stopping: threading.Event) -> None:
         self.request = request
         self.over = not request.extensions.get("keep_alive", True)
+        #: Called before the client can see the end of the request.
+        self.on_end: Callable[[], None] = lambda: None
         self._connection = connection
         self._stopping = stopping
 
     def respond(self, response: httpx.Response) -> None:
         """Send the response."""
+        self.on_end()
         self._send(self.encode(response))
 
     def encode(self, response: httpx.Response, *, length: int | None = None) -> bytes:
@@ -59,12 +63,14 @@ class Exchange:
     def reset(self) -> None:
         """Close the connection with RST: the client sees "connection reset by peer"."""
         self.over = True
+        self.on_end()
         # A linger time of zero makes the close that follows send RST.
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def send_and_close(self, data: bytes) -> None:
         """Send bytes, which need not be HTTP, and close the connection in an orderly way (FIN)."""
         self.over = True
+        self.on_end()
         self._send(data)
 
     def drip(self, data: bytes, interval: float) -> None:

@@ -226,21 +226,35 @@ class HttpServer:
             del self._readers[connection]
 
     def _process(self, exchange: Exchange) -> None:
-        request = exchange.request
-        if self._interceptor.intercept(exchange, self._answer, lambda fault: self._record(request, None, fault)):
-            return
-        try:
-            response = self._answer(request)
-        except Exception:
-            exchange.respond(httpx.Response(500, text="internal error of the stand-in Langfuse"))
-            raise
-        # Recorded before the client has its answer, so that the client finds the record when it looks.
-        self._record(request, response.status_code, None)
-        exchange.respond(response)
+        arrived_ns, numbers = time.time_ns(), list[int]()
 
-    def _record(self, request: httpx.Request, status: int | None, fault: str | None) -> None:
+        def record(status: int | None, fault: str | None) -> None:
+            numbers.append(self._record(exchange.request, status, fault, arrived_ns))
+
+        def end() -> None:
+            for number in numbers:
+                self._arrivals.end(number, time.time_ns())
+
+        # Noted before the client has its answer, as the arrival is.
+        exchange.on_end = end
+        try:
+            if self._interceptor.intercept(exchange, self._answer, lambda fault: record(None, fault)):
+                return
+            try:
+                response = self._answer(exchange.request)
+            except Exception:
+                exchange.respond(httpx.Response(500, text="internal error of the stand-in Langfuse"))
+                raise
+            # Recorded before the client has its answer, so that the client finds the record when it looks.
+            record(response.status_code, None)
+            exchange.respond(response)
+        finally:
+            end()
+
+    def _record(self, request: httpx.Request, status: int | None, fault: str | None, arrived_ns: int) -> int:
         path = request.url.raw_path.decode("ascii", "replace")
-        arrival = Arrival(request.method, path, len(request.content), status, fault, time.time_ns())
-        self._arrivals.add(arrival)
+        arrival = Arrival(request.method, path, len(request.content), status, fault, arrived_ns)
+        number = self._arrivals.add(arrival)
         if self._on_arrival is not None:
             self._on_arrival(arrival)
+        return number

@@ -17,10 +17,17 @@ def _nobody() -> Owner | None:
     return None
 
 
+def _nothing(_route: str, _before: str, _now: str) -> None:
+    """Tell nobody."""
+
+
 #: What a harness replaces, for the process: the owner of what the current thread does, and the context in which what
 #: nobody owns is sent.
 current: Callable[[], Owner | None] = _nobody
 unowned: Owner = nullcontext
+
+#: So is this, which hears of each change of state of a breaker, with the name of the route that it guards.
+breaker_changed: Callable[[str, str, str], None] = _nothing
 
 
 def sending_for(owner: Owner | None) -> AbstractContextManager[object]:

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from pytest_langfuse.tracing import langfuse_internals
 from pytest_langfuse.tracing.config import TracingConfig
+from pytest_langfuse.tracing.delivery import owner
 from pytest_langfuse.tracing.delivery.breaker import CircuitBreaker, State
 from pytest_langfuse.tracing.delivery.environment_attributes import EnvironmentAttributes
 from pytest_langfuse.tracing.delivery.exporter import TRACES_PATH, StoreForwardExporter, langfuse_headers
@@ -128,6 +129,7 @@ class Pipeline:
             slow_call=self._config.breaker_slow_call,
         )
         breaker.add_listener(functools.partial(self._log_breaker, name))
+        breaker.add_listener(lambda before, now: owner.breaker_changed(name, before, now))
         return breaker
 
     def _score_buffer(self, routes: Sequence[Route]) -> ScoreBuffer:

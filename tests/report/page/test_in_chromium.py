@@ -227,7 +227,7 @@ def test_an_observation_shows_everything(opened):
 def test_an_estimated_cost_says_so_everywhere(opened):
     cost = {"cost": {"total": 0.0004}, "cost_estimated": True}
     page = opened([case_row(cost=0.0004, cost_estimated=True), observation_row(0, **cost)])
-    assert "$0.0004 estimated" in page.locator("header").inner_text()
+    assert "$0.0004 est." in page.locator("header").inner_text()
     assert "$0.0004 est." in page.locator("#overview").inner_text()
     assert "$0.0004 est." in page.locator("#list").inner_text()
     page.locator("#list [role=option]").click()
@@ -414,11 +414,42 @@ def test_an_outage_has_a_timeline(opened):
         "refused 2",
     ):
         assert shown in text
-    assert names(page, ".outage .lane-name") == ["fault", "application", "requests", "breaker", ""]
-    assert names(page, ".outage .piece [aria-hidden]")[-1] == "open at the end"
+    assert names(page, ".outage .lane-name") == ["fault", "application", "requests", "breaker", "spans", ""]
+    pieces = names(page, ".outage .piece [aria-hidden]")
+    assert pieces[-5:] == [
+        "closed",
+        "open",
+        "half_open",
+        "1 buffered, 0 exported, 0 dropped",
+        "1 buffered, 0 exported, 2 dropped",
+    ]
+    page.get_by_text("All events").click()
+    events = names(page, ".outage ol li")
+    assert events[0] == "0 µs the outage hang begins"
+    assert "300 ms request /api/public/otel: hang, 1.00 s" in events
+    assert "3.30 s breaker of http: closed -> open" in events
+    assert "5.90 s spans: 1 buffered, 0 exported, 2 dropped" in events
+    assert events[-1] == "6.00 s the outage hang ends"
     track = page.locator(".outage .track").first.bounding_box()
     first = page.locator(".outage .piece.bad").first.bounding_box()
     assert round((first["x"] - track["x"]) / track["width"], 2) == round(0.3 / 6.3, 2)
+
+
+def test_requests_at_the_same_time_are_in_several_lanes(opened):
+    requests = [
+        {"start": NOON, "duration": 2.0, "path": "/a", "result": "hang"},
+        {"start": NOON + 1_000_000, "duration": None, "path": "/b", "result": "hang"},
+        {"start": NOON + 2_000_000, "duration": 1.0, "path": "/c", "result": "200"},
+    ]
+    outage = {"faults": ["hang"], "begun": NOON, "ended": None, "attempts": 3, "refused": 2, "requests": requests}
+    # As versions before wrote it: without breaker and health.
+    page = opened([case_row(outage=outage, duration=4.0)], ANSWER)
+    page.wait_for_selector(".outage")
+    assert names(page, ".outage .lane-name")[:3] == ["fault", "requests", ""]
+    assert names(page, ".outage .piece [aria-hidden]") == ["hang", "hang /a", "200 /c", "hang, no answer /b"]
+    track = page.locator(".outage .track").nth(2).bounding_box()
+    piece = page.locator(".outage .track").nth(2).locator(".piece").bounding_box()
+    assert round(piece["x"] + piece["width"]) == round(track["x"] + track["width"])
 
 
 @repeats
@@ -510,10 +541,13 @@ def test_without_scripts_what_is_wrong_is_there(opened):
         "TreeMismatch: 2 differences",
         "waited 5.9 s for Langfuse",
         "The traces are shown where scripts may run",
+        "What happened in tests/test_shop.py::test_answer [hang]",
     ):
         assert page.get_by_text(shown).first.is_visible()
     page.get_by_text("What pytest shows").click()
     assert page.get_by_text("+ llm model=gpt-4o-mini").is_visible()
+    page.get_by_text("What happened in").click()
+    assert page.get_by_text("breaker of http: closed -> open").is_visible()
     assert page.locator("#tests").is_hidden()
 
 
@@ -629,8 +663,11 @@ def test_no_text_of_the_data_runs_or_leads_anywhere(opened):
             for side, state in (("expected", "missing"), ("captured", "extra"))
         }
         request = {"start": NOON, "duration": 1.0, "path": text, "result": text}
+        change = {"at": NOON, "route": text, "before": text, "state": text}
+        counts = {"at": NOON, "ended": text, "exported": text, "buffered": text, "dropped": text}
         rows[-1]["difference"] = rows[-5]["difference"]
         rows[-5]["outage"] = {"faults": [text], "begun": NOON, "ended": None, "requests": [request]}
+        rows[-5]["outage"] |= {"breaker": [change], "health": [counts]}
     page = opened(rows)
     before = page.url
     for _ in PLANTED:

@@ -1,19 +1,45 @@
-// A test in an outage: the fault, the application, the requests and the breaker on one axis, and the health at the end.
+// A test in an outage: the fault, the application, requests, breakers and counts on one axis, and the health at the end.
+
+/** Pieces in as many lanes as it takes, up to a limit, so that none covers another one. */
+function stacked(pieces, most = 5) {
+  const lanes = [];
+  for (const one of pieces.sort((first, second) => first.start - second.start)) {
+    const free = lanes.find((lane) => lane.at(-1).end <= one.start) ?? (lanes.length < most ? null : lanes.at(-1));
+    if (free) free.push(one);
+    else lanes.push([one]);
+  }
+  return lanes;
+}
+
+/** States that follow one another: each lasts until the next one, the last one to the end. */
+function following(changes, from, to, text, kind) {
+  return changes.map((one, at) => ({ start: Math.max(from, one.at), end: changes[at + 1]?.at ?? to, text: text(one), kind: kind(one) }));
+}
 
 function outageOf(opened) {
   const { outage, health, rows } = opened;
-  const piece = (start, end, text, kind) => ({ start, end, text, kind });
-  const requests = (outage?.requests ?? []).slice(0, 500).map((one) =>
-    piece(one.start, one.start + (one.duration ?? 0) * 1e6, `${one.path}: ${one.result}`, /^2\d\d/.test(one.result) ? "good" : "bad"));
-  const observed = rows.length ? [piece(opened.from, opened.to, count(rows.length, "observation"), "app")] : [];
-  const known = [...requests, ...observed];
-  const from = Math.min(outage?.begun ?? Infinity, ...known.map((one) => one.start));
-  const to = Math.max(outage?.ended ?? 0, from + 1000, from + (opened.duration ?? 0) * 1e6, ...known.map((one) => one.end));
+  const listOf = (name) => (Array.isArray(outage?.[name]) ? outage[name].filter(isPlain) : []);
+  const spans = rows.length ? [{ start: opened.from, end: opened.to, text: count(rows.length, "observation"), kind: "app" }] : [];
+  const asked = listOf("requests").slice(0, 500);
+  const waits = (one) => typeof one.duration !== "number";
+  const ends = [...spans.map((one) => one.end), ...asked.map((one) => one.start + (one.duration ?? 0) * 1e6)];
+  const changes = listOf("breaker");
+  const counts = listOf("health");
+  const from = Math.min(outage?.begun ?? Infinity, ...[...spans, ...asked].map((one) => one.start), ...[...changes, ...counts].map((one) => one.at));
+  const to = Math.max(outage?.ended ?? 0, from + 1000, from + (opened.duration ?? 0) * 1e6, ...ends);
+  const requests = asked.map((one) => ({ start: one.start, end: waits(one) ? to : one.start + one.duration * 1e6, text: `${one.result}${waits(one) ? ", no answer" : ""} ${one.path}`, kind: /^2\d\d/.test(one.result) ? "good" : "bad" }));
+  const states = (route) => {
+    const own = changes.filter((one) => one.route === route);
+    return following([{ at: from, state: own[0].before }, ...own], from, to, (one) => one.state, (one) => (one.state === "closed" ? "good" : "bad"));
+  };
+  const routes = [...new Set(changes.map((one) => one.route))];
   const lanes = [
-    ["fault", outage ? [piece(outage.begun ?? from, outage.ended ?? to, (outage.faults ?? []).join(", "), "fault")] : []],
-    ["application", observed],
-    ["requests", requests],
-    ["breaker", health ? [piece(to - (to - from) / 6, to, `${health.breaker} at the end`, health.breaker === "closed" ? "good" : "bad")] : []],
+    ["fault", outage ? [{ start: outage.begun ?? from, end: outage.ended ?? to, text: (outage.faults ?? []).join(", "), kind: "fault" }] : []],
+    ["application", spans],
+    ...stacked(requests).map((pieces, at) => [at ? "" : "requests", pieces]),
+    ...routes.map((route) => [routes.length > 1 ? `breaker ${route}` : "breaker", states(route)]),
+    ["breaker", health && !routes.length ? [{ start: from, end: to, text: health.breaker, kind: health.breaker === "closed" ? "good" : "bad" }] : []],
+    ["spans", following(counts, from, to, (one) => `${one.buffered} buffered, ${one.exported} exported, ${one.dropped} dropped`, (one) => (one.dropped ? "bad" : one.buffered ? "fault" : "good"))],
   ].filter(([, pieces]) => pieces.length && from < Infinity);
   const percent = (value) => `${Math.max(0, Math.min(100, (100 * (value - from)) / (to - from)))}%`;
   const lane = ([name, pieces]) => el("div", { class: "lane", role: "listitem" }, span("lane-name", name),
@@ -38,6 +64,7 @@ function outageOf(opened) {
     el("h3", {}, `Outage: ${(outage?.faults ?? [opened.fault]).join(", ")}`),
     opened.degraded ? par("warning", `Degraded: ${opened.degraded}`) : par("", "Not degraded."),
     lanes.length ? div("lanes", el("div", { role: "list", "aria-label": "Timeline" }, lanes.map(lane)), div("lane", span("lane-name"), div("track ticks", ticks(0, to - from, 4)))) : null,
+    opened.events ? el("details", {}, el("summary", {}, "All events"), el("ol", { class: "plain" }, opened.events.map(([at, text]) => el("li", {}, span("event-time", at), ` ${text}`)))) : null,
     div("columns", facts(outcome), healthFacts ? div("", el("h3", {}, "Health at the end"), healthFacts) : null));
 }
 
