@@ -113,6 +113,7 @@ def test_the_pages_that_are_run_are_these():
     assert {str(page.relative_to(ROOT)) for page in RUN} == {
         "README.md",
         "docs/getting-started.md",
+        "docs/literal.md",
         "docs/middleware.md",
         "docs/outages.md",
         "docs/processes.md",

@@ -136,6 +136,9 @@ class ConditionReader:
         start = line.position
         if line.at_end():
             line.fail(f"missing value after '{key.text}{sign}'", ', an empty string is ""')
+        if second := _SIGNS.match(line.text, start):
+            # `model!= =gpt-4o` would hold for every model.
+            line.fail(f"unexpected operator {second[0]!r}", ", quote a value that begins with it")
         placeholder = line.peek() == "$"
         value, word = (self._placeholder(line), None) if placeholder else line.value()
         text = f"{key.text}{sign}{line.text[start : line.position]}"
