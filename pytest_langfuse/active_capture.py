@@ -316,11 +316,19 @@ class ActiveCapture:
             finally:
                 if report.when == "teardown":
                     self.end()
+                    self._hand_on(report)
             if report.when == "teardown" and self._options.junit and kept is not None:
                 report.user_properties += properties(kept)
             self._refused.fail(report)
         elif report.when == "teardown":
             hooks.uncaptured = None
+
+    def _hand_on(self, report: pytest.TestReport) -> None:
+        """Send along what the test has recorded, if this is a worker of xdist: it may crash in a later one."""
+        if self.kept is not None and self._options.keeps_traces and hasattr(self._config, "workerinput"):
+            from pytest_langfuse.report.run_lines import hand_on
+
+            hand_on(self.kept, self._config, self._options, report)
 
     def _describe(
         self, report: pytest.TestReport, item: pytest.Item, test: CapturedTest, *, in_suite_outage: bool

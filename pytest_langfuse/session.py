@@ -397,7 +397,7 @@ class CaptureSession:
             if (blocks := output.get(_WORKER_LINES)) is not None:
                 self._lines.take(blocks)
             else:
-                self._lines.miss(f"the worker {node.gateway.id} has crashed: what its tests have recorded is missing")
+                self._lines.miss(node.gateway.id)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:

@@ -203,6 +203,7 @@ def _fields(kept: KeptTest, shown: Sequence[Observation], missing: Sequence[Unex
         "difference": None if kept.difference is None else difference_of(kept.difference),
         "outage": kept.outage,
         "health": None if kept.health is None else asdict(kept.health),
+        "missing": None,
     }
 
 

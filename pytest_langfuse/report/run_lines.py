@@ -53,14 +53,25 @@ _NOTHING: Final[dict[str, Any]] = {
     "difference": None,
     "outage": None,
     "health": None,
+    "missing": None,
 }
 
 
+#: The attribute of the last report of a test that holds its lines, compressed: what a worker of xdist hands on at once.
+_LINES: Final = "pytest_langfuse_lines"
+
+
 def pack(kept: KeptTests, config: pytest.Config, options: Options) -> list[bytes]:
-    """Write the lines of the tests that are kept. Return those of all that this process has captured, compressed."""
+    """Write the lines of the tests that are kept. Return those of all that were not handed on, compressed."""
     lines = CapturedLines(redaction_of(options), root_of(config.rootpath))
     kept.pack(lambda tests: packed((test.id, lines.of(test)) for test in tests))
     return kept.blocks
+
+
+def hand_on(kept: KeptTests, config: pytest.Config, options: Options, report: pytest.TestReport) -> None:
+    """Send what is kept, the test that has ended, along with its last report."""
+    setattr(report, _LINES, pack(kept, config, options))
+    kept.blocks = []
 
 
 class RunLines:
@@ -76,6 +87,9 @@ class RunLines:
         self._config, self._options, self._faults, self._degradation = config, options, faults, degradation
         self._results: dict[str, TestResult] = {}
         self._blocks: list[bytes] = []
+        #: By the ids of tests, what workers have sent along with their reports.
+        self._handed_on: dict[str, list[bytes]] = {}
+        self._has_crashed = False
         #: Why tests or observations are missing.
         self._incomplete: list[str] = []
         self._started, self._began = datetime.now(UTC), time.perf_counter()
@@ -110,14 +124,18 @@ class RunLines:
             test = report.nodeid if fault is None else without_fault(report.nodeid, [fault])[0]
             result = self._results[report.nodeid] = TestResult(report.nodeid, test, fault)
         result.add(report)
+        if (blocks := getattr(report, _LINES, None)) is not None:
+            # Of a repeated test, the last attempt.
+            self._handed_on[report.nodeid] = blocks
 
     def take(self, blocks: Iterable[bytes]) -> None:
-        """Take what a process has captured."""
+        """Take what a process has captured, and has not sent along with reports."""
         self._blocks += blocks
 
-    def miss(self, why: str) -> None:
-        """Take note that what a process has captured is lost."""
-        self._incomplete.append(why)
+    def miss(self, worker: str) -> None:
+        """Take note that a worker has crashed."""
+        self._has_crashed = True
+        self._incomplete.append(f"the worker {worker} has crashed: what the test that it ran has recorded is missing")
 
     @property
     def has_begun(self) -> bool:
@@ -208,11 +226,12 @@ class RunLines:
         """Yield the lines of the run: its own, then each test with what belongs to it."""
         yield self._redaction.line({"kind": "run", "schema": SCHEMA}, self._run())
         left = dict(self._results)
-        for id_, part in unpacked(self._blocks):
+        for id_, part in unpacked(block for blocks in (*self._handed_on.values(), self._blocks) for block in blocks):
             if (result := left.pop(id_, None)) is not None:
                 yield from self._of_test(result, part)
+        missing = "what it has recorded is missing, since its worker has crashed" if self._has_crashed else None
         for result in left.values():
-            yield from self._of_test(result, CapturedPart(_NOTHING, []))
+            yield from self._of_test(result, CapturedPart({**_NOTHING, "missing": missing}, []))
 
     def _run(self) -> dict[str, Any]:
         return {

@@ -47,6 +47,7 @@ def case_row(test: str = "tests/test_shop.py::test_answer", **fields: Any) -> di
         "difference": None,
         "outage": None,
         "health": None,
+        "missing": None,
         "degraded": None,
         "blocked": None,
         "blocked_seconds": 0.0,

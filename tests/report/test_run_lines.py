@@ -13,6 +13,7 @@ from pytest_langfuse.report import kept_test, packed_lines, prices
 from pytest_langfuse.report.captured_lines import CapturedPart
 from tests.helpers.json_lines import SCHEMA, lines_of
 from tests.helpers.paths import DOCS
+from tests.helpers.report_page import index
 
 SUITE = """
     import pytest
@@ -285,12 +286,12 @@ def test_a_request_that_still_waits_has_no_duration(app: pytest.Pytester) -> Non
         test_it="""
         import socket
 
-        def test_waits(langfuse_outage, langfuse_server):
+        def test_waits(langfuse_outage, langfuse_server, pytestconfig):
             with langfuse_outage("hang", required=False):
                 connection = socket.create_connection(("127.0.0.1", langfuse_server.port))
                 connection.sendall(b"GET /api/public/health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
                 assert langfuse_server.wait_for_arrivals(1, timeout=20)
-            test_waits.connection = connection
+            pytestconfig.add_cleanup(connection.close)
         """
     )
     app.runpytest(OPTION).assert_outcomes(passed=1)
@@ -383,28 +384,60 @@ def test_workers_of_xdist_hand_on_what_they_have(suite: pytest.Pytester, options
 
 
 @pytest.mark.slow
-def test_a_worker_that_crashes_leaves_the_results(app: pytest.Pytester) -> None:
+def test_a_worker_that_crashes_leaves_what_its_tests_have_sent(app: pytest.Pytester) -> None:
     app.makepyfile(
         test_it="""
         import os
-        from app import answer
+        from app import answer, langfuse
 
         def test_answers():
             answer("why?")
+            langfuse.create_score(name="good", value=0.5, trace_id="1" * 32)
 
         def test_crashes():
+            answer("why?")
             os._exit(3)
+
+        def test_later():
+            answer("why?")
         """
     )
-    app.runpytest(OPTION, "-n1", "-p", "no:randomly")
+    app.runpytest(OPTION, "--langfuse-report=report.html", "-n1", "-p", "no:randomly")
     tests = by_name(app)
-    assert {name: test["outcome"] for name, test in tests.items()} == {
-        "test_answers": "passed",
-        "test_crashes": "failed",
+    assert {name: (test["outcome"], test["observations"], test["missing"]) for name, test in tests.items()} == {
+        "test_answers": ("passed", 3, None),
+        "test_crashes": ("failed", 0, "what it has recorded is missing, since its worker has crashed"),
+        "test_later": ("passed", 3, None),
     }
     assert "crashed while running" in tests["test_crashes"]["message"]
-    run = lines_of(app.path / "run.jsonl", "run")[0]
-    assert run["incomplete"] == ["the worker gw0 has crashed: what its tests have recorded is missing"]
+    rows = lines_of(app.path / "run.jsonl")
+    assert Counter(row["test"].partition("::")[2] for row in rows if row["kind"] in {"observation", "score"}) == {
+        "test_answers": 4,
+        "test_later": 3,
+    }
+    assert rows[0]["incomplete"] == ["the worker gw0 has crashed: what the test that it ran has recorded is missing"]
+    page = (app.path / "report.html").read_text()
+    assert "Not all is here: the worker gw0 has crashed" in page
+    [crashed] = [test for test in index(page)["tests"] if test.get("missing")]
+    assert crashed["test"] == "test_it.py::test_crashes"
+
+
+@pytest.mark.slow
+def test_of_a_repeated_test_the_last_attempt_that_a_worker_sent_counts(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from app import langfuse
+        attempts = []
+
+        def test_flaky():
+            attempts.append(1)
+            langfuse.start_observation(name=f"attempt {len(attempts)}").end()
+            assert len(attempts) == 2
+        """
+    )
+    app.runpytest(OPTION, "-n1", "-p", "rerunfailures", "--reruns", "1")
+    assert by_name(app)["test_flaky"]["outcome"] == "passed"
+    assert [row["name"] for row in lines_of(app.path / "run.jsonl", "observation")] == ["attempt 2"]
 
 
 def test_a_run_that_is_interrupted_has_what_was_there(app: pytest.Pytester) -> None:

@@ -26,6 +26,7 @@ _LISTED: Final[Mapping[str, type | tuple[type, ...]]] = {
     "blocked_seconds": (int, float),
     "healthy_outcome": str,
     "healthy_duration": (int, float),
+    "missing": str,
 }
 #: Fields that are decoded with the tree.
 _OPENED: Final[Mapping[str, type]] = {"failure": str, "outage": dict, "health": dict}

@@ -452,6 +452,14 @@ def test_requests_at_the_same_time_are_in_several_lanes(opened):
     assert round(piece["x"] + piece["width"]) == round(track["x"] + track["width"])
 
 
+def test_a_test_whose_worker_has_crashed_says_what_is_missing(opened):
+    why = "what it has recorded is missing, since its worker has crashed"
+    page = opened([case_row(outcome="failed", missing=why), case_row("test_b")], ANSWER)
+    page.get_by_text(f"Not all is here: {why}.").wait_for()
+    page.evaluate("location.hash = 'test=test_b'")
+    page.get_by_text("This test made no observations.").wait_for()
+
+
 @repeats
 def test_links_lead_to_a_test_and_an_observation(opened):
     page = opened(shop_run(), f"{ANSWER}&obs={3:016x}")

@@ -89,7 +89,7 @@ class Page {
       opened.comparison ? comparisonOf(opened, place) : null,
       loose.map(findingOf),
       orphans.length ? [el("h3", {}, "Scores of what nothing made"), scoresOf(orphans)] : null,
-      this.tree ? this.tree.element : par("", "This test made no observations."));
+      this.tree ? this.tree.element : par("", opened.missing ? `Not all is here: ${opened.missing}.` : "This test made no observations."));
     this.tree?.show(this.tree.active);
     document.title = `${short} · ${this.title}`;
     return true;
