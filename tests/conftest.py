@@ -15,6 +15,7 @@ import hypothesis
 import langfuse  # noqa: F401 - pytester's in-process runs forget modules that they were the first to import: 300 ms each
 import pytest
 from langfuse._client.resource_manager import LangfuseResourceManager
+from langfuse._utils import prompt_cache
 from opentelemetry import trace as otel_trace
 from opentelemetry.util._once import Once
 
@@ -22,6 +23,8 @@ from opentelemetry.util._once import Once
 import pytest_langfuse.tracing.queue.endpoints
 import pytest_langfuse.tracing.singleton  # noqa: F401
 from pytest_langfuse.expect.text import style
+from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY
+from pytest_langfuse.recording.sdk import hooks
 from tests.helpers import slow_plugins
 from tests.helpers.limited_runs import limit_runs
 
@@ -86,6 +89,29 @@ def _no_terminal() -> Iterator[None]:
 _forgotten: list[object] = []
 
 
+def _end_threads(manager: LangfuseResourceManager) -> None:
+    """End the four threads of a client without sending what waits: hundreds of them take a core from the tests."""
+    hooks.managers.discard(manager)
+    atexit.unregister(manager.shutdown)
+    refresh = manager.prompt_cache._task_manager
+    atexit.unregister(refresh.shutdown)
+    # Version 4 calls it ingestion.
+    scores = getattr(manager, "_score_consumers", None) or manager._ingestion_consumers
+    for consumer in (*manager._media_upload_consumers, *scores, *refresh._consumers):
+        consumer.pause()
+    # The others look once a second whether they are paused; in version 4 this one does, too.
+    if (sentinel := getattr(prompt_cache, "_SHUTDOWN_SENTINEL", None)) is not None:
+        refresh._queue.put(sentinel)
+    active = getattr(manager.tracer_provider, "_active_span_processor", None)
+    for processor in list(hooks.processors):
+        if processor in getattr(active, "_span_processors", ()):
+            hooks.processors.discard(processor)
+            batch = processor._batch_processor
+            batch._queue.clear()
+            batch._shutdown = True
+            batch._worker_awaken.set()
+
+
 @contextmanager
 def _clients_forgotten() -> Iterator[None]:
     """Forget the clients that are built inside of the block, and the provider that one of them makes.
@@ -103,7 +129,9 @@ def _clients_forgotten() -> Iterator[None]:
         otel_trace._TRACER_PROVIDER_SET_ONCE = once if provider is not None else Once()
     for key in [key for key in instances if key not in before]:
         manager = instances.pop(key)
-        atexit.unregister(manager.shutdown)
+        if key != PLACEHOLDER_PUBLIC_KEY:
+            # That one serves all captured tests of the process.
+            _end_threads(manager)
         _forgotten.append(manager)
 
 
