@@ -16,6 +16,7 @@ from pytest_langfuse.tracing import singleton
 from pytest_langfuse.tracing.arguments import checked
 from pytest_langfuse.tracing.failures import failures
 from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
+from pytest_langfuse.tracing.named_as import named_as
 from pytest_langfuse.tracing.observed_error import masked, record_exception
 from pytest_langfuse.tracing.shown import shown
 
@@ -189,7 +190,7 @@ def _traced(function: Any, settings: _Settings) -> Any:
 
 
 def _traced_function(function: Callable[..., Any], settings: _Settings) -> Callable[..., Any]:
-    @functools.wraps(function)
+    @named_as(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         observed = _ObservedCall(settings, args, kwargs)
         token = otel_context.attach(observed.context)
@@ -207,7 +208,7 @@ def _traced_function(function: Callable[..., Any], settings: _Settings) -> Calla
 
 
 def _traced_coroutine(function: Callable[..., Any], settings: _Settings) -> Callable[..., Any]:
-    @functools.wraps(function)
+    @named_as(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
         observed = _ObservedCall(settings, args, kwargs)
         token = otel_context.attach(observed.context)
@@ -234,7 +235,8 @@ def _is_method(function: Any) -> bool:
 
 
 def _name_of(function: Any) -> str:
-    return getattr(function, "__name__", None) or type(function).__name__
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) and name else type(function).__name__
 
 
 class _ObservedGenerator(GeneratorContext):

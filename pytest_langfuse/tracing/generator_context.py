@@ -14,6 +14,8 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
+from pytest_langfuse.tracing.named_as import named_as
+
 
 class GeneratorContext:
     """OpenTelemetry's context of one generator, as its last step left it."""
@@ -50,7 +52,7 @@ def wrap_generator(function: Callable[..., Generator[Any, Any, Any]], begin: Beg
     Items, values sent, errors thrown in, closing and the return value are the same.
     """
 
-    @functools.wraps(function)
+    @named_as(function)
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         steps = begin(args, kwargs)
         try:
@@ -87,7 +89,7 @@ def wrap_generator(function: Callable[..., Generator[Any, Any, Any]], begin: Beg
 def wrap_async_generator(function: Callable[..., AsyncGenerator[Any, Any]], begin: Begin) -> Callable[..., Any]:
     """As `wrap_generator`, for an async generator function."""
 
-    @functools.wraps(function)
+    @named_as(function)
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         steps = begin(args, kwargs)
         try:

@@ -444,3 +444,17 @@ def test_an_endless_stream_is_not_kept_in_memory(spans, monkeypatch):
         next(steps)
     steps.close()
     spans.assert_tree("span endless  output=xxx")
+
+
+class Odd:
+    """Callable, with a name that is no text."""
+
+    __name__ = 5
+
+    def __call__(self, item):
+        return item
+
+
+def test_a_callable_whose_name_is_no_text_is_named_after_its_class(langfuse_spans):
+    assert safe_trace()(Odd())("item") == "item"
+    langfuse_spans.one("span Odd")

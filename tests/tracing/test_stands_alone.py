@@ -99,6 +99,7 @@ LAYERS = [
         "log_text",
         "monotonic",
         "name_resolution",
+        "named_as",
         "open_connections",
         "recent_entries",
         "shown",

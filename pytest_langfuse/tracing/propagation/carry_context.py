@@ -7,7 +7,6 @@ Python carries it over `await`, asyncio's tasks, task groups and `asyncio.to_thr
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar, Token
@@ -17,6 +16,7 @@ from typing import Any, NoReturn, Self, TypeVar, cast, overload
 from opentelemetry import context as otel_context
 
 from pytest_langfuse.tracing.generator_context import GeneratorContext, wrap_async_generator, wrap_generator
+from pytest_langfuse.tracing.named_as import named_as
 from pytest_langfuse.tracing.shown import shown
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -78,7 +78,7 @@ class CarriedContext:
             return wrap_async_generator(function, self._steps)
         if inspect.iscoroutinefunction(function):
 
-            @functools.wraps(function)
+            @named_as(function)
             async def run(*args: Any, **kwargs: Any) -> Any:
                 token = otel_context.attach(self._context)
                 try:
@@ -88,7 +88,7 @@ class CarriedContext:
 
         else:
 
-            @functools.wraps(function)
+            @named_as(function)
             def run(*args: Any, **kwargs: Any) -> Any:
                 token = otel_context.attach(self._context)
                 try:

@@ -283,3 +283,22 @@ def test_it_does_not_go_to_another_process(client):
             pickle.dumps(context)
         headers = pickle.loads(pickle.dumps(inject_headers({})))
         assert trace.get_current_span(extract_context(headers)).get_span_context().span_id == here()[1]
+
+
+class Proxy:
+    """Like those of lazy-loading libraries and mocks: it has every attribute, none of the type that is expected."""
+
+    def __getattr__(self, name):
+        if name.startswith("_is") or name in {"__wrapped__", "_mark"}:
+            raise AttributeError(name)
+        return 5
+
+    def __call__(self, item):
+        return here()[0], item
+
+
+def test_a_callable_whose_name_is_no_text():
+    with request_context(user_id="ann"):
+        work = carry_context(Proxy())
+    assert work("item") == ("ann", "item")
+    assert (work.__name__, isinstance(work.__wrapped__, Proxy)) == ("run", True)
