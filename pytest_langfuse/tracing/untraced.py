@@ -47,8 +47,28 @@ def _silent_client(sentry: Any) -> Any:
     return sentry.Client(default_integrations=False, auto_enabling_integrations=False)
 
 
+class _NoCookies(httpx.Cookies):
+    """A jar that takes none.
+
+    A jar has a lock, which each answer takes. In a child that was forked while a thread read an answer, nothing would
+    ever release it.
+    """
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leave the cookies of an answer alone."""
+
+
 class UntracedClient(httpx.Client):
-    """An HTTP client whose requests no instrumentation sees."""
+    """An HTTP client whose requests no instrumentation sees. It neither keeps nor sends cookies."""
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """Return an empty jar that stays empty."""
+        return _NoCookies()
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        """Take none."""
 
     def send(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
         """Send a request."""

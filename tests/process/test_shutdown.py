@@ -678,7 +678,11 @@ def test_no_child_waits_for_a_lock_that_another_thread_held(start: Start, arrive
         observe(1, "warm ")
         get_langfuse_client().flush()
         lock_types = (type(threading.Lock()), type(threading.RLock()), threading.Condition)
-        ours = ("pytest_langfuse.tracing", "langfuse._client.span_processor", "langfuse._client.resource_manager")
+        ours = (
+            "pytest_langfuse.tracing", "langfuse._client.span_processor", "langfuse._client.resource_manager",
+            # What an export needs besides.
+            "httpx", "httpcore", "http.cookiejar",
+        )
         owners = [o for o in gc.get_objects() if str(getattr(o, "__module__", None)).startswith(ours)]
         owners += [module for name, module in sys.modules.items() if name.startswith(ours)]
         locks = {
@@ -688,20 +692,25 @@ def test_no_child_waits_for_a_lock_that_another_thread_held(start: Start, arrive
             if isinstance(value, lock_types)
         }
         print(sorted((owner, name) for owner, name, _ in locks.values()))
-        held, release = threading.Event(), threading.Event()
-        def hold():
-            for _, _, lock in locks.values():
-                lock.acquire()
+        release = threading.Event()
+        def hold(lock, held):
+            lock.acquire()
             held.set()
             release.wait()
-            for _, _, lock in locks.values():
-                lock.release()
-        holder = threading.Thread(target=hold); holder.start(); held.wait()
+            lock.release()
+        # A thread of the child may get the identity of one that is gone, and pass for the owner of its reentrant lock:
+        # each has its own.
+        holders = []
+        for _, _, lock in locks.values():
+            held = threading.Event()
+            holders.append(threading.Thread(target=hold, args=(lock, held)))
+            holders[-1].start(); held.wait()
         pid = os.fork()
         if pid == 0:
             observe(10, "child ")
             os._exit(0 if shutdown_tracing(20).exported == 10 else 1)
-        release.set(); holder.join()
+        release.set()
+        for holder in holders: holder.join()
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     """)
 
@@ -711,6 +720,7 @@ def test_no_child_waits_for_a_lock_that_another_thread_held(start: Start, arrive
     assert ("('LangfuseSpanProcessor', '_app_root_lock')" in app.output) == METADATA_IS_JSON
     assert "('LangfuseResourceManager', '_lock')" in app.output
     assert "'lock'" in app.output
+    assert "('CookieJar', '_cookies_lock')" in app.output
 
 
 @pytest.mark.exhaustive

@@ -32,3 +32,18 @@ def test_a_response_that_is_still_to_be_read() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(b"answer")))
     with UntracedClient(transport=transport) as client, client.stream("GET", "http://langfuse.test/") as response:
         assert response.read() == b"answer"
+
+
+def test_cookies_are_neither_kept_nor_sent() -> None:
+    """A jar has a lock that a forked child would never get."""
+    sent = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("cookie"))
+        return httpx.Response(200, headers={"set-cookie": "sticky=1"})
+
+    with UntracedClient(transport=httpx.MockTransport(answer), cookies={"session": "1"}) as client:
+        client.cookies = {"session": "2"}
+        for _ in range(2):
+            client.get("http://langfuse.test/")
+        assert (sent, dict(client.cookies)) == ([None, None], {})
