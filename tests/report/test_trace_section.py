@@ -141,6 +141,24 @@ def test_vv_shows_all_of_it() -> None:
     assert lines[3].endswith("  # 871 ms     15 tok  $0.0010 est.")
 
 
+def test_vv_pushes_the_columns_of_long_lines_aside_alone() -> None:
+    first, *_ = shown(*shop(), columns=80, verbose=2).splitlines()
+    assert cells(first) <= 80
+
+
+def test_traces_need_no_total_beside_their_titles() -> None:
+    calls = [timed(5, "generation", "llm", id=n, trace_id=f"{n:032x}", usage={"total": 1}) for n in (1, 2)]
+    text = shown(*calls, columns=80)
+    assert re.search(r"# trace llm \(1 of 2\) +# 5.0 ms  1 tok", text)
+    assert "total" not in text
+
+
+def test_keys_after_a_value_that_was_cut_are_in_colour() -> None:
+    text = shown(timed(5, "span", "a", input={"q": "x" * 90}, output="y"), columns=100, color=True)
+    assert "…\x1b[0m" not in text
+    assert "… \x1b[34moutput=\x1b[0my" in text
+
+
 def test_colours_say_what_is_what() -> None:
     bad = timed(5, "tool", "two words", level="ERROR", status_message="no way", input="x" * 70)
     text = shown(bad, columns=50, color=True)
@@ -160,10 +178,26 @@ def test_many_observations_leave_out_what_went_well() -> None:
     assert re.fullmatch(r"# total +#.*9,999 tok", lines[-1])
     assert any("call-7002 level=WARNING" in line for line in lines)
     assert any("call-9002 level=ERROR" in line for line in lines)
-    left_out = [int(found[1].replace(",", "")) for line in lines if (found := re.search(r"# ([\d,]+) more obs", line))]
+    left_out = [int(found[1].replace(",", "")) for line in lines if (found := re.search(r"# ([\d,]+) more ", line))]
     assert sum(left_out) == 10_000 - sum(bool(re.match(r"  generation|span", line)) for line in lines)
-    assert all("(-vv shows all)" in line for line in lines if " more observations" in line)
+    assert all("(-vv shows all)" in line for line in lines if " more " in line)
     assert len(shown(answer, *calls, columns=80, verbose=2).splitlines()) == 10_001
+
+
+def test_an_error_is_shown_below_its_ancestors() -> None:
+    answer = timed(5, "span", "answer", id=1)
+    steps = [timed(5, "chain", f"step-{n}", id=n, parent=answer) for n in range(2, 1_000)]
+    call = timed(5, "tool", "call", id=2_000, parent=steps[-9], level="ERROR")
+    lines = shown(answer, *steps, call, columns=80).splitlines()
+    at = next(index for index, line in enumerate(lines) if "tool call" in line)
+    assert lines[at - 1].startswith("  chain step-991 ")
+
+
+def test_of_many_reasons_the_first_are_shown() -> None:
+    missing = [Unexported(observation("span", f"s{n}", id=n), "filtered", f"reason {n}") for n in range(1, 61)]
+    for verbose, ends in ((0, "  10 more (-vv shows all)"), (2, "  `s60`: reason 60")):
+        text = trace_text(StaticSource(unexported=missing), Style(columns=80, verbose=verbose))
+        assert text.splitlines()[-1] == ends
 
 
 def test_only_what_is_shown_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def _with_ancestors(index: int, parents: Sequence[int]) -> set[int]:
 
 def _left_out(lines: Sequence[OverviewLine]) -> OverviewLine:
     members = [line.observation for line in lines if line.observation is not None]
-    count = f"{len(members):,} more observations" if len(members) > 1 else f"{len(lines):,} more lines"
+    count = f"{len(members):,} more" if members else f"{len(lines):,} more lines"
 
     def words(_width: int | None, _without: Collection[str]) -> Sequence[str]:
         return (f"# {count} (-vv shows all)",)

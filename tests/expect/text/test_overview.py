@@ -8,6 +8,7 @@ import pytest
 
 from pytest_langfuse import Observations, Score, TreeMismatch
 from pytest_langfuse.expect.text import style
+from pytest_langfuse.expect.text.cells import cells
 from pytest_langfuse.expect.text.overview import overview_lines
 from pytest_langfuse.expect.text.style import Style
 from tests.helpers.forest import captured, observation, of
@@ -187,3 +188,23 @@ def test_sentences_are_wrapped_and_names_are_not_broken(columns: int) -> None:
 def test_sentences_are_whole_where_nobody_knows_the_width() -> None:
     assert Style().wrapped(SENTENCE) == [f"  {SENTENCE}"]
     assert Style(columns=40).wrapped("short") == ["  short"]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_there_is_room_beside_the_deepest_indentation(columns: int) -> None:
+    style = Style(columns=columns)
+    for used in (0, 10):
+        assert all(len(style.indent(depth, used)) + 20 <= columns - used for depth in (0, 5, 30, 60, 61, 9_999))
+        assert {style.indent(depth, used).strip() for depth in (0, 1)} == {""}
+    assert style.indent(9_999).endswith("(9999) ")
+
+
+def test_sentences_are_wrapped_by_cells() -> None:
+    lines = Style(columns=40).wrapped("日本語 " * 20)
+    assert len(lines) > 1
+    assert max(map(cells, lines)) <= 40
+
+
+def test_a_long_name_leaves_room_for_values() -> None:
+    (line,) = overview_lines(of([observation("span", "n" * 10_000, model="m")])[:], ())
+    assert line.shown(Style()) == f"span {'n' * 100}… model=m"
