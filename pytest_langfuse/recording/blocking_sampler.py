@@ -63,8 +63,9 @@ class BlockingSampler:
     """Samples the thread that enters it, until it is left.
 
     `limit` is in seconds; once the waits of the test and of the harness reach it, `on_limit` is called, in another
-    thread; so is `on_sample`, after each sample. The time that several threads wait at the same moment counts once. A
-    wait is never measured shorter than it was, so that a timeout of a second is always a wait of a second.
+    thread; so is `on_sample`, at the beginning and after each sample. The time that several threads wait at the same
+    moment counts once. A wait is never measured shorter than it was, so that a timeout of a second is always a wait of
+    a second.
     """
 
     # An attribute of the class: freezegun replaces those of modules.
@@ -101,6 +102,7 @@ class BlockingSampler:
         # What earlier tests have left behind is not what this one waits for.
         self._abandoned = threads_in_langfuse(frames_of_threads())
         self._last, self._used = self._clock(), self._cpu_seconds()
+        self._on_sample()
         self._thread.start()
         return self
 

@@ -24,9 +24,11 @@ class OutageTimeline:
         self._health = health
         self._breaker: list[dict[str, Any]] = []
         self._counts: list[dict[str, Any]] = []
+        #: The first ones: what earlier tests have made.
+        self._before: dict[str, int] = {}
 
     def look(self) -> None:
-        """Note the counts if they have changed."""
+        """Note the counts since the first look, and how many are buffered, if they have changed."""
         health = self._health()
         if health is None:
             return
@@ -36,6 +38,8 @@ class OutageTimeline:
             "buffered": health.buffered,
             "dropped": sum(health.dropped.values()),
         }
+        self._before = self._before or {**counts, "buffered": 0}
+        counts = {name: count - self._before[name] for name, count in counts.items()}
         if self._counts and self._counts[-1].items() >= counts.items():
             return
         self._counts.append({"at": _now(), **counts})

@@ -305,21 +305,29 @@ def test_breaker_and_counts_over_time(app: pytest.Pytester) -> None:
         test_it="""
         from pytest_langfuse.tracing import get_langfuse_client, init_tracing, tracing_health
 
-        def test_it(langfuse_outage, langfuse_clock):
-            langfuse = init_tracing(
+        def tracing():
+            return init_tracing(
                 public_key="pk-lf-t", secret_key="sk-lf-t", breaker_failure_threshold=1, breaker_recovery_timeout=60
             )
+
+        def test_before():
+            tracing().start_observation(name="earlier").end()
+            tracing().flush()
+            assert tracing_health().exported == 1
+
+        def test_it(langfuse_outage, langfuse_clock):
+            langfuse = tracing()
             with langfuse_outage("http_503") as outage:
                 langfuse.start_observation(name="answer").end()
                 langfuse.flush()
                 while tracing_health().breaker == "closed":
                     pass
             langfuse_clock.advance(seconds=61)
-            while not tracing_health().exported:
+            while tracing_health().exported < 2:
                 langfuse.flush()
         """
     )
-    app.runpytest_subprocess(OPTION).assert_outcomes(passed=1)
+    app.runpytest_subprocess(OPTION, "-p", "no:randomly").assert_outcomes(passed=2)
     outage = by_name(app)["test_it"]["outage"]
     assert [(one["route"], one["before"], one["state"]) for one in outage["breaker"]] == [
         ("http", "closed", "open"),

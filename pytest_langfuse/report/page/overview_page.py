@@ -15,8 +15,6 @@ from pytest_langfuse.rules.rule_page import page_of
 #: Failed tests with what pytest shows, and rows of the table of outages.
 _SHOWN: Final = 100
 _TOP: Final = 8
-#: Tests whose events in an outage are told.
-_TIMELINES: Final = 20
 _OUTCOMES: Final = ("failed", "error", "passed", "skipped")
 
 Test = Mapping[str, Any]
@@ -38,7 +36,7 @@ def overview_of(contents: PageContents) -> dict[str, Any]:
         "failures_left_out": max(0, len(contents.failures) - _SHOWN),
         "faults": faults,
         "outages": OutageTable.of(tests) if faults else None,
-        "degraded": contents.degraded[:_TIMELINES],
+        "told": [*contents.told["degraded"], *contents.told["other"]],
         "rules": _rules(contents),
         "compared": _compared(contents),
         "tops": {

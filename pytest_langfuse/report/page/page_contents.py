@@ -30,6 +30,8 @@ _LISTED: Final[Mapping[str, type | tuple[type, ...]]] = {
 }
 #: Fields that are decoded with the tree.
 _OPENED: Final[Mapping[str, type]] = {"failure": str, "outage": dict, "health": dict}
+#: Tests whose events in an outage are told where scripts are not allowed.
+_TOLD: Final = 20
 #: Observations whose trees are decoded together.
 _TOGETHER: Final = 2_000
 
@@ -49,8 +51,8 @@ class PageContents:
         self.trees: Final[list[str]] = []
         #: What is shown of failed tests where scripts are not allowed.
         self.failures: Final[list[dict[str, Any]]] = []
-        #: What happened in tests that an outage made worse, where scripts are not allowed.
-        self.degraded: Final[list[dict[str, Any]]] = []
+        #: What happened in some tests that an outage made worse, or that lost something: where scripts are not allowed.
+        self.told: Final[dict[str, list[dict[str, Any]]]] = {"degraded": [], "other": []}
         #: Those that have changed since an earlier run.
         self.changed: Final[list[dict[str, Any]]] = []
         self._numbers: dict[tuple[str, str | None], int] = {}
@@ -107,8 +109,9 @@ class PageContents:
             self._heavy["difference"] = difference
         if "outage" in self._heavy:
             self._heavy["events"] = events = events_of(self._heavy["outage"])
-            if test.get("degraded"):
-                self.degraded.append({**test, "events": events})
+            told = self.told["degraded" if test.get("degraded") else "other"]
+            if len(told) < _TOLD and (test.get("degraded") or test.get("lost")):
+                told.append({**test, "events": events})
         if test["outcome"] in {"failed", "error"}:
             self.failures.append({**test, "failure": text_of(row.get("failure"))})
 

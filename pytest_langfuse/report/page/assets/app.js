@@ -85,8 +85,8 @@ class Page {
       test.message && !opened.failure ? par("error-text", test.message) : null,
       opened.difference ? differenceOf(opened.difference, opened, place) : null,
       opened.failure ? this.failureOf(opened) : null,
-      opened.outage || opened.health || test.fault || test.degraded ? outageOf(opened) : null,
       opened.comparison ? comparisonOf(opened, place) : null,
+      opened.outage || opened.health || test.fault || test.degraded ? outageOf(opened) : null,
       loose.map(findingOf),
       orphans.length ? [el("h3", {}, "Scores of what nothing made"), scoresOf(orphans)] : null,
       this.tree ? this.tree.element : par("", opened.missing ? `Not all is here: ${opened.missing}.` : "This test made no observations."));

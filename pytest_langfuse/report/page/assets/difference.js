@@ -74,6 +74,6 @@ function comparisonOf(opened, place) {
     comparison.was ? par("note", `was ${comparison.was}`) : null,
     exceeded.map((sentence) => par("finding error", `Too much: ${sentence}`)),
     el("table", {}, el("thead", {}, el("tr", {}, ["", ...heads].map((head) => el(head ? "th" : "td", head ? { scope: "col" } : {}, head)))),
-      el("tbody", {}, rows.map(([name, old, now]) => el("tr", old === now ? {} : { class: "degraded" }, el("th", { scope: "row" }, name), el("td", { class: "number" }, old || "none"), el("td", { class: "number" }, now || "none"))))),
+      el("tbody", {}, rows.map(([name, old, now]) => el("tr", { class: (name === "observations" ? old !== now : changes.some((one) => one.startsWith(name))) ? "degraded" : null }, el("th", { scope: "row" }, name), el("td", { class: "number" }, old || "none"), el("td", { class: "number" }, now || "none"))))),
     difference ? differenceOf(difference, opened, place, heads, `Trees: ${difference.sentence}`) : null);
 }
