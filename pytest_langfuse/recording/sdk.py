@@ -1269,6 +1269,10 @@ class Hooks:
     def after_fork(self) -> None:
         """In a forked child: a lock that another thread held at the fork would stay locked for ever."""
         self._flush_lock = threading.RLock()
+        for client in list(self._adopted):
+            # A copy of the cookies has a lock of its own. The SDK takes these clients for the application's, and keeps
+            # them.
+            client.cookies = client.cookies
 
 
 #: Types of observations that have a model, and the arguments that only these have.

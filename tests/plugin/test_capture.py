@@ -369,7 +369,9 @@ def test_many_threads_at_once(app: pytest.Pytester) -> None:
 def test_a_fork_in_a_captured_test(app: pytest.Pytester) -> None:
     app.makepyfile("""
         import multiprocessing
+        import threading
         from app import answer
+        from langfuse import get_client
 
         def test_fork(langfuse_spans):
             answer("parent")
@@ -378,8 +380,31 @@ def test_a_fork_in_a_captured_test(app: pytest.Pytester) -> None:
             process.join(30)
             assert process.exitcode == 0
             assert len(langfuse_spans) == 3
+
+        def test_no_child_waits_for_a_lock_that_another_thread_held(langfuse_spans):
+            client = get_client()
+            lock = client._resources.httpx_client.cookies.jar._cookies_lock
+            held, forked = threading.Event(), threading.Event()
+
+            def read_an_answer():
+                with lock:
+                    held.set()
+                    forked.wait()
+
+            thread = threading.Thread(target=read_an_answer)
+            thread.start()
+            held.wait()
+            process = multiprocessing.get_context("fork").Process(target=client.get_prompt, args=("greeting",), kwargs={
+                "fallback": "Hello", "max_retries": 0,
+            })
+            process.start()
+            process.join(30)
+            forked.set()
+            thread.join()
+            process.kill()
+            assert process.exitcode == 0
     """)
-    app.runpytest_subprocess("-W", "ignore").assert_outcomes(passed=1)
+    app.runpytest_subprocess("-W", "ignore").assert_outcomes(passed=2)
 
 
 @pytest.mark.skipif(
