@@ -62,7 +62,7 @@ class Progress:
             and option("capture", "fd") != "no"
             and not any(option(name, default=False) for name in ("usepdb", "trace", "setupshow", "setuponly"))
             and option("log_cli_level", None) is None
-            and not self._config.getini("log_cli")
+            and not (self._config.pluginmanager.has_plugin("logging") and self._config.getini("log_cli"))
         )
 
     @pytest.hookimpl(wrapper=True)

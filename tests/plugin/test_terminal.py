@@ -109,10 +109,11 @@ def test_colour_is_where_pytest_has_it(
 
 
 @pytest.mark.slow
-def test_progress_is_one_line_that_is_rewritten(app: pytest.Pytester) -> None:
+@pytest.mark.parametrize("options", [[], pytest.param(["-p", "no:logging"], marks=pytest.mark.exhaustive)])
+def test_progress_is_one_line_that_is_rewritten(app: pytest.Pytester, options: list[str]) -> None:
     app.makeini("[pytest]\nlangfuse_max_slowdown = 60\n")
     app.makepyfile(SUITE)
-    written = on_terminal(app, "--langfuse-outage=refused,http_401", "-rf", columns=70)
+    written = on_terminal(app, "--langfuse-outage=refused,http_401", "-rf", *options, columns=70)
     plain = ESCAPES.sub("", written)
     (line,) = [line for line in plain.splitlines() if "Langfuse outage" in line.rpartition("\r")[2]][-1:]
     states = [state.rstrip() for state in re.split("[\r\n]+", plain) if state.startswith("Langfuse outage")]
