@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -30,7 +31,7 @@ class Mistake:
 
     def differences(self, output: str) -> str | None:
         """Return a sentence if pytest has printed something else; `...` stands for any lines."""
-        output = "\n".join(map(str.rstrip, output.splitlines()))
+        output = "".join(f"{line.rstrip()}\n" for line in output.splitlines())
         parts = [part.strip("\n") for part in re.split(r"^ *\.\.\.\n", self.printed, flags=re.MULTILINE)]
         at = 0
         for part in filter(None, parts):
@@ -72,7 +73,7 @@ class RecipePage:
     def mistakes(self) -> list[Mistake]:
         """The `diff` blocks, each with the `text` block that follows."""
         found = []
-        for (language, change), (following, printed) in zip(self.blocks, [*self.blocks[1:], ("", "")], strict=True):
+        for (language, change), (following, printed) in pairwise([*self.blocks, ("", "")]):
             if language == "diff":
                 assert following == "text", f"{self.path.name}: no output follows\n{change}"
                 name = _NAME.match(change)

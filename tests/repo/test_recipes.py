@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,79 +25,106 @@ PAGES = {
     for page in [RecipePage(path)]
 }
 SHARED = PAGES["recipes-README"].files
-#: The pages that are run together, after these imports.
-RUNS = {
-    "web": (
-        ["django.test", "fastapi.testclient", "flask", "openai"],
-        ["recipes-django", "recipes-fastapi", "recipes-flask"],
-    ),
-    "jobs": (["celery.bin.celery", "kombu"], ["recipes-celery"]),
-    "agents": (
-        [
-            "agents",
-            "langchain_openai",
-            "langgraph.graph",
-            "openinference.instrumentation.openai_agents",
-            "pydantic_ai.models.openai",
-        ],
-        ["recipes-langchain", "recipes-openai-agents", "recipes-pydantic-ai"],
-    ),
+#: What each page with tests imports.
+MODULES = {
+    "migration-capfire": ["logfire.testing"],
+    "migration-hand-rolled": [],
+    "migration-span-tree": ["pydantic_evals.otel"],
+    "recipes-celery": ["celery.bin.celery"],
+    "recipes-django": ["django.test"],
+    "recipes-fastapi": ["fastapi.testclient"],
+    "recipes-flask": ["flask"],
+    "recipes-langchain": ["langchain_openai", "langgraph.graph"],
+    "recipes-openai-agents": ["agents", "openinference.instrumentation.openai_agents"],
+    "recipes-pydantic-ai": ["pydantic_ai.models.openai"],
+    "recipes-serverless": ["openai"],
 }
+#: Its tests start a worker, as those of `examples/shop` do.
+LONG = "recipes-celery"
+#: `test_ci_pages.py` runs these, by the commands of their pipelines.
+PIPELINES = ["recipes-github-actions", "recipes-gitlab-ci"]
 pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 
 
-def folders(names: list[str], root: Path) -> list[tuple[Path, RecipePage, int | None]]:
-    """Write each page, as it is and with each of its mistakes, into a folder."""
-    written = []
-    for page in map(PAGES.__getitem__, names):
-        versions = [page.files, *(mistake.applied(page.files) for mistake in page.mistakes)]
-        for number, files in enumerate(versions):
-            folder = root / f"{page.name}-{number}"
-            for name, text in {**SHARED, **files}.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_text(text)
-            written.append((folder, page, number - 1 if number else None))
-    return written
+def printed(versions: list[tuple[RecipePage, dict[str, str]]], root: Path) -> list[str]:
+    """Run pytest on the files of a page, one after the other, and return what each run prints."""
+    modules = ["langfuse", *(module for page, _ in versions for module in MODULES[page.name])]
+    folders = [root / f"{number}-{page.name}" for number, (page, _) in enumerate(versions)]
+    for folder, (_, files) in zip(folders, versions, strict=True):
+        for name, text in {**SHARED, **files}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+    subprocess.run(
+        [sys.executable, forked_pytest.__file__, ",".join(dict.fromkeys(modules)), *folders],
+        env={**environment(), "COLUMNS": "100", "NO_COLOR": "1"},
+        check=True,
+        timeout=LIMIT,
+    )
+    return [folder.with_suffix(".txt").read_text() for folder in folders]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment without what changes what is printed."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GITHUB", "LANGFUSE", "LANGSMITH", "OPENAI", "OTEL"))
+    }
+
+
+def not_installed(names: Iterable[str]) -> dict[str, str]:
+    """Return the pages of which a framework is not installed, with its module."""
+    return {name: module for name in names for module in MODULES[name] if find_spec(module.partition(".")[0]) is None}
+
+
+@pytest.fixture(autouse=True)
+def _without_plugins(monkeypatch: pytest.MonkeyPatch):
+    slow_plugins.keep_out(monkeypatch, "asyncio")
+
+
+def check_that_tests_pass(names: Sequence[str], root: Path) -> None:
+    """Run the tests of pages; skips with the names of those that can't be run here, after the others."""
+    missing = not_installed(names)
+    run = [PAGES[name] for name in names if name not in missing]
+    wrong = []
+    for page, output in zip(run, printed([(page, page.files) for page in run], root), strict=True):
+        # A test may have parameters.
+        passed = re.search(r"^=+ (\d+) passed in", output, re.MULTILINE)
+        if not passed or int(passed[1]) < page.tests:
+            wrong.append(f"{page.name}: not {page.tests} passed\n{output}")
+    assert not wrong, "\n\n".join(wrong)
+    if missing:
+        pytest.skip(f"not installed: {', '.join(f'{module} of {name}' for name, module in missing.items())}")
 
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize(("modules", "names"), RUNS.values(), ids=RUNS)
-def test_tests_pass_and_mistakes_fail_as_the_page_says(
-    modules: list[str], names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    if missing := [module for module in modules if not find_spec(module.partition(".")[0])]:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    slow_plugins.keep_out(monkeypatch, "asyncio")
-    written = folders(names, tmp_path)
-    subprocess.run(
-        [
-            sys.executable,
-            forked_pytest.__file__,
-            ",".join(["langfuse", *modules]),
-            *[folder for folder, _, _ in written],
-        ],
-        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
-        check=True,
-        timeout=LIMIT,
-    )
-    wrong = []
-    for folder, page, mistake in written:
-        output = folder.with_suffix(".txt").read_text()
-        if mistake is None:
-            # A test may have parameters.
-            passed = re.search(r"^=+ (\d+) passed in", output, re.MULTILINE)
-            if not passed or int(passed[1]) < page.tests:
-                wrong.append(f"{page.name}: not {page.tests} passed\n{output}")
-        elif difference := page.mistakes[mistake].differences(output):
-            wrong.append(f"{page.name}: {difference}")
-    assert not wrong, "\n\n".join(wrong)
+def test_the_tests_of_the_pages_pass(tmp_path: Path):
+    check_that_tests_pass([name for name in MODULES if name != LONG], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_the_tests_with_a_worker_pass(tmp_path: Path):
+    check_that_tests_pass([LONG], tmp_path)
+
+
+# What failures say is pinned in `tests/expect/text`, too.
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", MODULES)
+def test_mistakes_fail_as_the_page_says(name: str, tmp_path: Path):
+    if missing := not_installed([name]):
+        pytest.skip(f"not installed: {missing[name]}")
+    page = PAGES[name]
+    assert page.mistakes
+    outputs = printed([(page, mistake.applied(page.files)) for mistake in page.mistakes], tmp_path)
+    wrong = [mistake.differences(output) for mistake, output in zip(page.mistakes, outputs, strict=True)]
+    assert not list(filter(None, wrong)), "\n\n".join(filter(None, wrong))
 
 
 def test_each_page_with_tests_is_run():
-    assert sorted(name for _, names in RUNS.values() for name in names) == [
-        name for name, page in PAGES.items() if page.tests
-    ]
+    assert sorted([*PIPELINES, *MODULES]) == [name for name, page in PAGES.items() if page.tests]
 
 
 @pages

@@ -1,0 +1,148 @@
+"""docs/recipes/github-actions.md and gitlab-ci.md: their YAML is valid, and its commands do what the pages say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.limited_runs import LIMIT
+from tests.helpers.paths import DOCS
+from tests.helpers.recipe_page import RecipePage
+
+GITHUB = RecipePage(DOCS / "recipes" / "github-actions.md")
+GITLAB = RecipePage(DOCS / "recipes" / "gitlab-ci.md")
+#: The `if` of GitHub's steps that hold, by event.
+CONDITIONS = {
+    "push": {"github.ref == 'refs/heads/main'", "always()", None},
+    "pull_request": {"github.event_name == 'pull_request'", "always()", None},
+}
+#: In the place of the artifacts of GitLab's last pipeline: fails as `curl --fail` does if there are none.
+CURL = '#!/bin/bash\n[ -f "$ARTIFACTS/run.jsonl" ] && cp "$ARTIFACTS/run.jsonl" main.jsonl\n'
+
+
+def pipeline(page: RecipePage) -> Any:
+    """Return the YAML of a page, read as YAML 1.2: `on` is a name there."""
+    yaml = pytest.importorskip("ruamel.yaml", reason="check-jsonschema, which brings ruamel.yaml, is not installed")
+    [text] = [text for name, text in page.files.items() if name.endswith((".yaml", ".yml"))]
+    return yaml.YAML(typ="safe").load(text)
+
+
+@pytest.mark.parametrize(("page", "schema"), [(GITHUB, "github-workflows"), (GITLAB, "gitlab-ci")], ids=str)
+def test_the_pipeline_is_valid(page: RecipePage, schema: str):
+    jsonschema = pytest.importorskip("jsonschema")
+    found = files(pytest.importorskip("check_jsonschema")) / "builtin_schemas" / "vendor" / f"{schema}.json"
+    jsonschema.Draft7Validator(json.loads(found.read_text())).validate(pipeline(page))
+
+
+def github(job: str, event: str) -> str:
+    """Return the commands of a job as GitHub runs them: each step in its shell, without what installs."""
+    steps = pipeline(GITHUB)["jobs"][job]["steps"]
+    unknown = {step.get("if") for step in steps}.difference(*CONDITIONS.values())
+    assert not unknown, f"unknown conditions: {unknown}"
+    commands = [step["run"] for step in steps if "run" in step and step.get("if") in CONDITIONS[event]]
+    return "\n".join(f"bash -e <<'STEP' || status=$?\n{command}\nSTEP" for command in commands) + "\nexit ${status:-0}"
+
+
+def gitlab(job: str) -> str:
+    """Return the commands of a job as GitLab runs them: in one shell."""
+    return "set -eo pipefail\n" + "\n".join(pipeline(GITLAB)[job]["script"])
+
+
+class Checkout:
+    """A folder with the files of a page, and what its jobs leave there."""
+
+    def __init__(self, page: RecipePage, folder: Path) -> None:
+        self.folder = folder
+        self.artifacts = folder / "artifacts"
+        self.write(page.files)
+        commands = folder / "bin"
+        for name, text in (("pip", "#!/bin/bash\n"), ("curl", CURL)):
+            commands.mkdir(exist_ok=True)
+            (commands / name).write_text(text)
+            (commands / name).chmod(0o755)
+        self.path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def write(self, texts: dict[str, str]) -> None:
+        for name, text in texts.items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_text(text)
+
+    def run(self, script: str) -> subprocess.CompletedProcess[str]:
+        variables = {
+            "ARTIFACTS": str(self.artifacts),
+            "COLUMNS": "100",
+            "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
+            "NO_COLOR": "1",
+            "PATH": self.path,
+        }
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+
+    @property
+    def left(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir() if path.suffix in (".html", ".jsonl", ".xml")}
+
+
+@pytest.mark.slow
+def test_github_compares_a_pull_request_with_main(tmp_path: Path):
+    checkout = Checkout(GITHUB, tmp_path)
+    main = checkout.run(github("tests", "push"))
+    assert main.returncode == 0, main.stdout + main.stderr
+    assert checkout.left == {"main.jsonl", "report.html", "junit.xml"}
+    assert "## Langfuse traces: 1 test" in (tmp_path / "summary.md").read_text()
+
+    [mistake] = GITHUB.mistakes
+    checkout.write(mistake.applied(GITHUB.files))
+    request = checkout.run(github("tests", "pull_request"))
+    assert request.returncode == 1, request.stdout + request.stderr
+    assert mistake.differences(request.stdout) is None
+    assert "### Compared with" in (tmp_path / "summary.md").read_text()
+    assert checkout.left == {"main.jsonl", "run.jsonl", "report.html", "junit.xml"}
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_gitlab_compares_a_merge_request_with_main(tmp_path: Path):
+    checkout = Checkout(GITLAB, tmp_path)
+    main = checkout.run(gitlab("tests"))
+    assert main.returncode == 0, main.stdout + main.stderr
+    artifacts = pipeline(GITLAB)["tests"]["artifacts"]
+    assert checkout.left == {*artifacts["paths"], artifacts["reports"]["junit"]}
+    assert "langfuse_tokens" in (tmp_path / "junit.xml").read_text()
+
+    [mistake] = GITLAB.mistakes
+    checkout.write(mistake.applied(GITLAB.files))
+    checkout.artifacts.mkdir()
+    (tmp_path / "run.jsonl").rename(checkout.artifacts / "run.jsonl")
+    request = checkout.run(gitlab("tests"))
+    assert request.returncode == 1, request.stdout + request.stderr
+    assert mistake.differences(request.stdout) is None
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("page", "script"),
+    [(GITHUB, lambda: github("outage", "push")), (GITLAB, lambda: gitlab("outage"))],
+    ids=["github", "gitlab"],
+)
+def test_the_suite_runs_while_langfuse_fails(page: RecipePage, script: Any, tmp_path: Path):
+    checkout = Checkout(page, tmp_path)
+    outage = checkout.run(script())
+    assert outage.returncode == 0, outage.stdout + outage.stderr
+    assert "hang: none of 1 test degraded" in outage.stdout
+    assert checkout.left == {"outage.html"}
