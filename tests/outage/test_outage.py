@@ -5,7 +5,9 @@ import re
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from pytest_langfuse.outage.fault_options import FaultOptions, Schedule
 from pytest_langfuse.outage.outage import Outage
 from pytest_langfuse.outage.server import LangfuseServer
 from pytest_langfuse.standin.http.arrivals import Arrival, ArrivalLog
+from pytest_langfuse.standin.http.exchange import Exchange
 from pytest_langfuse.standin.paths import ENDPOINTS, endpoint_of, matches, parse_paths
 
 PROJECTS = "/api/public/projects"
@@ -246,6 +249,25 @@ def test_arrivals_tell_when_they_ended(server: LangfuseServer, client: httpx.Cli
     for arrival in server.arrivals:
         assert arrival.ended_ns is not None
         assert arrival.at_ns <= arrival.ended_ns
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda exchange: exchange.respond(httpx.Response(200)),
+        lambda exchange: exchange.send_and_close(b"garbage"),
+        lambda exchange: exchange.reset(),
+    ],
+)
+def test_the_end_of_a_request_is_noted_before_its_client_sees_it(end: Callable[[Exchange], None]) -> None:
+    events: list[str] = []
+    connection = SimpleNamespace(
+        sendall=lambda _data: events.append("seen"), setsockopt=lambda *_arguments: events.append("seen")
+    )
+    exchange = Exchange(cast("socket.socket", connection), httpx.Request("GET", "http://x/"), threading.Event())
+    exchange.on_end = lambda: events.append("noted")
+    end(exchange)
+    assert events == ["noted", "seen"]
 
 
 def test_a_request_that_hangs_ends_when_its_client_gives_up(server: LangfuseServer) -> None:

@@ -143,7 +143,7 @@ def test_what_a_slow_pattern_can_not_search_is_not_written(monkeypatch: pytest.M
     row = {"outcome": "passed", "input": {"a": "b" * 100}, "tags": ["x"], "status": "b" * 100, "n": 5, "health": {}}
     line = json.loads(Redaction({}, [slow]).line({"kind": "x"}, row))
     assert "bbb" not in str(line)
-    assert (line["outcome"], line["input"], line["tags"], line["n"]) == ("passed", {}, [], 5)
+    assert (line["outcome"], line["input"], line["tags"], line["n"], line["health"]) == ("passed", {}, [], 5, None)
     assert line["status"].startswith("[redacted: not searched, since the pattern 'slow', ")
 
 
