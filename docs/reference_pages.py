@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -65,7 +63,8 @@ VARIABLES = {
     "LANGFUSE_EXPORT": "names the queues whose faults belong to `--langfuse-outage=all`",
     "NO_COLOR": "trees and differences without colour; else pytest's `--color` decides",
 }
-_COMMANDS = {
+#: The commands beside pytest: their functions, and where they are explained.
+COMMANDS = {
     "pytest-langfuse-forward": (forward_command.main, "../forwarder.md"),
     "python -m pytest_langfuse.outage.server": (server_command.main, "../stand-in.md"),
     "python -m pytest_langfuse.report": (report_command.main, "../report.md#later-and-elsewhere"),
@@ -123,28 +122,34 @@ class _Declared:
         self.ini[name] = {"help": help, **settings}
 
 
+def declared() -> _Declared:
+    """The options and ini settings of the plugin."""
+    found = _Declared()
+    add_options(cast("pytest.Parser", found))
+    return found
+
+
 def options() -> str:
     """The page of all options, ini settings and environment variables."""
-    declared = _Declared()
-    add_options(cast("pytest.Parser", declared))
+    given = declared()
     parts = [
         "# Options and ini settings",
         _OPTIONS,
         "## Options",
     ]
-    for name, settings in declared.options.items():
+    for name, settings in given.options.items():
         twin = name.removeprefix("--").replace("-", "_")
         value = f"={settings['metavar']}" if "metavar" in settings else ""
-        default = _shown(declared.ini[twin]["default"])
+        default = _shown(given.ini[twin]["default"])
         text = re.sub(r" \(ini: [^)]*\)$", "", settings["help"])
         beside = ", relative to the ini file" if "relative to the ini file" in settings["help"] else ""
         parts += [f"### {name}", f"`{name}{value}`; ini: `{twin}`{beside}; default: {default}."]
         parts += [f"{text[0].upper()}{text[1:].rstrip('.')}.", _guide(twin)]
     parts += ["## Ini settings without an option", "| setting | default | |\n|---|---|---|"]
-    twins = {name.removeprefix("--").replace("-", "_") for name in declared.options}
+    twins = {name.removeprefix("--").replace("-", "_") for name in given.options}
     rows = [
         _row(f"`{name}`", _shown(settings["default"]), settings["help"])
-        for name, settings in sorted(declared.ini.items())
+        for name, settings in sorted(given.ini.items())
         if name not in twins
     ]
     parts[-1] += "\n" + "\n".join(rows)
@@ -178,31 +183,31 @@ class _FoundError(Exception):
         self.parser = parser
 
 
-@contextmanager
-def _parsers_found() -> Iterator[None]:
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of a command.
+
+    Raises:
+        LookupError: the command does not parse its arguments by argparse.
+    """
+
     def refuse(parser: argparse.ArgumentParser, *_: object) -> None:
         raise _FoundError(parser)
 
-    with patch.object(argparse.ArgumentParser, "parse_known_args", refuse):
-        yield
+    main, _ = COMMANDS[command]
+    try:
+        with patch.object(argparse.ArgumentParser, "parse_known_args", refuse):
+            cast("Any", main)([])
+    except _FoundError as found:
+        return found.parser
+    raise LookupError(command)
 
 
 def commands() -> str:
     """The page of all commands."""
-    parts = [
-        "# Commands",
-        _COMMAND_LINES,
-    ]
-    for name, (main, guide) in _COMMANDS.items():
-        try:
-            with _parsers_found():
-                cast("Any", main)([])
-        except _FoundError as found:
-            parts += [
-                f"## {name.removeprefix('python -m ')}",
-                *_command(name, found.parser),
-                f"More: [the guide]({guide}).",
-            ]
+    parts = ["# Commands", _COMMAND_LINES]
+    for name, (_, guide) in COMMANDS.items():
+        shown = _command(name, parser_of(name))
+        parts += [f"## {name.removeprefix('python -m ')}", *shown, f"More: [the guide]({guide})."]
     return "\n\n".join(parts) + "\n"
 
 

@@ -34,7 +34,7 @@ class CleanEnvironment:
             env={**kept, "PYTHONPATH": str(self.site), **variables},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=LIMIT,
             check=False,
         )
 

@@ -33,10 +33,12 @@ def under_hang(text: str) -> list[str]:
 def test_green_while_langfuse_is_well_and_red_when_it_is_not(tmp_path: Path):
     healthy = run(tmp_path, "--langfuse-capture")
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+    assert "3 passed" in healthy.stdout
 
     degraded = run(tmp_path, "--langfuse-outage=hang,http_503", "--tb=line")
     printed = degraded.stdout
     assert degraded.returncode == pytest.ExitCode.TESTS_FAILED, printed + degraded.stderr
+    assert "2 failed, 4 passed" in printed
     pytest.LineMatcher(printed.splitlines()).fnmatch_lines(
         [
             "hang: 2 of 3 tests degraded, * lost",

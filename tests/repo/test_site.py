@@ -148,8 +148,7 @@ def opened(chromium: Any, site: Path) -> Iterator[Callable[..., Any]]:
     assert [url for url in requests if not url.startswith(site.as_uri())] == []
 
 
-@pytest.mark.slow
-def test_the_search_finds_pages(opened):
+def search_for_pages(opened: Callable[..., Any]) -> None:
     page = opened("docs/index.html")
     page.keyboard.press("Control+k")
     search = page.locator("input:visible")
@@ -160,8 +159,7 @@ def test_the_search_finds_pages(opened):
     page.wait_for_url("**/docs/assertions.html*#*")
 
 
-@pytest.mark.slow
-def test_text_is_readable_in_the_light_and_in_the_dark(opened):
+def read_in_the_light_and_in_the_dark(opened: Callable[..., Any]) -> None:
     axe = files("axe_playwright_python").joinpath("axe.min.js").read_text()
     backgrounds = set()
     for scheme in ("light", "dark"):
@@ -176,8 +174,7 @@ def test_text_is_readable_in_the_light_and_in_the_dark(opened):
     assert len(backgrounds) == 2
 
 
-@pytest.mark.slow
-def test_nothing_is_cut_off(opened):
+def look_for_what_is_cut_off(opened: Callable[..., Any]) -> None:
     """Code and tables that are too wide scroll by themselves; on a wide screen no line of code has to."""
     page = opened(SHOWN[0])
     first = page.url
@@ -189,3 +186,11 @@ def test_nothing_is_cut_off(opened):
             assert page.evaluate("document.documentElement.scrollWidth") <= width, place
             if width == 1920:
                 assert page.evaluate(f"{too_wide}.map(code => code.textContent)") == [], place
+
+
+@pytest.mark.slow
+def test_in_a_browser(opened: Callable[..., Any]):
+    """One test, since another worker would build the site and start Chromium again."""
+    search_for_pages(opened)
+    read_in_the_light_and_in_the_dark(opened)
+    look_for_what_is_cut_off(opened)

@@ -6,6 +6,7 @@ import pytest
 
 from pytest_langfuse.recording.sdk import hooks
 from pytest_langfuse.recording.start_place import StartPlaces
+from pytest_langfuse.rules.ignore_comment import ignored_at
 from pytest_langfuse.rules.live_evidence import evidence_of
 from pytest_langfuse.rules.rule_set import RuleSet
 from tests.helpers.paths import DOCS
@@ -46,11 +47,19 @@ def findings_of(langfuse_fresh_client, langfuse_spans, tmp_path, request):
                 )
             exec(compile(text, str(path), "exec"), {"langfuse": client, "__name__": "app"})
             evidence = evidence_of(langfuse_spans._source, "test", final=True)
-            return [str(finding) for finding in RuleSet.of([code]).find(evidence)]
+            findings = RuleSet.of([code]).find(evidence)
+            return [str(finding) for finding in findings if code not in ignored_at(finding.place)]
         finally:
             recorder.places = None
 
     return found
+
+
+@pytest.mark.parametrize("comment", ["ignore[LF006]", "ignore[LF007]"])
+def test_a_comment_on_a_line_ignores_a_rule_there(findings_of, comment):
+    page = (DOCS / "rules" / "README.md").read_text()
+    (found,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "ignore[LF006]" in text]
+    assert (findings_of("LF006", found.replace("ignore[LF006]", comment)) == []) == ("LF006" in comment)
 
 
 @pytest.mark.parametrize("code", PAGES)
