@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_langfuse.expect.literal.parse import parse
 from tests.helpers import forked_pytest, slow_plugins
 from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import DOCS
@@ -139,3 +140,20 @@ def test_each_block_is_one_that_is_run_or_checked(page: RecipePage):
     for name, text in page.files.items():
         if name.endswith(".py"):
             ast.parse(text)
+
+
+#: Of the right column of a table: a line of a literal, and conditions of one.
+_LINE = re.compile(r"(?:>> )?(?:\d\S*x )?(?:any|embedding|generation|score|span|tool) \S")
+_CONDITION = re.compile(r"""!?(?:[a-z][\w.]*|"[\w.]+")(?:\?|(?:!=|[<>]=?|[=~])[^=(]*)""")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("migration-")])
+def test_literals_in_the_tables_can_be_read(name: str):
+    cells = re.findall(r"^\|.*\| (.*) \|$", PAGES[name].path.read_text(), flags=re.MULTILINE)
+    codes = [code for cell in cells for code in re.findall(r"`([^`]+)`", cell)]
+    literals = [code for code in codes if _LINE.match(code)]
+    literals += [f"any * {code}" for code in codes if _CONDITION.fullmatch(code)]
+    literals += [literal for code in codes for literal in re.findall(r"""^assert_contains\("(.+)"\)$""", code)]
+    assert len(literals) >= 2, codes
+    for literal in literals:
+        parse(literal)
