@@ -34,7 +34,9 @@ def pipeline(page: RecipePage) -> Any:
     return yaml.YAML(typ="safe").load(text)
 
 
-@pytest.mark.parametrize(("page", "schema"), [(GITHUB, "github-workflows"), (GITLAB, "gitlab-ci")], ids=str)
+@pytest.mark.parametrize(
+    ("page", "schema"), [(GITHUB, "github-workflows"), (GITLAB, "gitlab-ci")], ids=["github", "gitlab"]
+)
 def test_the_pipeline_is_valid(page: RecipePage, schema: str):
     jsonschema = pytest.importorskip("jsonschema")
     found = files(pytest.importorskip("check_jsonschema")) / "builtin_schemas" / "vendor" / f"{schema}.json"

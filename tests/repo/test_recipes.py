@@ -17,7 +17,7 @@ from pytest_langfuse.expect.literal.parse import parse
 from tests.helpers import forked_pytest, slow_plugins
 from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import DOCS
-from tests.helpers.recipe_page import FILES, RecipePage
+from tests.helpers.recipe_page import FILES, Mistake, RecipePage
 
 PAGES = {
     page.name: page
@@ -157,3 +157,28 @@ def test_literals_in_the_tables_can_be_read(name: str):
     assert len(literals) >= 2, codes
     for literal in literals:
         parse(literal)
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_printed"),
+    [
+        ("one\n", True),
+        ("one\ntwo\n", True),
+        ("one\n...\nfour\n", True),
+        ("...\n  three\n", True),
+        ("five\n", False),
+        ("thr\n", False),
+        ("one\n  three\n", False),
+        ("four\n...\none\n", False),
+    ],
+)
+def test_what_is_not_printed_is_found(shown: str, is_printed: bool):
+    difference = Mistake("bot.py", "", shown).differences("begin\none\ntwo \n  three\nfour")
+    assert (difference is None) == is_printed
+
+
+def test_a_mistake_changes_its_lines_and_has_to_find_them():
+    files = {"bot.py": "one\ntwo\nthree\n", "other.py": "two\n"}
+    assert Mistake("bot.py", " one\n-two\n+zwei\n", "").applied(files) == {**files, "bot.py": "one\nzwei\nthree\n"}
+    with pytest.raises(AssertionError, match="not once in other"):
+        Mistake("other.py", " one\n-two\n", "").applied(files)
