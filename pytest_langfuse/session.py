@@ -411,7 +411,8 @@ class CaptureSession:
         if self._counts:
             from pytest_langfuse.report.summary import write_summary
 
-            write_summary(terminalreporter, self._counts, self.options.show)
+            totals = None if self._lines is None else self._lines.totals
+            write_summary(terminalreporter, self._counts, self.options.show, totals)
 
 
 session_key = pytest.StashKey[CaptureSession]()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pytest_langfuse.report.amounts import total
 from pytest_langfuse.report.kept_test import KeptTest
-from pytest_langfuse.report.prices import cost_of, estimate
+from pytest_langfuse.report.prices import estimate
 from pytest_langfuse.report.redaction import Redaction
+from pytest_langfuse.report.run_totals import TraceTotals
 from pytest_langfuse.rules.baseline import relative
 
 if TYPE_CHECKING:
@@ -186,16 +185,11 @@ def _shortened(value: Any) -> Any:
 
 def _fields(kept: KeptTest, shown: Sequence[Observation], missing: Sequence[Unexported]) -> dict[str, Any]:
     everything = [*shown, *(item.observation for item in missing)]
-    usage = [amount for one in shown if one.usage for amount in (total(one.usage),) if not math.isnan(amount)]
-    costs = [cost_of(one) for one in shown]
-    cost = [amount for amount, _ in costs if amount is not None and not math.isnan(amount)]
     return {
         "observations": len(shown),
         "generations": sum(one.type in _MODEL_CALLS for one in shown),
         "errors": sum(one.level == "ERROR" for one in shown),
-        "tokens": _number(math.fsum(usage)) if usage else None,
-        "cost": math.fsum(cost) if cost else None,
-        "cost_estimated": any(estimated for _, estimated in costs),
+        **TraceTotals.of(shown)._asdict(),
         "models": sorted({one.model for one in shown if one.model}),
         "unended": sum(item.reason == "unended" for item in missing),
         "lost": sum(item.reason == "dropped" for item in missing),
@@ -205,10 +199,6 @@ def _fields(kept: KeptTest, shown: Sequence[Observation], missing: Sequence[Unex
         "health": None if kept.health is None else asdict(kept.health),
         "missing": None,
     }
-
-
-def _number(value: float) -> float:
-    return int(value) if value.is_integer() else value
 
 
 def difference_of(trees: SideBySide) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_langfuse.report.amounts import total
 from pytest_langfuse.report.captured_lines import observation_fields
-from pytest_langfuse.report.prices import cost_of
+from pytest_langfuse.report.run_totals import TraceTotals
 from pytest_langfuse.rules.checked import root_of
 from pytest_langfuse.rules.live_evidence import evidence_of
 from pytest_langfuse.rules.written_finding import row_of
@@ -34,7 +33,7 @@ def rows_of_traces(source: Source, name: str, rules: RuleSet) -> Iterator[dict[s
     tests = {trace_id: _name(observations) for trace_id, observations in traces.items()}
     for trace_id, observations in traces.items():
         test = tests[trace_id]
-        yield {"kind": "test", "test": test, **_fields(observations)}
+        yield {"kind": "test", "test": test, **_fields(observations, missing)}
         yield from (_observation(one, missing.get((trace_id, one.id)), test) for one in observations)
     for score in source.scores():
         if test := tests.get(score.trace_id or "", ""):
@@ -58,20 +57,20 @@ def _name(observations: Sequence[Observation]) -> str:
     return f"{named} {observations[0].trace_id[:8]}"
 
 
-def _fields(observations: Sequence[Observation]) -> dict[str, Any]:
+def _fields(observations: Sequence[Observation], missing: Mapping[tuple[str, str], Unexported]) -> dict[str, Any]:
+    shown = [one for one in observations if (one.trace_id, one.id) not in missing]
+    reasons = Counter(missing[key].reason for one in observations if (key := (one.trace_id, one.id)) in missing)
     error = next((one for one in observations if one.level == "ERROR"), None)
-    usage = [amount for one in observations if one.usage and not math.isnan(amount := total(one.usage))]
-    costs = [cost_of(one) for one in observations]
-    cost = [amount for amount, _ in costs if amount is not None and not math.isnan(amount)]
     start = min(one.record.start_ns for one in observations)
     end = max(one.record.end_ns or one.record.start_ns for one in observations)
     return {
         "outcome": "recorded" if error is None else "error",
         "message": "" if error is None else f"{error.name}: {error.status_message or 'ERROR'}",
         "duration": (end - start) / 1e9,
-        "tokens": math.fsum(usage) if usage else None,
-        "cost": math.fsum(cost) if cost else None,
-        "cost_estimated": any(estimated for _, estimated in costs),
+        "observations": len(shown),
+        **TraceTotals.of(shown)._asdict(),
+        "unended": reasons["unended"],
+        "lost": reasons["dropped"],
         "models": sorted({one.model for one in observations if one.model}),
     }
 

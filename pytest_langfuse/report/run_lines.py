@@ -25,6 +25,7 @@ from pytest_langfuse.report.packed_lines import packed, unpacked
 from pytest_langfuse.report.rules_of_run import redaction_of, rule_set_of
 from pytest_langfuse.report.run_comparison import RunComparison
 from pytest_langfuse.report.run_summary import RunSummary
+from pytest_langfuse.report.run_totals import RunTotals
 from pytest_langfuse.report.step_summary import append, markdown
 from pytest_langfuse.report.test_result import TestResult
 from pytest_langfuse.rules.checked import root_of
@@ -105,6 +106,8 @@ class RunLines:
         #: Why the file that was asked for is missing.
         self._not_written: str | None = None
         self._no_summary: str | None = None
+        #: Of the lines that were written.
+        self.totals: RunTotals | None = None
 
     # -- the tests -----------------------------------------------------------------------------------------------
 
@@ -225,11 +228,14 @@ class RunLines:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the run: its own, then each test with what belongs to it."""
         yield self._redaction.line({"kind": "run", "schema": SCHEMA}, self._run())
+        totals = RunTotals()
         left = dict(self._results)
         for id_, part in unpacked(block for blocks in (*self._handed_on.values(), self._blocks) for block in blocks):
             if (result := left.pop(id_, None)) is not None:
+                totals.add(part.fields)
                 yield from self._of_test(result, part)
         missing = "what it has recorded is missing, since its worker has crashed" if self._has_crashed else None
+        self.totals = totals
         for result in left.values():
             yield from self._of_test(result, CapturedPart({**_NOTHING, "missing": missing}, []))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from pytest_langfuse.report.run_totals import RunTotals
 
 #: Lines that are not read: there are many of them, and their sums are in the lines of tests.
 _LEFT_OUT: Final = ('{"kind": "observation"', '{"kind": "score"')
@@ -29,14 +30,7 @@ class RuleRow:
 class RunSummary:
     """Sums over a run, its failed and degraded tests, and its findings by rule."""
 
-    tests: int = 0
-    observations: int = 0
-    lost: int = 0
-    unended: int = 0
-    tokens: float | None = None
-    #: USD; `None` where no test has any.
-    cost: float | None = None
-    cost_estimated: bool = False
+    totals: RunTotals = field(default_factory=RunTotals)
     failed: list[dict[str, Any]] = field(default_factory=list)
     degraded: list[dict[str, Any]] = field(default_factory=list)
     rules: dict[str, RuleRow] = field(default_factory=dict)
@@ -63,21 +57,11 @@ class RunSummary:
                 self.rules.setdefault(row["code"], first).times += 1
 
     def _add_test(self, row: dict[str, Any]) -> None:
-        self.tests += 1
-        self.observations += row["observations"]
-        self.lost += row["lost"]
-        self.unended += row["unended"]
-        self.tokens = _sum(self.tokens, row["tokens"])
-        self.cost = _sum(self.cost, row["cost"])
-        self.cost_estimated = self.cost_estimated or row["cost_estimated"]
+        self.totals.add(row)
         if row["outcome"] in FAILED:
             self.failed.append(row)
         if row["degraded"]:
             self.degraded.append(row)
-
-
-def _sum(total: float | None, more: float | None) -> float | None:
-    return total if more is None else math.fsum((total or 0, more))
 
 
 def first_difference(test: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from pytest_langfuse.report.figures import counted, money
+from pytest_langfuse.report.figures import amount, counted, money
 from pytest_langfuse.report.run_summary import RunSummary, first_difference, name_of
 
 #: GitHub shows nothing of a step whose summary is larger.
@@ -58,10 +58,8 @@ def append(path: Path, text: str) -> None:
 
 
 def _head(summary: RunSummary) -> Iterator[str]:
-    failed = len(summary.failed)
-    outcome = (
-        f"{failed:,} of {counted(summary.tests, 'test')} failed" if failed else f"{counted(summary.tests, 'test')}"
-    )
+    failed, totals = len(summary.failed), summary.totals
+    outcome = f"{failed:,} of {counted(totals.tests, 'test')} failed" if failed else f"{counted(totals.tests, 'test')}"
     yield f"## Langfuse traces: {outcome}"
     yield ""
     findings = sum(row.times for row in summary.rules.values())
@@ -69,12 +67,12 @@ def _head(summary: RunSummary) -> Iterator[str]:
         ("observations", "tokens", "cost", "findings", "lost", "never ended"),
         [
             (
-                f"{summary.observations:,}",
-                "" if summary.tokens is None else f"{summary.tokens:,.0f}",
-                "" if summary.cost is None else money(summary.cost, estimated=summary.cost_estimated),
-                f"{findings:,}",
-                f"{summary.lost:,}",
-                f"{summary.unended:,}",
+                amount(totals.observations),
+                "" if totals.tokens is None else amount(totals.tokens),
+                "" if totals.cost is None else money(totals.cost, estimated=totals.cost_estimated),
+                amount(findings),
+                amount(totals.lost),
+                amount(totals.unended),
             )
         ],
     )

@@ -13,21 +13,28 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from pytest_langfuse.options import Show
+    from pytest_langfuse.report.run_totals import RunTotals
 
 #: The title of the section with a test's trace.
 TRACE_SECTION = "Langfuse trace"
 
 
-def write_summary(terminal: TerminalReporter, counts: Iterable[Mapping[str, int]], show: Show) -> None:
+def write_summary(
+    terminal: TerminalReporter, counts: Iterable[Mapping[str, int]], show: Show, written: RunTotals | None
+) -> None:
     """Print the summary line, after the traces of passed tests if `show` is "all".
 
-    `counts` are those of each process of the run: one, or xdist's workers.
+    `counts` are those of each process of the run: one, or xdist's workers. What a file says of the run was `written`:
+    this line says the same.
     """
     if show == "all":
         _write_passed(terminal)
     totals: Counter[str] = Counter()
     for of_process in counts:
         totals.update(of_process)
+    if written is not None:
+        of_run = {"observations": written.observations, "tests": written.traced, "never_ended": written.unended}
+        totals = Counter({**totals, **of_run})
     terminal.write_line(_line(totals))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -11,7 +10,7 @@ from pytest_langfuse.expect.text.highlight import faint, highlighted
 from pytest_langfuse.expect.text.overview import OverviewLine
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording.observation import Observation
-from pytest_langfuse.report.amounts import total
+from pytest_langfuse.report.amounts import number_of, summed, total
 from pytest_langfuse.report.figures import amount, duration, money
 from pytest_langfuse.report.prices import cost_of
 
@@ -47,12 +46,7 @@ def _figures_of(one: Observation) -> Figures:
     record = one.record
     # Not `one.duration`: Langfuse keeps whole milliseconds.
     seconds = None if record.end_ns is None or not record.start_ns else (record.end_ns - record.start_ns) / 1e9
-    return Figures(seconds, _number(tokens), _number(cost), is_estimate)
-
-
-def _number(value: float | None) -> float | None:
-    """Return an amount, if it is a number."""
-    return None if value is None or math.isnan(value) else value
+    return Figures(seconds, number_of(tokens), number_of(cost), is_estimate)
 
 
 class TraceColumns:
@@ -65,14 +59,12 @@ class TraceColumns:
     def total(self, observations: Sequence[Observation]) -> Figures:
         """Return the figures of several observations, from the first start to the last end."""
         found = [self._figures[id(one)] for one in observations]
-        tokens = [one.tokens for one in found if one.tokens is not None]
-        costs = [one.cost for one in found if one.cost is not None]
         starts = [one.record.start_ns for one in observations if one.record.start_ns]
         ends = [one.record.end_ns for one in observations if one.record.end_ns]
         return Figures(
             (max(ends) - min(starts)) / 1e9 if starts and ends else None,
-            math.fsum(tokens) if tokens else None,
-            math.fsum(costs) if costs else None,
+            summed(one.tokens for one in found),
+            summed(one.cost for one in found),
             any(one.is_estimate for one in found),
         )
 

@@ -194,7 +194,7 @@ def shop_run() -> Iterator[dict[str, Any]]:
         outcome="failed",
         message="TreeMismatch: 2 differences",
         failure="2 differences (- expected, + captured):\n\n- llm model=gpt-4o\n+ llm model=gpt-4o-mini",
-        observations=6,
+        observations=4,
         tokens=21,
         cost=0.0004,
         models=["gpt-4o-mini"],
@@ -241,6 +241,7 @@ def shop_run() -> Iterator[dict[str, Any]]:
         yield case_row(
             test,
             fault=fault,
+            observations=1,
             duration=6.3,
             degraded=degraded,
             blocked="in flush() at shop/app.py:14" if degraded else None,

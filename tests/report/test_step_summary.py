@@ -11,6 +11,7 @@ import pytest
 
 from pytest_langfuse.report import prices
 from pytest_langfuse.report.run_summary import RuleRow, RunSummary
+from pytest_langfuse.report.run_totals import RunTotals
 from pytest_langfuse.report.step_summary import LIMIT, append, escaped, markdown
 
 SUITE = """
@@ -161,7 +162,7 @@ def test_a_summary_is_never_too_large(tmp_path: Path) -> None:
         for number in range(5_000)
     ]
     rules = {f"LF{n:03}": RuleRow(f"LF{n:03}", "x", "error", "|" * 400, n) for n in range(100)}
-    text = markdown(RunSummary(tests=9, failed=failed, rules=rules))
+    text = markdown(RunSummary(RunTotals(tests=9), failed=failed, rules=rules))
     assert "and 4,950 more" in text
     path = tmp_path / "summary.md"
     for _ in range(20):

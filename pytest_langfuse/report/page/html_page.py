@@ -42,13 +42,16 @@ SCRIPTS: Final = (
 STYLE: Final = "page.css"
 _TEXTS: Final = re.compile(r'("[^"]*"|`[^`]*`)')
 #: Blanks around signs; not between two of + and -, which would be another sign without.
-_BLANKS: Final = re.compile(r"(?<![-+]) ?([-+{}()\[\],;:?=<>*&|!]+) ?(?![-+])")
+_BLANKS: Final = re.compile(r"(?<![-+]) ?([-+{}()\[\],;:?=<>*/&|!]+) ?(?![-+])")
+#: The end of a line that needs none: no statement ends there without a sign.
+_JOINTS: Final = re.compile(r"(?<=[;{,(\[])\n")
 
 
 def script() -> str:
     """Return the page's script: all files in one function, so that none adds to the window."""
     lines = "\n".join(map(_code_of, SCRIPTS)).split("\n")
-    return "\n".join(["(() => {", '"use strict";', *map(_squeezed, lines), "})();"])
+    text = "\n".join(["(() => {", '"use strict";', *map(_squeezed, lines), "})();"])
+    return _JOINTS.sub("", text).replace(";}", "}")
 
 
 def _squeezed(line: str) -> str:
@@ -57,7 +60,8 @@ def _squeezed(line: str) -> str:
     One with a regular expression, an escaped sign, or a template inside of a template is left as it is.
     """
     parts = _TEXTS.split(line)
-    if any(sign in line for sign in "/'\\") or any(part.count("{") != part.count("}") for part in parts[1::2]):
+    is_odd = "\\" in line or any(sign in part.replace(" / ", "") for part in parts[::2] for sign in "/'")
+    if is_odd or any(part.count("{") != part.count("}") for part in parts[1::2]):
         return line
     # Every second one is a text.
     parts[::2] = [_BLANKS.sub(r"\1", part) for part in parts[::2]]

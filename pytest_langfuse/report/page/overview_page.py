@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pytest_langfuse.report.amounts import number_of
 from pytest_langfuse.report.page.page_contents import PageContents, texts_of
-from pytest_langfuse.report.page.tree_columns import number_of, text_of
+from pytest_langfuse.report.page.tree_columns import text_of
+from pytest_langfuse.report.run_totals import RunTotals
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.rules.rule_page import page_of
 
@@ -54,12 +56,9 @@ class Totals:
         outcomes = Counter(test["outcome"] for test in tests)
         #: Red ones first.
         self.outcomes: Final = {name: outcomes[name] for name in (*_OUTCOMES, *outcomes) if outcomes[name]}
-        self.tests: Final = len(tests)
-        self.observations: Final = contents.details.count
-        self.tokens: Final = _sum(tests, "tokens")
-        self.cost: Final = _sum(tests, "cost")
-        self.estimated: Final = any(test.get("cost_estimated") for test in tests)
-        self.lost: Final = _sum(tests, "lost")
+        self.run: Final = RunTotals()
+        for test in tests:
+            self.run.add(test)
         self.findings: Final = contents.findings.total()
         self.is_well: Final = not (contents.failures or self.findings or any(map(_is_bad, tests)))
         self.exceeded: Final = sum("exceeded" in test for test in tests)
@@ -140,7 +139,3 @@ def _rules(contents: PageContents) -> list[dict[str, Any]]:
 def _top(tests: Sequence[Test], key: str) -> list[Test]:
     those = [test for test in tests if (number_of(test.get(key)) or 0) > 0]
     return sorted(those, key=lambda test: -test[key])[:_TOP]
-
-
-def _sum(tests: Sequence[Test], key: str) -> float:
-    return sum(number_of(test.get(key)) or 0 for test in tests)

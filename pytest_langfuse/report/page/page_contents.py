@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from pytest_langfuse.report.amounts import number_of
 from pytest_langfuse.report.page.data_blocks import RowBlocks, json_text, packed
 from pytest_langfuse.report.page.outage_events import events_of
-from pytest_langfuse.report.page.tree_columns import TreeColumns, number_of, text_of
+from pytest_langfuse.report.page.tree_columns import TreeColumns, text_of
 
 #: Fields of a test that its list shows, and their types; the others are decoded when the test is opened.
 _LISTED: Final[Mapping[str, type | tuple[type, ...]]] = {
     "outcome": str,
     "duration": (int, float),
     "message": str,
+    "observations": int,
     "tokens": (int, float),
     "cost": (int, float),
     "cost_estimated": bool,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pytest_langfuse.report.amounts import number_of, total
+
 #: Columns of texts, of which few differ: numbers into the list of texts.
 _TEXTS: Final = ("name", "type", "level", "model", "process", "thread", "reason", "trace")
 #: What the columns hold is left out of the details.
@@ -35,13 +37,13 @@ class TreeColumns:
         identifier = text_of(row.get("id"))
         self._places[identifier] = len(self)
         columns["id"].append(identifier)
-        columns["parent"].append(text_of(row.get("parent")) or -1)
-        columns["start"].append(number_of(row.get("start")) or 0)
-        duration = number_of(row.get("duration"))
+        columns["parent"].append(text_of(row.get("parent")) or None)
+        columns["start"].append(time_of(row.get("start")) or 0)
+        duration = time_of(row.get("duration"))
         # Microseconds, as the start.
-        columns["duration"].append(-1 if duration is None else round(duration * 1_000_000))
-        columns["tokens"].append(total_of(row.get("usage")))
-        columns["cost"].append(total_of(row.get("cost")))
+        columns["duration"].append(None if duration is None else round(duration * 1_000_000))
+        columns["tokens"].append(_total_of(row.get("usage")))
+        columns["cost"].append(_total_of(row.get("cost")))
         columns["estimated"].append(int(row.get("cost_estimated") is True))
         return {key: value for key, value in row.items() if key not in _HELD and _says_something(value)}
 
@@ -63,20 +65,14 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def number_of(value: Any) -> float | None:
-    """Return a value of a line if it is a number that can be drawn."""
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18  # noqa: PLR2004 - µs
-    return value if usable else None
+def time_of(value: Any) -> float | None:
+    """Return a value of a line if it is a time that can be drawn, in seconds or microseconds."""
+    number = number_of(value)
+    return None if number is None or abs(number) >= 1e18 else number  # noqa: PLR2004 - the digits of a browser
 
 
-def total_of(amounts: Any) -> float | None:
-    """Return the total of usage or cost: what is sent as one, else the sum."""
-    if not isinstance(amounts, dict):
-        return number_of(amounts)
-    if (total := number_of(amounts.get("total"))) is not None:
-        return total
-    numbers = [number for amount in amounts.values() if (number := number_of(amount)) is not None]
-    return sum(numbers) if numbers else None
+def _total_of(amounts: Any) -> float | None:
+    return number_of(total(amounts)) if isinstance(amounts, dict) and amounts else None
 
 
 def _says_something(value: Any) -> bool:

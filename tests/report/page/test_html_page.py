@@ -240,9 +240,9 @@ def test_parents_are_rows_and_times_are_relative():
     page = page_of([case_row(), observation_row(1, 0), observation_row(0), observation_row(2, 9, duration=None)])
     [[opened]] = blocks(page, "tree")
     tree = opened["tree"]
-    assert tree["parent"] == [1, -1, f"{9:016x}"]
+    assert tree["parent"] == [1, None, f"{9:016x}"]
     assert tree["start"] == [1_000, 0, 2_000]
-    assert tree["duration"] == [5_000, 5_000, -1]
+    assert tree["duration"] == [5_000, 5_000, None]
 
 
 def test_lines_of_a_test_that_come_late_are_a_further_part_of_it():
@@ -325,7 +325,7 @@ def static_text() -> str:
     [
         "1 failed",
         "3 passed",
-        "9 observations",
+        "6 observations",
         "21 tokens",
         "$0.0004",
         "1 lost",

@@ -713,6 +713,17 @@ def test_values_of_wrong_types_break_nothing(opened):
         page.wait_for_selector("#side h2", state="attached")
 
 
+def test_an_observation_that_ends_before_it_starts_has_ended(opened):
+    page = opened(
+        [case_row(), observation_row(0, name="back", duration=-5.0), observation_row(1, duration=None)], ANSWER
+    )
+    wait_for_observation(page, "back")
+    assert names(page, ".tree-row .span-time") == ["-5.00 s", ""]
+    assert names(page, ".tree-row .tag") == ["never ended"]
+    assert "span · -5.00 s" in side(page).inner_text()
+    assert "Not in Langfuse" not in side(page).inner_text()
+
+
 @repeats
 def test_circles_and_missing_parents_are_roots(opened):
     rows = [case_row(), observation_row(0, 1), observation_row(1, 0), observation_row(2, 9), observation_row(3, 3)]

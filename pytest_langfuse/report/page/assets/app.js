@@ -77,8 +77,8 @@ class Page {
     const orphans = opened.scores.filter((score) => (score.observation ? !opened.byId.has(score.observation) : score.trace && !opened.traceNumber.has(score.trace)));
     const loose = opened.findings.filter((finding) => !opened.byId.has(finding.id));
     this.tree = opened.rows.length ? new Tree(opened, (row, isAsked) => this.select(row, isAsked)) : null;
-    const numbers = [secondsText(test.duration), opened.rows.length ? count(opened.rows.length, "observation") : null, test.tokens ? `${figure(test.tokens)} tokens` : null,
-      test.cost ? money(test.cost, test.cost_estimated) : null, (test.models ?? []).join(", "), test.unended ? `${test.unended} never ended` : null, test.lost ? `${test.lost} lost` : null];
+    const numbers = [secondsText(test.duration), typeof test.observations === "number" ? count(test.observations, "observation") : null, withUnit(test.tokens, "tokens"),
+      money(test.cost, test.cost_estimated), (test.models ?? []).join(", "), test.unended ? `${test.unended} never ended` : null, test.lost ? `${test.lost} lost` : null];
     fill(this.main,
       div("bar", el("h2", { class: test.outcome }, span("outcome", MARKS[test.outcome] ?? "·", ` ${test.outcome}: `), short, test.fault ? span("tag", test.fault) : null), copyButton("Copy id", () => test.test)),
       par("note", [file, ...numbers].filter(Boolean).join(" · ")),

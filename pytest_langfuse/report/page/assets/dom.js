@@ -79,25 +79,38 @@ function announce(text) {
 }
 
 const typing = (event) => /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName ?? "");
-const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-const figure = (number) => (typeof number === "number" ? number.toLocaleString("en", { maximumFractionDigits: 2 }) : "");
+const count = (number, noun) => `${figure(number)} ${noun}${number === 1 ? "" : "s"}`;
+
+/** Digits with their thousands apart. */
+const apart = (digits) => digits.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+const withExponent = (number) => number.toExponential(1).replace("+", "");
+const figure = (number) => (typeof number !== "number" ? "" : Math.abs(number) < 1e15 ? apart(number.toFixed(2).replace(/\.?0+$|^-0\.00$/, "") || "0") : withExponent(number));
+const withUnit = (number, unit) => (typeof number === "number" ? `${figure(number)} ${unit}` : "");
 
 function money(dollars, estimated) {
   if (typeof dollars !== "number") return "";
-  const small = dollars < 0.0001 ? dollars.toPrecision(2) : dollars.toFixed(4);
-  const digits = dollars < 1 && dollars ? small : dollars.toFixed(2).replace(/\B(?=(\d{3})+\.)/g, ",");
-  return `$${digits}${estimated ? " est." : ""}`;
+  const size = Math.abs(dollars);
+  let text = size < 0.0001 ? size.toPrecision(2) : size.toFixed(4);
+  if (size >= 0.99995 || !size) text = apart(size.toFixed(2));
+  if (size >= 1e15 || (size && size < 1e-6)) text = withExponent(size);
+  return `${dollars < 0 ? "-" : ""}$${text}${estimated ? " est." : ""}`;
 }
 
-/** A duration; `microseconds` below 0 is one that never ended. */
-function time(microseconds) {
-  if (typeof microseconds !== "number") return "";
-  if (microseconds < 0) return "never ended";
-  const ms = microseconds / 1e3, seconds = Math.round(ms / 1e3);
-  if (ms < 0.9995) return `${Math.round(microseconds)} µs`;
+/** A duration, in seconds; negative where a clock was set back. */
+function secondsText(seconds) {
+  if (typeof seconds !== "number") return "";
+  if (seconds <= -5e-7) return `-${secondsText(-seconds)}`;
+  const ms = seconds * 1e3;
+  if (ms < 0.9995) return `${Math.round(ms * 1e3)} µs`;
   if (ms < 999.5) return `${ms.toFixed(ms < 9.95 ? 1 : 0)} ms`;
   if (ms < 59995) return `${(ms / 1e3).toFixed(2)} s`;
-  return `${Math.floor(seconds / 60)} m ${seconds % 60} s`;
+  const parts = (size, per, large, small) => {
+    const whole = Math.round(seconds / size);
+    return `${Math.floor(whole / per)} ${large} ${whole % per} ${small}`;
+  };
+  if (Math.round(seconds) < 3600) return parts(1, 60, "m", "s");
+  if (Math.round(seconds / 60) < 1440) return parts(60, 60, "h", "m");
+  return Math.round(seconds / 3600) < 24000 ? parts(3600, 24, "d", "h") : `${figure(Math.round(seconds / 86400))} d`;
 }
 
-const secondsText = (duration) => (typeof duration === "number" ? time(duration * 1e6) : "");
+const time = (microseconds) => (typeof microseconds === "number" ? secondsText(microseconds / 1e6) : "");

@@ -13,11 +13,11 @@ async function observationOf(opened, row) {
   const scores = opened.scores.filter((score) => score.observation === row.id || (!row.above && !score.observation && (!score.trace || score.trace === row.trace)));
   return [
     div("bar", badge(row.type), el("h2", { tabindex: "-1" }, row.name)),
-    par("note", [row.type, row.model, time(row.duration), row.level === "DEFAULT" ? "" : row.level].filter(Boolean).join(" · ")),
+    par("note", [row.type, row.model, row.duration === null ? "never ended" : time(row.duration), row.level === "DEFAULT" ? "" : row.level].filter(Boolean).join(" · ")),
     el("div", { class: "bar" },
       copyButton("Copy as literal", () => literalOf(row)),
       copyButton("Copy link", () => location.href)),
-    row.reason || row.duration < 0 ? par("warning", `Not in Langfuse: ${row.reason || "never ended"}${detail.detail ? `, ${detail.detail}` : ""}`) : null,
+    row.reason ? par("warning", `Not in Langfuse: ${row.reason}${detail.detail ? `, ${detail.detail}` : ""}`) : null,
     detail.status ? el("p", { class: row.level === "ERROR" ? "error-text" : "" }, detail.status) : null,
     findings.map(findingOf),
     section("Input", detail.input),

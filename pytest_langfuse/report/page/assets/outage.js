@@ -18,9 +18,9 @@ function following(changes, from, to, text, kind) {
 
 function outageOf(opened) {
   const { outage, health, rows } = opened;
-  const listOf = (name) => (Array.isArray(outage?.[name]) ? outage[name].filter(isPlain) : []);
+  const listOf = (name, when = "at") => (Array.isArray(outage?.[name]) ? outage[name].filter((one) => typeof one?.[when] === "number") : []);
   const spans = rows.length ? [{ start: opened.from, end: opened.to, text: count(rows.length, "observation"), kind: "app" }] : [];
-  const asked = listOf("requests").slice(0, 500);
+  const asked = listOf("requests", "start").slice(0, 500);
   const waits = (one) => typeof one.duration !== "number";
   const ends = [...spans.map((one) => one.end), ...asked.map((one) => one.start + (one.duration ?? 0) * 1e6)];
   const changes = listOf("breaker");

@@ -59,7 +59,7 @@ function addRows(rows, tree) {
   for (let at = 0; at < tree.id.length; at++) {
     const parent = tree.parent[at];
     rows.push({
-      id: tree.id[at], parent: typeof parent === "number" && parent >= 0 ? base + parent : parent,
+      id: tree.id[at], parent: typeof parent === "number" ? base + parent : parent,
       name: texts[tree.name[at]], type: texts[tree.type[at]] || "span", level: texts[tree.level[at]],
       model: texts[tree.model[at]], process: texts[tree.process[at]], thread: texts[tree.thread[at]],
       reason: texts[tree.reason[at]], trace: texts[tree.trace[at]], start: origin + tree.start[at],
@@ -109,7 +109,7 @@ function linkRows(opened) {
   for (const finding of opened.findings) if (opened.byId.has(finding.id)) opened.byId.get(finding.id).findings++;
   for (const row of rows) {
     // What a filter or a sampler left out is as the application wants it.
-    row.isGone = /^(lost|never ended)/.test(row.reason) || row.duration < 0;
+    row.isGone = /^(lost|never ended)/.test(row.reason) || row.duration === null;
     row.isWrong = row.level === "ERROR" || row.isGone || row.findings > 0;
     row.end = row.start + Math.max(row.duration, 0);
   }

@@ -42,7 +42,7 @@ class TestList {
       && (!cost || test.cost > Number(cost)));
     const rank = (test) => (test.isRed || test.exceeded ? 0 : test.degraded ? 1 : test.findingCount ? 2 : 3);
     if (!by) this.shown.sort((one, other) => rank(one) - rank(other) || one.number - other.number);
-    else if (by !== "run") this.shown.sort((one, other) => (other[by] ?? -1) - (one[by] ?? -1));
+    else if (by !== "run") this.shown.sort((one, other) => (other[by] ?? -Infinity) - (one[by] ?? -Infinity));
     this.list.reset(this.shown.length, open ? this.shown.indexOf(open) : -1);
     const all = index.tests.length;
     $("total").textContent = this.shown.length === all ? count(all, "test") : `${this.shown.length.toLocaleString("en")} of ${count(all, "test")}`;
@@ -71,7 +71,7 @@ class TestList {
     const { file, name } = splitId(test.test);
     const marks = [test.degraded ? "degraded" : null, test.findingCount ? count(test.findingCount, "finding") : null, test.lost ? `${test.lost} lost` : null,
       test.exceeded ? "too much" : test.changes ? "changed" : test.added ? "new" : null];
-    const facts = [secondsText(test.duration), test.tokens ? `${figure(test.tokens)} tok` : null, test.cost ? money(test.cost, test.cost_estimated) : null];
+    const facts = [secondsText(test.duration), withUnit(test.tokens, "tok"), money(test.cost, test.cost_estimated)];
     return el("div", { role: "option", class: `test ${test.outcome}`, "aria-setsize": this.shown.length, "aria-posinset": position + 1, title: test.test },
       div("line", el("b", { class: "outcome" }, MARKS[test.outcome] ?? "·", span("away", ` ${test.outcome} `)),
         span("name", name), test.fault ? span("tag", test.fault) : null),

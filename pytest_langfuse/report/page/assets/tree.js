@@ -45,7 +45,8 @@ class Tree {
 
   title() {
     const { rows, traceNumber } = this.opened;
-    return `${count(rows.length, "observation")}${traceNumber.size > 1 ? ` in ${traceNumber.size} traces` : ""}`;
+    const missing = rows.filter((row) => row.reason).length;
+    return `${count(rows.length, "observation")}${missing ? `, ${figure(missing)} of them not in Langfuse` : ""}${traceNumber.size > 1 ? `, in ${traceNumber.size} traces` : ""}`;
   }
 
   /** Work out which rows there are: all but those below a closed one, or outside of the subtree that is zoomed to. */
@@ -86,11 +87,11 @@ class Tree {
     const isOpen = !this.closed.has(row);
     const from = (100 * (row.start - this.from)) / (this.to - this.from);
     const end = (100 * (row.end - this.from)) / (this.to - this.from);
-    const state = `${row.level === "ERROR" ? " is-error" : ""}${lost ? " is-lost" : row.reason ? " is-unexported" : ""}${row.duration < 0 ? " is-open" : ""}`;
+    const state = `${row.level === "ERROR" ? " is-error" : ""}${lost ? " is-lost" : row.reason ? " is-unexported" : ""}${row.duration === null ? " is-open" : ""}`;
     const bar = coloured(span(`span-bar${state}`), row.type);
     bar.style.left = `${from}%`;
-    bar.style.width = `max(3px, ${row.duration < 0 ? 100 - from : end - from}%)`;
-    const label = span("span-time", row.duration < 0 ? "" : time(row.duration));
+    bar.style.width = `max(3px, ${row.duration === null ? 100 - from : end - from}%)`;
+    const label = span("span-time", time(row.duration));
     if (end < 75) label.style.left = `calc(${end}% + 6px)`;
     else if (from > 20) label.style.right = `calc(${100 - from}% + 6px)`;
     else {
