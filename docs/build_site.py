@@ -90,10 +90,10 @@ def build(folder: Path) -> Path:
     Raises:
         SiteError: zensical is not installed, or the pages are wrong.
     """
-    if find_spec("zensical") is None:
-        raise SiteError("zensical is not installed; `make setup` installs it")
     if missing := not_in_nav():
         raise SiteError(f"docs/index.md has no entry for: {', '.join(missing)}")
+    if find_spec("zensical") is None:
+        raise SiteError("zensical is not installed; `make setup` installs it")
     staged, site = folder / "site-pages", folder / "site"
     for old in (staged, site, folder / ".cache"):
         shutil.rmtree(old, ignore_errors=True)

@@ -37,7 +37,7 @@ ALL = [block for page in pages() for block in blocks_of(page)]
 #: Blocks that a test of their own runs or compares: pages or folders, languages, and words that such a block has.
 RUN_BY = {
     ("docs/assertions.md", "python", ""): "tests/expect/test_assertions_page.py",
-    ("docs/literal.md", "ebnf", ""): "tests/expect/literal/test_grammar_page.py",
+    ("docs/literal.md", "text", "::="): "tests/expect/literal/test_grammar_page.py",
     ("docs/queues-in-tests.md", "python", ""): "tests/plugin/test_queues.py",
     # With what goes wrong (diff), and what is printed then.
     ("docs/migration/", "python diff text", ""): "tests/repo/test_recipes.py",

@@ -37,7 +37,7 @@ def _json(text: str, start: int) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def grammar() -> Grammar:
-    (text,) = re.findall(r"^```ebnf\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    (text,) = re.findall(r"^```text\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
     found = Grammar.of(text)
     assert found.undefined() == {"json", "part_char", "word_char"}
 
