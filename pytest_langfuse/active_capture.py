@@ -24,7 +24,8 @@ from pytest_langfuse.refused_connections import RefusedConnections
 from pytest_langfuse.report.junit import properties
 from pytest_langfuse.report.kept_test import KeptTests
 from pytest_langfuse.report.outage_timeline import OutageTimeline
-from pytest_langfuse.report.rules_of_run import rule_set_of
+from pytest_langfuse.report.rules_of_run import redaction_of, rule_set_of
+from pytest_langfuse.report.seen_keys import send_seen_keys
 from pytest_langfuse.rules.rule_set import choose
 from pytest_langfuse.sealed_queues import SealedQueues, variables_of_queues
 from pytest_langfuse.sealing import sealed
@@ -102,6 +103,8 @@ class ActiveCapture:
                 )
             )
             stack.enter_context(hooked(recorder, stand_in, late, last=is_last))
+            self._redaction = redaction_of(config, options)
+            stack.callback(self._redaction.keys.watch())
             stack.callback(self._queues.close)
             imports = ImportWatcher(
                 {
@@ -317,6 +320,8 @@ class ActiveCapture:
                 if report.when == "teardown":
                     self.end()
                     self._hand_on(report)
+                if hasattr(self._config, "workerinput"):
+                    send_seen_keys(self._redaction, report)
             if report.when == "teardown" and self._options.junit and kept is not None:
                 report.user_properties += properties(kept)
             self._refused.fail(report)

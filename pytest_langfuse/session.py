@@ -15,6 +15,7 @@ import pytest
 
 from pytest_langfuse.import_watcher import ImportWatcher
 from pytest_langfuse.options import Options, outage_switched_off
+from pytest_langfuse.report.seen_keys import take_seen_keys
 from pytest_langfuse.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.refused_connections import RefusedConnections
     from pytest_langfuse.report.budget import Budget
     from pytest_langfuse.report.junit import JunitFile
+    from pytest_langfuse.report.redaction import Redaction
     from pytest_langfuse.report.rule_findings import RuleTotal
     from pytest_langfuse.report.run_lines import RunLines
     from pytest_langfuse.report.run_page import RunPage
@@ -350,6 +352,8 @@ class CaptureSession:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Count what was captured; a worker of xdist hands the counts to the controller."""
+        if self._lines is not None or self._junit is not None:
+            self._redaction().keys.look()
         if self._active is not None:
             counts = self._active.totals()
             self._counts.append(counts)
@@ -371,10 +375,20 @@ class CaptureSession:
         if self._page is not None:
             self._page.finish(session)
         if self._junit is not None:
-            from pytest_langfuse.report.rules_of_run import redaction_of
-
             exceeded = () if self._lines is None else self._lines.exceeded
-            self._junit.finish(redaction_of(self.options), exceeded)
+            self._junit.finish(self._redaction(), exceeded)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take over what a worker of xdist has seen in its environment and no report may show."""
+        if not hasattr(self._config, "workerinput"):
+            take_seen_keys(self._redaction, report)
+
+    def _redaction(self) -> Redaction:
+        """Return what keeps secrets out of what is written about the run."""
+        from pytest_langfuse.report.rules_of_run import redaction_of
+
+        return redaction_of(self._config, self.options)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

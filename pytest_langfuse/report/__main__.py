@@ -13,10 +13,11 @@ from typing import Any, Final, cast
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.sources.readable_file import require_file, standard_input
 from pytest_langfuse.report.page.html_page import write_page
-from pytest_langfuse.report.redaction import Redaction, keys_of_environment
+from pytest_langfuse.report.redaction import Redaction
 from pytest_langfuse.report.row_file import BadRowFile, rows_in
 from pytest_langfuse.rules.check_command import words
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
+from pytest_langfuse.rules.secrets.environment_keys import keys_of_environment
 
 #: What the command line calls the standard input.
 _STDIN: Final = "-"

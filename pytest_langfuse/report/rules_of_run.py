@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pytest_langfuse.options import Options
-from pytest_langfuse.report.redaction import Redaction, keys_of_environment
+from pytest_langfuse.report.redaction import Redaction
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
+from pytest_langfuse.rules.secrets.environment_keys import keys_of_environment
+
+_REDACTION = pytest.StashKey[Redaction]()
 
 
 def rule_set_of(options: Options) -> RuleSet:
@@ -27,14 +30,18 @@ def rule_set_of(options: Options) -> RuleSet:
     return RuleSet.of(options.rules_select, options.rules_ignore, (*_defaults(options), *options.rules))
 
 
-def redaction_of(options: Options) -> Redaction:
-    """Return what keeps secrets out of everything that is written about a run.
+def redaction_of(config: pytest.Config, options: Options) -> Redaction:
+    """Return what keeps secrets out of everything that is written about a run: one for all of it.
 
     Raises:
         pytest.UsageError: an ini option names a rule or an option that does not exist.
     """
-    # Without an option of rules there is no pattern, and the rules need not be imported.
-    return Redaction(keys_of_environment(), rule_set_of(options).own_patterns if options.rules else ())
+    found = config.stash.get(_REDACTION, None)
+    if found is None:
+        # Without an option of rules there is no pattern, and the rules need not be imported.
+        patterns = rule_set_of(options).own_patterns if options.rules else ()
+        found = config.stash[_REDACTION] = Redaction(keys_of_environment(), patterns)
+    return found
 
 
 def _defaults(options: Options) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ _LINES: Final = "pytest_langfuse_lines"
 
 def pack(kept: KeptTests, config: pytest.Config, options: Options) -> list[bytes]:
     """Write the lines of the tests that are kept. Return those of all that were not handed on, compressed."""
-    lines = CapturedLines(redaction_of(options), root_of(config.rootpath))
+    lines = CapturedLines(redaction_of(config, options), root_of(config.rootpath))
     kept.pack(lambda tests: packed((test.id, lines.of(test)) for test in tests))
     return kept.blocks
 
@@ -96,7 +96,7 @@ class RunLines:
         self._started, self._began = datetime.now(UTC), time.perf_counter()
         self._duration = 0.0
         self._exit_status = 0
-        self._redaction = redaction_of(options)
+        self._redaction = redaction_of(config, options)
         #: Whether the first test was about to run.
         self._begun = False
         self._compared = _compared_run(options.compare)

@@ -8,8 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_langfuse.report.redaction import Redaction, encoded, keys_of_environment
+from pytest_langfuse.report.redaction import Redaction, encoded
 from pytest_langfuse.rules.secrets import own_pattern as own_pattern_module
+from pytest_langfuse.rules.secrets.environment_keys import EnvironmentKeys, keys_of_environment
 from pytest_langfuse.rules.secrets.own_pattern import own_pattern
 from tests.helpers.application import _no_keys, app
 from tests.helpers.json_lines import lines_of
@@ -24,7 +25,7 @@ PASSWORD = "hunter22"
 
 
 def written(row: object, **keys: str) -> str:
-    return Redaction({value: name for name, value in keys.items()}).line({"kind": "x"}, {"row": row})
+    return Redaction(EnvironmentKeys({value: name for name, value in keys.items()})).line({"kind": "x"}, {"row": row})
 
 
 @pytest.mark.parametrize(
@@ -71,8 +72,9 @@ def test_keys_of_the_environment_are_replaced(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", 'my "own" sécret')
     monkeypatch.setenv("ACME_API_KEY", "short")
     keys = keys_of_environment()
-    assert keys['my "own" sécret'] == "LANGFUSE_SECRET_KEY"
-    assert "short" not in keys
+    names = {one.text: one.mark for one in keys.secrets}
+    assert names['my "own" sécret'] == "[redacted: LANGFUSE_SECRET_KEY]"
+    assert "short" not in names
     line = Redaction(keys).line({"kind": "x"}, {"text": 'it is my "own" sécret, short'})
     assert json.loads(line)["text"] == "it is [redacted: LANGFUSE_SECRET_KEY], short"
 
@@ -96,7 +98,7 @@ def test_what_json_can_not_hold() -> None:
 
 def test_a_key_that_is_a_part_of_another_one() -> None:
     keys = {"correct horse": "SHORT_SECRET", "correct horse battery": "LONG_SECRET"}
-    line = Redaction(keys).line({"kind": "x"}, {"text": "correct horse battery, correct horse"})
+    line = Redaction(EnvironmentKeys(keys)).line({"kind": "x"}, {"text": "correct horse battery, correct horse"})
     assert json.loads(line)["text"] == "[redacted: LONG_SECRET], [redacted: SHORT_SECRET]"
 
 
@@ -118,20 +120,20 @@ MARK = "[redacted: a secret of the pattern 'order-id']"
     ],
 )
 def test_own_patterns_are_replaced(row: object, expected: object) -> None:
-    redaction = Redaction({}, [ORDER])
+    redaction = Redaction(EnvironmentKeys(), [ORDER])
     assert json.loads(redaction.line({"kind": "x"}, {"row": row}))["row"] == expected
     assert redaction.row({"kind": "x", "row": row})["row"] == expected
 
 
 def test_a_match_with_escapes_is_replaced_in_json_in_a_text() -> None:
-    redaction = Redaction({}, [own_pattern("name", 'Zoë "Z" Doe')])
+    redaction = Redaction(EnvironmentKeys(), [own_pattern("name", 'Zoë "Z" Doe')])
     for text in (json.dumps(['Zoë "Z" Doe']), json.dumps(['Zoë "Z" Doe'], ensure_ascii=False)):
         assert redaction.text(text) == "[\"[redacted: a secret of the pattern 'name']\"]"
 
 
 def test_own_patterns_are_replaced_in_any_thread() -> None:
     found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(Redaction({}, [ORDER]).text("ORD-123456")))
+    thread = threading.Thread(target=lambda: found.append(Redaction(EnvironmentKeys(), [ORDER]).text("ORD-123456")))
     thread.start()
     thread.join()
     assert found == [MARK]
@@ -141,7 +143,7 @@ def test_what_a_slow_pattern_can_not_search_is_not_written(monkeypatch: pytest.M
     monkeypatch.setattr(own_pattern_module, "_LIMIT", 0.05)
     slow = own_pattern_module.OwnPattern("slow", "(?:[b-z]+)+!")
     row = {"outcome": "passed", "input": {"a": "b" * 100}, "tags": ["x"], "status": "b" * 100, "n": 5, "health": {}}
-    line = json.loads(Redaction({}, [slow]).line({"kind": "x"}, row))
+    line = json.loads(Redaction(EnvironmentKeys(), [slow]).line({"kind": "x"}, row))
     assert "bbb" not in str(line)
     assert (line["outcome"], line["input"], line["tags"], line["n"], line["health"]) == ("passed", {}, [], 5, None)
     assert line["status"].startswith("[redacted: not searched, since the pattern 'slow', ")
