@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.decompress import decompress
@@ -17,29 +16,13 @@ from pytest_langfuse.recording.sources.json_lines import is_run, read_run
 from pytest_langfuse.recording.sources.readable_file import content_of
 from pytest_langfuse.recording.span_record import SpanRecord
 from pytest_langfuse.recording.trace import link
+from pytest_langfuse.report.line_schema import problem_of
 from pytest_langfuse.rules.baseline import folded
 
-_NUMBER: Final = (int, float, type(None))
-#: The types of fields of a test that are read.
-_FIELDS: Final[Mapping[str, type | tuple[type, ...]]] = {
-    "test": str,
-    "fault": (str, type(None)),
-    "outcome": str,
-    "duration": (int, float),
-    "tokens": _NUMBER,
-    "cost": _NUMBER,
-    "models": list,
-}
-_OF_OBSERVATION: Final[Mapping[str, type | tuple[type, ...]]] = {
-    "test": str,
-    "fault": (str, type(None)),
-    "trace": str,
-    "id": str,
-    "parent": (str, type(None)),
-    "type": str,
-    "name": str,
-    "start": int,
-    "exported": bool,
+#: The fields that are read, by the kinds of lines.
+_FIELDS: Final[Mapping[str, Sequence[str]]] = {
+    "test": ("test", "fault", "outcome", "duration", "tokens", "cost", "models"),
+    "observation": ("test", "fault", "trace", "id", "parent", "type", "name", "start", "exported"),
 }
 
 #: The id of a test, and the fault of the suite.
@@ -132,12 +115,10 @@ class ComparedRun:
         if not lines.of("test"):
             raise BadComparison("has no tests: it is of an earlier version, or of a run in which no test began")
         found = cls()
-        for kind, fields in (("test", _FIELDS), ("observation", _OF_OBSERVATION)):
+        for kind, fields in _FIELDS.items():
             for line in lines.of(kind):
-                for name, types in fields.items():
-                    if not isinstance(line.row.get(name), types):
-                        value = shown(line.row.get(name))
-                        raise BadComparison(f"can't be read: line {line.number}: {name!r} of the {kind} is {value}")
+                if (problem := problem_of(line.row, fields)) is not None:
+                    raise BadComparison(f"can't be read: line {line.number}: {problem}")
                 found.add(line.row)
         return found
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_langfuse.report.line_schema import problem_of
+
 if TYPE_CHECKING:
     from pytest_langfuse.rules.rule_set import RuleSet
 
@@ -78,4 +80,6 @@ def _row(text: bytes, where: str) -> dict[str, Any]:
         raise BadRowFile(f"{where} is not a line of --langfuse-json")
     if row["kind"] == "run" and isinstance(schema := row.get("schema"), int) and schema > _SCHEMA:
         raise BadRowFile(f"{where}: the file has schema {schema}, and this version of pytest-langfuse reads {_SCHEMA}")
+    if (problem := problem_of(row)) is not None:
+        raise BadRowFile(f"{where}: {problem}")
     return row

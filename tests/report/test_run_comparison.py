@@ -171,7 +171,7 @@ def test_workers_of_xdist(suite: pytest.Pytester) -> None:
         ('{"kind": "run", "schema": 1}\n{', "can't be read: line 2 is not a line of --langfuse-json"),
         ('{"kind": "run", "schema": 9}', "can't be read: line 1: the lines are of schema 9, this version reads 1"),
         ('{"kind": "test", "test": 1}', "is not a file of --langfuse-json"),
-        ('{"kind": "run", "schema": 1}\n{"kind": "test"}', "can't be read: line 2: 'test' of the test is None"),
+        ('{"kind": "run", "schema": 1}\n{"kind": "test"}', "can't be read: line 2: 'test' of the test is missing"),
     ],
 )
 def test_a_file_that_can_not_be_compared_with(app: pytest.Pytester, text: str | None, why: str) -> None:

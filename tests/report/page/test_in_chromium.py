@@ -713,6 +713,21 @@ def test_values_of_wrong_types_break_nothing(opened):
         page.wait_for_selector("#side h2", state="attached")
 
 
+def test_what_can_not_be_shown_says_so_and_ends_nothing(opened):
+    page = opened([case_row(), observation_row(0, name="first", tags="x"), observation_row(1, name="second")], ANSWER)
+    wait_for_observation(page, "first")
+    assert "Tags\nx" in side(page).inner_text()
+    page.evaluate("""() => {
+        window.kept = Date.prototype.toISOString;
+        Date.prototype.toISOString = () => { throw new TypeError("planted"); };
+    }""")
+    page.locator(".tree-row", has_text="second").click()
+    page.get_by_text("This can't be shown: TypeError: planted").wait_for()
+    page.evaluate("() => { Date.prototype.toISOString = window.kept; }")
+    page.locator(".tree-row", has_text="first").click()
+    wait_for_observation(page, "first")
+
+
 def test_an_observation_that_ends_before_it_starts_has_ended(opened):
     page = opened(
         [case_row(), observation_row(0, name="back", duration=-5.0), observation_row(1, duration=None)], ANSWER

@@ -16,10 +16,13 @@ import pytest
 
 from pytest_langfuse.recording import decode_otlp
 from pytest_langfuse.report.__main__ import main
+from pytest_langfuse.report.compared_run import BadComparison, ComparedRun
+from pytest_langfuse.report.row_file import BadRowFile, rows_in
+from pytest_langfuse.rules.rule_set import RuleSet
 from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import ROOT
 from tests.helpers.report_page import blocks, index
-from tests.helpers.report_rows import case_row, observation_row, run_row, shop_run
+from tests.helpers.report_rows import case_row, finding_row, observation_row, run_row, score_row, shop_run
 
 
 @pytest.fixture(autouse=True)
@@ -217,3 +220,46 @@ def test_own_secrets_of_recorded_traces_are_left_out(folder: Path):
 def test_wrong_rules_are_one_line(capsys: pytest.CaptureFixture[str], option: tuple[str, str], message: str):
     assert ended(write("run.jsonl", shop_run()), "-o", "report.html", *option) == 2
     assert message in capsys.readouterr().err
+
+
+WRONG: dict[str, Any] = {
+    "tokens": {"a": 1},
+    "cost": True,
+    "id": None,
+    "tags": "x",
+    "start": 1.5,
+    "models": None,
+    "value": [],
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_value_of_a_wrong_type_is_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str], field: str):
+    rows = [run_row(), case_row(), observation_row(0), score_row()]
+    changed = [{**row, field: WRONG[field]} if field in row else row for row in rows[1:]]
+    line, row = next((at, row) for at, row in enumerate(changed, 2) if field in row and row[field] == WRONG[field])
+    assert ended(write("run.jsonl", [rows[0], *changed]), "-o", "report.html") == 2
+    message = f"run.jsonl: line {line}: {field!r} of the {row['kind']} is {WRONG[field]!r}"
+    assert capsys.readouterr().err == f"python -m pytest_langfuse.report: {message}\n"
+    assert not (folder / "report.html").exists()
+
+
+def test_the_page_takes_no_type_that_a_comparison_refuses(folder: Path):
+    rows = [run_row(), case_row(), observation_row(0)]
+    refused = 0
+    for at, row in enumerate(rows[1:], 1):
+        for field in set(row) - {"kind"}:
+            for odd in (None, True, 5, -1.5, "text", [], {}):
+                name = write("run.jsonl", [*rows[:at], {**row, field: odd}, *rows[at + 1 :]])
+                try:
+                    ComparedRun.of_file(Path(name))
+                except BadComparison:
+                    refused += 1
+                    with pytest.raises(BadRowFile), Path(name).open("rb") as file:
+                        list(rows_in(file, name, RuleSet.of(None, ())))
+    assert refused > 100
+
+
+def test_fields_and_kinds_of_later_versions_are_passed_over():
+    rows = [run_row(), case_row(later={"a": 1}), {**finding_row(), "later": None}, {"kind": "later", "test": 5}]
+    assert ended(write("run.jsonl", rows), "-o", "report.html") == 0

@@ -40,7 +40,11 @@ class Page {
   }
 
   /** Show what the address names. */
-  async route() {
+  route() {
+    return guarded(this.main, () => this.follow());
+  }
+
+  async follow() {
     const { test: name, fault, obs } = this.place;
     const key = JSON.stringify([name, fault]);
     if (key !== this.shown) {
@@ -101,7 +105,11 @@ class Page {
     return fold;
   }
 
-  async select(row, isAsked) {
+  select(row, isAsked) {
+    return guarded(this.side, () => this.open(row, isAsked));
+  }
+
+  async open(row, isAsked) {
     const { test, fault } = this.place;
     const wanted = (this.wanted = row);
     history.replaceState(null, "", `#${addressOf({ test, fault, obs: row.id })}`);

@@ -73,6 +73,15 @@ async function copy(text) {
 }
 
 
+/** Do something; where that fails, say so in an element. The rest of the page goes on. */
+async function guarded(element, act) {
+  try {
+    await act();
+  } catch (error) {
+    fill(element, par("warning", `This can't be shown: ${error}`));
+  }
+}
+
 /** Tell those who listen to the page. */
 function announce(text) {
   $("status").textContent = text;

@@ -32,7 +32,7 @@ async function observationOf(opened, row) {
       ["Trace", detail.trace_name],
       ["User", detail.user],
       ["Session", detail.session],
-      ["Tags", (detail.tags ?? []).join(", ")],
+      ["Tags", [detail.tags ?? []].flat().join(", ")],
       ["Environment", detail.environment],
       ["Version", detail.version],
       ["Release", detail.release],
