@@ -103,6 +103,8 @@ def test_the_page_writes_them_alike() -> None:
         const writers = [(one) => money(one), secondsText, figure];
         console.log(JSON.stringify([money(0.00123, true), ...writers.map((write) => numbers.map(write))]));
     """
-    done = subprocess.run(["node", "-"], input=script, capture_output=True, text=True, check=True, encoding="utf-8")
+    done = subprocess.run(
+        ["node", "-"], input=script, capture_output=True, text=True, check=True, encoding="utf-8", timeout=60
+    )
     wanted = [[write(number) for number in numbers] for write in (money, duration, amount)]
     assert json.loads(done.stdout) == ["$0.0012 est.", *wanted]
