@@ -79,7 +79,7 @@ class ActiveCapture:
             explain=hooks,
         )
         #: The tests of which lines are to be written.
-        self.kept = KeptTests() if options.keeps_traces or options.junit else None
+        self.kept = KeptTests(stand_in.find_media) if options.keeps_traces or options.junit else None
         #: The findings that are known, with `--langfuse-rules-baseline`.
         self.baseline: RunBaseline | None = None
         # First: it refuses bad options, and nothing is hooked yet that would have to be restored.

@@ -11,6 +11,7 @@ from pytest_langfuse.report.kept_test import KeptTest
 from pytest_langfuse.report.prices import estimate
 from pytest_langfuse.report.redaction import Redaction
 from pytest_langfuse.report.run_totals import TraceTotals
+from pytest_langfuse.report.sent_images import SentImages
 from pytest_langfuse.rules.baseline import relative
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ class CapturedPart(NamedTuple):
 
 
 class CapturedLines:
-    """Writes the lines of kept tests; paths are relative to `root`."""
+    """Writes the lines of kept tests, and of `images` that they sent; paths are relative to `root`."""
 
-    def __init__(self, redaction: Redaction, root: Path) -> None:
-        self._redaction, self._root = redaction, root
+    def __init__(self, redaction: Redaction, root: Path, images: SentImages) -> None:
+        self._redaction, self._root, self._images = redaction, root, images
         self._places: dict[Start, str] = {}
         self._resources: dict[int, tuple[Mapping[str, Any], Any]] = {}
 
@@ -72,7 +73,10 @@ class CapturedLines:
             row = observation_fields(one, item, process=processes.get(key, ""), place=self._place(record))
             lines.append(self._redaction.line(ids, row))
         scores = kept.source.scores() if kept.snapshot is None else kept.snapshot.scores
+        # After the scores, with which uploads are waited for.
+        media = [self._redaction.line({**ids, "fault": kept.fault}, row) for ids, row in self._images.of(test, lines)]
         lines += [self._score(test, kept.fault, score) for score in scores]
+        lines += media
         return CapturedPart(_fields(kept, shown, missing), lines)
 
     def _place(self, recorded: RecordedSpan | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_langfuse.expect.errors import TreeMismatch
 from pytest_langfuse.outage.suite import without_fault
 from pytest_langfuse.report.rule_findings import FINDING_ROWS
+from pytest_langfuse.report.sent_images import SentImages, Upload
 
 if TYPE_CHECKING:
     import pytest
@@ -123,9 +124,13 @@ class KeptTest:
 
 
 class KeptTests:
-    """The captured tests of this process, in the order in which they began; of a repeated one the last attempt."""
+    """The captured tests of this process, in the order in which they began; of a repeated one the last attempt.
 
-    def __init__(self) -> None:
+    `find_media` returns what was uploaded under an id.
+    """
+
+    def __init__(self, find_media: Callable[[str], Upload | None]) -> None:
+        self.images: Final = SentImages(find_media)
         self._tests: dict[str, KeptTest] = {}
         self.running: KeptTest | None = None
         #: The lines of tests that were kept before, compressed.

@@ -26,6 +26,7 @@ from pytest_langfuse.report.rules_of_run import redaction_of, rule_set_of
 from pytest_langfuse.report.run_comparison import RunComparison
 from pytest_langfuse.report.run_summary import RunSummary
 from pytest_langfuse.report.run_totals import RunTotals
+from pytest_langfuse.report.sent_images import DistinctImages
 from pytest_langfuse.report.step_summary import append, markdown
 from pytest_langfuse.report.test_result import TestResult
 from pytest_langfuse.rules.checked import root_of
@@ -64,7 +65,7 @@ _LINES: Final = "pytest_langfuse_lines"
 
 def pack(kept: KeptTests, config: pytest.Config, options: Options) -> list[bytes]:
     """Write the lines of the tests that are kept. Return those of all that were not handed on, compressed."""
-    lines = CapturedLines(redaction_of(config, options), root_of(config.rootpath))
+    lines = CapturedLines(redaction_of(config, options), root_of(config.rootpath), kept.images)
     kept.pack(lambda tests: packed((test.id, lines.of(test)) for test in tests))
     return kept.blocks
 
@@ -228,12 +229,12 @@ class RunLines:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the run: its own, then each test with what belongs to it."""
         yield self._redaction.line({"kind": "run", "schema": SCHEMA}, self._run())
-        totals = RunTotals()
+        totals, images = RunTotals(), DistinctImages()
         left = dict(self._results)
         for id_, part in unpacked(block for blocks in (*self._handed_on.values(), self._blocks) for block in blocks):
             if (result := left.pop(id_, None)) is not None:
                 totals.add(part.fields)
-                yield from self._of_test(result, part)
+                yield from images.among(self._of_test(result, part))
         missing = "what it has recorded is missing, since its worker has crashed" if self._has_crashed else None
         self.totals = totals
         for result in left.values():

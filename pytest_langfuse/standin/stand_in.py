@@ -123,6 +123,10 @@ class StandIn(AddsPrompts):
         """All media assets, including those that were not uploaded (`content is None`)."""
         return list(self._media)
 
+    def find_media(self, id_: str) -> StoredMedia | None:
+        """Return a media asset, or `None` if there is none of the id."""
+        return self._media.find(id_)
+
     @property
     def datasets(self) -> list[dict[str, Any]]:
         """All datasets, as the API shows them."""

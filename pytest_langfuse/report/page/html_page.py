@@ -43,8 +43,10 @@ STYLE: Final = "page.css"
 _TEXTS: Final = re.compile(r'("[^"]*"|`[^`]*`)')
 #: Blanks around signs; not between two of + and -, which would be another sign without.
 _BLANKS: Final = re.compile(r"(?<![-+]) ?([-+{}()\[\],;:?=<>*/&|!]+) ?(?![-+])")
-#: The end of a line that needs none: no statement ends there without a sign.
-_JOINTS: Final = re.compile(r"(?<=[;{,(\[])\n")
+#: The one argument of a function, which needs no parentheses.
+_ARGUMENT: Final = re.compile(r"(?<![\w$])\(([\w$]+)\)=>")
+#: Ends of lines that end no statement, or one that a sign ends, too.
+_JOINTS: Final = re.compile(r"(?<=[;{,(\[&|?:=])\n|\n(?=[})\].&|?:])")
 
 
 def script() -> str:
@@ -64,14 +66,15 @@ def _squeezed(line: str) -> str:
     if is_odd or any(part.count("{") != part.count("}") for part in parts[1::2]):
         return line
     # Every second one is a text.
-    parts[::2] = [_BLANKS.sub(r"\1", part) for part in parts[::2]]
+    parts[::2] = [_ARGUMENT.sub(r"\1=>", _BLANKS.sub(r"\1", part)) for part in parts[::2]]
     return "".join(parts)
 
 
 def style() -> str:
     """Return the page's style sheet."""
     # Without the blanks that only readers of the file need.
-    return re.sub(r" ?([{};,]) ?|(?<=:) ", r"\1", _code_of(STYLE).replace("\n", " ")).replace(";}", "}")
+    text = re.sub(r" ?([{};,>]) ?|(?<=:) ", r"\1", _code_of(STYLE).replace("\n", " ")).replace(";}", "}")
+    return re.sub(r'="([\w-]+)"', r"=\1", text)
 
 
 def _code_of(name: str) -> str:
@@ -106,7 +109,8 @@ def html_of(rows: Iterable[Row]) -> Iterator[str]:
         script=script(),
         index=packed(json_text(contents.index())),
         blocks=[("details", block) for block in contents.details.blocks]
-        + [("tree", block) for block in contents.trees],
+        + [("tree", block) for block in contents.trees]
+        + [("media", block) for block in contents.images],
         started=_started(contents.run.get("started")),
         version=version("pytest-langfuse"),
         **overview_of(contents),

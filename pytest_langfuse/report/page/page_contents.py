@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -10,6 +11,7 @@ from pytest_langfuse.report.amounts import number_of
 from pytest_langfuse.report.page.data_blocks import RowBlocks, json_text, packed
 from pytest_langfuse.report.page.outage_events import events_of
 from pytest_langfuse.report.page.tree_columns import TreeColumns, text_of
+from pytest_langfuse.report.sent_images import IMAGE_TYPES, LARGEST
 
 #: Fields of a test that its list shows, and their types; the others are decoded when the test is opened.
 _LISTED: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -36,6 +38,9 @@ _OPENED: Final[Mapping[str, type]] = {"failure": str, "outage": dict, "health": 
 _TOLD: Final = 20
 #: Observations whose trees are decoded together.
 _TOGETHER: Final = 2_000
+_BASE64: Final = re.compile("[A-Za-z0-9+/]+={0,2}")
+#: Three bytes are four characters of base64.
+_LONGEST_IMAGE: Final = (LARGEST + 2) // 3 * 4
 
 Row = Mapping[str, Any]
 
@@ -51,6 +56,9 @@ class PageContents:
         self.findings: Final[Counter[str]] = Counter()
         self.details: Final = RowBlocks()
         self.trees: Final[list[str]] = []
+        #: Images, packed, and what is known of these and of other media, by their ids.
+        self.images: Final[list[str]] = []
+        self._media: dict[str, dict[str, Any]] = {}
         #: What is shown of failed tests where scripts are not allowed.
         self.failures: Final[list[dict[str, Any]]] = []
         #: What happened in some tests that an outage made worse, or that lost something: where scripts are not allowed.
@@ -76,7 +84,7 @@ class PageContents:
 
     def index(self) -> dict[str, Any]:
         """Return what the page's script needs to begin with."""
-        return {"tests": self.tests, "starts": self.details.starts}
+        return {"tests": self.tests, "starts": self.details.starts, "media": self._media}
 
     # -- lines ---------------------------------------------------------------------------------------------------
 
@@ -98,6 +106,8 @@ class PageContents:
         elif kind == "score":
             self._test_of(row)
             self._heavy.setdefault("scores", []).append(_without(row, "kind", "test", "fault"))
+        elif kind == "media":
+            self._add_media(row)
         elif kind == "outage":
             self._add_outage(row)
         elif kind == "comparison":
@@ -124,6 +134,15 @@ class PageContents:
             self.findings[code] += 1
             test["findings"][code] = test["findings"].get(code, 0) + 1
         self._heavy.setdefault("findings", []).append(_without(row, "kind", "test", "fault"))
+
+    def _add_media(self, row: Row) -> None:
+        id_, kind, content = text_of(row.get("id")), text_of(row.get("content_type")), text_of(row.get("content"))
+        known: dict[str, Any] = {"size": number_of(row.get("size")), "why": text_of(row.get("left_out"))}
+        if kind in IMAGE_TYPES and len(content) <= _LONGEST_IMAGE and _BASE64.fullmatch(content):
+            known["number"] = len(self.images)
+            self.images.append(packed(f"data:{kind};base64,{content}"))
+        if "number" in known or id_ not in self._media:
+            self._media[id_] = known
 
     def _add_outage(self, row: Row) -> None:
         """Take the line of a test in an outage: it knows the healthy run, and older files have no other line."""

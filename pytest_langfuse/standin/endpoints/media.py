@@ -53,6 +53,11 @@ class MediaAssets:
         with self._lock:
             return iter(list(self._by_id.values()))
 
+    def find(self, id_: str) -> StoredMedia | None:
+        """Return the asset of an id, or `None`."""
+        with self._lock:
+            return self._by_id.get(id_)
+
     def clear(self) -> None:
         """Forget all media."""
         with self._lock:

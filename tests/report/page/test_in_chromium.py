@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from importlib.resources import files
@@ -13,6 +14,7 @@ from pytest_langfuse.expect.literal.parse import parse
 from tests.helpers.application import _no_keys, app
 from tests.helpers.report_rows import (
     NOON,
+    PIXEL,
     case_row,
     compared,
     compared_run,
@@ -763,3 +765,67 @@ def test_of_many_rows_those_in_view_exist(opened):
     page.locator("#list [aria-posinset='1510']").wait_for()
     assert page.locator(".tree-row, #list [role=option]").count() < 150
     assert page.evaluate("document.querySelectorAll('*').length") < 3_000
+
+
+# -- images that the SDK has uploaded ------------------------------------------------------------------------------
+
+
+def media_row(id_: str, **fields: Any) -> dict[str, Any]:
+    """The line of an image that the application sent."""
+    return {
+        "kind": "media",
+        "test": "tests/test_shop.py::test_answer",
+        "fault": None,
+        "id": id_,
+        "content": PIXEL.partition(",")[2],
+        "content_type": "image/png",
+        "size": 68,
+        "left_out": "",
+        **fields,
+    }
+
+
+def test_images_that_were_uploaded_are_shown(opened):
+    def reference(id_: str) -> str:
+        return f"@@@langfuseMedia:type=image/png|id={id_}|source=base64_data_uri@@@"
+
+    svg = base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>").decode()
+    shown = {
+        "url": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": reference("a")}}]}],
+        "anthropic": [
+            {
+                "role": "user",
+                "content": [{"type": "image", "source": {"media_type": "image/png", "data": reference("a")}}],
+            }
+        ],
+        "gemini": {"inline_data": {"mime_type": "image/png", "data": reference("a")}},
+        "text": f"before {reference('a')} after",
+        "large": reference("large"),
+        "vector": reference("vector"),
+        "unknown": reference("constructor"),
+        "broken": reference("broken"),
+    }
+    rows = [
+        case_row(),
+        *(observation_row(at, name=name, input=value) for at, (name, value) in enumerate(shown.items())),
+        media_row("a"),
+        media_row("large", content=None, size=5_000_000, left_out="it is larger than 1 MiB"),
+        media_row("vector", content=svg, content_type="image/svg+xml"),
+        media_row("broken", content="<script>"),
+    ]
+    page = opened(rows, ANSWER)
+    wait_for_observation(page, "url")
+    for name in shown:
+        page.locator(".tree-row", has_text=name).click()
+        wait_for_observation(page, name)
+        if name in ("large", "vector", "unknown", "broken"):
+            assert side(page).locator("img").count() == 0
+            assert "[image/png" in side(page).inner_text()
+        else:
+            side(page).locator("img").wait_for()
+            assert side(page).locator("img").get_attribute("src") == PIXEL
+            assert side(page).locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 1
+        if name == "large":
+            assert "[image/png, 5,000,000 bytes, not shown: it is larger than 1 MiB]" in side(page).inner_text()
+        if name == "text":
+            assert re.search(r"before\s+after", side(page).inner_text())

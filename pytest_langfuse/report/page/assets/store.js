@@ -1,6 +1,7 @@
 // The data. It lies packed in the page; what is shown is unpacked when it is needed.
 
 const packedDetails = [...document.querySelectorAll("script.details")];
+const packedImages = [...document.querySelectorAll("script.media")];
 const packedTrees = [...document.querySelectorAll("script.tree")];
 let index = null;
 

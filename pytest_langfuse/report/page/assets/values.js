@@ -3,9 +3,22 @@
 const LONG_TEXT = 4000;
 const MANY = 100;
 
+// What the SDK puts in place of a file that it uploads.
+const REFERENCE = /(@@@langfuseMedia:type=[^|@]+\|id=[^|@]+\|source=[^@]*@@@)/;
+
+/** An image that was uploaded, or the words that say what it is. */
+function mediaOf(reference) {
+  const [, type, id] = reference.match(/type=([^|]+)\|id=([^|]+)/);
+  const { number, size, why } = index.media[id] ?? { why: "it is not in this file" };
+  const box = span("note", [`[${type}`, withUnit(size, "bytes"), why ? `not shown: ${why}` : ""].filter(Boolean).join(", "), "]");
+  if (number >= 0) unpack(packedImages[number].textContent).then((source) => box.replaceWith(image(source) ?? type));
+  return box;
+}
+
 /** A text, of which the beginning is shown first if it is long. */
 function textOf(text) {
   if (RASTER.test(text)) return image(text);
+  if (REFERENCE.test(text)) return div("", text.split(REFERENCE).map((part, at) => (at % 2 ? mediaOf(part) : part && textOf(part))));
   const box = el("pre", { class: "text" }, text.slice(0, LONG_TEXT));
   if (text.length > LONG_TEXT) {
     const more = button(`show all ${text.length.toLocaleString("en")} characters`, () => { box.textContent = text; });
@@ -55,13 +68,15 @@ function messageOf(message) {
 function partOf(part) {
   if (!isPlain(part)) return valueOf(part);
   if (typeof part.text === "string") return textOf(part.text);
-  const address = part.image_url?.url ?? part.image_url ?? (part.source?.data ? `data:${part.source.media_type};base64,${part.source.data}` : null);
-  return (typeof address === "string" && image(address)) || jsonOf(part);
+  const data = part.source?.data;
+  const address = part.image_url?.url ?? part.image_url ?? (data && !REFERENCE.test(data) ? `data:${part.source.media_type};base64,${data}` : data);
+  if (typeof address !== "string") return jsonOf(part);
+  return REFERENCE.test(address) ? textOf(address) : image(address) ?? jsonOf(part);
 }
 
 /** JSON; objects and lists fold, and their entries are made when they are opened. */
 function jsonOf(value, depth = 0) {
-  if (typeof value === "string") return value.length > 80 || value.includes("\n") ? textOf(value) : span("json-string", JSON.stringify(value));
+  if (typeof value === "string") return value.length > 80 || value.includes("\n") || REFERENCE.test(value) ? textOf(value) : span("json-string", JSON.stringify(value));
   if (value === null || typeof value !== "object") return span("json-value", String(value));
   const entries = Array.isArray(value) ? value.map((inner, at) => [String(at), inner]) : Object.entries(value);
   if (!entries.length) return span("json-value", Array.isArray(value) ? "[]" : "{}");
