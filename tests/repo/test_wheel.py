@@ -48,7 +48,7 @@ def test_metadata(wheel):
     metadata = message_from_string(archive.read(f"{info}/METADATA").decode())
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
     plain = {requirement.name for requirement in requirements if requirement.marker is None}
-    assert plain == {"pytest", "langfuse", "opentelemetry-sdk", "freezegun", "h11", "jinja2"}
+    assert plain == {"pytest", "langfuse", "opentelemetry-sdk", "freezegun", "h11", "jinja2", "wcwidth"}
     extras = {"respx", "confluent-kafka", "boto3", "genai-prices"}
     assert {requirement.name for requirement in requirements} - plain == extras
     assert "Framework :: Pytest" in metadata.get_all("Classifier")
