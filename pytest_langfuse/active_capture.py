@@ -26,7 +26,9 @@ from pytest_langfuse.report.kept_test import KeptTests
 from pytest_langfuse.report.outage_timeline import OutageTimeline
 from pytest_langfuse.report.rules_of_run import redaction_of, rule_set_of
 from pytest_langfuse.report.seen_keys import send_seen_keys
+from pytest_langfuse.report.shown_sections import hide_secrets
 from pytest_langfuse.rules.rule_set import choose
+from pytest_langfuse.rules.secrets.chosen_redactor import choose_redactor
 from pytest_langfuse.sealed_queues import SealedQueues, variables_of_queues
 from pytest_langfuse.sealing import sealed
 from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn
@@ -105,6 +107,7 @@ class ActiveCapture:
             stack.enter_context(hooked(recorder, stand_in, late, last=is_last))
             self._redaction = redaction_of(config, options)
             stack.callback(self._redaction.keys.watch())
+            stack.callback(choose_redactor(self._redaction))
             stack.callback(self._queues.close)
             imports = ImportWatcher(
                 {
@@ -325,6 +328,7 @@ class ActiveCapture:
             if report.when == "teardown" and self._options.junit and kept is not None:
                 report.user_properties += properties(kept)
             self._refused.fail(report)
+            hide_secrets(report, self._redaction)
         elif report.when == "teardown":
             hooks.uncaptured = None
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.recording.recorded_span import SpanKey
 from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooks
@@ -242,4 +243,4 @@ class CapturedTest:
         """
         for why in self._why_failed:
             if (reason := why()) is not None:
-                pytest.fail(reason, pytrace=False)
+                pytest.fail(hidden(reason), pytrace=False)

@@ -419,7 +419,7 @@ class CaptureSession:
         if self._rule_totals:
             from pytest_langfuse.report.rule_findings import write_totals
 
-            write_totals(terminalreporter, self._rule_totals)
+            write_totals(terminalreporter, self._rule_totals, self._redaction().text)
         if self._active is not None and self._active.baseline is not None:
             self._active.baseline.write_summary(terminalreporter)
         if self._counts:

@@ -17,6 +17,7 @@ from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.matching.matcher import Order
 from pytest_langfuse.expect.propagation import gaps, propagated_key, trace_labels
 from pytest_langfuse.expect.sequence import ObservationSequence
+from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.not_exported import everything, not_exported, nothing, undelivered
 from pytest_langfuse.expect.text.render import render, skeleton
@@ -351,7 +352,7 @@ def explain_equality(left: object, right: object) -> list[str] | None:
     if diff is None:
         return None
     source = observations._source  # noqa: SLF001 - of the class above
-    return failure.differences_first(diff, source, style).splitlines()
+    return hidden(failure.differences_first(diff, source, style)).splitlines()
 
 
 def _trace_and_roots(label: str, trace: Trace, first_thread: str | None) -> str:

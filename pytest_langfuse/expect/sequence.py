@@ -11,6 +11,7 @@ from pytest_langfuse.expect.errors import TreeMismatch
 from pytest_langfuse.expect.literal.name_pattern import NamePattern, name_in_sentence
 from pytest_langfuse.expect.propagation import trace_labels
 from pytest_langfuse.expect.selection import Selector
+from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.expect.text import failure
 from pytest_langfuse.expect.text.not_exported import Bearing, any_of, everything, not_exported, nothing
 from pytest_langfuse.expect.text.style import current
@@ -57,7 +58,7 @@ class ObservationSequence(Sequence[Observation]):
 
     def __repr__(self) -> str:
         names = [name_in_sentence(observation.name) for observation in self._source.observations()[:4]]
-        shown = ", ".join([*names[:3], *(["…"] if len(names) > 3 else [])])  # noqa: PLR2004 - three names
+        shown = ", ".join([*map(hidden, names[:3]), *(["…"] if len(names) > 3 else [])])  # noqa: PLR2004 - three names
         return f"<{type(self).__name__} ({len(self)}): {shown}>" if names else f"<{type(self).__name__}: none>"
 
     # Hidden from type checkers, which report a name that does not exist themselves.

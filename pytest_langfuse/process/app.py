@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from pytest_langfuse import arguments
 from pytest_langfuse.expect.observations import Observations
+from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.process.exceptions import ProcessFailed, ProcessTimeout
 from pytest_langfuse.process.launch import PORT
@@ -231,7 +232,7 @@ class App:
 
     def _with_output(self, summary: str) -> str:
         output = last_lines(self.output, _LINES)
-        return f"{summary}. Its output:\n{output}" if output.strip() else f"{summary}. It printed nothing."
+        return hidden(f"{summary}. Its output:\n{output}" if output.strip() else f"{summary}. It printed nothing.")
 
     # -- ending ------------------------------------------------------------------------------------------------
 

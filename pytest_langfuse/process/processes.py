@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pytest_langfuse.expect.shown_secrets import note_variables
 from pytest_langfuse.lazy import exported_by
 from pytest_langfuse.process import launch
 from pytest_langfuse.process.app import App
@@ -125,6 +126,7 @@ class Processes:
         base_path, ledger_folder = f"/process-{number}", self._folder / str(number)
         ledger_folder.mkdir(exist_ok=True)
         overrides = launch.checked_environment(env)
+        note_variables(overrides)
         label = self._label(argv)
         port = free_port() if any(text and PORT in text for text in (*argv, *overrides.values())) else None
         if port is not None:

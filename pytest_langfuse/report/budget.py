@@ -12,6 +12,7 @@ import pytest
 from pytest_langfuse import arguments
 from pytest_langfuse.arguments import LARGEST, shown
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
+from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.report.amounts import total
 from pytest_langfuse.report.prices import EXTRA, cost_of, installed
 from pytest_langfuse.suggest import did_you_mean
@@ -70,7 +71,7 @@ class Budget:
                 value = f"{_shown(name, amount.value)}{_mark(amount.estimated)}"
                 lines += [f"over budget: {value}, {_shown(name, limit)} allowed", *_listed(amount.parts)]
         if lines:
-            pytest.fail("\n".join(lines), pytrace=False)
+            pytest.fail(hidden("\n".join(lines)), pytrace=False)
 
 
 def budget_of(item: pytest.Item, ini: Iterable[str]) -> Budget:

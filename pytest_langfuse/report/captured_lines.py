@@ -32,8 +32,6 @@ _REASONS: Final = {
 }
 #: Types that Langfuse counts as calls of a model.
 _MODEL_CALLS: Final = ("generation", "embedding")
-#: Characters of an attribute that are written. Inputs and outputs are written whole, in fields of that name.
-LONGEST_ATTRIBUTE: Final = 10_000
 
 
 class CapturedPart(NamedTuple):
@@ -70,8 +68,8 @@ class CapturedLines:
                 "resource": self._resource(one.record.resource),
             }
             record = recorded.get(key)
-            row = observation_fields(one, item, process=processes.get(key, ""), place=self._place(record))
-            lines.append(self._redaction.line(ids, row))
+            fields = observation_fields(one, item, process=processes.get(key, ""), place=self._place(record))
+            lines.append(self._redaction.line(ids, self._redaction.shortened(fields)))
         scores = kept.source.scores() if kept.snapshot is None else kept.snapshot.scores
         # After the scores, with which uploads are waited for.
         media = [self._redaction.line({**ids, "fault": kept.fault}, row) for ids, row in self._images.of(test, lines)]
@@ -165,7 +163,7 @@ def observation_fields(one: Observation, missing: Unexported | None, *, process:
         "detail": "" if missing is None else missing.detail,
         "scope": record.scope_name,
         "otel_status": record.status,
-        "attributes": {key: _shortened(value) for key, value in record.attributes.items()},
+        "attributes": dict(record.attributes),
     }
     if record.events:
         row["events"] = [{"name": event.name, "attributes": dict(event.attributes)} for event in record.events]
@@ -176,12 +174,6 @@ def _prompt(one: Observation) -> str:
     if not one.prompt_name:
         return ""
     return one.prompt_name if one.prompt_version is None else f"{one.prompt_name} v{one.prompt_version}"
-
-
-def _shortened(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE:
-        return f"{value[:LONGEST_ATTRIBUTE]}… [{len(value) - LONGEST_ATTRIBUTE:,} more characters]"
-    return value
 
 
 # -- the part of a test's line -----------------------------------------------------------------------------------

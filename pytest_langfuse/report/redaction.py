@@ -13,6 +13,8 @@ from pytest_langfuse.rules.secrets.redactor import Redactor, clean, encode, not_
 _IDS: Final = frozenset(("kind", "trace", "id", "parent"))
 #: Fields of rows whose texts are this package's, and those that are objects or null.
 _OWN_WORDS: Final = frozenset(("outcome", "type", "level", "reason", "otel_status", "data_type", "code", "severity"))
+#: Characters of an attribute that are written. Inputs and outputs are written whole, in fields of that name.
+LONGEST_ATTRIBUTE: Final = 10_000
 _PARTS: Final = frozenset(("difference", "outage", "health", "comparison"))
 
 
@@ -29,8 +31,22 @@ class Redaction(Redactor):
             body = encoded(self.without_secrets(json.loads(body)))
         return f"{head[:-1]}, {body[1:]}"
 
+    def shortened(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the fields of an observation with long attributes cut, after secrets were taken out of these.
+
+        What is left of a secret that was cut is not recognised.
+        """
+        attributes = row.get("attributes")
+        if not isinstance(attributes, Mapping):
+            return row
+        long = [key for key, value in attributes.items() if isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE]
+        if not long:
+            return row
+        return {**row, "attributes": {**attributes, **{key: _shortened(self.text(attributes[key])) for key in long}}}
+
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row that was read from a file, without secrets; as `line`, it does not look at ids."""
+        row = self.shortened(row)
         # The bytes of an image may look like anything.
         ids = _IDS | {"content"} if row.get("kind") == "media" else _IDS
         body = {key: value for key, value in row.items() if key not in ids}
@@ -43,6 +59,11 @@ class Redaction(Redactor):
         except BadPattern as error:
             return _withheld(clean(row), not_searched(error))
         return found
+
+
+def _shortened(text: str) -> str:
+    left_out = len(text) - LONGEST_ATTRIBUTE
+    return f"{text[:LONGEST_ATTRIBUTE]}… [{left_out:,} more characters]" if left_out > 0 else text
 
 
 def _withheld(row: Mapping[str, Any], mark: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -144,8 +144,8 @@ def check_markers(item: pytest.Item) -> None:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
-def write_totals(terminal: TerminalReporter, totals: Iterable[RuleTotal]) -> None:
-    """Print a line a rule: `langfuse: LF006 no model (4 times): 'answer' (bot/app.py:12) …`."""
+def write_totals(terminal: TerminalReporter, totals: Iterable[RuleTotal], hidden: Callable[[str], str]) -> None:
+    """Print a line a rule: `langfuse: LF006 no model (4 times): 'answer' (bot/app.py:12) …`, without secrets."""
     merged: dict[str, RuleTotal] = {}
     for total in totals:
         before = merged.get(total.code)
@@ -153,7 +153,7 @@ def write_totals(terminal: TerminalReporter, totals: Iterable[RuleTotal]) -> Non
     for code in sorted(merged):
         total = merged[code]
         times = "once" if total.times == 1 else f"{total.times} times"
-        terminal.write_line(f"langfuse: {code} {total.rule} ({total.severity}, {times}): {total.text}")
+        terminal.write_line(f"langfuse: {code} {total.rule} ({total.severity}, {times}): {hidden(total.text)}")
     if merged:
         terminal.write_line("langfuse: `python -m pytest_langfuse.rules explain CODE` tells why, and how to mend it")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_langfuse.expect.shown_secrets import with_note
 from pytest_langfuse.expect.text.not_exported import by_reason
 from pytest_langfuse.expect.text.overview import OverviewLine, overview_lines
 from pytest_langfuse.expect.text.shortened import shortened
@@ -37,7 +38,7 @@ def trace_text(source: Source, style: Style) -> str:
     rows = _trace_lines(source, style) or ["(nothing was exported to Langfuse)"]
     if missing := by_reason(source.unexported()):
         rows += ["", "Recorded but not exported:", *_wrapped(missing, style)]
-    return "\n".join(rows)
+    return with_note("\n".join(rows), mark="# ")
 
 
 def _trace_lines(source: Source, style: Style) -> list[str]:

@@ -102,6 +102,16 @@ def test_a_key_that_is_a_part_of_another_one() -> None:
     assert json.loads(line)["text"] == "[redacted: LONG_SECRET], [redacted: SHORT_SECRET]"
 
 
+def test_an_attribute_is_cut_after_secrets_were_taken_out() -> None:
+    redaction = Redaction(EnvironmentKeys())
+    # Only its start would be left.
+    text = "x " * 4_990 + KEY + " y" * 100
+    for row in (redaction.row({"attributes": {"a": text}}), redaction.shortened({"attributes": {"a": text}})):
+        shown = row["attributes"]["a"]
+        assert shown.startswith("x " * 4_990 + "[redacted: an OpenAI")
+        assert shown.endswith("… [209 more characters]")
+
+
 # -- patterns of a project ---------------------------------------------------------------------------------------
 
 ORDER = own_pattern("order-id", r"\bORD-\d{6}\b")

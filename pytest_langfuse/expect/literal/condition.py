@@ -24,6 +24,7 @@ from pytest_langfuse.expect.literal.values import (
     same,
     sentence_text,
 )
+from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.sources.score import Score
 
@@ -127,7 +128,9 @@ class Condition:
             wanted = "none" if expected is ABSENT else cut_value(expected, width, sentence_text)
             part = key != self.key.text or len(self.key.path) > 1
             return f"{key} is {_shown(captured, width, part=part)}{instead if alone else ''}, expected {wanted}"
-        wanted, shown = cut_pair(expected, captured, width, sentence_text)
+        wanted, shown = map(hidden, cut_pair(expected, captured, width, sentence_text))
+        if wanted == shown:
+            wanted = "another one"
         return f"{key} is {shown}, expected {wanted}"
 
     def expected_text(self, observation: Observation | Score | None, width: int | None) -> str:

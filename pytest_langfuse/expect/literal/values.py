@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from pytest_langfuse.arguments import shown
+from pytest_langfuse.expect.shown_secrets import hidden
 
 
 class Absent:
@@ -183,7 +184,10 @@ def part_of(value: Any, path: Sequence[str]) -> Any:
 
 def cut(text: str, width: int | None = WIDTH) -> str:
     """The first `width` characters of `text`; all of it if `width` is `None`."""
-    return text if width is None or len(text) <= width else text[:width] + "…"
+    if width is None or len(text) <= width:
+        return text
+    text = hidden(text)
+    return text if len(text) <= width else text[:width] + "…"
 
 
 def cut_pair(expected: Any, captured: Any, width: int | None, text: Callable[[Any], str]) -> tuple[str, str]:
@@ -208,6 +212,7 @@ def cut_value(value: Any, width: int | None, text: Callable[[Any], str]) -> str:
 def _cut_around_difference(one: str, other: str, width: int | None) -> tuple[str, str]:
     if width is None or (len(one) <= width and len(other) <= width):
         return one, other
+    one, other = hidden(one), hidden(other)
     if one == other:
         return _window(one, 0, width), _window(other, 0, width)
     first = next(

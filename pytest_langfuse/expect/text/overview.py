@@ -11,6 +11,7 @@ from typing import Final
 
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.literal.values import cut
+from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.expect.text.cells import cells
 from pytest_langfuse.expect.text.render import condition_text, observation_words, score_text, shared_keys
 from pytest_langfuse.expect.text.style import Style
@@ -40,7 +41,12 @@ class OverviewLine:
     def shown(self, style: Style, used: int = 0, without: Collection[str] = ()) -> str:
         """Return the line in what the columns leave beside `used` ones."""
         indent = style.indent(self.depth, used)
-        return indent + style.fitted(lambda width: " ".join(self.words(width, without)), used + len(indent))
+        return indent + style.fitted(lambda width: " ".join(self._words(style, width, without)), used + len(indent))
+
+    def _words(self, style: Style, width: int | None, without: Collection[str]) -> Sequence[str]:
+        """Return the words, without secrets where the line may be cut."""
+        words = self.words(width, without)
+        return words if style.whole else [hidden(word) for word in words]
 
     def folded(self, style: Style, used: int, without: Collection[str] = ()) -> tuple[str, str]:
         """Return the line in what the columns leave beside `used` ones, and a comment for all columns below it.
@@ -53,7 +59,7 @@ class OverviewLine:
         room = style.columns - used - len(indent)
         words: Sequence[str] = ()
         for width in (style.width, _SHORT):
-            words = [style.encodable(word) for word in self.words(width, without)]
+            words = [style.encodable(word) for word in self._words(style, width, without)]
             if cells(" ".join(words)) <= room:
                 return indent + " ".join(words), ""
         ends = accumulate(cells(word) + 1 for word in words)
@@ -62,7 +68,7 @@ class OverviewLine:
         if fitting == len(words):
             return line, ""
         below = f"{indent}  "
-        rest = style.fitted(lambda width: f"# {' '.join(self.words(width, without)[fitting:])}", len(below))
+        rest = style.fitted(lambda width: f"# {' '.join(self._words(style, width, without)[fitting:])}", len(below))
         return line, below + rest
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_langfuse.expect.literal.values import WIDTH
+from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.expect.text.cells import cells, cut_cells, wrapper_of
 
 #: Columns that pytest puts before a line of an error: `E       `.
@@ -70,6 +71,8 @@ class Style:
             if cells(line) <= room:
                 return line
             line = self.encodable(text(width))
+        if cells(line) > room:
+            line = hidden(line)
         return line if cells(line) <= room else self._cut(line, room)
 
     def _cut(self, line: str, room: int) -> str:
@@ -101,7 +104,8 @@ class Style:
 
         What is in quotes is not broken, and neither are `names`.
         """
-        sentence = self.encodable(sentence)
+        # First: what is cut, or broken into lines, is not recognised any more.
+        sentence = self.encodable(hidden(sentence))
         if self.columns is None:
             return [f"  {sentence}"]
         if not self.whole and (more := len(sentence) - _SENTENCE) > 0:
