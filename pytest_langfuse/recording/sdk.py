@@ -427,6 +427,8 @@ class Hooks:
         # The production pipeline's: its success means that it has taken the spans over.
         later = getattr(exporter, "delivers_later", False) is True
         name = "Langfuse" if later else type(exporter).__name__
+        # It sends text and numbers that OpenTelemetry's encoder leaves out.
+        as_sent: Callable[[ReadableSpan], ReadableSpan] | None = getattr(exporter, "as_sent", None) if later else None
 
         def export(spans: Sequence[ReadableSpan]) -> SpanExportResult:
             self._local.forwarded = later and self.forwarder is not None
@@ -440,8 +442,9 @@ class Hooks:
             if (recorder := self.recorder) is not None:
                 # What went on to a server is delivered when the server says so, whatever the exporter believes.
                 delivered = result is SpanExportResult.SUCCESS and not self._local.forwarded
-                recorder.exported(name, spans, delivered=delivered, to=self._destination(exporter))
-                recorder.sent_as(spans, self._encoding(exporter))
+                sent = spans if as_sent is None else [as_sent(span) for span in spans]
+                recorder.exported(name, sent, delivered=delivered, to=self._destination(exporter))
+                recorder.sent_as(sent, self._encoding(exporter))
             return result
 
         setattr(export, _HOOK, True)

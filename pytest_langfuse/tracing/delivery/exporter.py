@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from pytest_langfuse.tracing.delivery import span_encoder
 from pytest_langfuse.tracing.delivery.buffer import MemoryBuffer
 from pytest_langfuse.tracing.delivery.export_body import encode
 from pytest_langfuse.tracing.delivery.intake import QueuedSpans
@@ -76,6 +77,11 @@ class StoreForwardExporter(SpanExporter):
     def _handed_over(self, spans: int) -> None:
         if self.queued is not None:
             self.queued.handed_over(spans)
+
+    @staticmethod
+    def as_sent(span: ReadableSpan) -> ReadableSpan:
+        """Return a span as Langfuse gets it. For test harnesses."""
+        return span_encoder.as_sent(span)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Wait until all accepted spans were sent, unless the breaker is open."""

@@ -49,6 +49,18 @@ def request_of(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
     return request
 
 
+def as_sent(span: ReadableSpan) -> ReadableSpan:
+    """Return the span as a server gets it: itself, or a copy that has only values which can be sent.
+
+    For test harnesses, which show what was sent.
+    """
+    try:
+        _fill(Span(), span)
+    except Exception:  # noqa: BLE001 - protobuf raises whatever a value makes it
+        return sendable_span(span)
+    return span
+
+
 def _describe_resource(message: ResourceSpans, resource: Resource) -> None:
     message.schema_url = sendable_text(resource.schema_url)
     message.resource.SetInParent()
