@@ -161,11 +161,11 @@ class ActiveCapture:
         return RuleFindings(rules, strict=options.strict, baseline=self.baseline, writes_json=self.kept is not None)
 
     def _run_baseline(self, rules: RuleSet) -> RunBaseline | None:
-        if (path := self._options.rules_baseline) is None:
+        if (given := self._options.rules_baseline) is None:
             return None
         from pytest_langfuse.report.run_baseline import RunBaseline
 
-        baseline = RunBaseline(self._config, path, rules, strict=self._options.strict)
+        baseline = RunBaseline(self._config, given, rules, strict=self._options.strict)
         self._config.pluginmanager.register(baseline, "langfuse_baseline")
         return baseline
 

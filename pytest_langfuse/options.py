@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Show = Literal["failed", "all", "none"]
-#: Options of which an empty value switches the ini option off, if that is set.
-_CAN_BE_OFF = ("outage", "json", "report", "compare", "rules_baseline")
+#: Options of which an empty value switches the ini option off, if that is set; and a value for messages.
+_EXAMPLES = {
+    "outage": "hang",
+    "json": "run.jsonl",
+    "report": "report.html",
+    "compare": "main.jsonl",
+    "rules_baseline": "baseline.txt",
+}
+#: The variable in which GitHub Actions names a file for a summary of the step.
+_STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 #: How a pattern begins in `langfuse_rules`: CODE.option.NAME=
 _OWN_PATTERN = re.compile(r"\s*\w+\.\w+\.[^=\s,]*\s*=")
 _SHOW = ("failed", "all", "none")
@@ -41,9 +49,9 @@ class Options(NamedTuple):
     max_block: float
     max_slowdown: float
     outage_timeout: float
-    json: Path | None
-    report: Path | None
-    #: The file of an earlier run, by its absolute path.
+    #: Files, by their absolute paths: of the lines and of the page to write, and of an earlier run.
+    json: Given | None
+    report: Given | None
     compare: Given | None
     #: How much more a test may use than in that run, as a ratio.
     max_cost_increase: float | None
@@ -55,12 +63,12 @@ class Options(NamedTuple):
     rules_ignore: Sequence[str]
     #: Options of rules, like "LF017.max_block=2" and "LF010.pattern.NAME=REGULAR EXPRESSION".
     rules: Sequence[str]
-    #: The file with the findings that are known, or in which to write them.
-    rules_baseline: Path | None
+    #: The file with the findings that are known, or in which to write them, by its absolute path.
+    rules_baseline: Given | None
     #: Limits of each captured test, like "tokens=500".
     budget: Sequence[str]
     #: Where GitHub Actions takes a summary of the step from, if this run is to write one.
-    step_summary: Path | None
+    step_summary: Given | None
     #: Whether pytest writes a file of `--junit-xml`.
     junit: bool
 
@@ -79,16 +87,18 @@ class Options(NamedTuple):
         _check_ini_names(config)
         option = bool(_command_line(config, "langfuse_capture"))
         strict = bool(_command_line(config, "langfuse_strict")) or _ini_bool(config, "langfuse_strict")
-        show, outage, json, report, compare, baseline = (
-            _given(config, name) for name in ("show", "outage", "json", "report", "compare", "rules_baseline")
+        show, outage = (_given(config, name) for name in ("show", "outage"))
+        json, report, compare, baseline = (
+            _file(config, name) for name in ("json", "report", "compare", "rules_baseline")
         )
         capture = (
             option
             or strict
             or _ini_bool(config, "langfuse_capture")
-            or any(given.value.strip() for given in (outage, json, report, compare, baseline))
+            or bool(outage.value.strip())
+            or any(given is not None for given in (json, report, compare, baseline))
         )
-        summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
+        summary = os.environ.get(_STEP_SUMMARY, "") if capture else ""
         return cls(
             # A suite in an outage is captured: it must not send anything to the real Langfuse. And a file of the run
             # is one of what was captured.
@@ -98,9 +108,9 @@ class Options(NamedTuple):
             max_block=_ini_seconds(config, "langfuse_max_block"),
             max_slowdown=_ini_seconds(config, "langfuse_max_slowdown"),
             outage_timeout=_ini_seconds(config, "langfuse_outage_timeout"),
-            json=_output_file(json) if json.value.strip() else None,
-            report=_output_file(report) if report.value.strip() else None,
-            compare=_input_file(config, compare) if compare.value.strip() else None,
+            json=json,
+            report=report,
+            compare=compare,
             max_cost_increase=_ini_percentage(config, "langfuse_max_cost_increase"),
             max_token_increase=_ini_percentage(config, "langfuse_max_token_increase"),
             env_keys=_ini_bool(config, "langfuse_env_keys"),
@@ -108,9 +118,9 @@ class Options(NamedTuple):
             rules_select=_ini_words(config, "langfuse_rules_select"),
             rules_ignore=_ini_words(config, "langfuse_rules_ignore"),
             rules=_ini_rule_options(config, "langfuse_rules"),
-            rules_baseline=_baseline_file(config, baseline) if baseline.value.strip() else None,
+            rules_baseline=baseline,
             budget=_ini_words(config, "langfuse_budget"),
-            step_summary=Path(summary).absolute() if capture and summary else None,
+            step_summary=Given(os.path.abspath(summary), _STEP_SUMMARY) if summary else None,  # noqa: PTH100 - a text
             junit=bool(_command_line(config, "xmlpath")),
         )
 
@@ -159,7 +169,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="write the run to FILE as lines of JSON: a line for each test, observation, score, finding of a rule, and "
         "for each test under each fault of --langfuse-outage, without secrets. FILE holds one run. `python -m "
         "pytest_langfuse.rules check FILE` shows the findings as SARIF or annotations. Implies --langfuse-capture. "
-        "(ini: langfuse_json)",
+        "(ini: langfuse_json, relative to the ini file)",
     )
     group.addoption(
         "--langfuse-report",
@@ -167,7 +177,7 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="write one page to FILE.html that shows the traces of each test, what was wrong and what it cost, without "
         "secrets. It opens from the disk and needs no network; `python -m pytest_langfuse.report` makes it later, of a "
-        "file of --langfuse-json. Implies --langfuse-capture. (ini: langfuse_report)",
+        "file of --langfuse-json. Implies --langfuse-capture. (ini: langfuse_report, relative to the ini file)",
     )
     group.addoption(
         "--langfuse-compare",
@@ -175,7 +185,8 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="compare the run with the one in FILE, which --langfuse-json has written: what has changed by test in "
         "trees, tokens, cost, models and duration. langfuse_max_cost_increase and langfuse_max_token_increase make "
-        "more of it a failure. Implies --langfuse-capture. (ini: langfuse_compare, relative to the ini file)",
+        "more of it a failure. Implies --langfuse-capture. (ini: langfuse_compare, relative to the ini file; it "
+        "may be missing there)",
     )
     group.addoption(
         "--langfuse-rules-baseline",
@@ -319,57 +330,29 @@ def _given(config: pytest.Config, name: str) -> Given:
     option = f"--langfuse-{name.replace('_', '-')}"
     if value is None:
         return Given(ini, f"ini option langfuse_{name}")
-    if not value.strip() and not (name in _CAN_BE_OFF and ini.strip()):
+    if not value.strip() and not (name in _EXAMPLES and ini.strip()):
         # `--langfuse-outage=$FAULT` with nothing in the variable would test without an outage.
-        raise pytest.UsageError(f"{option} needs a value; leave it out for the default")
+        hint = f", such as {option}={_EXAMPLES[name]}; leave it out for none" if name in _EXAMPLES else ""
+        raise pytest.UsageError(f"{option} needs a value{hint or '; leave it out for the default'}")
     return Given(value, option)
 
 
-def _beside_ini(config: pytest.Config, given: Given) -> Given:
-    """Return a path: from the ini file, relative to that, from wherever pytest is started."""
-    if given.source.startswith("ini") and config.inipath is not None and "\0" not in given.value:
-        return given._replace(value=str(config.inipath.parent / given.value.strip()))
-    return given
+def _file(config: pytest.Config, name: str) -> Given | None:
+    """Return the absolute path of a file, `None` for none: from the ini file, relative to that, as pytest's own paths.
 
-
-def _input_file(config: pytest.Config, given: Given) -> Given:
-    """Return the absolute path of a file that is to be read, when that is needed."""
-    given = _beside_ini(config, given)
-    if "\0" in given.value:
-        raise pytest.UsageError(f"{given.source}: {_shown(given.value)} is not the path of a file")
-    return given._replace(value=str(Path(given.value).absolute()))
-
-
-def _baseline_file(config: pytest.Config, given: Given) -> Path:
-    given = _beside_ini(config, given)
-    # It is written only where it does not exist.
-    return _output_file(given, existing=False)
-
-
-def _output_file(given: Given, *, existing: bool = True) -> Path:
-    """Return the absolute path of a file that can be written: an error now, not after a run of minutes."""
-    value, source = given
-    # Absolute, since a test may change the working directory.
-    path = Path(value).absolute()
-    try:
-        # Some functions of `Path` say that such a file is not there.
-        problem = "is not the path of a file" if "\0" in value else _why_not_writable(path, existing=existing)
-    except (OSError, ValueError):
-        problem = "is not the path of a file"
-    if problem:
-        raise pytest.UsageError(f"{source}: {_shown(value)} {problem}")
-    return path
-
-
-def _why_not_writable(path: Path, *, existing: bool = True) -> str:
-    if path.is_dir():
-        return "is a directory; name a file in it"
-    if not path.parent.is_dir():
-        return "is in a directory that does not exist"
-    exists = path.exists()
-    if exists and not existing:
-        return ""
-    return "" if os.access(path if exists else path.parent, os.W_OK) else "is not writable"
+    Absolute, since a test may change the working directory.
+    """
+    given = _given(config, name)
+    if not (value := given.value.strip()):
+        return None
+    if "\0" in value:
+        raise pytest.UsageError(f"{given.source}: {_shown(value)} is not the path of a file")
+    if value == "-":
+        # Other programs take it for a standard stream, which has the results of the tests here.
+        raise pytest.UsageError(f"{given.source}: '-' is not the name of a file; name one, such as /dev/stdout")
+    is_beside_ini = given.source.startswith("ini") and config.inipath is not None
+    folder = config.inipath.parent if is_beside_ini and config.inipath is not None else Path.cwd()
+    return given._replace(value=str(folder / value))
 
 
 def _ini_seconds(config: pytest.Config, name: str) -> float:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.report.redaction import Redaction
     from pytest_langfuse.report.rule_findings import RuleTotal
     from pytest_langfuse.report.run_lines import RunLines
+    from pytest_langfuse.report.run_outputs import RunOutputs
     from pytest_langfuse.report.run_page import RunPage
 
 #: A test that requests one of these fixtures is captured.
@@ -110,6 +111,8 @@ class CaptureSession:
         #: The run as lines, if a file or a report is made of them.
         self._lines: RunLines | None = None
         self._page: RunPage | None = None
+        #: The files that options name, where results are printed.
+        self._outputs: RunOutputs | None = None
         self._junit: JunitFile | None = None
         #: Where results are printed, once the tests are about to begin.
         self._terminal: Terminal | None = None
@@ -222,15 +225,19 @@ class CaptureSession:
 
             degradation = Degradation(config, self.options, self._suite_faults)
             config.pluginmanager.register(degradation, "langfuse_degradation")
-            if self.options.keeps_traces:
+            if self.options.rules_baseline is not None or self.options.keeps_traces:
+                from pytest_langfuse.report.run_outputs import RunOutputs
+
+                self._outputs = RunOutputs(config, self.options)
+            if self.options.keeps_traces and self._outputs is not None:
                 from pytest_langfuse.report.run_lines import RunLines
 
-                self._lines = RunLines(config, self.options, self._suite_faults, degradation)
+                self._lines = RunLines(config, self.options, self._suite_faults, degradation, self._outputs)
                 config.pluginmanager.register(self._lines, "langfuse_lines")
                 if self.options.report is not None:
                     from pytest_langfuse.report.run_page import RunPage
 
-                    self._page = RunPage(self.options.report, self._lines)
+                    self._page = RunPage(self.options.report.value, self._lines, self._outputs)
                     config.pluginmanager.register(self._page, "langfuse_page")
             if self.options.junit:
                 from pytest_langfuse.report.junit import JunitFile
@@ -349,8 +356,19 @@ class CaptureSession:
             self._active.complete(report, item, call, in_suite_outage=bool(self._suite_faults))
         return report
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Complete the run before other plugins report it, and write its files when they have set the exit status."""
+        self._complete(session)
+        try:
+            yield
+        finally:
+            if self._lines is not None:
+                if self._page is not None:
+                    self._page.write()
+                self._lines.write(session)
+
+    def _complete(self, session: pytest.Session) -> None:
         """Count what was captured; a worker of xdist hands the counts to the controller."""
         if self._lines is not None or self._junit is not None:
             self._redaction().keys.look()
@@ -372,8 +390,6 @@ class CaptureSession:
                     self._lines.take(blocks)
         if self._lines is not None:
             self._lines.finish(session)
-        if self._page is not None:
-            self._page.finish(session)
         if self._junit is not None:
             exceeded = () if self._lines is None else self._lines.exceeded
             self._junit.finish(self._redaction(), exceeded)

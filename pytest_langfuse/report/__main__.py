@@ -11,23 +11,26 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from pytest_langfuse.arguments import shown
+from pytest_langfuse.output_file import OutputFile
 from pytest_langfuse.recording.sources.readable_file import require_file, standard_input
-from pytest_langfuse.report.page.html_page import write_page
+from pytest_langfuse.report.file_beginnings import PAGE
+from pytest_langfuse.report.page.html_page import html_of
 from pytest_langfuse.report.redaction import Redaction
 from pytest_langfuse.report.row_file import BadRowFile, rows_in
 from pytest_langfuse.rules.check_command import words
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
 from pytest_langfuse.rules.secrets.environment_keys import keys_of_environment
 
-#: What the command line calls the standard input.
-_STDIN: Final = "-"
+#: What the command line calls the standard input, and the standard output.
+_STREAM: Final = "-"
 _DESCRIPTION: Final = """\
 Make a page of HTML that shows the traces of a run, from what pytest --langfuse-json=FILE has written; or recorded
 traces: OTLP export bodies (protobuf or JSON) and JSON of Langfuse's API. The page is one file: it opens from a disk,
 needs no network, and shows what is wrong where scripts are not allowed, too. Recorded traces are checked by the rules,
 as in a run; what a run has found is in its file.
 
-Exit status: 0 if the page is written, 1 if it can't be written, 2 if the input can't be used."""
+Exit status: 0 if the page is written, 1 if it can't be written (also over a file of anything else, which would be
+lost), 2 if the input can't be used."""
 _EXAMPLES: Final = """\
 examples:
   python -m pytest_langfuse.report run.jsonl -o report.html
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "files", nargs="+", metavar="FILE|-", help="a file of --langfuse-json or of traces, gzip or not"
     )
-    parser.add_argument("-o", "--output", required=True, metavar="REPORT.html", help="the page to write")
+    parser.add_argument("-o", "--output", required=True, metavar="REPORT.html|-", help="the page to write")
     parser.add_argument("--select", action="append", metavar="CODES", help="rules to evaluate; default: ALL")
     parser.add_argument("--ignore", action="append", default=[], metavar="CODES", help="rules not to evaluate")
     parser.add_argument(
@@ -60,16 +63,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="an option of a rule; LF010.pattern.NAME=REGULAR EXPRESSION names own secrets, which the page leaves out",
     )
     given = parser.parse_args(arguments)
-    output = Path(given.output)
+    output = OutputFile(Path("/dev/stdout" if given.output == _STREAM else given.output))
+    if problem := _problem_of(output, given.files):
+        parser.exit(1, f"{parser.prog}: {shown(given.output)} can't be written: it {problem}\n")
     try:
         rules = RuleSet.of(words(given.select), words(given.ignore) or (), given.option)
-        write_page(_rows(given.files, rules), output)
+        output.write(html_of(_rows(given.files, rules)))
     except (BadRowFile, UnknownRule) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     except OSError as error:
         parser.exit(1, f"{parser.prog}: {shown(given.output)} can't be written: {error.strerror or error}\n")
-    print(output)  # noqa: T201 - what the command is for
+    if output.descriptor is None:
+        print(given.output)  # noqa: T201 - what the command is for
     return 0
+
+
+def _problem_of(output: OutputFile, inputs: Sequence[str]) -> str:
+    """Return why the page can't be written there; empty if it can."""
+    for name in inputs:
+        if name != _STREAM and output.identity is not None and OutputFile(Path(name)).identity == output.identity:
+            return f"is the input {shown(name)}; name another file for the page"
+    return output.problem(PAGE)
 
 
 def _rows(names: Sequence[str], rules: RuleSet) -> Iterator[dict[str, Any]]:
@@ -80,10 +94,10 @@ def _rows(names: Sequence[str], rules: RuleSet) -> Iterator[dict[str, Any]]:
     """
     redaction = Redaction(keys_of_environment(), rules.own_patterns)
     for name in names:
-        shown_name = "the standard input" if name == _STDIN else name
+        shown_name = "the standard input" if name == _STREAM else name
         with ExitStack() as stack:
             try:
-                if name == _STDIN:
+                if name == _STREAM:
                     file = cast("BufferedReader", standard_input())
                 else:
                     require_file(Path(name))

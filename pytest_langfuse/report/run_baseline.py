@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from pytest_langfuse.output_file import OutputFile
 from pytest_langfuse.recording.calling_code import shown_path
 from pytest_langfuse.rules.baseline import BadBaseline, BaselineKey, baseline_text, key_of, read_baseline
 from pytest_langfuse.rules.checked import root_of
@@ -16,6 +18,7 @@ from pytest_langfuse.rules.counted import counted
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
+    from pytest_langfuse.options import Given
     from pytest_langfuse.rules.finding import Finding
     from pytest_langfuse.rules.rule_set import RuleSet
 
@@ -35,12 +38,13 @@ class RunBaseline:
     it also sees what no worker could: two places of a key that the baseline has once.
     """
 
-    def __init__(self, config: pytest.Config, path: Path, rules: RuleSet, *, strict: bool) -> None:
+    def __init__(self, config: pytest.Config, given: Given, rules: RuleSet, *, strict: bool) -> None:
+        path = Path(given.value)
         try:
-            #: `None`: the file is to be written.
-            self._known = read_baseline(path) if path.exists() else None
+            #: `None`: the file is to be written. What can't be a path is refused where outputs are checked.
+            self._known = read_baseline(path) if os.path.exists(path) else None  # noqa: PTH110
         except BadBaseline as error:
-            raise pytest.UsageError(f"--langfuse-rules-baseline: {error}") from None
+            raise pytest.UsageError(f"{given.source}: {error}") from None
         self._config, self._path, self._rules, self._strict = config, path, rules, strict
         #: As for `python -m pytest_langfuse.rules check --baseline`: whatever folder pytest takes for its root.
         self._root = root_of(config.rootpath)
@@ -146,7 +150,7 @@ class RunBaseline:
             return True
         entries = {key: len(lines) for key, lines in self._places.items()}
         try:
-            self._path.write_text(baseline_text(entries), encoding="utf-8")
+            OutputFile(self._path).write([baseline_text(entries)])
         except OSError as error:
             self._say(f"{name} could not be written: {error.strerror or error}", bad=True)
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -27,15 +28,16 @@ from pytest_langfuse.report.run_comparison import RunComparison
 from pytest_langfuse.report.run_summary import RunSummary
 from pytest_langfuse.report.run_totals import RunTotals
 from pytest_langfuse.report.sent_images import DistinctImages
-from pytest_langfuse.report.step_summary import append, markdown
+from pytest_langfuse.report.step_summary import escaped, markdown
 from pytest_langfuse.report.test_result import TestResult
 from pytest_langfuse.rules.checked import root_of
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-    from pytest_langfuse.options import Given, Options
+    from pytest_langfuse.options import Options
     from pytest_langfuse.report.kept_test import KeptTests
+    from pytest_langfuse.report.run_outputs import RunOutputs
 
 #: The version of the schema of lines; readers of one version ignore kinds and fields that they don't know.
 SCHEMA: Final = 1
@@ -84,9 +86,15 @@ class RunLines:
     """
 
     def __init__(
-        self, config: pytest.Config, options: Options, faults: Sequence[str], degradation: Degradation
+        self,
+        config: pytest.Config,
+        options: Options,
+        faults: Sequence[str],
+        degradation: Degradation,
+        outputs: RunOutputs,
     ) -> None:
         self._config, self._options, self._faults, self._degradation = config, options, faults, degradation
+        self._outputs = outputs
         self._results: dict[str, TestResult] = {}
         self._blocks: list[bytes] = []
         #: By the ids of tests, what workers have sent along with their reports.
@@ -100,13 +108,12 @@ class RunLines:
         self._redaction = redaction_of(config, options)
         #: Whether the first test was about to run.
         self._begun = False
-        self._compared = _compared_run(options.compare)
+        #: A sentence, if there is nothing to compare with.
+        self._not_compared = ""
+        self._compared = self._compared_run()
         self._comparison: RunComparison | None = None
         #: Of tests that have changed, by what their lines call them.
         self._changes: dict[TestKey, dict[str, Any]] = {}
-        #: Why the file that was asked for is missing.
-        self._not_written: str | None = None
-        self._no_summary: str | None = None
         #: Of the lines that were written.
         self.totals: RunTotals | None = None
 
@@ -114,10 +121,8 @@ class RunLines:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
-        """Empty the file when the first test is about to run: it holds one run."""
-        if not self._begun:
-            self._begun = True
-            self._write(())
+        """Note that the first test is about to run: the files hold this run at its end."""
+        self._begun = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -156,26 +161,57 @@ class RunLines:
 
     # -- the end of the run --------------------------------------------------------------------------------------
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note why a run ends early: it was interrupted, or a test called `pytest.exit`."""
+        error = excinfo.value
+        if isinstance(error, pytest.exit.Exception):
+            self._end_early(f"pytest.exit has ended the run{f': {error.msg}' if error.msg else ''}")
+        elif type(error) is KeyboardInterrupt:
+            place = excinfo.traceback[-1]
+            self._end_early(f"the run was interrupted at {shown_path(str(place.path))}:{place.lineno + 1}")
+        else:
+            # As xdist and `-x` say it.
+            self._end_early(str(error))
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note that pytest, or a plugin, has failed."""
+        self._end_early(f"the run has ended by an internal error: {excinfo.exconly()}")
+
+    def _end_early(self, why: str) -> None:
+        if why not in self._incomplete:
+            self._incomplete.append(why)
+
     def finish(self, session: pytest.Session) -> None:
-        """Write the file; fail the run if that can't be done."""
+        """Complete the run, and compare it; fail it if it uses more than it may."""
         self._duration = time.perf_counter() - self._began
-        self._exit_status = int(session.exitstatus)
         if stopped := session.shouldstop or session.shouldfail:
-            self._incomplete.append(str(stopped))
+            self._end_early(str(stopped))
         for result in self._results.values():
             result.close()
+        if self._begun:
+            self._exit_status = int(session.exitstatus)
+            self._compare()
+            self.fail(session)
+
+    def write(self, session: pytest.Session) -> None:
+        """Write the summary of the step, then the file, which has the exit status; fail the run if it can't be done."""
         if not self._begun:
             return
-        self._compare()
-        self._fail(session)
-        self._exit_status = int(session.exitstatus)
-        self._write(self.lines())
-        self._write_step_summary()
-        self._fail(session)
+        if self._outputs.has("step_summary"):
+            compared: Iterable[str] = [escaped(self._not_compared), ""] if self._not_compared else ()
+            if self._comparison is not None:
+                compared = markdown_of(self._comparison, self._compared_name)
+            self._outputs.add_to_summary(markdown(RunSummary.of(self.lines()), compared))
+        self.fail(session)
+        if self._outputs.has("json"):
+            self._outputs.write("json", (f"{line}\n" for line in self.lines()), "ascii")
+            self.fail(session)
 
-    def _fail(self, session: pytest.Session) -> None:
+    def fail(self, session: pytest.Session) -> None:
+        """Set the exit status of a run that fails for more than its tests."""
         if self._why_red() is not None and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._exit_status = int(session.exitstatus)
 
     def _why_red(self) -> str | None:
         """Return why the run fails, or `None` if it does not."""
@@ -183,8 +219,7 @@ class RunLines:
         if self._comparison is not None and (exceeded := len(self._comparison.exceeded)):
             limits = "1 limit" if exceeded == 1 else f"{exceeded} limits"
             reasons.append(f"{_MORE}: {limits} exceeded")
-        if self._not_written is not None:
-            reasons.append(self._not_written)
+        reasons += self._outputs.problems
         return "; ".join(reasons) or None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -196,35 +231,33 @@ class RunLines:
             # After pytest's own last line, which is green if all tests have passed.
             terminal.write_line(f"langfuse: {why} (exit status {int(session.exitstatus)})", red=True, bold=True)
 
+    def _compared_run(self) -> ComparedRun | None:
+        """Return the run to compare with. The ini file may name one that the first run has yet to write.
+
+        Raises:
+            pytest.UsageError: the file is not one of a run.
+        """
+        if (given := self._options.compare) is None:
+            return None
+        if given.source.startswith("ini") and not os.path.lexists(given.value):
+            self._not_compared = f"not compared: {given.source}: {shown(self._compared_name)} does not exist yet"
+            return None
+        try:
+            return ComparedRun.of_file(Path(given.value))
+        except BadComparison as error:
+            raise pytest.UsageError(f"{given.source}: {shown(self._compared_name)} {error}") from None
+
     def _compare(self) -> None:
         if self._compared is not None:
             options, run = self._options, ComparedRun.of(self.lines())
             self._comparison = RunComparison(self._compared, run, options.max_cost_increase, options.max_token_increase)
-            if options.json is not None or options.report is not None:
+            if self._outputs.has("json") or self._outputs.has("report"):
                 self._changes = dict(comparison_rows(self._comparison))
-
-    def _write(self, lines: Iterable[str]) -> None:
-        if (path := self._options.json) is None:
-            return
-        try:
-            with path.open("w", encoding="ascii") as file:
-                file.writelines(f"{line}\n" for line in lines)
-        except OSError as error:
-            self._not_written = f"{path} could not be written: {error.strerror or error}"
 
     @property
     def _compared_name(self) -> str:
         given = self._options.compare
         return "" if given is None else shown_path(given.value)
-
-    def _write_step_summary(self) -> None:
-        if (path := self._options.step_summary) is None:
-            return
-        try:
-            compared = () if self._comparison is None else markdown_of(self._comparison, self._compared_name)
-            append(path, markdown(RunSummary.of(self.lines()), compared))
-        except OSError as error:
-            self._no_summary = f"{path} (GITHUB_STEP_SUMMARY) could not be written: {error.strerror or error}"
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the run: its own, then each test with what belongs to it."""
@@ -287,24 +320,10 @@ class RunLines:
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Say that a file is missing, and print the comparison."""
-        if self._no_summary is not None:
-            terminalreporter.write_line(self._no_summary, yellow=True)
-        if self._not_written is not None:
-            terminalreporter.write_line(self._not_written, red=True)
+        for problem in self._outputs.problems:
+            terminalreporter.write_line(problem, red=True)
+        if self._not_compared:
+            terminalreporter.write_line(f"langfuse: {self._not_compared}")
         if self._comparison is not None:
             whole = self._config.get_verbosity() > 0
             write(terminalreporter, self._comparison, self._compared_name, whole=whole)
-
-
-def _compared_run(given: Given | None) -> ComparedRun | None:
-    """Return the run to compare with.
-
-    Raises:
-        pytest.UsageError: the file is not one of a run.
-    """
-    if given is None:
-        return None
-    try:
-        return ComparedRun.of_file(Path(given.value))
-    except BadComparison as error:
-        raise pytest.UsageError(f"{given.source}: {shown(given.value)} {error}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse.arguments import shown
+from pytest_langfuse.output_file import OutputFile
 from pytest_langfuse.rules.baseline import BadBaseline, BaselineKey, baseline_text, read_baseline
 from pytest_langfuse.rules.checked import CheckedPlace, entries_of, places_of, root_of
 from pytest_langfuse.rules.counted import counted
@@ -127,7 +128,7 @@ def _known(path: Path | None) -> dict[BaselineKey, int] | None:
 def _write(path: Path, places: Sequence[CheckedPlace]) -> None:
     entries = entries_of(places)
     try:
-        path.write_text(baseline_text(entries), encoding="utf-8")
+        OutputFile(path).write([baseline_text(entries)])
     except OSError as error:
         raise BadInput(f"--baseline: {path} can't be written: {error.strerror or error}") from None
     number = len(entries)

@@ -11,7 +11,7 @@ WORDS = ("x", "1", "faild", SECRET, "\x1b[31mall", "ä", "x" * 5000)
 SECONDS = ("soon", "-1", "nan", "inf", "1e300", "9" * 5000, "1,5", "\x1b[31m1", SECRET, "")
 SWITCHES = ("maybe", "2", "-1", "trü", "\x1b", "x" * 5000, SECRET)
 PERCENTAGES = ("10", "0.1", "-1%", "ten%", "nan%", "inf%", "10%%", "10 % more", f"{SECRET}%", "9" * 5000 + "%")
-FILES = ("nowhere/file", "x" * 5000 + "/y", "a\0b", ".", SECRET + "/file")
+FILES = ("nowhere/file", "x" * 5000 + "/y", "a\0b", ".", SECRET + "/file", "test_a.py", "-")
 
 #: The values that each ini option refuses.
 INI = {
@@ -21,7 +21,8 @@ INI = {
     "langfuse_outage": (*WORDS, ",", "hang,hng"),
     "langfuse_json": FILES,
     "langfuse_report": FILES,
-    "langfuse_compare": FILES,
+    # A file that does not exist is none to compare with yet.
+    "langfuse_compare": ("a\0b", ".", "test_a.py", "-"),
     "langfuse_max_cost_increase": PERCENTAGES,
     "langfuse_max_token_increase": PERCENTAGES,
     "langfuse_rules_baseline": FILES,
@@ -87,7 +88,7 @@ def outcome(pytester: pytest.Pytester, option: str, value: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("option", [*INI, *COMMAND_LINE])
 def test_a_value_that_cannot_be_used_is_one_line_that_names_the_option(app: pytest.Pytester, option: str) -> None:
-    app.makepyfile("def test_it(): pass")
+    app.makepyfile(test_a="def test_it(): pass")
     values = INI.get(option) or COMMAND_LINE[option]
     wrong = {value[:20]: problem for value in values if (problem := outcome(app, option, value))}
     assert wrong == {}

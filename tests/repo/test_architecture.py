@@ -29,7 +29,7 @@ ALLOWED = {
     "leaf": set(),
 }
 #: Modules that import nothing of the package but one another. Every part but `tracing` may use them.
-LEAVES = {"arguments", "import_watcher", "options", "suggest", "lazy"}
+LEAVES = {"arguments", "import_watcher", "options", "output_file", "suggest", "lazy"}
 #: The files that may use private names of the SDKs.
 GUARDED = {"recording/sdk.py", "tracing/langfuse_internals.py"}
 #: Files that use what the package exports.

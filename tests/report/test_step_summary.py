@@ -121,12 +121,18 @@ def test_no_summary_of_a_run_that_is_not_captured(suite: pytest.Pytester, monkey
     assert not path.exists()
 
 
-def test_a_summary_that_can_not_be_written_fails_nothing(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_summary_that_can_not_be_written_fails_the_run(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(app.path / "nowhere" / "summary.md"))
     app.makepyfile("def test_it(): pass")
     result = app.runpytest("--langfuse-capture")
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["*summary.md (GITHUB_STEP_SUMMARY) could not be written: No such file or directory"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*GITHUB_STEP_SUMMARY: 'nowhere/summary.md' is in a directory that does not exist"])
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    app.makepyfile("import os\ndef test_it(): os.mkdir('summary.md')")
+    result = app.runpytest("--langfuse-capture")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    why = "GITHUB_STEP_SUMMARY: summary.md could not be written: Is a directory"
+    result.stdout.fnmatch_lines([why, f"langfuse: {why} (exit status 1)"])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from pytest_langfuse.suggest import did_you_mean
 #: The schema of lines that is read.
 SCHEMA: Final = 1
 #: The kinds with which such a file begins; those of earlier versions had no "run".
-_FIRST: Final = (b"run", b"outage", b"finding")
+FIRST_KINDS: Final = (b"run", b"outage", b"finding")
 _REASONS: Final[Mapping[str, Reason]] = {
     "filtered": "filtered",
     "unsampled": "sampled_out",
@@ -101,7 +101,7 @@ class RunFile:
 def is_run(data: bytes) -> bool:
     """Return whether a file begins as one of `--langfuse-json`."""
     start = data.lstrip()[:100]
-    return any(start.startswith(b'{"kind": "%s"' % kind) for kind in _FIRST)
+    return any(start.startswith(b'{"kind": "%s"' % kind) for kind in FIRST_KINDS)
 
 
 def read_run(data: bytes) -> RunFile:

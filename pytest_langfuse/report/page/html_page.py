@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_langfuse.output_file import OutputFile
 from pytest_langfuse.report.figures import amount, counted, duration, money
 from pytest_langfuse.report.page.data_blocks import json_text, packed
 from pytest_langfuse.report.page.overview_page import overview_of
@@ -123,29 +121,7 @@ def write_page(rows: Iterable[Row], path: Path) -> None:
     Raises:
         OSError: it can't be written.
     """
-    is_replaced = path.is_file() or not path.exists()
-    if is_replaced:
-        # What a link leads to, not the link.
-        path = path.resolve()
-    if not (is_replaced and os.access(path.parent, os.W_OK)):
-        # A pipe, or /dev/stdout; or a file in a folder in which no other one can be made.
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(html_of(rows))
-        return
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".html", encoding="utf-8", delete=False) as file:
-        try:
-            file.writelines(html_of(rows))
-            file.close()
-            # The permissions of a file that is opened for writing, not those of a secret one.
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(file.name).chmod(0o666 & ~umask)
-            Path(file.name).replace(path)
-        except BaseException:
-            file.close()
-            with suppress(OSError):
-                Path(file.name).unlink()
-            raise
+    OutputFile(path).write(html_of(rows))
 
 
 @cache

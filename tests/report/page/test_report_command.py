@@ -130,12 +130,12 @@ def test_a_file_that_is_none_is_one_sentence(
     folder: Path, capsys: pytest.CaptureFixture[str], content: bytes, problem: str
 ):
     (folder / "run.jsonl").write_bytes(content)
-    (folder / "report.html").write_text("before")
+    (folder / "report.html").touch()
     assert ended("run.jsonl", "-o", "report.html") == 2
     error = capsys.readouterr().err
     assert error.startswith(f"python -m pytest_langfuse.report: {problem}")
     assert error.count("\n") == 1
-    assert (folder / "report.html").read_text() == "before"
+    assert (folder / "report.html").read_text() == ""
     assert {path.name for path in folder.iterdir()} == {"run.jsonl", "report.html"}
 
 
@@ -263,3 +263,32 @@ def test_the_page_takes_no_type_that_a_comparison_refuses(folder: Path):
 def test_fields_and_kinds_of_later_versions_are_passed_over():
     rows = [run_row(), case_row(later={"a": 1}), {**finding_row(), "later": None}, {"kind": "later", "test": 5}]
     assert ended(write("run.jsonl", rows), "-o", "report.html") == 0
+
+
+def test_nothing_but_a_page_is_replaced(folder: Path, capsys: pytest.CaptureFixture[str]):
+    name = write("run.jsonl", shop_run())
+    (folder / "link.html").symlink_to(name)
+    (folder / "hard.html").hardlink_to(folder / name)
+    (folder / "app.py").write_text("import os\n")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for output, problem in (
+        (name, f"is the input '{name}'; name another file for the page"),
+        (f"./{name}", f"is the input '{name}'; name another file for the page"),
+        ("link.html", f"is the input '{name}'; name another file for the page"),
+        ("hard.html", f"is the input '{name}'; name another file for the page"),
+        ("app.py", "holds something else, which would be lost; name another file, or delete it"),
+        (".", "is a directory; name a file in it"),
+        ("gone/report.html", "is in a directory that does not exist"),
+    ):
+        assert ended(name, "-o", output) == 1
+        why = f"'{output}' can't be written: it {problem}"
+        assert capsys.readouterr().err == f"python -m pytest_langfuse.report: {why}\n"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [ended(name, "-o", "report.html") for _ in range(2)] == [0, 0]
+
+
+def test_a_hyphen_is_the_standard_output(folder: Path):
+    command = [sys.executable, "-m", "pytest_langfuse.report", write("run.jsonl", shop_run()), "-o", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT, cwd=folder)
+    assert done.stdout.startswith("<!doctype html>")
+    assert done.stdout.endswith("</html>\n") or done.stdout.endswith("</html>")
