@@ -13,7 +13,7 @@ from pytest_langfuse import arguments
 from pytest_langfuse.arguments import LARGEST, shown
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.shown_secrets import hidden
-from pytest_langfuse.report.amounts import total
+from pytest_langfuse.report.amounts import summed, total
 from pytest_langfuse.report.prices import EXTRA, cost_of, installed
 from pytest_langfuse.suggest import did_you_mean
 
@@ -150,7 +150,7 @@ def _cost(observations: Sequence[Observation]) -> Amount:
     parts = [
         f"{name_in_sentence(name)}: {_shown('cost', cost)}{_mark(estimated)}" for cost, name, estimated in known if cost
     ]
-    return Amount(math.fsum(cost for cost, _, _ in known), parts, any(estimated for _, _, estimated in known))
+    return Amount(summed(cost for cost, _, _ in known) or 0.0, parts, any(estimated for _, _, estimated in known))
 
 
 def _generations(observations: Sequence[Observation]) -> Amount:
@@ -195,7 +195,7 @@ _AMOUNTS: Final = {
 def _sum(name: str, amounts: Iterable[tuple[Observation, float]]) -> Amount:
     found = sorted(((value, one.name) for one, value in amounts if value), key=lambda item: -item[0])
     parts = [f"{name_in_sentence(observation)}: {_shown(name, value)}" for value, observation in found]
-    return Amount(math.fsum(value for value, _ in found), parts)
+    return Amount(summed(value for value, _ in found) or 0.0, parts)
 
 
 def _mark(estimated: bool) -> str:  # noqa: FBT001 - a part of an amount

@@ -16,6 +16,7 @@ from pytest_langfuse.recording.sources.json_lines import is_run, read_run
 from pytest_langfuse.recording.sources.readable_file import content_of
 from pytest_langfuse.recording.span_record import SpanRecord
 from pytest_langfuse.recording.trace import link
+from pytest_langfuse.report.amounts import number_of
 from pytest_langfuse.report.line_schema import problem_of
 from pytest_langfuse.rules.baseline import folded
 
@@ -138,9 +139,9 @@ class ComparedRun:
         if row["kind"] == "test":
             self.tests[key] = ComparedTest(
                 key,
-                row["duration"],
-                row["tokens"],
-                row["cost"],
+                number_of(row["duration"]) or 0.0,
+                number_of(row["tokens"]),
+                number_of(row["cost"]),
                 bool(row.get("cost_estimated")),
                 [str(model) for model in row["models"]],
             )

@@ -12,7 +12,9 @@ from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.text.render import skeleton
 from pytest_langfuse.expect.text.side_by_side import SideBySide, side_by_side
 from pytest_langfuse.expect.text.style import Style
+from pytest_langfuse.report.amounts import summed
 from pytest_langfuse.report.compared_run import ComparedRun, ComparedTest, TestKey
+from pytest_langfuse.report.figures import amount, duration, money
 
 #: Tokens and costs that differ by less are the same.
 _TOLERANCE: Final = 0.01
@@ -105,7 +107,8 @@ class RunComparison:
         """Return the tokens, or the cost, of all tests that both runs have; `None` where none has any."""
         values = [(getattr(before, name), getattr(after, name)) for before, after in self.pairs]
         known = [(old, new) for old, new in values if old is not None and new is not None]
-        return (math.fsum(old for old, _ in known), math.fsum(new for _, new in known)) if known else None
+        old, new = summed(old for old, _ in known), summed(new for _, new in known)
+        return None if old is None or new is None else (old, new)
 
     @property
     def is_estimated(self) -> bool:
@@ -165,7 +168,8 @@ def _trees(before: ComparedTest, after: ComparedTest) -> SideBySide | None:
 def _change(name: str, old: float | None, new: float | None, *, estimated: bool = False) -> str:
     if old == new:
         return f"{name} {_shown(name, new)} as before"
-    more = "" if not old or new is None else f" ({percent((new - old) / old, signed=True)})"
+    ratio = math.inf if not old or new is None else (new - old) / abs(old)
+    more = f" ({percent(ratio, signed=True)})" if math.isfinite(ratio * 100) else ""
     note = " (estimated)" if name == "cost" and estimated else ""
     return f"{name} {_shown(name, old)} -> {_shown(name, new)}{more}{note}"
 
@@ -173,12 +177,14 @@ def _change(name: str, old: float | None, new: float | None, *, estimated: bool 
 def _shown(name: str, value: float | None) -> str:
     if value is None:
         return "unknown"
-    return {"cost": f"{value:.6g} USD", "duration": f"{value:.2f} s"}.get(name, f"{value:,.0f}")
+    if name == "cost":
+        return money(value)
+    return duration(value) if name == "duration" else amount(value)
 
 
 def percent(ratio: float, *, signed: bool = False) -> str:
     """Return a ratio as a percentage: `10%`, `+0.5%`."""
-    text = f"{ratio * 100:.3g}" if abs(ratio) < 1 else f"{ratio * 100:,.0f}"
+    text = f"{ratio * 100:.3g}" if abs(ratio) < 1 else amount(round(ratio * 100))
     return f"{'+' if signed and ratio >= 0 else ''}{text}%"
 
 

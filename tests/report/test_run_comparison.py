@@ -86,8 +86,8 @@ def test_what_has_changed(suite: pytest.Pytester) -> None:
     end = next(number for number, line in enumerate(lines) if number > start and line.startswith(("langfuse:", "==")))
     counts = "3 of 4 tests changed, 1 of them renamed, 1 new, 1 did not run"
     assert lines[start + 1 : end] == [
-        f"with before.jsonl: {counts}; tokens 40 -> 50 (+25%); cost 2 USD -> 2.025 USD (+1.25%)",
-        "  test_it.py::test_dearer: tokens 10 -> 20 (+100%); cost 0.5 USD -> 0.525 USD (+5%); models gpt-4o -> gpt-5",
+        f"with before.jsonl: {counts}; tokens 40 -> 50 (+25%); cost $2.00 -> $2.02 (+1.25%)",
+        "  test_it.py::test_dearer: tokens 10 -> 20 (+100%); cost $0.5000 -> $0.5250 (+5%); models gpt-4o -> gpt-5",
         "  test_it.py::test_other_tree: another tree",
         "    tool rank is missing",
         "    tool sort is unexpected",
@@ -106,7 +106,7 @@ def test_nothing_has_changed(suite: pytest.Pytester) -> None:
     [
         (
             "langfuse_max_cost_increase = 4%",
-            ["too much: *::test_dearer: cost 0.5 USD -> 0.525 USD (+5%), 4% *"],
+            ["too much: *::test_dearer: cost $0.5000 -> $0.5250 (+5%), 4% *"],
         ),
         (
             "langfuse_max_token_increase = 99.5 %",
@@ -232,7 +232,11 @@ def run(*tests: dict, nodes: dict[str, list[tuple[str, str | None]]] | None = No
         ({"duration": 0.01}, {"duration": 0.5}, []),
         ({"duration": 1.0}, {"duration": 1.45}, []),
         ({"duration": 1.0}, {"duration": 2.0}, ["duration 1.00 s -> 2.00 s (+100%)"]),
-        ({"cost": 1.0}, {"cost": 2.0, "cost_estimated": True}, ["cost 1 USD -> 2 USD (+100%) (estimated)"]),
+        ({"cost": 1.0}, {"cost": 2.0, "cost_estimated": True}, ["cost $1.00 -> $2.00 (+100%) (estimated)"]),
+        ({"cost": -3.2}, {"cost": 1e300}, ["cost -$3.20 -> $1.0e300 (+3.1e301%)"]),
+        ({"cost": 1e-9}, {"cost": 1e300}, ["cost $1.0e-9 -> $1.0e300"]),
+        ({"tokens": 10**400}, {"tokens": 5}, ["tokens unknown -> 5"]),
+        ({"duration": 3600.0}, {"duration": 10**400}, ["duration 1 h 0 m -> 0 µs (-100%)"]),
         ({"models": ["a"]}, {"models": []}, ["models a -> none"]),
     ],
 )
@@ -331,7 +335,7 @@ def test_an_exceeded_limit_fails_its_test_in_junit(suite: pytest.Pytester) -> No
     dearer = cases.pop("test_dearer")
     message = "tokens 10 -> 20 (+100%), 10% allowed"
     assert [one.get("message") for one in dearer.iter("failure")] == [
-        "more than in the run that it is compared with: cost 0.5 USD -> 0.525 USD (+5%), 4% allowed; " + message
+        "more than in the run that it is compared with: cost $0.5000 -> $0.5250 (+5%), 4% allowed; " + message
     ]
     assert {one.get("name") for one in dearer.iter("property")} >= {"langfuse_exceeded", "langfuse_tokens"}
     assert [case for case in cases.values() if case.find("failure") is not None] == []
@@ -350,7 +354,7 @@ def test_lines_of_what_has_changed(suite: pytest.Pytester) -> None:
     rows = {row["test"].partition("::")[2]: row for row in lines_of(suite.path / "after.jsonl", "comparison")}
     assert list(rows) == ["test_dearer", "test_other_tree", "test_new_name"]
     dearer, other, renamed = rows.values()
-    assert dearer["exceeded"] == ["cost 0.5 USD -> 0.525 USD (+5%), 4% allowed"]
+    assert dearer["exceeded"] == ["cost $0.5000 -> $0.5250 (+5%), 4% allowed"]
     assert [dearer[side]["cost"] for side in ("before", "after")] == [0.5, 0.525]
     assert dearer["difference"] is None
     assert other["sentences"] == other["difference"]["sentences"] == ["tool rank is missing", "tool sort is unexpected"]
@@ -370,6 +374,6 @@ def test_a_limit_below_what_counts_as_a_change(suite: pytest.Pytester) -> None:
     suite.makepyfile(test_it=BEFORE.replace("cost=0.5", "cost=0.502"))
     suite.makeini("[pytest]\nlangfuse_max_cost_increase = 0.3%\n")
     result = suite.runpytest(COMPARE, "--langfuse-json=after.jsonl")
-    result.stdout.fnmatch_lines(["  test_it.py::test_dearer: cost 0.5 USD -> 0.502 USD (+0.4%)", "too much: *"])
+    result.stdout.fnmatch_lines(["  test_it.py::test_dearer: cost $0.5000 -> $0.5020 (+0.4%)", "too much: *"])
     [row] = lines_of(suite.path / "after.jsonl", "comparison")
-    assert row["changes"] == ["cost 0.5 USD -> 0.502 USD (+0.4%)"]
+    assert row["changes"] == ["cost $0.5000 -> $0.5020 (+0.4%)"]

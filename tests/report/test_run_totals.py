@@ -48,6 +48,12 @@ ODD = """
         with freeze_time("2020-01-01 00:00:10") as clock, get_client().start_as_current_observation(name="back"):
             clock.move_to("2020-01-01 00:00:05")
 
+    @pytest.mark.langfuse_outage("refused")
+    def test_lost():
+        with get_client().start_as_current_observation(name="lost"):
+            pass
+        get_client().flush()
+
     def test_nothing():
         pass
 
@@ -93,6 +99,8 @@ def test_all_places_say_the_same(app: pytest.Pytester, monkeypatch: pytest.Monke
     assert tokens is not None
     assert cost is not None
     assert (observations, tokens > 1e29, cost > 1e299) == (6 if more and more[0] == "-k" else 9, True, True)
+    lost = sum(row["lost"] for row in tests)
+    assert lost == (0 if more and more[0] == "-k" else 1)
     open_ones = sum(row["unended"] for row in tests)
     # The lines of tests are right, if those of observations are.
     assert tokens == summed(number_of(total(row["usage"])) for row in exported if row["usage"])
@@ -103,10 +111,13 @@ def test_all_places_say_the_same(app: pytest.Pytester, monkeypatch: pytest.Monke
     heads = "| observations | tokens | cost | findings | lost | never ended |"
     lines = (app.path / "summary.md").read_text().splitlines()
     cells = [cell.strip() for cell in lines[lines.index(heads) + 2].split("|")[1:-1]]
-    assert (cells[:3], cells[4:]) == ([str(observations), amount(tokens), money(cost)], ["0", str(open_ones)])
+    assert (cells[:3], cells[4:]) == (
+        [str(observations), amount(tokens), money(cost)],
+        [str(lost), str(open_ones)],
+    )
     shown = figures_of((app.path / "report.html").read_text())
     assert {f"{observations} observations", f"{amount(tokens)} tokens", money(cost)} <= set(shown)
-    assert (f"{open_ones} never ended" in shown) == bool(open_ones)
+    assert (f"{open_ones} never ended" in shown, f"{lost} lost" in shown) == (bool(open_ones), bool(lost))
 
 
 def test_a_sum_that_is_too_large_is_the_largest_number():

@@ -200,8 +200,10 @@ class PageContents:
 
 
 def _typed(row: Row, types: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a line that have the right types; null is as good as nothing."""
-    return {name: row[name] for name, kind in types.items() if isinstance(row.get(name), kind)}
+    """Return the fields of a line that have the right types; null, NaN and infinity are as good as nothing."""
+    found = {name: row[name] for name, kind in types.items() if isinstance(row.get(name), kind)}
+    numbers = {name for name, kind in types.items() if kind in (int, (int, float))}
+    return {name: value for name, value in found.items() if name not in numbers or number_of(value) is not None}
 
 
 def _difference(value: Any) -> dict[str, Any] | None:

@@ -288,6 +288,14 @@ def test_what_json_has_no_word_for_becomes_what_a_browser_reads(value: Any):
     assert "input" in details
 
 
+@for_each([math.nan, math.inf, 10**400, True])
+def test_a_test_has_no_figure_that_is_not_a_number(value: Any):
+    figures = ("duration", "observations", "tokens", "cost", "unended", "lost", "blocked_seconds")
+    page = page_of([case_row(**dict.fromkeys(figures, value)), case_row("test_other", tokens=7, cost=-3.2)])
+    assert set(figures).isdisjoint(index(page)["tests"][0])
+    assert "<li>7 tokens</li><li>-$3.20</li>" in page
+
+
 ODD: tuple[Any, ...] = (None, True, 5, -1.5, math.nan, "text", [], {}, [None, 5], {"a": None}, [[]], [{"text": 5}])
 
 
