@@ -716,7 +716,10 @@ def test_values_of_wrong_types_break_nothing(opened):
 
 
 def test_what_can_not_be_shown_says_so_and_ends_nothing(opened):
-    page = opened([case_row(), observation_row(0, name="first", tags="x"), observation_row(1, name="second")], ANSWER)
+    outage = {"faults": "hang", "requests": [5, {"start": "x"}], "breaker": {"at": 1}, "health": [{"at": None}]}
+    rows = [case_row(outage=outage), observation_row(0, name="first", tags="x"), observation_row(1, name="second")]
+    page = opened(rows, ANSWER)
+    page.get_by_role("heading", name="Outage: hang").wait_for()
     wait_for_observation(page, "first")
     assert "Tags\nx" in side(page).inner_text()
     page.evaluate("""() => {

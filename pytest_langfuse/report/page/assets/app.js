@@ -9,7 +9,6 @@ class Page {
     this.title = document.title;
     document.body.classList.add("app");
     for (const id of ["tests", "tools", "side"]) $(id).hidden = false;
-    $("loading").remove();
     $("theme").addEventListener("click", () => this.theme());
     $("help").addEventListener("click", () => $("keys").showModal());
     this.tests = new TestList((place) => this.go(place));
@@ -20,6 +19,8 @@ class Page {
       this.tree?.expand(2000);
     });
     window.addEventListener("afterprint", () => this.tree?.collapse());
+    // As long as it is there, it says what has failed.
+    $("loading").remove();
     this.route();
   }
 

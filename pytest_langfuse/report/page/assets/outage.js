@@ -19,6 +19,7 @@ function following(changes, from, to, text, kind) {
 function outageOf(opened) {
   const { outage, health, rows } = opened;
   const listOf = (name, when = "at") => (Array.isArray(outage?.[name]) ? outage[name].filter((one) => typeof one?.[when] === "number") : []);
+  const faults = [outage?.faults ?? opened.fault].flat().join(", ");
   const spans = rows.length ? [{ start: opened.from, end: opened.to, text: count(rows.length, "observation"), kind: "app" }] : [];
   const asked = listOf("requests", "start").slice(0, 500);
   const waits = (one) => typeof one.duration !== "number";
@@ -34,7 +35,7 @@ function outageOf(opened) {
   };
   const routes = [...new Set(changes.map((one) => one.route))];
   const lanes = [
-    ["fault", outage ? [{ start: outage.begun ?? from, end: outage.ended ?? to, text: (outage.faults ?? []).join(", "), kind: "fault" }] : []],
+    ["fault", outage ? [{ start: outage.begun ?? from, end: outage.ended ?? to, text: faults, kind: "fault" }] : []],
     ["application", spans],
     ...stacked(requests).map((pieces, at) => [at ? "" : "requests", pieces]),
     ...routes.map((route) => [routes.length > 1 ? `breaker ${route}` : "breaker", states(route)]),
@@ -61,7 +62,7 @@ function outageOf(opened) {
   const healthFacts = health ? facts(Object.entries(health).map(([key, value]) => [key.replaceAll("_", " "), isPlain(value) ? amounts(value) || "none" : figure(value) || String(value ?? "")])) : null;
   if (!outage && !opened.fault && !opened.degraded) return el("details", {}, el("summary", {}, "Health of tracing at the end"), healthFacts);
   return el("section", { class: "outage", "aria-label": "Outage" },
-    el("h3", {}, `Outage: ${(outage?.faults ?? [opened.fault]).join(", ")}`),
+    el("h3", {}, `Outage: ${faults}`),
     opened.degraded ? par("warning", `Degraded: ${opened.degraded}`) : par("", "Not degraded."),
     lanes.length ? div("lanes", el("div", { role: "list", "aria-label": "Timeline" }, lanes.map(lane)), div("lane", span("lane-name"), div("track ticks", ticks(0, to - from, 4)))) : null,
     opened.events ? el("details", {}, el("summary", {}, "All events"), el("ol", { class: "plain" }, opened.events.map(([at, text]) => el("li", {}, span("event-time", at), ` ${text}`)))) : null,
