@@ -377,3 +377,25 @@ def test_a_limit_below_what_counts_as_a_change(suite: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["  test_it.py::test_dearer: cost $0.5000 -> $0.5020 (+0.4%)", "too much: *"])
     [row] = lines_of(suite.path / "after.jsonl", "comparison")
     assert row["changes"] == ["cost $0.5000 -> $0.5020 (+0.4%)"]
+
+
+def test_an_earlier_file_that_still_has_a_secret(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "named-Value-77q3z9w1"
+    test = f"""
+        from app import call
+
+        def test_key():
+            call("{key}", "rank", "%s", model="{key}")
+    """
+    suite.makepyfile(test_it=test % "search")
+    suite.runpytest("--langfuse-json=main.jsonl")
+    assert key in (suite.path / "main.jsonl").read_text()
+    suite.makepyfile(test_it=(test % "sort").replace(f'model="{key}"', 'model="gpt-4o"'))
+    monkeypatch.setenv("SEEN_API_KEY", key)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path / "summary.md"))
+    result = suite.runpytest("--langfuse-compare=main.jsonl", "--langfuse-json=new.jsonl", "-v")
+    result.stdout.fnmatch_lines(["*models * -> gpt-4o*"])
+    for text in (result.stdout.str(), *((suite.path / name).read_text() for name in ("summary.md", "new.jsonl"))):
+        assert "SEEN&#95;API" in text or "SEEN_API_KEY" in text
+        assert "Value-77" not in text
+        assert "Value&#45;77" not in text
