@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from pytest_langfuse.report.__main__ import main
 from pytest_langfuse.report.sent_images import LARGEST, MOST, DistinctImages, SentImages
 from pytest_langfuse.standin.endpoints.media import StoredMedia
 from tests.helpers.report_page import index
-from tests.helpers.report_rows import PIXEL
+from tests.helpers.report_rows import PIXEL, case_row, run_row
 
 CONTENT = PIXEL.partition(",")[2]
 SUITE = f"""
@@ -102,3 +103,25 @@ def test_images_of_a_run_are_bounded():
     read = [json.loads(line) for line in DistinctImages().among(['{"kind": "test"}', *written])]
     assert sum(row.get("content") is not None for row in read) == MOST // LARGEST
     assert read[-1]["left_out"] == "the images of the run have more than 16 MiB"
+
+
+def test_an_image_that_two_processes_have_sent_is_there_once():
+    lines = [
+        json.dumps({**ids, **row})
+        for content in (None, b"pixel", b"pixel", None)
+        for ids, row in SentImages(lambda _, content=content: stored(content)).of("test_1", [reference("a")])
+    ]
+    read = [json.loads(line)["content"] for line in DistinctImages().among(lines)]
+    # First it was not uploaded, then it was.
+    assert read == [None, "cGl4ZWw="]
+
+
+def test_an_image_that_looks_like_a_key_is_not_redacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SHOP_API_KEY", CONTENT[10:40])
+    row = {"test": "test_a", "fault": None, "id": "a", "content": CONTENT, "content_type": "image/png", "left_out": ""}
+    rows = [run_row(), case_row("test_a", message=f"{CONTENT[10:40]} is wrong"), {"kind": "media", "size": 68, **row}]
+    (tmp_path / "run.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert main([str(tmp_path / "run.jsonl"), "-o", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert index(page)["media"]["a"]["number"] == 0
+    assert index(page)["tests"][0]["message"] == "[redacted: SHOP_API_KEY] is wrong"
