@@ -26,6 +26,7 @@ _EXAMPLES = {
 _STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 #: How a pattern begins in `langfuse_rules`: CODE.option.NAME=
 _OWN_PATTERN = re.compile(r"\s*\w+\.\w+\.[^=\s,]*\s*=")
+_NUMBER = re.compile(r"\+?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 _SHOW = ("failed", "all", "none")
 #: What others decide: no options of ours.
 _OF_OTHERS = ("junit", "step_summary")
@@ -355,12 +356,14 @@ def _file(config: pytest.Config, name: str) -> Given | None:
     return given._replace(value=str(folder / value))
 
 
+def number_in(text: str) -> float:
+    """Return the number from 0 up in a text, -1 if it is anything else: `1_0` and digits of other scripts, too."""
+    return float(text) if _NUMBER.fullmatch(text.strip()) else -1.0
+
+
 def _ini_seconds(config: pytest.Config, name: str) -> float:
     value = str(config.getini(name))
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
+    seconds = number_in(value)
     if not 0 <= seconds <= LONGEST_WAIT:
         raise pytest.UsageError(
             f"ini option {name}: {_shown(value)} is not a number of seconds, such as 1.0, up to {LONGEST_WAIT}"
@@ -374,11 +377,8 @@ def _ini_percentage(config: pytest.Config, name: str) -> float | None:
     if not text:
         return None
     number, sign, rest = text.partition("%")
-    try:
-        # A number alone could be a ratio or a percentage.
-        percentage = float(number) if sign and not rest else -1.0
-    except ValueError:
-        percentage = -1.0
+    # A number alone could be a ratio or a percentage.
+    percentage = number_in(number) if sign and not rest else -1.0
     if not 0 <= percentage <= LONGEST_WAIT:
         raise pytest.UsageError(f"ini option {name}: {_shown(text)} is not a percentage from 0 up, such as 10%")
     return percentage / 100

@@ -13,6 +13,7 @@ from pytest_langfuse import arguments
 from pytest_langfuse.arguments import LARGEST, shown
 from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.shown_secrets import hidden
+from pytest_langfuse.options import number_in
 from pytest_langfuse.report.amounts import summed, total
 from pytest_langfuse.report.prices import EXTRA, cost_of, installed
 from pytest_langfuse.suggest import did_you_mean
@@ -103,10 +104,9 @@ def limits_of_ini(words: Iterable[str]) -> dict[str, float]:
         if not separator:
             raise BadBudget(f"{shown(word)} is not LIMIT=number, such as tokens=500")
         _need_name(name)
-        try:
-            value = int(text) if LIMITS[name] else float(text)
-        except ValueError:
-            value = -1
+        value = number_in(text)
+        if LIMITS[name]:
+            value = int(text) if text.isascii() and text.isdecimal() and value < LARGEST else -1
         if not 0 <= value <= LARGEST:
             what = "a whole number" if LIMITS[name] else "a number"
             raise BadBudget(f"{shown(word)}: {shown(text)} is not {what} from 0 up")

@@ -9,14 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.decompress import decompress
-from pytest_langfuse.recording.sources.json_lines import is_run, read_run
+from pytest_langfuse.recording.sources.json_lines import Line, is_run, read_run
 from pytest_langfuse.recording.sources.readable_file import content_of
 from pytest_langfuse.recording.span_record import SpanRecord
 from pytest_langfuse.recording.trace import link
 from pytest_langfuse.report.amounts import number_of
+from pytest_langfuse.report.figures import counted
 from pytest_langfuse.report.line_schema import problem_of
 from pytest_langfuse.rules.baseline import folded
 
@@ -115,13 +117,24 @@ class ComparedRun:
             raise BadComparison(f"can't be read: {error}") from None
         if not lines.of("test"):
             raise BadComparison("has no tests: it is of an earlier version, or of a run in which no test began")
+        if (runs := len(lines.of("run"))) > 1:
+            raise BadComparison(f"holds {runs} runs, from line {lines.of('run')[1].number}; name a file of one run")
         found = cls()
         for kind, fields in _FIELDS.items():
             for line in lines.of(kind):
                 if (problem := problem_of(line.row, fields)) is not None:
                     raise BadComparison(f"can't be read: line {line.number}: {problem}")
                 found.add(line.row)
+        found._check_whole(lines.of("test"))
         return found
+
+    def _check_whole(self, lines: Iterable[Line]) -> None:
+        """Raise if the lines of observations are not as many as the lines of their tests say."""
+        for line in lines:
+            test, told = self.tests[line.row["test"], line.row["fault"]], line.row.get("observations")
+            if isinstance(told, int) and told != len(test.nodes):
+                counts = f"{counted(told, 'observation')}, and lines of {len(test.nodes)}"
+                raise BadComparison(f"is not whole: line {line.number}: the test {shown(test.key[0])} has {counts}")
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> ComparedRun:

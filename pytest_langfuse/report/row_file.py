@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_langfuse.recording.sources.json_lines import BYTE_ORDER_MARK
 from pytest_langfuse.report.line_schema import problem_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def rows_in(file: BufferedReader, name: str, rules: RuleSet) -> Iterator[dict[st
     """
     plain = BufferedReader(gzip.GzipFile(fileobj=file)) if file.peek(2).startswith(_GZIP) else file
     try:
+        if plain.peek(len(BYTE_ORDER_MARK)).startswith(BYTE_ORDER_MARK):
+            plain.read(len(BYTE_ORDER_MARK))
         if _LINE.match(plain.peek(100)):
             yield from _lines(plain, name)
         else:

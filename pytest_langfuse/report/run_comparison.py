@@ -14,7 +14,7 @@ from pytest_langfuse.expect.text.side_by_side import SideBySide, side_by_side
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.report.amounts import summed
 from pytest_langfuse.report.compared_run import ComparedRun, ComparedTest, TestKey
-from pytest_langfuse.report.figures import amount, duration, money
+from pytest_langfuse.report.figures import amount, counted, duration, money
 
 #: Tokens and costs that differ by less are the same.
 _TOLERANCE: Final = 0.01
@@ -159,7 +159,7 @@ def _values(before: ComparedTest, after: ComparedTest) -> Iterator[str]:
 def _trees(before: ComparedTest, after: ComparedTest) -> SideBySide | None:
     """Return both trees and what differs in them, as an assertion on the earlier one would say it."""
     if not before.nodes or not after.nodes:
-        return SideBySide([], [f"{len(after.nodes)} observations, there were {len(before.nodes)}"])
+        return SideBySide([], [f"{counted(len(after.nodes), 'observation')}, {len(before.nodes)} before"])
     root = parse(skeleton(before.observations))
     diff = compare(root, after.observations, Style(verbose=2), order="any")
     return None if diff is None else side_by_side(diff)

@@ -85,7 +85,7 @@ def read_baseline(path: Path) -> dict[BaselineKey, int]:
         BadBaseline: the file cannot be read, or a line of it is not an entry.
     """
     try:
-        lines = content_of(path).decode().splitlines()
+        lines = content_of(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise BadBaseline(f"{path} is not a baseline of rules: it is not a text in UTF-8") from None
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_langfuse import arguments
 from pytest_langfuse.arguments import shown
+from pytest_langfuse.options import number_in
 from pytest_langfuse.recording.gc_pause import undisturbed
 from pytest_langfuse.recording.observation import TYPES
 from pytest_langfuse.rules.finding import Fact, Finding
@@ -226,10 +227,7 @@ def _options(given: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def _number(text: str, value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = float("nan")
+    number = number_in(value)
     if not 0 <= number < float("inf"):
         raise UnknownRule(f"{shown(text)}: {shown(value)} is not a number from 0 up")
     return number

@@ -8,9 +8,35 @@ from pytest_langfuse import arguments, options
 
 SECRET = "sk-lf-hunter2"
 WORDS = ("x", "1", "faild", SECRET, "\x1b[31mall", "ä", "x" * 5000)
-SECONDS = ("soon", "-1", "nan", "inf", "1e300", "9" * 5000, "1,5", "\x1b[31m1", SECRET, "")
+SECONDS = (
+    "soon",
+    "-1",
+    "nan",
+    "inf",
+    "1e300",
+    "9" * 5000,
+    "1,5",
+    "1_0",
+    "\N{ARABIC-INDIC DIGIT ONE}",
+    "\x1b[31m1",
+    SECRET,
+    "",
+)
 SWITCHES = ("maybe", "2", "-1", "trü", "\x1b", "x" * 5000, SECRET)
-PERCENTAGES = ("10", "0.1", "-1%", "ten%", "nan%", "inf%", "10%%", "10 % more", f"{SECRET}%", "9" * 5000 + "%")
+PERCENTAGES = (
+    "10",
+    "0.1",
+    "-1%",
+    "ten%",
+    "nan%",
+    "inf%",
+    "10%%",
+    "1_0%",
+    "\N{ARABIC-INDIC DIGIT ONE}%",
+    "10 % more",
+    f"{SECRET}%",
+    "9" * 5000 + "%",
+)
 FILES = ("nowhere/file", "x" * 5000 + "/y", "a\0b", ".", SECRET + "/file", "test_a.py", "-")
 
 #: The values that each ini option refuses.
@@ -30,6 +56,9 @@ INI = {
         *WORDS,
         "tokens=x",
         "tokens=1.5",
+        "tokens=1_0",
+        "cost=1_0",
+        "cost=\N{ARABIC-INDIC DIGIT ONE}",
         "tokens=-1",
         "cost=nan",
         "cost=inf",
@@ -46,6 +75,7 @@ INI = {
         *WORDS,
         "LF006",
         "LF006.x=1",
+        "LF028.tolerance=1_0",
         f"LF006.x={SECRET}",
         "LF006.\x1b=1",
         "LF099.x=1",

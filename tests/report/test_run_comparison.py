@@ -8,8 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from pytest_langfuse import Observations
+from pytest_langfuse.report import __main__ as report_command
 from pytest_langfuse.report.compared_run import ComparedRun
 from pytest_langfuse.report.run_comparison import RunComparison, percent
+from pytest_langfuse.rules import __main__ as rules_command
 from tests.helpers.json_lines import lines_of
 from tests.helpers.report_page import index
 
@@ -399,3 +402,44 @@ def test_an_earlier_file_that_still_has_a_secret(suite: pytest.Pytester, monkeyp
         assert "SEEN&#95;API" in text or "SEEN_API_KEY" in text
         assert "Value-77" not in text
         assert "Value&#45;77" not in text
+
+
+def test_a_file_of_two_runs_or_without_its_observations_is_refused(app: pytest.Pytester) -> None:
+    app.makepyfile(app=APP, test_it=BEFORE)
+    app.runpytest("--langfuse-json=before.jsonl", "-k", "dearer")
+    whole = (app.path / "before.jsonl").read_text()
+    for text, problem in (
+        (whole + whole, "holds 2 runs, from line 6; name a file of one run"),
+        (
+            "".join(line for line in whole.splitlines(keepends=True) if '"kind": "observation"' not in line),
+            "is not whole: line 2: the test 'test_it.py::test_dearer' has 3 observations, and lines of 0",
+        ),
+    ):
+        (app.path / "before.jsonl").write_text(text)
+        result = app.runpytest(COMPARE)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: --langfuse-compare: 'before.jsonl' {problem}"])
+
+
+def test_counts_of_observations_are_in_plain_words(app: pytest.Pytester) -> None:
+    app.makepyfile(app=APP, test_it="def test_it(): pass")
+    app.runpytest("--langfuse-json=before.jsonl")
+    app.makepyfile(test_it="from app import langfuse\ndef test_it(): langfuse.start_observation(name='one').end()")
+    for cached in app.path.rglob("test_it.*.pyc"):
+        cached.unlink()
+    app.runpytest(COMPARE).stdout.fnmatch_lines(["    1 observation, 0 before"])
+
+
+def test_a_byte_order_mark_is_passed_over_wherever_a_file_of_a_run_is_read(app: pytest.Pytester) -> None:
+    app.makepyfile(app=APP, test_it=BEFORE)
+    app.runpytest("--langfuse-json=before.jsonl", "--langfuse-rules-baseline=base.txt").assert_outcomes(passed=5)
+    for name in ("before.jsonl", "base.txt"):
+        # As PowerShell writes it.
+        text = (app.path / name).read_bytes().replace(b"\n", b"\r\n")
+        (app.path / name).write_bytes(b"\xef\xbb\xbf" + text)
+    result = app.runpytest(COMPARE, "--langfuse-rules-baseline=base.txt")
+    result.stdout.fnmatch_lines(["with before.jsonl: none of 5 tests changed*"])
+    assert len(Observations.from_file(app.path / "before.jsonl")) == 18
+    assert report_command.main(["before.jsonl", "-o", "report.html"]) == 0
+    assert len(index((app.path / "report.html").read_text())["tests"]) == 5
+    assert rules_command.main(["check", "before.jsonl", "--baseline", "base.txt"]) == 0

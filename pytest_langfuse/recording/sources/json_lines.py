@@ -20,6 +20,8 @@ from pytest_langfuse.suggest import did_you_mean
 
 #: The schema of lines that is read.
 SCHEMA: Final = 1
+#: What Windows puts before a text in UTF-8.
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 #: The kinds with which such a file begins; those of earlier versions had no "run".
 FIRST_KINDS: Final = (b"run", b"outage", b"finding")
 _REASONS: Final[Mapping[str, Reason]] = {
@@ -100,7 +102,7 @@ class RunFile:
 
 def is_run(data: bytes) -> bool:
     """Return whether a file begins as one of `--langfuse-json`."""
-    start = data.lstrip()[:100]
+    start = data[:200].removeprefix(BYTE_ORDER_MARK).lstrip()
     return any(start.startswith(b'{"kind": "%s"' % kind) for kind in FIRST_KINDS)
 
 
@@ -121,7 +123,7 @@ def read_run(data: bytes) -> RunFile:
 
 
 def _lines(data: bytes) -> Iterator[Line]:
-    for number, text in enumerate(data.splitlines(), 1):
+    for number, text in enumerate(data.removeprefix(BYTE_ORDER_MARK).splitlines(), 1):
         if not text.strip():
             continue
         try:
