@@ -13,8 +13,10 @@ _SCALE: Final = 2.0**64
 
 
 def total(details: Mapping[str, Any]) -> float:
-    """Return the total of usage or cost details; NaN if one of them is not a number."""
+    """Return the total of usage or cost details; NaN if one of them is not a number, as `True` is not."""
     values = [details["total"]] if details.get("total") is not None else list(details.values())
+    if any(isinstance(value, bool) for value in values):
+        return math.nan
     try:
         found = math.fsum(float(value) for value in values if value is not None)
     except (TypeError, ValueError, OverflowError):

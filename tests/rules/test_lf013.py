@@ -1,9 +1,11 @@
 """LF013: values that the application sets, and that never arrive."""
 
 import enum
+import math
 import re
 import sysconfig
 from contextlib import ExitStack, suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from langfuse import get_client, observe, propagate_attributes
 from langfuse._client import span as langfuse_span
 
 from pytest_langfuse import Observations
+from pytest_langfuse.report.amounts import total
 from pytest_langfuse.rules.evidence import Evidence
 from pytest_langfuse.rules.rule_set import RuleSet
 
@@ -411,3 +414,43 @@ def test_nothing_is_hooked_where_no_rules_are_evaluated(pytester):
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+# -- costs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cost", "sent"),
+    [
+        ({"total": Decimal("0.1")}, "'<Decimal>'"),
+        ({"total": float("nan")}, "'NaN'"),
+        ({"total": float("inf")}, "'Infinity'"),
+        ({"total": True}, "True"),
+        ({"total": "cheap"}, "'cheap'"),
+        ({"total": {"usd": 1}}, "{'usd': 1}"),
+    ],
+)
+def test_a_cost_that_is_not_a_number(client, find, langfuse_spans, cost, sent):
+    with client.start_as_current_observation(name="llm", as_type="generation", model="gpt-4o") as llm:
+        llm.update(cost_details=cost)
+    (finding,) = find("LF013")
+    assert text_of(finding) == f"the cost 'total' of 'llm' (HERE) arrives as {sent}, which is not a number"
+    assert finding.fix.startswith("pass numbers in cost_details=")
+    # So no report counts it, either.
+    assert math.isnan(total(langfuse_spans.one("generation llm").cost))
+
+
+def test_one_of_several_costs_is_named(client, find):
+    with client.start_as_current_observation(name="llm", as_type="generation") as llm:
+        llm.update(cost_details={"input": 0.5, "output": Decimal("0.5")})
+    (finding,) = find("LF013")
+    assert text_of(finding).startswith("the cost 'output' of 'llm'")
+
+
+@pytest.mark.parametrize(
+    "cost", [{"total": 0}, {"total": "0.5"}, {"input": 1e-9, "output": None}, {"total": -5.0}, {}, None]
+)
+def test_costs_that_are_numbers_are_none_of_its_business(client, find, cost):
+    with client.start_as_current_observation(name="llm", as_type="generation") as llm:
+        llm.update(cost_details=cost)
+    assert find("LF013") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "user_id": "pass user_id= to propagate_attributes()",
 }
 _FULL: Final = "put the values into one object under one metadata key, or raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
+_COST: Final = "langfuse.observation.cost_details"
 _CUT: Final = 'give it to text.encode(errors="replace").decode()'
 
 
@@ -35,6 +37,9 @@ def value_lost(evidence: Evidence) -> Sequence[Fact] | None:
     facts = [_fact(lost, evidence) for lost in evidence.application.lost_values]
     for one in evidence.incomplete:
         facts += _left_out(one, evidence)
+    for one in evidence.observations:
+        if _COST in one.record.attributes:
+            facts += _unreadable_cost(one, evidence)
     return facts or None
 
 
@@ -95,6 +100,24 @@ def _left_out(observation: Observation, evidence: Evidence) -> Iterator[Fact]:
         what = "name of an event" if part == "event" else part
         text = f"the {what} of {named} has lone surrogates (half of an emoji), which OpenTelemetry can't encode"
         yield Fact(f"{text}: its exporter loses all observations of the same export", _CUT, observation)
+
+
+def _unreadable_cost(observation: Observation, evidence: Evidence) -> Iterator[Fact]:
+    """Yield the costs that are not numbers: of a `Decimal` the SDK sends the name of its type, of NaN a text."""
+    for name, value in observation.cost.items():
+        if value is not None and not _is_number(value):
+            text = f"the cost {evidence.quoted(name)} of {evidence.named(observation)} arrives as"
+            fix = "pass numbers in cost_details=, such as float(...), and nothing where the cost is not known"
+            yield Fact(f"{text} {evidence.shown(repr(value))}, which is not a number", fix, observation)
+            # The total is made of the others.
+            return
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _listed(keys: Sequence[str], evidence: Evidence) -> str:
