@@ -26,7 +26,7 @@ def write(terminal: TerminalReporter, comparison: RunComparison, name: str, *, w
         terminal.write_line(f"  {_named(change)}: {_what(change)}")
         sentences = change.sentences if whole else change.sentences[:_SENTENCES]
         for sentence in sentences:
-            terminal.write_line(f"    {hidden(sentence)}")
+            terminal.write_line(f"    {sentence}")
         if more := len(change.sentences) - len(sentences):
             terminal.write_line(f"    and {more} more differences (-v shows all)")
     if more := len(comparison.changes) - len(changes):

@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 
+from pytest_langfuse.expect.text.style import Style
 from tests.helpers.application import _no_keys, app
 
 __all__ = ["_no_keys", "app"]
@@ -143,6 +144,33 @@ def test_nothing_that_the_plugin_prints_has_a_secret(
     ):
         assert mark in text
     assert "secrets are replaced by [redacted: ...]; print(langfuse_spans) shows them" in joined
+
+
+def test_the_trace_says_so_and_fits_the_terminal(tests: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = tests.runpytest("--langfuse-capture", "--tb=short", "-k", "test_trace")
+    sections = result.stdout.str().split(" Langfuse trace ")[1:]
+    assert len(sections) == 5
+    for section in sections:
+        lines = section.partition("\n")[2].partition("\n____")[0].splitlines()
+        trace = lines[: lines.index("# secrets are replaced by [redacted: ...]; print(langfuse_spans) shows them") + 1]
+        assert max(map(len, trace)) <= 80
+
+
+def test_a_sentence_is_searched_before_it_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_PASSWORD", "correct horse battery staple")
+    sentence = f"the words {'and ' * 8}correct horse battery staple are secret"
+    shown = " ".join(map(str.strip, Style(columns=60).wrapped(sentence)))
+    assert "[redacted: A_PASSWORD] are secret" in shown
+    assert "horse" not in shown
+    # The sentence itself is cut, too.
+    assert "correct" not in " ".join(Style(columns=60).wrapped("x" * 1_990 + " correct horse battery staple"))
+
+
+def test_the_repr_of_observations(tests: pytest.Pytester) -> None:
+    # pytest shows it as an argument of the test.
+    result = tests.runpytest("--langfuse-capture", "-k", "test_tree")
+    result.stdout.fnmatch_lines(["*langfuse_spans = <Observations (1): call [[]redacted: a GitHub token]>*"])
 
 
 def test_what_a_test_prints_itself_is_as_it_was(tests: pytest.Pytester) -> None:
