@@ -62,16 +62,17 @@ class RunOutputs:
         self._files: dict[Name, OutputFile] = {}
         config.add_cleanup(self.close)
         named = []
-        for name, beginnings in _BEGINNINGS.items():
+        for name in _BEGINNINGS:
             given: Given | None = getattr(options, name)
             if given is not None:
                 file = self._files[name] = OutputFile(Path(given.value))
-                is_read = name == "rules_baseline" and os.path.exists(file.path)  # noqa: PTH110 - it may be too long
-                if not is_read and (problem := file.problem(beginnings)):
-                    raise pytest.UsageError(f"{given.source}: {_shown(given.value)} {problem}")
                 named.append(_Named(name, given.source, given.value, file))
-        if named:
-            _refuse_same_files([*named, *_others(config, options)])
+        _refuse_same_files([*named, *_others(config, options)])
+        for name, file in self._files.items():
+            is_read = name == "rules_baseline" and os.path.exists(file.path)  # noqa: PTH110 - it may be too long
+            if not is_read and (problem := file.problem(_BEGINNINGS[name])):
+                given = getattr(options, name)
+                raise pytest.UsageError(f"{given.source}: {_shown(given.value)} {problem}")
 
     def has(self, name: Name) -> bool:
         """Return whether an option names such a file."""

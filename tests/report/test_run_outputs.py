@@ -97,10 +97,12 @@ def test_two_options_name_two_files(suite: pytest.Pytester, monkeypatch: pytest.
     (suite.path / "link.jsonl").symlink_to("old.jsonl")
     (suite.path / "hard.jsonl").hardlink_to(suite.path / "old.jsonl")
     (suite.path / "dangling").symlink_to("same")
+    (suite.path / "page.html").write_text("what an earlier run wrote, or anybody")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path / "summary.md"))
     for one, other in (
         ("--langfuse-json=same", "--langfuse-report=./same"),
         ("--langfuse-json=dangling", "--langfuse-report=same"),
+        ("--langfuse-json=page.html", "--langfuse-report=page.html"),
         ("--langfuse-json=old.jsonl", "--langfuse-report=link.jsonl"),
         ("--langfuse-json=link.jsonl", "--langfuse-report=hard.jsonl"),
         ("--langfuse-json=b", "--langfuse-rules-baseline=b"),
@@ -125,7 +127,7 @@ def test_the_run_to_compare_with_may_be_replaced_at_the_end(suite: pytest.Pytest
     assert lines_of(suite.path / "run.jsonl", "run")[0]["compared"]["with"] == "before.jsonl"
     (suite.path / "ran").unlink()
     line = refusal(suite, "--langfuse-report=run.jsonl", "--langfuse-compare=run.jsonl")
-    assert line == f"--langfuse-report: 'run.jsonl' {LOST}"
+    assert line == "--langfuse-report and --langfuse-compare name the same file, 'run.jsonl'; name two"
 
 
 @pytest.mark.slow
