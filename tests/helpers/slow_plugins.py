@@ -10,6 +10,8 @@ _NAMES = (
     "logfire",
     "pytest-bdd",
     "pytest_logfire",
+    "randomly",
+    "rerunfailures",
     "respx",
     "syrupy",
 )
