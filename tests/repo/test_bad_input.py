@@ -167,7 +167,8 @@ RESULTS = {outage_server.Arrival, Observation, QueuedMessage, Score, Trace, Unex
 COMPARED = {"self", "fields", "values", "value", "thread", "options"}
 #: Functions for the wiring of the harness, which a test has no reason to call.
 WIRING = {
-    "StandIn.add_prompt", "StandIn.also_showing", "StandIn.exports_shown_to", "Outage.activate", "Outage.apply",
+    "StandIn.add_prompt", "StandIn.also_showing", "StandIn.exports_shown_to", "StandIn.find_media", "Outage.activate",
+    "Outage.apply",
     "Outage.named",
     "AddsPrompts.prompt",
 }  # fmt: skip
