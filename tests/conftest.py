@@ -104,7 +104,9 @@ def _end_threads(manager: LangfuseResourceManager) -> None:
         refresh._queue.put(sentinel)
     active = getattr(manager.tracer_provider, "_active_span_processor", None)
     for processor in list(hooks.processors):
-        if processor in getattr(active, "_span_processors", ()):
+        # Not those of other clients of the provider.
+        mine = getattr(processor, "public_key", None) == manager.public_key
+        if mine and processor in getattr(active, "_span_processors", ()):
             hooks.processors.discard(processor)
             batch = processor._batch_processor
             batch._queue.clear()

@@ -38,7 +38,7 @@ _OPENED: Final[Mapping[str, type]] = {"failure": str, "outage": dict, "health": 
 _TOLD: Final = 20
 #: Observations whose trees are decoded together.
 _TOGETHER: Final = 2_000
-_BASE64: Final = re.compile("[A-Za-z0-9+/]+={0,2}")
+_BASE64: Final = re.compile(r"\A[A-Za-z0-9+/]+={0,2}\Z")
 #: Three bytes are four characters of base64.
 _LONGEST_IMAGE: Final = (LARGEST + 2) // 3 * 4
 
