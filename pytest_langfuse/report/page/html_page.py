@@ -38,6 +38,7 @@ SCRIPTS: Final = (
     "app.js",
 )
 STYLE: Final = "page.css"
+_CONST: Final = "const "
 _TEXTS: Final = re.compile(r'("[^"]*"|`[^`]*`)')
 #: Blanks around signs; not between two of + and -, which would be another sign without.
 _BLANKS: Final = re.compile(r"(?<![-+]) ?([-+{}()\[\],;:?=<>*/&|!]+) ?(?![-+])")
@@ -49,9 +50,27 @@ _JOINTS: Final = re.compile(r"(?<=[;{,(\[&|?:=])\n|\n(?=[})\].&|?:])")
 
 def script() -> str:
     """Return the page's script: all files in one function, so that none adds to the window."""
-    lines = "\n".join(map(_code_of, SCRIPTS)).split("\n")
-    text = "\n".join(["(() => {", '"use strict";', *map(_squeezed, lines), "})();"])
+    lines = map(_squeezed, "\n".join(map(_code_of, SCRIPTS)).split("\n"))
+    text = "\n".join(["(() => {", '"use strict";', *_declared_together(lines), "})();"])
     return _JOINTS.sub("", text).replace(";}", "}")
+
+
+def _declared_together(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines of the script: declarations of constants that follow one another, a line each, as one."""
+    before = ""
+    for line in lines:
+        if _is_declaration(before) and _is_declaration(line):
+            before = f"{before[:-1]},{line.removeprefix(_CONST)}"
+            continue
+        yield before
+        before = line
+    yield before
+
+
+def _is_declaration(line: str) -> bool:
+    """Return whether a line is a declaration of constants, and nothing else."""
+    is_one = line.startswith(_CONST) and line.find(";") == len(line) - 1
+    return is_one and all(line.count(opening) == line.count(closing) for opening, closing in ("()", "[]", "{}"))
 
 
 def _squeezed(line: str) -> str:

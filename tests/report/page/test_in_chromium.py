@@ -500,6 +500,118 @@ def test_keys(opened):
     page.wait_for_selector("#overview", state="visible")
 
 
+def test_the_keyboard_opens_what_the_list_shows(opened):
+    page = opened(shop_run())
+    opens = "() => new URLSearchParams(location.hash.slice(1)).get('fault') ?? location.hash"
+
+    def focused() -> str:
+        return page.locator("#list :focus .tag").inner_text()
+
+    page.keyboard.press("/")
+    page.keyboard.type("answer")
+    page.select_option("#fault", "hang")
+    page.focus("#filter")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector(".outage")
+    assert focused() == page.evaluate(opens) == "hang"
+    # What is open stays so, and is marked again once it is in the list again.
+    page.select_option("#fault", "http_503")
+    assert page.locator("#list [aria-selected=true]").count() == 0
+    page.select_option("#fault", "")
+    assert page.locator("#list [aria-selected=true] .tag").inner_text() == "hang"
+    page.focus("#filter")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert focused() == page.evaluate(opens) == "http_503"
+    page.keyboard.press("k")
+    assert focused() == page.evaluate(opens) == "hang"
+
+
+@pytest.mark.parametrize("key", first_of(["Enter", "Space"]))
+def test_enter_opens_the_test_that_has_the_focus(opened, key: str):
+    page = opened(shop_run())
+    page.focus("#list [tabindex='0']")
+    assert page.locator("#test").is_hidden()
+    page.keyboard.press(key)
+    page.wait_for_selector(".difference")
+    page.keyboard.press("o")
+    page.wait_for_selector("#overview", state="visible")
+    page.keyboard.press(key)
+    page.wait_for_selector(".difference")
+
+
+def test_a_link_to_a_test_that_the_filter_hides_marks_none(opened):
+    page = opened(shop_run())
+    page.fill("#filter", "other")
+    page.focus("#filter")
+    page.keyboard.press("ArrowDown")
+    page.evaluate("hash => { location.hash = hash }", ANSWER)
+    page.wait_for_selector(".difference")
+    assert page.locator("#list [aria-selected=true]").count() == 0
+
+
+def test_what_is_folded_away_leaves_the_row_above_it_active(opened):
+    page = opened(shop_run(), ANSWER)
+    page.get_by_role("row", name="rank").click()
+    page.get_by_role("row", name="search").locator(".twisty").click()
+    assert active(page) == "search"
+    page.get_by_role("button", name="Unfold").click()
+    page.get_by_role("row", name="rank").click()
+    page.get_by_role("button", name="Fold", exact=True).click()
+    assert active(page) == "search"
+
+
+OVERFLOWING = """() => [...document.querySelectorAll(".tree-row > *, .head-row > *")]
+    .filter((cell) => cell.scrollWidth > cell.clientWidth && getComputedStyle(cell).textOverflow !== "ellipsis")
+    .map((cell) => `${cell.className} ${cell.innerText} ${cell.scrollWidth} > ${cell.clientWidth}`)"""
+CUT = """() => [...document.querySelectorAll(".tag:not(.where), .cell-tokens, .cell-cost")]
+    .filter((label) => label.scrollWidth > label.clientWidth).map((label) => label.innerText)"""
+END_OF_AXIS = """() => {
+    const grid = document.querySelector("[role=treegrid]");
+    return [grid.scrollWidth - grid.clientWidth, document.querySelector("#main").getBoundingClientRect().right
+        - document.querySelector(".cell-time.ticks").getBoundingClientRect().right > 0];
+}"""
+
+
+@pytest.mark.parametrize("width", first_of([1210, 1280, 1366, 1440, 1000]))
+@pytest.mark.parametrize("are_huge", [False, True])
+def test_the_whole_axis_is_in_view_and_no_cell_is_too_narrow(opened, width: int, *, are_huge: bool):
+    figures = [({"total": 0.000066}, True, 19), ({"total": 0.35}, True, 12_345)]
+    if are_huge:
+        figures.append(({"total": 1e9}, False, 12_345_678_901))
+    rows: list[dict[str, Any]] = [case_row(), finding_row(3), finding_row(4, code="LF007")]
+    for number in range(18):
+        cost, is_estimated, tokens = figures[number % len(figures)]
+        rows.append(
+            observation_row(
+                number,
+                # A deep one, and its siblings.
+                min(number - 1, 9) if number else None,
+                name=f"answer a question of a customer {number}",
+                type="generation",
+                model="gpt-4o-mini-2024-07-18",
+                usage={"total": tokens},
+                cost=cost,
+                cost_estimated=is_estimated,
+                duration=0.2 / (number + 1),
+                level="ERROR" if number == 3 else "DEFAULT",
+                thread=f"worker {number % 2}",
+            )
+        )
+    page = opened(rows, ANSWER, viewport={"width": width, "height": 900})
+    page.wait_for_selector("#side h2", state="attached")
+    assert page.locator(".tree-row").count() == 18
+    assert page.evaluate(END_OF_AXIS) == [0, True]
+    assert page.evaluate(OVERFLOWING) == []
+    if not are_huge:
+        assert page.evaluate(CUT) == []
+    labels = page.locator(".span-time").evaluate_all(
+        "labels => labels.filter(label => { const [one, cell] = [label, label.parentElement].map(element => "
+        "element.getBoundingClientRect()); return one.left < cell.left || one.right > cell.right; }).length"
+    )
+    assert labels == 0
+
+
 @repeats
 def test_what_is_found_in_a_trace_is_marked(opened):
     page = opened(shop_run(), ANSWER)
@@ -543,6 +655,30 @@ def test_prints_what_is_wrong_and_the_open_trace(opened):
     page.emulate_media(media="screen")
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert page.locator(".tree-row").count() < 100
+
+
+def test_prints_what_happened_in_an_outage_and_the_whole_command(opened):
+    command = " ".join(f"tests/test_number_{number}.py" for number in range(40))
+    page = opened([run_row(command=command), *list(shop_run())[1:]], f"{ANSWER}&fault=hang")
+    page.wait_for_selector(".outage")
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.get_by_text("breaker of http: closed -> open").count() == 2
+    for shown in page.get_by_text("breaker of http: closed -> open").all():
+        assert shown.is_visible()
+    assert page.locator("[id^=rule-] pre").is_hidden()
+    note = page.locator("header .note")
+    assert note.evaluate("note => note.scrollWidth <= note.clientWidth && note.scrollHeight <= note.clientHeight")
+    page.emulate_media(media="screen")
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#overview details[open], .outage details[open]").count() == 0
+
+
+def test_prints_what_happened_without_scripts(opened):
+    page = opened(shop_run(), java_script_enabled=False)
+    page.emulate_media(media="print")
+    assert page.get_by_text("breaker of http: closed -> open").is_visible()
+    assert page.locator("[id^=rule-] pre").is_hidden()
 
 
 def test_without_scripts_what_is_wrong_is_there(opened):

@@ -9,16 +9,23 @@ class Page {
     this.title = document.title;
     document.body.classList.add("app");
     for (const id of ["tests", "tools", "side"]) $(id).hidden = false;
-    $("theme").addEventListener("click", () => this.theme());
-    $("help").addEventListener("click", () => $("keys").showModal());
+    on($("theme"), "click", () => this.theme());
+    on($("help"), "click", () => $("keys").showModal());
     this.tests = new TestList((place) => this.go(place));
-    window.addEventListener("hashchange", () => this.route());
-    document.addEventListener("keydown", (event) => this.key(event));
-    window.addEventListener("beforeprint", () => {
-      $("overview").querySelectorAll("article details").forEach((fold) => { fold.open = true; });
+    on(window, "hashchange", () => this.route());
+    on(document, "keydown", (event) => this.key(event));
+    let folds = [];
+    const open = (isOpen) => folds.forEach((fold) => { fold.open = isOpen; });
+    on(window, "beforeprint", () => {
+      // All but the pages of rules.
+      folds = [...document.querySelectorAll("#overview details:not([id],[open]), .outage details:not([open]), .failure:not([open])")];
+      open(true);
       this.tree?.expand(2000);
     });
-    window.addEventListener("afterprint", () => this.tree?.collapse());
+    on(window, "afterprint", () => {
+      open(false);
+      this.tree?.collapse();
+    });
     // As long as it is there, it says what has failed.
     $("loading").remove();
     this.route();

@@ -7,13 +7,14 @@ function el(name, attributes, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
-    if (key === "on") for (const [event, act] of Object.entries(value)) element.addEventListener(event, act);
+    if (key === "on") for (const [event, act] of Object.entries(value)) on(element, event, act);
     else element.setAttribute(key, value === true ? "" : value);
   }
   element.append(...shownOf(children));
   return element;
 }
 
+const on = (target, event, act) => target.addEventListener(event, act);
 const shownOf = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 const span = (kind, ...children) => el("span", { class: kind || null }, ...children);
 const div = (kind, ...children) => el("div", { class: kind || null }, ...children);

@@ -4,25 +4,27 @@ class TestList {
   constructor(open) {
     this.open = open;
     this.shown = [];
+    this.current = null;
     this.holding = null;
     this.search = 0;
     this.text = $("filter");
-    this.text.addEventListener("input", () => { this.holding = null; this.apply(); });
-    this.text.addEventListener("keydown", (event) => {
+    on(this.text, "input", () => { this.holding = null; this.apply(); });
+    on(this.text, "keydown", (event) => {
       if (event.key === "Enter") this.searchTraces();
-      if (event.key === "ArrowDown") { event.preventDefault(); this.list.activate(Math.max(0, this.list.active), true); }
+      if (event.key === "ArrowDown") { event.preventDefault(); this.choose(Math.max(0, this.list.active), true); }
     });
     this.choices = CHOICES.map($);
-    for (const choice of this.choices) choice.addEventListener("change", () => this.apply());
+    for (const choice of this.choices) on(choice, "change", () => this.apply());
     const box = $("list");
     const body = box.firstElementChild;
     this.list = new VirtualList(box, body, 40, (position) => this.row(position));
-    body.addEventListener("click", (event) => {
+    on(body, "click", (event) => {
       const row = event.target.closest("[data-position]");
       if (row) this.choose(Number(row.dataset.position), true);
     });
-    body.addEventListener("keydown", (event) => {
-      const to = this.list.target(event.key);
+    on(body, "keydown", (event) => {
+      // The row that has the focus need not be the one that is open.
+      const to = /^(Enter| )$/.test(event.key) ? Number(event.target.dataset.position) : this.list.target(event.key);
       if (to >= 0) { event.preventDefault(); this.choose(to, true); }
     });
     this.apply();
@@ -31,7 +33,6 @@ class TestList {
   apply() {
     const words = this.text.value.toLowerCase().split(/\s+/).filter(Boolean);
     const [outcome, rule, fault, change, slow, cost, by] = this.choices.map((one) => one.value);
-    const open = this.shown[this.list.active];
     this.shown = index.tests.filter((test) =>
       (this.holding ? this.holding.has(test.number) : words.every((word) => test.words.includes(word)))
       && (!outcome || (outcome === "red" ? test.isRed : test.outcome === outcome))
@@ -43,9 +44,9 @@ class TestList {
     const rank = (test) => (test.isRed || test.exceeded ? 0 : test.degraded ? 1 : test.findingCount ? 2 : 3);
     if (!by) this.shown.sort((one, other) => rank(one) - rank(other) || one.number - other.number);
     else if (by !== "run") this.shown.sort((one, other) => (other[by] ?? -Infinity) - (one[by] ?? -Infinity));
-    this.list.reset(this.shown.length, open ? this.shown.indexOf(open) : -1);
+    this.list.reset(this.shown.length, this.shown.indexOf(this.current));
     const all = index.tests.length;
-    $("total").textContent = this.shown.length === all ? count(all, "test") : `${this.shown.length.toLocaleString("en")} of ${count(all, "test")}`;
+    $("total").textContent = this.shown.length === all ? count(all, "test") : `${figure(this.shown.length)} of ${count(all, "test")}`;
   }
 
   /** Show the tests of which an observation holds the text, in names, inputs, outputs and everything else. */
@@ -79,20 +80,23 @@ class TestList {
   }
 
   choose(position, focus) {
+    if (!this.shown[position]) return;
+    this.current = this.shown[position];
     this.list.activate(position, focus);
-    this.open({ test: this.shown[position].test, fault: this.shown[position].fault });
+    this.open(this.current);
   }
 
   /** Open the next test, or the one before. */
   step(by) {
-    const to = this.list.active + by;
-    if (to >= 0 && to < this.shown.length) this.choose(to, false);
+    this.choose(this.list.active + by, $("list").contains(document.activeElement));
   }
 
   /** Mark the test that is open. */
   mark(test) {
+    this.current = test;
     const position = this.shown.indexOf(test);
-    if (position >= 0) this.list.activate(position, false);
+    if (position < 0) this.list.reset(this.shown.length);
+    else this.list.activate(position, false);
   }
 }
 

@@ -21,18 +21,19 @@ class Tree {
     const body = el("div", { role: "rowgroup", class: "rows" });
     this.grid.append(body);
     this.list = new VirtualList(this.grid, body, ROW, (position) => this.row(position));
-    body.addEventListener("click", (event) => {
+    on(body, "click", (event) => {
       const row = event.target.closest("[data-position]");
       if (!row) return;
       const position = Number(row.dataset.position);
       if (event.target.closest(".twisty")) this.toggle(this.visible[position]);
       else this.choose(position, true);
     });
-    body.addEventListener("dblclick", (event) => {
+    on(body, "dblclick", (event) => {
       const row = event.target.closest("[data-position]");
       if (row && !event.target.closest(".twisty")) this.toggle(this.visible[Number(row.dataset.position)]);
     });
-    body.addEventListener("keydown", (event) => this.key(event));
+    on(body, "keydown", (event) => this.key(event));
+    this.measure();
     this.lanes = this.lanesOf();
     const wrong = opened.ordered.filter((row) => row.isWrong).length;
     this.element = el("section", { "aria-label": "Trace", class: "trace" },
@@ -41,6 +42,15 @@ class Tree {
         button("Fold", () => this.foldBelow(1)), button("Unfold", () => this.foldBelow(Infinity)), this.crumb),
       this.lanes, this.grid, printed);
     this.show();
+  }
+
+  /** Columns of figures are as wide as the widest one; indents are so small that the deepest row has room for its name. */
+  measure() {
+    const most = (of, least) => this.opened.rows.reduce((known, row) => Math.max(known, of(row)), least);
+    const { style } = this.grid;
+    style.setProperty("--tokens", `${most((row) => figure(row.tokens).length, 6)}ch`);
+    style.setProperty("--cost", `${most((row) => money(row.cost, row.estimated).length, 4)}ch`);
+    style.setProperty("--step", `min(14px, ${30 / most((row) => row.depth, 1)}%)`);
   }
 
   title() {
@@ -64,7 +74,9 @@ class Tree {
     fill(this.axis, span("away", "Time"), ticks(0, this.to - this.from, 2));
     this.base = this.root ? this.root.depth : 0;
     this.grid.setAttribute("aria-rowcount", this.visible.length + 1);
-    this.list.reset(this.visible.length, active ? (this.place.get(active) ?? -1) : -1);
+    // In place of one that is hidden: what it is folded into.
+    while (active && !this.place.has(active)) active = active.above;
+    this.list.reset(this.visible.length, this.place.get(active) ?? -1);
     fill(this.crumb, this.root ? [`zoomed to ${this.root.name} `, button("Whole trace (z)", () => this.zoom())] : []);
   }
 
@@ -92,8 +104,10 @@ class Tree {
     bar.style.left = `${from}%`;
     bar.style.width = `max(3px, ${row.duration === null ? 100 - from : end - from}%)`;
     const label = span("span-time", time(row.duration));
-    if (end < 75) label.style.left = `calc(${end}% + 6px)`;
-    else if (from > 20) label.style.right = `calc(${100 - from}% + 6px)`;
+    // Never outside of the cell, however narrow that is.
+    const beside = (part) => `min(${part}% + 6px, 100% - ${label.textContent.length + 1}ch)`;
+    if (end < 75) label.style.left = beside(end);
+    else if (from > 20) label.style.right = beside(100 - from);
     else {
       label.classList.add("over");
       label.style.right = "4px";
@@ -108,7 +122,7 @@ class Tree {
       row.level && row.level !== "DEFAULT" ? span(`tag level-${row.level}`, row.level) : null,
       row.findings ? span("tag bad", count(row.findings, "finding")) : null,
       where && where !== above && (above || opened.lanes.length > 1) ? span("tag where", where) : null);
-    name.style.paddingLeft = `${4 + Math.min(row.depth - this.base, 30) * 14}px`;
+    name.style.paddingLeft = `calc(4px + ${row.depth - this.base} * var(--step))`;
     const found = this.found?.has(row);
     return el("div", { role: "row", class: `tree-row${found ? " is-found" : ""}`, "aria-level": row.depth - this.base + 1, "aria-rowindex": position + 2, "aria-expanded": row.children.length ? String(isOpen) : null },
       name,
@@ -135,16 +149,13 @@ class Tree {
     if (!row.children.length) return;
     if (!this.closed.delete(row)) this.closed.add(row);
     const had = this.grid.contains(document.activeElement);
-    const active = this.place.has(this.active) ? this.active : row;
-    this.show(active);
+    this.show(this.active ?? row);
     if (had) this.list.activate(this.list.active, true);
   }
 
   foldBelow(depth) {
     this.closed = new Set(this.opened.ordered.filter((row) => row.depth >= depth && row.children.length));
-    let active = this.active;
-    while (active && active.above && active.depth > depth) active = active.above;
-    this.show(active);
+    this.show(this.active);
   }
 
   key(event) {
@@ -195,7 +206,7 @@ class Tree {
         for (const number of numbers) if (byDetail.has(number)) found.add(byDetail.get(number));
       }
       this.found = found;
-      this.foundText.textContent = `${found.size.toLocaleString("en")} found`;
+      this.foundText.textContent = `${figure(found.size)} found`;
     }
     this.show(this.active);
   }

@@ -101,7 +101,7 @@ function entry(key, value, depth = 0) {
   const size = Array.isArray(value) ? count(value.length, "item") : count(Object.keys(value).length, "key");
   const fold = el("details", { class: "entry" }, el("summary", {}, span("key", key), span("note", size)));
   const open = () => { if (fold.open && fold.childElementCount === 1) fold.append(messagesIn(value) ? valueOf(value) : jsonOf(value, depth + 1)); };
-  fold.addEventListener("toggle", open);
+  on(fold, "toggle", open);
   fold.open = depth < 2 && Object.keys(value).length <= 20;
   open();
   return fold;

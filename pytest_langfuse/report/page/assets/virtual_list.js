@@ -4,7 +4,7 @@ class VirtualList {
   /** `scroller` scrolls; `body` in it is as high as all rows; `render(position)` makes a row. */
   constructor(scroller, body, height, render) {
     Object.assign(this, { scroller, body, height, render, count: 0, active: -1, rows: new Map(), queued: false, isHeld: false });
-    scroller.addEventListener("scroll", () => this.update(), { passive: true });
+    on(scroller, "scroll", () => this.update());
     new ResizeObserver(() => this.update()).observe(scroller);
   }
 
