@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pytest_langfuse.recording.why_not_exported import SAME_ID
 from pytest_langfuse.report.kept_test import KeptTest
 from pytest_langfuse.report.prices import estimate
 from pytest_langfuse.report.redaction import Redaction
@@ -121,10 +122,13 @@ def _observations(kept: KeptTest) -> tuple[Sequence[Observation], Sequence[Unexp
     snapshot = kept.snapshot
     if snapshot is None:
         return kept.source.observations(), kept.unexported
-    lost = {(item.observation.trace_id, item.observation.id): item for item in snapshot.undelivered}
-    shown = [one for one in snapshot.observations if (one.trace_id, one.id) not in lost]
-    others = [item for item in snapshot.unexported if (item.observation.trace_id, item.observation.id) not in lost]
-    return shown, [*lost.values(), *others]
+    lost = snapshot.undelivered
+    keys = {(item.observation.trace_id, item.observation.id) for item in lost}
+    # What repeats an id is lost, but not the first one of that id.
+    gone = {(item.observation.trace_id, item.observation.id) for item in lost if item.detail != SAME_ID}
+    shown = [one for one in snapshot.observations if (one.trace_id, one.id) not in gone]
+    others = [item for item in snapshot.unexported if (item.observation.trace_id, item.observation.id) not in keys]
+    return shown, [*lost, *others]
 
 
 def observation_fields(one: Observation, missing: Unexported | None, *, process: str, place: str) -> dict[str, Any]:

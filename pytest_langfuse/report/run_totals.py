@@ -41,10 +41,11 @@ class RunTotals:
     """Counts and sums over the tests of a run, of their lines: what every report says of the whole of it."""
 
     tests: int = 0
-    #: Tests that Langfuse shows anything of.
+    #: Tests that have made any of the observations.
     traced: int = 0
-    #: What Langfuse shows.
+    #: What the tests have sent: what Langfuse shows, and what was lost on the way.
     observations: int = 0
+    #: Those of them that Langfuse has not got.
     lost: int = 0
     unended: int = 0
     tokens: float | None = None
@@ -55,10 +56,10 @@ class RunTotals:
     def add(self, test: Mapping[str, Any]) -> None:
         """Add the line of a test."""
         self.tests += 1
-        observations = int(number_of(test.get("observations")) or 0)
-        self.observations += observations
-        self.traced += observations > 0
-        self.lost += int(number_of(test.get("lost")) or 0)
+        shown, lost = (int(number_of(test.get(key)) or 0) for key in ("observations", "lost"))
+        self.observations += shown + lost
+        self.traced += shown + lost > 0
+        self.lost += lost
         self.unended += int(number_of(test.get("unended")) or 0)
         self.tokens = summed((self.tokens, test.get("tokens")))
         self.cost = summed((self.cost, test.get("cost")))

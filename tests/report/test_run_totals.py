@@ -91,21 +91,21 @@ def test_all_places_say_the_same(app: pytest.Pytester, monkeypatch: pytest.Monke
     result = app.runpytest("--langfuse-json=run.jsonl", "--langfuse-report=report.html", *more)
     exported = [row for row in rows_of(app.path / "run.jsonl", "observation") if row["exported"]]
     tests = rows_of(app.path / "run.jsonl", "test")
+    lost = sum(row["lost"] for row in tests)
     observations, tokens, cost = (
-        len(exported),
+        len(exported) + lost,
         summed(row["tokens"] for row in tests),
         summed(row["cost"] for row in tests),
     )
     assert tokens is not None
     assert cost is not None
-    assert (observations, tokens > 1e29, cost > 1e299) == (6 if more and more[0] == "-k" else 9, True, True)
-    lost = sum(row["lost"] for row in tests)
+    assert (observations, tokens > 1e29, cost > 1e299) == (6 if more and more[0] == "-k" else 10, True, True)
     assert lost == (0 if more and more[0] == "-k" else 1)
     open_ones = sum(row["unended"] for row in tests)
     # The lines of tests are right, if those of observations are.
     assert tokens == summed(number_of(total(row["usage"])) for row in exported if row["usage"])
     assert cost == summed(number_of(total(row["cost"])) for row in exported if row["cost"])
-    traced = len({row["test"] for row in exported})
+    traced = len({row["test"] for row in tests if row["observations"] or row["lost"]})
     result.stdout.fnmatch_lines([f"langfuse: {observations} observations in {traced} tests*"])
     assert (f", {open_ones} never ended" in result.stdout.str()) == bool(open_ones)
     heads = "| observations | tokens | cost | findings | lost | never ended |"
@@ -118,6 +118,59 @@ def test_all_places_say_the_same(app: pytest.Pytester, monkeypatch: pytest.Monke
     shown = figures_of((app.path / "report.html").read_text())
     assert {f"{observations} observations", f"{amount(tokens)} tokens", money(cost)} <= set(shown)
     assert (f"{open_ones} never ended" in shown, f"{lost} lost" in shown) == (bool(open_ones), bool(lost))
+
+
+LOST = """
+    from langfuse import get_client
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    def make(*names):
+        for name in names:
+            get_client().start_observation(name=name).end()
+
+    def test_two():
+        make("a", "b")
+
+    def test_same_id(monkeypatch):
+        monkeypatch.setattr(RandomIdGenerator, "generate_span_id", lambda self: 7)
+        monkeypatch.setattr(RandomIdGenerator, "generate_trace_id", lambda self: 8)
+        make("c", "d")
+
+    def test_half(langfuse_outage):
+        make("e")
+        with langfuse_outage("refused"):
+            make("f", "g")
+
+    def test_nothing():
+        pass
+"""
+
+
+def summary_of(app: pytest.Pytester, *arguments: str) -> str:
+    lines = app.runpytest("-p", "no:randomly", *arguments).outlines
+    return next(line for line in lines if re.match(r"langfuse: \d+ observations", line))
+
+
+@pytest.mark.parametrize(
+    ("outage", "expected"),
+    [((), "7 observations in 3 tests"), (("--langfuse-outage=refused",), "7 observations in 3 tests")],
+    ids=["healthy", "outage"],
+)
+def test_a_report_changes_no_figure(
+    app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, outage: tuple[str, ...], expected: str
+):
+    app.makepyfile(test_it=LOST)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    alone = summary_of(app, "--langfuse-capture", *outage)
+    assert alone == summary_of(app, *outage, "--langfuse-report=report.html", "--langfuse-json=run.jsonl")
+    assert alone.startswith(f"langfuse: {expected}")
+    [shown] = {figure for figure in figures_of((app.path / "report.html").read_text()) if "observation" in figure}
+    assert f"{shown} in" in alone
+    tests = rows_of(app.path / "run.jsonl", "test")
+    assert shown == f"{sum(row['observations'] + row['lost'] for row in tests)} observations"
+    summary = (app.path / "summary.md").read_text().splitlines()
+    heads = summary.index("| observations | tokens | cost | findings | lost | never ended |")
+    assert f"{summary[heads + 2].split('|')[1].strip()} observations" == shown
 
 
 def test_a_sum_that_is_too_large_is_the_largest_number():

@@ -40,6 +40,7 @@ _NAMES: Final = 20
 class Counts(NamedTuple):
     """The number of observations in a source, counted without building them."""
 
+    #: Those that were sent, also if they were lost on the way.
     observations: int
     unended: int
     orphan_scores: int
@@ -120,6 +121,7 @@ class LiveSource:
         self._first_score = len(owner.score_source())
         self._final_scores: Sequence[Score] | None = None
         self._remote: set[tuple[str, str]] = set()
+        self._lost_remotely = 0
         #: Names of some spans that were cleared.
         self._cleared: list[str] = []
 
@@ -310,10 +312,16 @@ class LiveSource:
         self.closed = True
 
     def counts(self) -> Counts:
-        """Count exported and unended spans without building observations."""
-        exported = sum(1 for recorded in self.spans if recorded.exports and not recorded.repeats_id)
+        """Count sent and unended spans without building observations."""
+        sent = sum(1 for recorded in self.spans if self._was_sent(recorded))
         unended = sum(1 for recorded in self.spans if recorded.is_running)
-        return Counts(exported + len(self._remote), unended, len(self._orphan_scores()))
+        return Counts(sent + len(self._remote) + self._lost_remotely, unended, len(self._orphan_scores()))
+
+    def _was_sent(self, recorded: RecordedSpan) -> bool:
+        """Return whether the span was exported, or should have been and was lost."""
+        if recorded.exports and not recorded.repeats_id:
+            return True
+        return not recorded.is_running and why_not_exported(recorded, self._owner.explain)[0] == "dropped"
 
     def is_settled(self, spans: int) -> bool:
         """Return whether the first `spans` spans are all that there are, and none of them runs or is current."""
@@ -349,6 +357,7 @@ class LiveSource:
     def add_remote(self, source: Source) -> None:
         """Include the observations of other processes in `counts`."""
         self._remote = {(observation.trace_id, observation.id) for observation in source.observations()}
+        self._lost_remotely = sum(item.reason == "dropped" for item in source.unexported())
 
     def _flush(self) -> None:
         # While exports really leave the process, reading must not flush: that would wait for a Langfuse that hangs.
