@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.rules.one_line import one_line, shortened
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: A trace's id and an observation's id.
 Key = tuple[str, str]
+
+#: Where an application puts costs of its own.
+COST_DETAILS: Final = "langfuse.observation.cost_details"
 
 
 class TraceView:
@@ -125,9 +128,12 @@ class Evidence:
         ]
 
     @cached_property
-    def incomplete(self) -> Sequence[Observation]:
-        """The observations whose span had attributes, a name or a status message that is not sent."""
-        return [one for one in self.observations if one.record.is_incomplete()]
+    def doubtful(self) -> Sequence[Observation]:
+        """The observations of which something may not arrive as it was given.
+
+        Their span had attributes, a name or a status message that is not sent, or it has costs of its own.
+        """
+        return [one for one in self.observations if one.record.is_incomplete() or COST_DETAILS in one.record.attributes]
 
     def of_lost(self, lost: LostValue) -> Observation | None:
         """Return the observation that lacks a value, if it was exported."""

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_langfuse.rules.evidence import COST_DETAILS, Evidence
 from pytest_langfuse.rules.finding import Fact
 from pytest_langfuse.rules.rule import rule
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.lost_value import LostValue
     from pytest_langfuse.recording.observation import Observation
-    from pytest_langfuse.rules.evidence import Evidence
 
 #: Names in one message.
 _NAMES: Final = 3
@@ -27,7 +27,6 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "user_id": "pass user_id= to propagate_attributes()",
 }
 _FULL: Final = "put the values into one object under one metadata key, or raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
-_COST: Final = "langfuse.observation.cost_details"
 _CUT: Final = 'give it to text.encode(errors="replace").decode()'
 
 
@@ -35,10 +34,10 @@ _CUT: Final = 'give it to text.encode(errors="replace").decode()'
 def value_lost(evidence: Evidence) -> Sequence[Fact] | None:
     """The SDK drops the value, with one line in a log or without any, and Langfuse shows the observation without it."""
     facts = [_fact(lost, evidence) for lost in evidence.application.lost_values]
-    for one in evidence.incomplete:
-        facts += _left_out(one, evidence)
-    for one in evidence.observations:
-        if _COST in one.record.attributes:
+    for one in evidence.doubtful:
+        if one.record.is_incomplete():
+            facts += _left_out(one, evidence)
+        if COST_DETAILS in one.record.attributes:
             facts += _unreadable_cost(one, evidence)
     return facts or None
 
@@ -108,7 +107,8 @@ def _unreadable_cost(observation: Observation, evidence: Evidence) -> Iterator[F
         if value is not None and not _is_number(value):
             text = f"the cost {evidence.quoted(name)} of {evidence.named(observation)} arrives as"
             fix = "pass numbers in cost_details=, such as float(...), and nothing where the cost is not known"
-            yield Fact(f"{text} {evidence.shown(repr(value))}, which is not a number", fix, observation)
+            sent = evidence.quoted(value) if isinstance(value, str) else evidence.shown(str(value))
+            yield Fact(f"{text} {sent}, which is not a number", fix, observation)
             # The total is made of the others.
             return
 

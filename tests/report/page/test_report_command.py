@@ -253,7 +253,10 @@ def test_the_page_takes_no_type_that_a_comparison_refuses(folder: Path):
                 name = write("run.jsonl", [*rows[:at], {**row, field: odd}, *rows[at + 1 :]])
                 try:
                     ComparedRun.of_file(Path(name))
-                except BadComparison:
+                except BadComparison as error:
+                    if "is not whole" in str(error):
+                        # Of no type: lines are missing, which a page can show.
+                        continue
                     refused += 1
                     with pytest.raises(BadRowFile), Path(name).open("rb") as file:
                         list(rows_in(file, name, RuleSet.of(None, ())))
