@@ -11,7 +11,7 @@ OLDER = "0123456789abcdef0123456789abcdef"
 UUID = str(uuid.UUID(OLDER))
 
 
-@pytest.mark.parametrize("trace_id", [UUID, "request-1", OLDER.upper(), OLDER[:16], "0" * 32])
+@pytest.mark.parametrize("trace_id", [UUID, "request-1", OLDER.upper(), OLDER[:16]])
 def test_what_is_no_id_of_a_trace(client, find, trace_id):
     client.create_score(name="helpful", value=1, trace_id=trace_id)
     (finding,) = find("LF023")
@@ -26,6 +26,22 @@ def test_what_is_no_id_of_an_observation(client, find):
     client.create_score(name="helpful", value=1, trace_id=OLDER, observation_id=UUID)
     (finding,) = find("LF023")
     assert f"for the observation '{UUID}', but ids of observations have 16 lower-case" in finding.text
+
+
+def test_an_id_of_zeros_alone(client, find):
+    """It has the digits of an id, and is the one that the standard reserves for "none"."""
+    client.create_score(name="helpful", value=1, trace_id="0" * 32)
+    client.create_score(name="polite", value=1, trace_id=OLDER, observation_id="0" * 16)
+    assert [(finding.text, finding.fix) for finding in find("LF023")] == [
+        (
+            f"the score 'helpful' is for the trace '{'0' * 32}', but no trace has an id of zeros alone",
+            "take the id from create_trace_id(seed=...) of the client",
+        ),
+        (
+            f"the score 'polite' is for the observation '{'0' * 16}', but no observation has an id of zeros alone",
+            "take the id from get_current_observation_id() of the client",
+        ),
+    ]
 
 
 def test_an_observation_that_a_filter_keeps_back(langfuse_fresh_client, find):

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pytest_langfuse.recording.sources.source import Unexported
     from pytest_langfuse.rules.evidence import Evidence
 
-_TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
-_OBSERVATION_ID: Final = re.compile(r"(?!0{16})[0-9a-f]{16}")
+#: The digits of ids.
+_TRACE_ID: Final = 32
+_OBSERVATION_ID: Final = 16
 
 
 @rule("LF023", "score without target", each="all")
@@ -29,12 +30,10 @@ def _facts(score: Score, evidence: Evidence) -> Iterator[Fact]:
     trace_id, observation_id = score.trace_id, score.observation_id
     if trace_id is None:
         return
-    if not _TRACE_ID.fullmatch(trace_id):
-        digits = "32 lower-case hexadecimal digits"
-        yield _malformed(score, "trace", trace_id, digits, "create_trace_id(seed=...)", evidence)
-    elif observation_id is not None and not _OBSERVATION_ID.fullmatch(observation_id):
-        digits = "16 lower-case hexadecimal digits"
-        yield _malformed(score, "observation", observation_id, digits, "get_current_observation_id()", evidence)
+    if wrong := _wrong("trace", trace_id, _TRACE_ID):
+        yield _malformed(score, "trace", trace_id, wrong, "create_trace_id(seed=...)", evidence)
+    elif observation_id is not None and (wrong := _wrong("observation", observation_id, _OBSERVATION_ID)):
+        yield _malformed(score, "observation", observation_id, wrong, "get_current_observation_id()", evidence)
     elif (missing := _not_exported(trace_id, observation_id, evidence)) is not None:
         whose = "its trace" if observation_id is None else "it"
         yield Fact(
@@ -45,10 +44,16 @@ def _facts(score: Score, evidence: Evidence) -> Iterator[Fact]:
         )
 
 
-def _malformed(score: Score, of: str, given: str, expected: str, source: str, evidence: Evidence) -> Fact:
+def _wrong(of: str, given: str, digits: int) -> str | None:
+    """Return why nothing can have this id, or None for an id that can exist."""
+    if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", given):
+        return f"ids of {of}s have {digits} lower-case hexadecimal digits"
+    return None if given.strip("0") else f"no {of} has an id of zeros alone"
+
+
+def _malformed(score: Score, of: str, given: str, wrong: str, source: str, evidence: Evidence) -> Fact:
     return Fact(
-        f"the score {evidence.quoted(score.name)} is for the {of} {evidence.quoted(given)}, but ids of {of}s have "
-        f"{expected}",
+        f"the score {evidence.quoted(score.name)} is for the {of} {evidence.quoted(given)}, but {wrong}",
         f"take the id from {source} of the client",
     )
 
