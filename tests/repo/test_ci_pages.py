@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.limited_runs import LIMIT
+from tests.helpers.page_blocks import blocks_of
 from tests.helpers.paths import DOCS
 from tests.helpers.recipe_page import RecipePage
 
@@ -44,8 +45,12 @@ def test_the_pipeline_is_valid(page: RecipePage, schema: str):
 
 
 def github(job: str, event: str) -> str:
-    """Return the commands of a job as GitHub runs them: each step in its shell, without what installs."""
-    steps = pipeline(GITHUB)["jobs"][job]["steps"]
+    """Return the commands of a job of the recipe, as GitHub runs them."""
+    return commands_of(pipeline(GITHUB)["jobs"][job]["steps"], event)
+
+
+def commands_of(steps: list[dict[str, Any]], event: str) -> str:
+    """Return the commands of steps as GitHub runs them: each step in its shell, without what installs."""
     unknown = {step.get("if") for step in steps}.difference(*CONDITIONS.values())
     assert not unknown, f"unknown conditions: {unknown}"
     commands = [step["run"] for step in steps if "run" in step and step.get("if") in CONDITIONS[event]]
@@ -114,6 +119,44 @@ def test_github_compares_a_pull_request_with_main(tmp_path: Path):
     assert mistake.differences(request.stdout) is None
     assert "### Compared with" in (tmp_path / "summary.md").read_text()
     assert checkout.left == {"main.jsonl", "run.jsonl", "report.html", "junit.xml"}
+
+
+def steps_in_short() -> list[dict[str, Any]]:
+    """Return the steps that the page on reports shows."""
+    [block] = [it for it in blocks_of(DOCS / "reports.md") if it.language == "yaml"]
+    yaml = pytest.importorskip("ruamel.yaml", reason="check-jsonschema, which brings ruamel.yaml, is not installed")
+    steps: list[dict[str, Any]] = yaml.YAML(typ="safe").load(block.text)
+    return steps
+
+
+@pytest.mark.slow
+def test_the_steps_in_short_pass_in_the_first_pull_request_and_compare_in_the_next(tmp_path: Path):
+    steps = steps_in_short()
+    checkout = Checkout(GITHUB, tmp_path)
+    first = checkout.run(commands_of(steps, "pull_request"))
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert checkout.run(commands_of(steps, "push")).returncode == 0
+    assert checkout.left == {"main.jsonl"}
+
+    [mistake] = GITHUB.mistakes
+    checkout.write(mistake.applied(GITHUB.files))
+    request = checkout.run(commands_of(steps, "pull_request"))
+    assert request.returncode == 1, request.stdout + request.stderr
+    assert "too much: test_bot.py::test_answer: tokens 100 -> 300 (+200%), 10% allowed\n" in request.stdout
+
+
+def test_the_steps_in_short_are_those_of_the_recipe():
+    """All but those with commands, which have fewer options there."""
+    of_recipe = pipeline(GITHUB)["jobs"]["tests"]["steps"]
+    known = [{key: value for key, value in step.items() if key != "name"} for step in of_recipe]
+    steps = steps_in_short()
+    caches = [step for step in steps if "uses" in step]
+    assert len(caches) == 2
+    assert [step for step in caches if step not in known] == []
+    # What a pull request restores is what main has saved, under a key that begins alike.
+    restored, saved = (step["with"] for step in caches)
+    assert restored["path"] == saved["path"]
+    assert saved["key"].startswith(restored["restore-keys"])
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ RUN_BY = {
     ("docs/recipes/", "python diff text", ""): "tests/repo/test_recipes.py",
     ("docs/recipes/github-actions.md", "yaml", ""): "tests/repo/test_ci_pages.py",
     ("docs/recipes/gitlab-ci.md", "yaml", ""): "tests/repo/test_ci_pages.py",
+    ("docs/reports.md", "yaml", ""): "tests/repo/test_ci_pages.py",
     ("docs/rules/LF", "python", ""): "tests/rules/test_pages.py",
     ("docs/rules/LF", "ini", ""): "tests/rules/test_own_patterns.py",
     ("docs/rules/README.md", "python", "ignore[LF006]"): "tests/rules/test_pages.py",
