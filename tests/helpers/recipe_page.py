@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -57,6 +58,15 @@ class RecipePage:
     def blocks(self) -> list[tuple[str, str]]:
         """Language and text of each code block."""
         return _BLOCK.findall(self.path.read_text())
+
+    @property
+    def installed(self) -> list[str]:
+        """The requirements of the install line, which is the page's first block."""
+        language, text = self.blocks[0]
+        command, *requirements = text.partition("pip install ")[1:]
+        assert language == "console", f"{self.name} begins without an install line"
+        assert command, f"{self.name} begins with another command: {text}"
+        return shlex.split(requirements[0])
 
     @cached_property
     def files(self) -> dict[str, str]:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -16,6 +15,7 @@ from packaging.requirements import Requirement
 
 from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import ROOT
+from tests.helpers.requirements import closure
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _environment(wheel: Path, site: Path, extra: str) -> CleanEnvironment:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     requirements = [Requirement(text) for text in distribution("pytest-langfuse").requires or ()]
-    for name in _closure(requirements, extra):
+    for name in closure(requirements, extra):
         for file in distribution(name).files or ():
             source, target = Path(str(file.locate())), site / file
             # Not what lies beside site-packages (scripts), and no link twice where packages share a folder.
@@ -91,19 +91,3 @@ def _environment(wheel: Path, site: Path, extra: str) -> CleanEnvironment:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(source)
     return CleanEnvironment(site)
-
-
-def _closure(requirements: list[Requirement], extra: str) -> Iterator[str]:
-    """Names of what has to be installed for `requirements`."""
-    seen: set[tuple[str, str]] = set()
-    waiting = [(requirement, extra) for requirement in requirements]
-    while waiting:
-        requirement, extra = waiting.pop()
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
-            continue
-        for wanted in requirement.extras or {""}:
-            if (requirement.name, wanted) in seen:
-                continue
-            seen.add((requirement.name, wanted))
-            yield requirement.name
-            waiting += [(Requirement(text), wanted) for text in distribution(requirement.name).requires or ()]

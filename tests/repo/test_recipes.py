@@ -16,7 +16,7 @@ import pytest
 from pytest_langfuse.expect.literal.parse import parse
 from tests.helpers import forked_pytest, slow_plugins
 from tests.helpers.limited_runs import LIMIT
-from tests.helpers.paths import DOCS
+from tests.helpers.paths import DOCS, ROOT
 from tests.helpers.recipe_page import FILES, Mistake, RecipePage
 
 PAGES = {
@@ -44,6 +44,8 @@ MODULES = {
 LONG = "recipes-celery"
 #: `test_ci_pages.py` runs these, by the commands of their pipelines.
 PIPELINES = ["recipes-github-actions", "recipes-gitlab-ci"]
+#: Some clients want a key when they are imported.
+MODEL = {"OPENAI_API_KEY": "made up"}
 pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 
 
@@ -126,6 +128,24 @@ def test_mistakes_fail_as_the_page_says(name: str, tmp_path: Path):
 
 def test_each_page_with_tests_is_run():
     assert sorted([*PIPELINES, *MODULES]) == [name for name, page in PAGES.items() if page.tests]
+
+
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if page.tests])
+def test_each_page_begins_with_an_install_line(name: str):
+    assert "pytest-langfuse" in {requirement.partition("[")[0] for requirement in PAGES[name].installed}
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if page.tests])
+def test_the_install_line_brings_what_the_page_imports(name: str):
+    if name in MODULES and (missing := not_installed([name])):
+        pytest.skip(f"not installed: {missing[name]}")
+    command = [sys.executable, "-m", "tests.helpers.recipe_imports", str(PAGES[name].path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment() | MODEL, capture_output=True, text=True, check=False, timeout=LIMIT
+    )
+    assert done.stdout == "all imported\n", done.stderr
 
 
 @pages
