@@ -318,7 +318,8 @@ class ActiveCapture:
                     error = None if call.excinfo is None else call.excinfo.value
                     kept.note(report, error, item.stash.get(FAULT, None) if in_suite_outage else None)
                     if report.when == "call":
-                        kept.health = _health()
+                        # Now: the teardown of a fixture may end production tracing.
+                        kept.health = kept.timeline.end()
             finally:
                 if report.when == "teardown":
                     self.end()

@@ -57,6 +57,7 @@ class OutageControl:
             raise RuntimeError(f"the outage {outage.name!r} is already active")
         self._outages.append(outage)
         self._begun.append((outage, self._sampler.mark()))
+        self._sampler.look()
         self._stack.enter_context(outage.activate(self._server, self._queue))
 
     @property
@@ -86,6 +87,7 @@ class OutageControl:
 
     def recover(self) -> None:
         """End all outages that are active."""
+        self._sampler.look()
         for outage in self._outages:
             outage.recover()
 
@@ -121,12 +123,14 @@ class _OutageBlock:
             )
         self._applied = self._activate()
         self._mark = self._sampler.mark()
+        self._sampler.look()
         return self._applied.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         __tracebackhide__ = True
+        self._sampler.look()
         self._applied.__exit__(kind, error, traceback)
         why = _first((_why_not_reached(self._outage), _why_blocked(self._outage, self._sampler, self._mark)))
         if error is None and why is not None:

@@ -63,9 +63,9 @@ class BlockingSampler:
     """Samples the thread that enters it, until it is left.
 
     `limit` is in seconds; once the waits of the test and of the harness reach it, `on_limit` is called, in another
-    thread; so is `on_sample`, at the beginning and after each sample. The time that several threads wait at the same
-    moment counts once. A wait is never measured shorter than it was, so that a timeout of a second is always a wait of
-    a second.
+    thread; so is `on_sample`, at the beginning, after each sample and by `look`. The time that several threads wait at
+    the same moment counts once. A wait is never measured shorter than it was, so that a timeout of a second is always a
+    wait of a second.
     """
 
     # An attribute of the class: freezegun replaces those of modules.
@@ -110,6 +110,10 @@ class BlockingSampler:
         self._measure()
         self._stop.set()
         self._thread.join()
+
+    def look(self) -> None:
+        """Let `on_sample` be called now, since something begins or ends that it wants to know."""
+        self._on_sample()
 
     def mark(self) -> Mark:
         """Return the waits so far, for `wait`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from pytest_langfuse.outage.outage import Outage
     from pytest_langfuse.outage.server.langfuse_server import LangfuseServer
 
+_NOTHING: Final = {"ended": 0, "exported": 0, "buffered": 0, "dropped": 0}
 #: Counts that are kept; of more, every second one goes.
 _MOST: Final = 500
 
@@ -25,26 +27,44 @@ class OutageTimeline:
         self._breaker: list[dict[str, Any]] = []
         self._counts: list[dict[str, Any]] = []
         #: The first ones: what earlier tests have made.
-        self._before: dict[str, int] = {}
+        self._before: dict[str, int] | None = None
+        self._lock = threading.Lock()
 
     def look(self) -> None:
         """Note the counts since the first look, and how many are buffered, if they have changed."""
-        health = self._health()
-        if health is None:
+        self._look()
+
+    def end(self) -> Any:
+        """Return the state of production tracing at the end of a test; note its counts if there was a look before."""
+        return self._health() if self._before is None else self._look()
+
+    def _look(self) -> Any:
+        # Not longer: after a fork, nobody may be left who gives the lock back.
+        is_alone = self._lock.acquire(timeout=1.0)
+        try:
+            health = self._health()
+            self._note(_counts_of(health))
+            return health
+        finally:
+            if is_alone:
+                self._lock.release()
+
+    def _note(self, counts: dict[str, int] | None) -> None:
+        if self._before is None:
+            # Where tracing is installed later, there is nothing that an earlier test has made.
+            self._before = {**_NOTHING, **(counts or {}), "buffered": 0}
+        if counts is None:
             return
-        counts = {
-            "ended": health.ended,
-            "exported": health.exported,
-            "buffered": health.buffered,
-            "dropped": sum(health.dropped.values()),
-        }
-        self._before = self._before or {**counts, "buffered": 0}
+        if any(counts[name] < self._before[name] for name in counts):
+            # Another installation: counts never fall.
+            self._before = _NOTHING
         counts = {name: count - self._before[name] for name, count in counts.items()}
         if self._counts and self._counts[-1].items() >= counts.items():
             return
         self._counts.append({"at": _now(), **counts})
         if len(self._counts) > _MOST:
-            del self._counts[1::2]
+            # Neither the first nor the last one.
+            del self._counts[1:-1:2]
 
     def breaker_changed(self, route: str, before: str, now: str) -> None:
         """Note that the breaker of a way of export has another state."""
@@ -66,6 +86,13 @@ class OutageTimeline:
             "breaker": list(self._breaker),
             "health": list(self._counts),
         }
+
+
+def _counts_of(health: Any) -> dict[str, int] | None:
+    if health is None:
+        return None
+    dropped = sum(health.dropped.values())
+    return {"ended": health.ended, "exported": health.exported, "buffered": health.buffered, "dropped": dropped}
 
 
 def _requests(server: LangfuseServer[Any]) -> Iterator[dict[str, Any]]:

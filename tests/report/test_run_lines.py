@@ -343,6 +343,34 @@ def test_breaker_and_counts_over_time(app: pytest.Pytester) -> None:
 
 
 @pytest.mark.slow
+def test_the_last_counts_are_those_of_the_end(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from pytest_langfuse.tracing import shutdown_tracing, tracing_health
+
+        def test_it(langfuse_tracing, langfuse_outage, langfuse_clock):
+            client = langfuse_tracing(breaker_failure_threshold=3)
+            with langfuse_outage("http_503"):
+                for _ in range(3):
+                    client.get_prompt("greeting", fallback="Hello", max_retries=0)
+                client.start_observation(name="during").end()
+            langfuse_clock.advance(seconds=301)
+            client.start_observation(name="after").end()
+            assert shutdown_tracing(timeout=10.0).exported == 2
+        """
+    )
+    app.runpytest(OPTION).assert_outcomes(passed=1)
+    test = by_name(app)["test_it"]
+    counts = [{name: one[name] for name in ("ended", "exported", "dropped")} for one in test["outage"]["health"]]
+    assert counts[0] == {"ended": 0, "exported": 0, "dropped": 0}
+    # When the outage ended.
+    assert {"ended": 1, "exported": 0, "dropped": 0} in counts
+    assert counts[-1] == {"ended": 2, "exported": 2, "dropped": 0}
+    assert test["outage"]["health"][0]["at"] <= test["outage"]["ended"]
+    assert test["health"]["exported"] == 2
+
+
+@pytest.mark.slow
 def test_health_of_production_tracing(app: pytest.Pytester) -> None:
     app.makepyfile(
         test_it="""
