@@ -20,11 +20,11 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.util._once import Once
 
 # So that there is one of each: packages keep modules that are forgotten.
-import pytest_langfuse.tracing.queue.endpoints  # noqa: F401
+import pytest_langfuse.tracing.queue.endpoints
+import pytest_langfuse.tracing.singleton  # noqa: F401
 from pytest_langfuse.expect.text import style
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY
 from pytest_langfuse.recording.sdk import hooks
-from pytest_langfuse.tracing import singleton as tracing_singleton
 from tests.helpers import slow_plugins
 from tests.helpers.limited_runs import limit_runs
 
@@ -146,6 +146,6 @@ def _no_client_of_a_module_is_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_client_is_left() -> Iterator[None]:
-    """Forget the clients of a test, and those that a run of pytest in this process has left, production tracing too."""
-    with _clients_forgotten(), tracing_singleton.fresh():
+    """Forget the clients of a test, and those that a run of pytest in this process has left."""
+    with _clients_forgotten():
         yield

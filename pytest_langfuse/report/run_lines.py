@@ -25,7 +25,7 @@ from pytest_langfuse.report.degradation import Degradation, fault_of
 from pytest_langfuse.report.packed_lines import packed, unpacked
 from pytest_langfuse.report.rules_of_run import redaction_of, rule_set_of
 from pytest_langfuse.report.run_comparison import RunComparison
-from pytest_langfuse.report.run_summary import RunSummary
+from pytest_langfuse.report.run_summary import EXCEEDED, RunSummary
 from pytest_langfuse.report.run_totals import RunTotals
 from pytest_langfuse.report.sent_images import DistinctImages
 from pytest_langfuse.report.step_summary import escaped, markdown
@@ -112,6 +112,8 @@ class RunLines:
         self._not_compared = ""
         self._compared = self._compared_run()
         self._comparison: RunComparison | None = None
+        #: Why tests fail that use more than they may, by their ids.
+        self._exceeded: dict[str, str] = {}
         #: Of tests that have changed, by what their lines call them.
         self._changes: dict[TestKey, dict[str, Any]] = {}
         #: Of the lines that were written.
@@ -152,12 +154,14 @@ class RunLines:
         return self._begun
 
     @property
-    def exceeded(self) -> Iterator[tuple[str, str]]:
+    def exceeded(self) -> Iterable[tuple[str, str]]:
         """The ids of tests that use more than they may, each with a sentence."""
-        if self._comparison is not None and self._comparison.exceeded:
-            ids = {(self._redaction.text(result.test), result.fault): id_ for id_, result in self._results.items()}
-            for test, limits in groupby(self._comparison.exceeded, key=lambda one: one.test):
-                yield ids[test], f"{_MORE}: {'; '.join(map(str, limits))}"
+        return self._exceeded.items()
+
+    def _find_exceeded(self, comparison: RunComparison) -> Iterator[tuple[str, str]]:
+        ids = {(self._redaction.text(result.test), result.fault): id_ for id_, result in self._results.items()}
+        for test, limits in groupby(comparison.exceeded, key=lambda one: one.test):
+            yield ids[test], f"{_MORE}: {'; '.join(map(str, limits))}"
 
     # -- the end of the run --------------------------------------------------------------------------------------
 
@@ -253,6 +257,7 @@ class RunLines:
             self._comparison = RunComparison(self._compared, run, options.max_cost_increase, options.max_token_increase)
             if self._outputs.has("json") or self._outputs.has("report"):
                 self._changes = dict(comparison_rows(self._comparison))
+            self._exceeded = dict(self._find_exceeded(self._comparison))
 
     @property
     def _compared_name(self) -> str:
@@ -295,10 +300,11 @@ class RunLines:
         test = self._redaction.text(result.test)
         ids = {"kind": "test", "test": test, "fault": result.fault}
         outage = self._degradation.outage_row(result.id)
+        exceeded = self._exceeded.get(result.id) if result.outcome == "passed" else None
         row = {
-            "outcome": result.outcome,
+            "outcome": result.outcome if exceeded is None else EXCEEDED,
             "duration": round(result.duration, 6),
-            "message": result.message,
+            "message": result.message if exceeded is None else exceeded,
             "failure": result.failure,
             **part.fields,
             "degraded": None if outage is None else outage["degraded"],

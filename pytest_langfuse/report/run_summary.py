@@ -11,8 +11,10 @@ from pytest_langfuse.report.run_totals import RunTotals
 
 #: Lines that are not read: there are many of them, and their sums are in the lines of tests.
 _LEFT_OUT: Final = ('{"kind": "observation"', '{"kind": "score"')
+#: The outcome of a test that has passed, but uses more than it may.
+EXCEEDED: Final = "exceeded"
 #: Outcomes of tests that are not well.
-FAILED: Final = ("failed", "error")
+FAILED: Final = ("failed", "error", EXCEEDED)
 
 
 @dataclass(slots=True)

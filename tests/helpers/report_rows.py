@@ -248,7 +248,8 @@ def shop_run() -> Iterator[dict[str, Any]]:
             blocked_seconds=5.9 if degraded else 0.0,
             lost=1 if degraded else 0,
             outage=_outage(fault),
-            health={"breaker": "open", "ended": 1, "exported": 0, "buffered": 1, "dropped": {"refused": 2}},
+            health={"breaker": "open", "ended": 1, "exported": 0, "dropped": {"refused": 2}, "last_success": 0.0005},
+            healthy_outcome="passed",
         )
         yield observation_row(7, name="answer", fault=fault, start=NOON + 200_000)
     yield case_row("tests/test_shop.py::test_other", models=["gpt-4o"])

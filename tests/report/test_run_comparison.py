@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -344,6 +345,21 @@ def test_an_exceeded_limit_fails_its_test_in_junit(suite: pytest.Pytester) -> No
     assert [case for case in cases.values() if case.find("failure") is not None] == []
     [run] = root.iter("testsuite")
     assert (run.get("tests"), run.get("failures")) == ("5", "1")
+
+
+def test_an_exceeded_limit_is_an_outcome_of_its_own(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path / "summary.md"))
+    suite.makeini("[pytest]\nlangfuse_max_token_increase = 10%\n")
+    suite.runpytest(COMPARE, "--langfuse-json=run.jsonl", "--langfuse-report=report.html").assert_outcomes(passed=5)
+    message = "more than in the run that it is compared with: tokens 10 -> 20 (+100%), 10% allowed"
+    outcomes = {line["test"]: (line["outcome"], line["message"]) for line in lines_of(suite.path / "run.jsonl", "test")}
+    assert {test: told for test, told in outcomes.items() if told[0] != "passed"} == {
+        "test_it.py::test_dearer": ("exceeded", message)
+    }
+    assert "## Langfuse traces: 1 of 5 tests failed" in (suite.path / "summary.md").read_text()
+    page = (suite.path / "report.html").read_text()
+    assert '<li class="outcome exceeded">1 over a limit</li>' in page
+    assert escape(message) in page
 
 
 def test_lines_of_what_has_changed(suite: pytest.Pytester) -> None:

@@ -44,6 +44,8 @@ _TEXTS: Final = re.compile(r'("[^"]*"|`[^`]*`)')
 _BLANKS: Final = re.compile(r"(?<![-+]) ?([-+{}()\[\],;:?=<>*/&|!]+) ?(?![-+])")
 #: The one argument of a function, which needs no parentheses.
 _ARGUMENT: Final = re.compile(r"(?<![\w$])\(([\w$]+)\)=>")
+_SHORTER: Final = {"true": "!0", "false": "!1", "Infinity": "1/0", "undefined": "void 0"}
+_WORDS: Final = re.compile(rf"\b({'|'.join(_SHORTER)})\b")
 #: Ends of lines that end no statement, or one that a sign ends, too.
 _JOINTS: Final = re.compile(r"(?<=[;{,(\[&|?:=])\n|\n(?=[})\].&|?:])")
 
@@ -84,6 +86,7 @@ def _squeezed(line: str) -> str:
         return line
     # Every second one is a text.
     parts[::2] = [_ARGUMENT.sub(r"\1=>", _BLANKS.sub(r"\1", part)) for part in parts[::2]]
+    parts[::2] = [_WORDS.sub(lambda word: _SHORTER[word[0]], part) for part in parts[::2]]
     return "".join(parts)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pytest_langfuse.report.amounts import number_of
 from pytest_langfuse.report.page.page_contents import PageContents, texts_of
 from pytest_langfuse.report.page.tree_columns import text_of
+from pytest_langfuse.report.run_summary import EXCEEDED, FAILED
 from pytest_langfuse.report.run_totals import RunTotals
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.rules.rule_page import page_of
@@ -17,7 +18,8 @@ from pytest_langfuse.rules.rule_page import page_of
 #: Failed tests with what pytest shows, and rows of the table of outages.
 _SHOWN: Final = 100
 _TOP: Final = 8
-_OUTCOMES: Final = ("failed", "error", "passed", "skipped")
+_COUNTS: Final = ("tests", "degraded", "not_compared", "lost")
+_OUTCOMES: Final = ("failed", "error", EXCEEDED, "passed", "skipped")
 
 Test = Mapping[str, Any]
 
@@ -29,6 +31,7 @@ def overview_of(contents: PageContents) -> dict[str, Any]:
     faults = _faults(tests)
     return {
         "title": text_of(run.get("name")) or "Langfuse traces",
+        "noun": contents.noun,
         "command": text_of(run.get("command")),
         "runs": contents.runs,
         "redacted": number_of(run.get("redacted")),
@@ -42,8 +45,8 @@ def overview_of(contents: PageContents) -> dict[str, Any]:
         "rules": _rules(contents),
         "compared": _compared(contents),
         "tops": {
-            "Slowest tests": _top(tests, "duration"),
-            "Most expensive tests": _top(tests, "cost"),
+            f"Slowest {contents.noun}s": _top(tests, "duration"),
+            f"Most expensive {contents.noun}s": _top(tests, "cost"),
         },
     }
 
@@ -60,17 +63,21 @@ class Totals:
         for test in tests:
             self.run.add(test)
         self.findings: Final = contents.findings.total()
-        self.is_well: Final = not (contents.failures or self.findings or any(map(_is_bad, tests)))
-        self.exceeded: Final = sum("exceeded" in test for test in tests)
+        self.is_well = not (contents.failures or self.findings or any(map(_is_bad, tests)))
+        self.is_well &= all(_is_compared(test) for test in tests if _in_outage(test))
 
 
 @dataclass(frozen=True)
 class OutageTable:
-    """Tests by faults. `well` counts the tests that did as well under each fault as without it."""
+    """Tests by faults. `well` counts the tests that did as well under each fault as without it.
+
+    `not_compared` counts those of which nobody knows how they do without it.
+    """
 
     bad: Mapping[str, Mapping[str, Test]]
     left_out: int
     well: int
+    not_compared: int
 
     @classmethod
     def of(cls, tests: Sequence[Test]) -> OutageTable:
@@ -78,10 +85,16 @@ class OutageTable:
         runs: dict[str, dict[str, Test]] = {}
         for test in tests:
             if _in_outage(test):
-                runs.setdefault(test["test"], {})[test["fault"] or ""] = {**test, "is_bad": _is_bad(test)}
+                runs.setdefault(test["test"], {})[test["fault"] or ""] = {
+                    **test,
+                    "is_bad": _is_bad(test),
+                    "is_compared": _is_compared(test),
+                }
         bad = {name: by_fault for name, by_fault in runs.items() if any(run["is_bad"] for run in by_fault.values())}
         shown = dict(list(bad.items())[:_SHOWN])
-        return cls(shown, len(bad) - len(shown), len(runs) - len(bad))
+        others = [by_fault.values() for name, by_fault in runs.items() if name not in bad]
+        well = sum(all(run["is_compared"] for run in by_fault) for by_fault in others)
+        return cls(shown, len(bad) - len(shown), well, len(others) - well)
 
 
 def _faults(tests: Sequence[Test]) -> dict[str, dict[str, Any]]:
@@ -89,9 +102,10 @@ def _faults(tests: Sequence[Test]) -> dict[str, dict[str, Any]]:
     for test in tests:
         if _in_outage(test):
             name = test["fault"] or ""
-            fault = found.setdefault(name, {"name": name or "outage", "tests": 0, "degraded": 0, "lost": 0})
+            fault = found.setdefault(name, {"name": name or "outage", **dict.fromkeys(_COUNTS, 0)})
             fault["tests"] += 1
             fault["degraded"] += bool(test.get("degraded"))
+            fault["not_compared"] += not _is_compared(test)
             fault["lost"] += number_of(test.get("lost")) or 0
     return found
 
@@ -100,8 +114,13 @@ def _in_outage(test: Test) -> bool:
     return test["fault"] is not None or bool(test.get("degraded"))
 
 
+def _is_compared(test: Test) -> bool:
+    """Return whether it is known how a test does without an outage."""
+    return test.get("healthy_outcome") is not None
+
+
 def _is_bad(test: Test) -> bool:
-    return bool(test.get("degraded") or test.get("exceeded")) or test["outcome"] in {"failed", "error"}
+    return bool(test.get("degraded") or test.get("exceeded")) or test["outcome"] in FAILED
 
 
 def _compared(contents: PageContents) -> dict[str, Any] | None:

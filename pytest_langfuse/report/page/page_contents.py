@@ -11,6 +11,7 @@ from pytest_langfuse.report.amounts import number_of
 from pytest_langfuse.report.page.data_blocks import RowBlocks, json_text, packed
 from pytest_langfuse.report.page.outage_events import events_of
 from pytest_langfuse.report.page.tree_columns import TreeColumns, text_of
+from pytest_langfuse.report.run_summary import EXCEEDED, FAILED
 from pytest_langfuse.report.sent_images import IMAGE_TYPES, LARGEST
 
 #: Fields of a test that its list shows, and their types; the others are decoded when the test is opened.
@@ -51,6 +52,8 @@ class PageContents:
     def __init__(self) -> None:
         self.run: dict[str, Any] = {}
         self.runs: int = 0
+        #: What a test is called: recorded traces have none, and no run either.
+        self.noun: str = "test"
         self.tests: Final[list[dict[str, Any]]] = []
         #: Findings that no baseline has, by their rules.
         self.findings: Final[Counter[str]] = Counter()
@@ -84,7 +87,7 @@ class PageContents:
 
     def index(self) -> dict[str, Any]:
         """Return what the page's script needs to begin with."""
-        return {"tests": self.tests, "starts": self.details.starts, "media": self._media}
+        return {"noun": self.noun, "tests": self.tests, "starts": self.details.starts, "media": self._media}
 
     # -- lines ---------------------------------------------------------------------------------------------------
 
@@ -94,6 +97,8 @@ class PageContents:
             # Of several files, the first one names the page.
             self.run = self.run or dict(row)
             self.runs += 1
+            is_recorded = "started" not in row and "name" in row
+            self.noun = "trace" if is_recorded and (self.noun == "trace" or self.runs == 1) else "test"
             added = _part(row, "compared").get("added")
             self._added |= {(text_of(one[0]), text_of(one[1]) or None) for one in _pairs(added)}
         elif kind == "test":
@@ -124,7 +129,7 @@ class PageContents:
             told = self.told["degraded" if test.get("degraded") else "other"]
             if len(told) < _TOLD and (test.get("degraded") or test.get("lost")):
                 told.append({**test, "events": events})
-        if test["outcome"] in {"failed", "error"}:
+        if test["outcome"] in FAILED:
             self.failures.append({**test, "failure": text_of(row.get("failure"))})
 
     def _add_finding(self, row: Row) -> None:
@@ -155,6 +160,9 @@ class PageContents:
         test["changes"] = changes or ["another tree" if sentences else "renamed"]
         if exceeded:
             test["exceeded"] = exceeded
+            if test["outcome"] == "passed":
+                # As versions before wrote it.
+                test["outcome"] = EXCEEDED
         compared: dict[str, Any] = {
             "was": text_of(row.get("was")),
             "with": text_of(_part(self.run, "compared").get("with")),

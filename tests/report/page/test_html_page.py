@@ -118,6 +118,7 @@ def test_the_address_of_a_test_is_in_the_page_itself(planted: str):
         ("const a = `b = ${c} ` + d;", "const a=`b = ${c} `+d;"),
         ("a + +b; a - -b; a+ ++b;", "a+ +b;a- -b;a+ ++b;"),
         ("return -1 in x;", "return-1 in x;"),
+        ('a = true ? Infinity : b["true"];', 'a=!0?1/0:b["true"];'),
         # Left alone: a template in a template, a regular expression, an escape.
         ("x = `a ${b ? ` = ${c}` : d}`;", "x = `a ${b ? ` = ${c}` : d}`;"),
         ("x = / = /.test(y);", "x = / = /.test(y);"),
@@ -126,6 +127,12 @@ def test_the_address_of_a_test_is_in_the_page_itself(planted: str):
 )
 def test_blanks_that_mean_nothing_are_left_out(line: str, expected: str):
     assert html_page._squeezed(line) == expected
+
+
+def test_constants_are_declared_together():
+    lines = ["const a=1;", "const {b}=a;", "const c=()=>{", "const d=1;", "};", "const e=1;f();", "const g=(", "1);"]
+    joined = ["const a=1,{b}=a;", "const c=()=>{", "const d=1;", "};", "const e=1;f();", "const g=(", "1);"]
+    assert [line for line in html_page._declared_together(lines) if line] == joined
 
 
 def test_nothing_in_the_page_is_loaded():
@@ -357,6 +364,33 @@ def test_a_run_in_which_nothing_is_wrong_says_so():
     page = page_of([run_row(), case_row()])
     assert "Nothing is wrong" in page
     assert "<h2>Failed</h2>" not in page
+
+
+def test_an_outage_without_a_healthy_run_is_not_compared():
+    rows = [
+        run_row(),
+        case_row("test_a", fault="hang", lost=2),
+        case_row("test_a", fault="slow", healthy_outcome="passed"),
+        case_row("test_b", fault="hang", healthy_outcome="passed"),
+    ]
+    page = page_of(rows)
+    assert ": none of 2 tests degraded, 1 not compared, 2 observations lost" in page
+    assert ": none of 1 test degraded, 0 observations lost" in page
+    assert "1 test: not compared, since there is no healthy run of it" in page
+    assert "1 test: as well as without the outage" in page
+    assert "Nothing is wrong" not in page
+    rows.insert(1, case_row("test_a", fault="refused", degraded="waited 2 s"))
+    assert "<td>not compared, 2 lost</td>" in page_of(rows)
+
+
+def test_recorded_traces_are_traces():
+    run = {"kind": "run", "schema": 1, "name": "incident.bin"}
+    page = page_of([run, case_row(outcome="recorded"), case_row("other", outcome="error")])
+    for shown in ("1 with an error", "<h2>With an error</h2>", "<h2>Slowest traces</h2>", ">errors first<"):
+        assert shown in page
+    assert "<h2>Nothing is wrong</h2><p>1 trace: none has an error" in page_of([run, case_row(outcome="recorded")])
+    # Beside a run they are what its tests are.
+    assert "<h2>Slowest tests</h2>" in page_of([run, run_row(), case_row()])
 
 
 def test_an_incomplete_run_says_so():

@@ -414,6 +414,7 @@ def test_an_outage_has_a_timeline(opened):
         "breaker",
         "open",
         "refused 2",
+        "500 µs before",
     ):
         assert shown in text
     assert names(page, ".outage .lane-name") == ["fault", "application", "requests", "breaker", "spans", ""]
@@ -435,6 +436,46 @@ def test_an_outage_has_a_timeline(opened):
     track = page.locator(".outage .track").first.bounding_box()
     first = page.locator(".outage .piece.bad").first.bounding_box()
     assert round((first["x"] - track["x"]) / track["width"], 2) == round(0.3 / 6.3, 2)
+
+
+def test_a_change_after_everything_else_is_on_the_axis(opened):
+    counts = {"ended": 1, "exported": 0, "buffered": 1, "dropped": 0}
+    health = [{"at": NOON, **counts}, {"at": NOON + 900_000, **counts, "exported": 1, "buffered": 0}]
+    outage = {"faults": ["hang"], "begun": NOON, "ended": NOON + 100_000, "health": health}
+    page = opened([case_row(outage=outage, duration=0.2)], ANSWER)
+    page.wait_for_selector(".outage")
+    assert "0 buffered, 1 exported, 0 dropped, from 900 ms to 900 ms" in page.locator(".outage").inner_text()
+
+
+def test_a_test_without_a_healthy_run_is_not_compared(opened):
+    page = opened([case_row(fault="hang"), case_row(fault="slow", healthy_outcome="passed")], f"{ANSWER}&fault=hang")
+    page.get_by_text("Not compared: there is no healthy run.").wait_for()
+    page.keyboard.press("j")
+    page.get_by_text("Not degraded.").wait_for()
+
+
+def test_what_is_over_a_limit_stands_behind_what_failed(opened):
+    page = opened([*compared_run(), case_row("tests/test_shop.py::test_broken", outcome="failed")])
+    assert listed(page)[:2] == ["test_broken", "test_answer"]
+    assert page.locator(".figures .exceeded").inner_text() == "1 over a limit"
+    for outcome, shown in (("red", 2), ("exceeded", 1), ("passed", 2)):
+        page.select_option("#outcome", outcome)
+        assert len(listed(page)) == shown
+
+
+def test_recorded_traces_are_not_called_tests(opened):
+    rows: list[dict[str, Any]] = [{"kind": "run", "schema": 1, "name": "incident.bin", "rules": []}]
+    for name in ("checkout 0af76519", "search 1bc87620"):
+        rows += [case_row(name, outcome="recorded", observations=1), observation_row(0, test=name)]
+    page = opened(rows)
+    assert page.locator("#total").inner_text() == "2 traces"
+    assert page.locator("#outcome").is_hidden()
+    assert page.locator("#order").inner_text().split("\n")[0] == "errors first"
+    page.keyboard.press("j")
+    page.wait_for_selector(".tree-row")
+    assert re.search(r"\btests?\b", page.locator("body").inner_text()) is None
+    page.evaluate("location.hash = 'test=gone'")
+    page.get_by_text("There is no such trace in this page").wait_for()
 
 
 def test_requests_at_the_same_time_are_in_several_lanes(opened):

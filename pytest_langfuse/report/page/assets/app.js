@@ -69,7 +69,7 @@ class Page {
     }
     if (!this.tree) return;
     const row = obs ? this.tree.opened.byId.get(obs) : null;
-    if (obs && !row) announce("The observation of the link is not in this test.");
+    if (obs && !row) announce(`The observation of the link is not in this ${index.noun}.`);
     if (row && this.tree.active !== row) this.tree.reveal(row, false);
     else if (!obs && this.tree.visible.length && !this.tree.active) this.tree.choose(0, false, false);
   }
@@ -78,7 +78,7 @@ class Page {
     const wanted = addressOf({ test: name, fault });
     const test = index.tests.find((one) => addressOf(one) === wanted) ?? index.tests.find((one) => one.test === name);
     if (!test) {
-      fill(this.main, el("h2", {}, "There is no such test in this page"), par("", name), par("", link({}, "Overview")));
+      fill(this.main, el("h2", {}, `There is no such ${index.noun} in this page`), par("", name), par("", link({}, "Overview")));
       return false;
     }
     const opened = await openTest(test.number);
@@ -100,8 +100,8 @@ class Page {
       opened.comparison ? comparisonOf(opened, place) : null,
       opened.outage || opened.health || test.fault || test.degraded ? outageOf(opened) : null,
       loose.map(findingOf),
-      orphans.length ? [el("h3", {}, "Scores of what nothing made"), scoresOf(orphans)] : null,
-      this.tree ? this.tree.element : par("", opened.missing ? `Not all is here: ${opened.missing}.` : "This test made no observations."));
+      orphans.length ? [heading("Scores of what nothing made"), scoresOf(orphans)] : null,
+      this.tree ? this.tree.element : par("", opened.missing ? `Not all is here: ${opened.missing}.` : `This ${index.noun} made no observations.`));
     this.tree?.show(this.tree.active);
     document.title = `${short} · ${this.title}`;
     return true;

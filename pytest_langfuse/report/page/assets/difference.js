@@ -56,7 +56,7 @@ function differenceOf(difference, opened, place, heads = ["Expected", "Captured"
   flush();
   const changes = pairs.filter(isChange).length;
   return el("section", { class: "difference", "aria-label": "Difference" },
-    el("h3", {}, title || count(changes, "difference")),
+    heading(title || count(changes, "difference")),
     difference.sentences.length ? el("ul", {}, difference.sentences.slice(0, 100).map((sentence) => el("li", {}, sentence))) : null,
     el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": heads.join(" and ") }, el("table", {}, el("thead", {}, el("tr", { class: "change" }, heads.map((head) => el("th", { scope: "col" }, head)))), body)),
     shown > 2000 ? par("note", "The table ends after 2,000 lines near a difference.") : null);
@@ -70,7 +70,7 @@ function comparisonOf(opened, place) {
   const figures = { observations: figure, tokens: figure, cost: (value, side) => money(value, side.cost_estimated), duration: secondsText, models: (value) => String(value ?? "").replaceAll(",", ", ") };
   const rows = Object.entries(figures).map(([name, write]) => [name, write(before[name], before), write(after[name], after)]).filter(([, old, now]) => old || now);
   return el("section", { class: "comparison", "aria-label": "Comparison" },
-    el("h3", {}, `Changed since ${heads[0]}: ${changes.join("; ")}`),
+    heading(`Changed since ${heads[0]}: ${changes.join("; ")}`),
     comparison.was ? par("note", `was ${comparison.was}`) : null,
     exceeded.map((sentence) => par("finding error", `Too much: ${sentence}`)),
     el("table", {}, el("thead", {}, el("tr", {}, ["", ...heads].map((head) => el(head ? "th" : "td", head ? { scope: "col" } : {}, head)))),

@@ -18,6 +18,8 @@ const on = (target, event, act) => target.addEventListener(event, act);
 const shownOf = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 const span = (kind, ...children) => el("span", { class: kind || null }, ...children);
 const div = (kind, ...children) => el("div", { class: kind || null }, ...children);
+const heading = (text) => el("h3", {}, text);
+const folded = (summary, ...children) => el("details", {}, el("summary", {}, summary), children);
 const par = (kind, ...children) => el("p", { class: kind || null }, ...children);
 
 /** Put other children into an element. */

@@ -6,7 +6,7 @@ async function observationOf(opened, row) {
   const section = (title, value, make = valueOf) => {
     if (!isSet(value)) return null;
     const copied = typeof value === "string" ? value : JSON.stringify(value, null, 2);
-    return el("section", {}, div("bar", el("h3", {}, title), copyButton("Copy", () => copied)), make(value));
+    return el("section", {}, div("bar", heading(title), copyButton("Copy", () => copied)), make(value));
   };
   const findings = opened.findings.filter((finding) => finding.id === row.id);
   const raw = { ...detail.attributes, ...(detail.scope ? { scope: detail.scope } : {}), ...detail.resource };
@@ -14,7 +14,7 @@ async function observationOf(opened, row) {
   return [
     div("bar", badge(row.type), el("h2", { tabindex: "-1" }, row.name)),
     par("note", [row.type, row.model, row.duration === null ? "never ended" : time(row.duration), row.level === "DEFAULT" ? "" : row.level].filter(Boolean).join(" · ")),
-    el("div", { class: "bar" },
+    div("bar",
       copyButton("Copy as literal", () => literalOf(row)),
       copyButton("Copy link", () => location.href)),
     row.reason ? par("warning", `Not in Langfuse: ${row.reason}${detail.detail ? `, ${detail.detail}` : ""}`) : null,
@@ -41,9 +41,9 @@ async function observationOf(opened, row) {
       ["Thread", row.thread],
       ["Place", detail.place],
     ]),
-    scores.length ? el("section", {}, el("h3", {}, "Scores"), scoresOf(scores)) : null,
+    scores.length ? el("section", {}, heading("Scores"), scoresOf(scores)) : null,
     section("Events", detail.events, jsonOf),
-    isSet(raw) ? el("details", {}, el("summary", {}, `Raw attributes (${Object.keys(raw).length})`), facts(Object.entries(raw).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]))) : null,
+    isSet(raw) ? folded(`Raw attributes (${Object.keys(raw).length})`, facts(Object.entries(raw).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]))) : null,
     par("note ids", `trace ${row.trace}`, el("br"), `observation ${row.id}`),
   ];
 }
@@ -66,7 +66,7 @@ function findingOf(finding) {
     el("b", {}, `${finding.code} ${finding.rule ?? ""}`), finding.known ? " (in the baseline)" : "",
     par("", finding.text), finding.fix ? par("", `Fix: ${finding.fix}`) : null,
     par("note", [finding.severity, place].filter(Boolean).join(" · ")),
-    page ? el("details", {}, el("summary", {}, `What is ${finding.code}?`), el("pre", { class: "text" }, page)) : null);
+    page ? folded(`What is ${finding.code}?`, el("pre", { class: "text" }, page)) : null);
 }
 
 const LETTERS = { span: "S", generation: "G", event: "E", retriever: "R", tool: "T", agent: "A", chain: "C", embedding: "M", evaluator: "V", guardrail: "D" };

@@ -27,7 +27,7 @@ function outageOf(opened) {
   const changes = listOf("breaker");
   const counts = listOf("health");
   const from = Math.min(outage?.begun ?? Infinity, ...[...spans, ...asked].map((one) => one.start), ...[...changes, ...counts].map((one) => one.at));
-  const to = Math.max(outage?.ended ?? 0, from + 1000, from + (opened.duration ?? 0) * 1e6, ...ends);
+  const to = Math.max(outage?.ended ?? 0, from + 1000, from + (opened.duration ?? 0) * 1e6, ...ends, ...[...changes, ...counts].map((one) => one.at));
   const requests = asked.map((one) => ({ start: one.start, end: waits(one) ? to : one.start + one.duration * 1e6, text: `${one.result}${waits(one) ? ", no answer" : ""} ${one.path}`, kind: /^2\d\d/.test(one.result) ? "good" : "bad" }));
   const states = (route) => {
     const own = changes.filter((one) => one.route === route);
@@ -59,14 +59,14 @@ function outageOf(opened) {
     ["Requests", outage ? `${outage.attempts ?? 0} tried, ${outage.refused ?? 0} failed` : ""],
     ["Observations lost", String(opened.lost ?? 0)],
   ];
-  const healthFacts = health ? facts(Object.entries(health).map(([key, value]) => [key.replaceAll("_", " "), isPlain(value) ? amounts(value) || "none" : figure(value) || String(value ?? "")])) : null;
-  if (!outage && !opened.fault && !opened.degraded) return el("details", {}, el("summary", {}, "Health of tracing at the end"), healthFacts);
+  const healthFacts = health ? facts(Object.entries(health).map(([key, value]) => [key.replaceAll("_", " "), isPlain(value) ? amounts(value) || "none" : key === "last_success" && value !== null ? `${secondsText(value)} before` : figure(value) || String(value ?? "")])) : null;
+  if (!outage && !opened.fault && !opened.degraded) return folded("Health of tracing at the end", healthFacts);
   return el("section", { class: "outage", "aria-label": "Outage" },
-    el("h3", {}, `Outage: ${faults}`),
-    opened.degraded ? par("warning", `Degraded: ${opened.degraded}`) : par("", "Not degraded."),
+    heading(`Outage: ${faults}`),
+    opened.degraded ? par("warning", `Degraded: ${opened.degraded}`) : opened.fault ? par("", opened.healthy_outcome ? "Not degraded." : "Not compared: there is no healthy run.") : null,
     lanes.length ? div("lanes", el("div", { role: "list", "aria-label": "Timeline" }, lanes.map(lane)), div("lane", span("lane-name"), div("track ticks", ticks(0, to - from, 4)))) : null,
-    opened.events ? el("details", {}, el("summary", {}, "All events"), el("ol", { class: "plain" }, opened.events.map(([at, text]) => el("li", {}, span("event-time", at), ` ${text}`)))) : null,
-    div("columns", facts(outcome), healthFacts ? div("", el("h3", {}, "Health at the end"), healthFacts) : null));
+    opened.events ? folded("All events", el("ol", { class: "plain" }, opened.events.map(([at, text]) => el("li", {}, span("event-time", at), ` ${text}`)))) : null,
+    div("columns", facts(outcome), healthFacts ? div("", heading("Health at the end"), healthFacts) : null));
 }
 
 /** The labels of a time axis of some parts. */

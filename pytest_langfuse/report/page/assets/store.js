@@ -31,7 +31,7 @@ async function loadIndex() {
   index.tests.forEach((test, number) => {
     test.number = number;
     test.findingCount = Object.values(test.findings).reduce((sum, one) => sum + one, 0);
-    test.isRed = test.outcome === "failed" || test.outcome === "error";
+    test.isRed = /^(failed|error|exceeded)$/.test(test.outcome);
     test.words = [test.test, test.fault, test.message, test.degraded, test.outcome, ...(test.changes ?? []), ...(test.models ?? []), ...Object.keys(test.findings)]
       .filter(Boolean).join("\n").toLowerCase();
   });

@@ -41,12 +41,12 @@ class TestList {
       && (!change || test[change])
       && (!slow || test.duration > Number(slow))
       && (!cost || test.cost > Number(cost)));
-    const rank = (test) => (test.isRed || test.exceeded ? 0 : test.degraded ? 1 : test.findingCount ? 2 : 3);
+    const rank = (test) => (test.outcome === "exceeded" ? 1 : test.isRed ? 0 : test.degraded ? 2 : test.findingCount ? 3 : 4);
     if (!by) this.shown.sort((one, other) => rank(one) - rank(other) || one.number - other.number);
     else if (by !== "run") this.shown.sort((one, other) => (other[by] ?? -Infinity) - (one[by] ?? -Infinity));
     this.list.reset(this.shown.length, this.shown.indexOf(this.current));
     const all = index.tests.length;
-    $("total").textContent = this.shown.length === all ? count(all, "test") : `${figure(this.shown.length)} of ${count(all, "test")}`;
+    $("total").textContent = (this.shown.length === all ? "" : `${figure(this.shown.length)} of `) + count(all, index.noun);
   }
 
   /** Show the tests of which an observation holds the text, in names, inputs, outputs and everything else. */
@@ -101,7 +101,7 @@ class TestList {
 }
 
 const CHOICES = ["outcome", "rule", "fault", "change", "time", "cost", "order"];
-const MARKS = { passed: "✓", failed: "✗", error: "✗", skipped: "–" };
+const MARKS = { passed: "✓", failed: "✗", error: "✗", exceeded: "✗", skipped: "–" };
 
 function splitId(id) {
   const at = id.indexOf("::");

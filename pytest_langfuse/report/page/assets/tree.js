@@ -37,7 +37,7 @@ class Tree {
     this.lanes = this.lanesOf();
     const wrong = opened.ordered.filter((row) => row.isWrong).length;
     this.element = el("section", { "aria-label": "Trace", class: "trace" },
-      div("bar tools", el("h3", {}, this.title()), this.search, this.foundText,
+      div("bar tools", heading(this.title()), this.search, this.foundText,
         wrong ? button(`Next of ${count(wrong, "problem")} (e)`, () => this.next((row) => row.isWrong)) : null,
         button("Fold", () => this.foldBelow(1)), button("Unfold", () => this.foldBelow(Infinity)), this.crumb),
       this.lanes, this.grid, printed);
@@ -251,7 +251,7 @@ class Tree {
     this.list.isHeld = true;
     this.list.draw(0, rows);
     const left = this.visible.length - rows;
-    this.printed.textContent = left > 0 ? `${count(left, "observation")} more of this test are not printed.` : "";
+    this.printed.textContent = left > 0 ? `${count(left, "observation")} more of this ${index.noun} are not printed.` : "";
   }
 
   collapse() {

@@ -21,7 +21,7 @@ function textOf(text) {
   if (REFERENCE.test(text)) return div("", text.split(REFERENCE).map((part, at) => (at % 2 ? mediaOf(part) : part && textOf(part))));
   const box = el("pre", { class: "text" }, text.slice(0, LONG_TEXT));
   if (text.length > LONG_TEXT) {
-    const more = button(`show all ${text.length.toLocaleString("en")} characters`, () => { box.textContent = text; });
+    const more = button(`show all ${figure(text.length)} characters`, () => { box.textContent = text; });
     box.append("… ", more);
   }
   return box;
@@ -89,7 +89,7 @@ function addEntries(box, entries, from, depth) {
   box.append(...entries.slice(from, from + MANY).map(([key, inner]) => entry(key, inner, depth)));
   const left = entries.length - from - MANY;
   if (left > 0) {
-    const more = button(`${left.toLocaleString("en")} more`, () => { more.remove(); addEntries(box, entries, from + MANY, depth); });
+    const more = button(`${figure(left)} more`, () => { more.remove(); addEntries(box, entries, from + MANY, depth); });
     box.append(more);
   }
 }
