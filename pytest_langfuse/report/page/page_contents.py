@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pytest_langfuse.report.amounts import number_of
+from pytest_langfuse.report.figures import money
 from pytest_langfuse.report.page.data_blocks import RowBlocks, json_text, packed
 from pytest_langfuse.report.page.outage_events import events_of
 from pytest_langfuse.report.page.tree_columns import TreeColumns, text_of
@@ -35,6 +36,7 @@ _LISTED: Final[Mapping[str, type | tuple[type, ...]]] = {
 }
 #: Fields that are decoded with the tree.
 _OPENED: Final[Mapping[str, type]] = {"failure": str, "outage": dict, "health": dict}
+_SIDES: Final = ("before", "after")
 #: Tests whose events in an outage are told where scripts are not allowed.
 _TOLD: Final = 20
 #: Observations whose trees are decoded together.
@@ -167,7 +169,9 @@ class PageContents:
             "was": text_of(row.get("was")),
             "with": text_of(_part(self.run, "compared").get("with")),
         }
-        compared |= {side: _part(row, side) for side in ("before", "after")}
+        sides = [_part(row, side) for side in _SIDES]
+        costs = _costs_of(*sides)
+        compared |= {name: {**side, "cost": cost} for name, side, cost in zip(_SIDES, sides, costs, strict=True)}
         compared["difference"] = _difference(row.get("difference"))
         self._heavy["comparison"] = compared
         self.changed.append({**test, "sentences": sentences, "exceeded": exceeded, "was": compared["was"]})
@@ -243,6 +247,17 @@ def texts_of(value: Any) -> list[str]:
 def _part(row: Row, name: str) -> dict[str, Any]:
     value = row.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def _costs_of(*sides: Row) -> list[str]:
+    """Return the costs of both sides as texts, which differ where the costs do."""
+    costs = [number_of(side.get("cost")) for side in sides]
+    texts = ["" if cost is None else money(cost) for cost in costs]
+    if len(set(texts)) < len(set(costs)):
+        texts = [f"${cost!r}" for cost in costs]
+    return [
+        f"{text} est." if text and side.get("cost_estimated") else text for text, side in zip(texts, sides, strict=True)
+    ]
 
 
 def _pairs(value: Any) -> list[list[Any]]:

@@ -340,7 +340,7 @@ def static_text() -> str:
     [
         "1 failed",
         "3 passed",
-        "6 observations",
+        "7 observations",
         "21 tokens",
         "$0.0004",
         "1 lost",

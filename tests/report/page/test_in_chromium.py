@@ -396,6 +396,16 @@ def test_a_comparison_with_an_earlier_run(opened):
     wait_for_observation(page, "search")
 
 
+def test_costs_that_differ_are_shown_as_different(opened):
+    figures = {"tokens": 5, "duration": 0.04, "models": [], "observations": 1}
+    before, after = ({**figures, "cost": cost, "cost_estimated": True} for cost in (0.000351, 0.000352))
+    row = comparison_row(before=before, after=after, changes=["cost"], exceeded=[], difference=None)
+    page = opened([run_row(compared=compared()), case_row(), row], ANSWER)
+    page.wait_for_selector(".comparison")
+    costs = page.get_by_role("row", name="cost").locator("td")
+    assert costs.all_inner_texts() == ["$0.000351 est.", "$0.000352 est."]
+
+
 def test_a_run_that_was_not_compared_says_nothing_of_it(opened):
     page = opened(shop_run(), ANSWER)
     page.wait_for_selector(".difference")

@@ -67,8 +67,8 @@ function comparisonOf(opened, place) {
   const { comparison, exceeded = [], changes } = opened;
   const { before, after, difference } = comparison;
   const heads = [comparison.with || "earlier run", "this run"];
-  const figures = { observations: figure, tokens: figure, cost: (value, side) => money(value, side.cost_estimated), duration: secondsText, models: (value) => String(value ?? "").replaceAll(",", ", ") };
-  const rows = Object.entries(figures).map(([name, write]) => [name, write(before[name], before), write(after[name], after)]).filter(([, old, now]) => old || now);
+  const figures = { observations: figure, tokens: figure, cost: (value) => value, duration: secondsText, models: (value) => String(value ?? "").replaceAll(",", ", ") };
+  const rows = Object.entries(figures).map(([name, write]) => [name, write(before[name]), write(after[name])]).filter(([, old, now]) => old || now);
   return el("section", { class: "comparison", "aria-label": "Comparison" },
     heading(`Changed since ${heads[0]}: ${changes.join("; ")}`),
     comparison.was ? par("note", `was ${comparison.was}`) : null,
