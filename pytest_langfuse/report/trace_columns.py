@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from pytest_langfuse.expect.text.cells import cells
-from pytest_langfuse.expect.text.highlight import faint, highlighted
-from pytest_langfuse.expect.text.overview import OverviewLine
+from pytest_langfuse.expect.text.highlight import faint
+from pytest_langfuse.expect.text.overview import DEPTH, OverviewLine
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.report.amounts import number_of, summed, total
@@ -83,20 +83,21 @@ class TraceColumns:
         beside = [_joined(row, widths) for row in rows]
         block = _width(widths)
         hidden = () if style.whole else [key for key, width in zip(_KEYS, widths, strict=True) if key and width]
+        deepest = style.deepest(block, DEPTH)
         shown = [
-            line.folded(style, block if figures else 0, hidden) for line, figures in zip(lines, beside, strict=True)
+            line.folded(style, block if figures else 0, deepest, hidden)
+            for line, figures in zip(lines, beside, strict=True)
         ]
-        room = max((cells(text) for (text, _), figures in zip(shown, beside, strict=True) if figures), default=0)
+        room = max((cells(one.text) for (one, *_), figures in zip(shown, beside, strict=True) if figures), default=0)
         if style.columns is not None:
             # With -vv, what is longer pushes its columns aside.
             room = max(min(room, style.columns - block), 0)
         found: list[str] = []
-        for (text, below), figures in zip(shown, beside, strict=True):
-            painted = highlighted(text, style)
-            gap = " " * (room - cells(text)) + _GAP
+        for (line, *below), figures in zip(shown, beside, strict=True):
+            painted = line.painted(style)
+            gap = " " * (room - cells(line.text)) + _GAP
             found.append(f"{painted}{gap}{faint(figures, style)}" if figures else painted)
-            if below:
-                found.append(highlighted(below, style))
+            found += [one.painted(style) for one in below]
         return found
 
     def _texts_of(self, line: OverviewLine) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_langfuse.expect.shown_secrets import with_note
 from pytest_langfuse.expect.text.not_exported import by_reason
 from pytest_langfuse.expect.text.overview import OverviewLine, overview_lines
+from pytest_langfuse.expect.text.render import Word
 from pytest_langfuse.expect.text.shortened import shortened
 from pytest_langfuse.expect.text.style import Style, current
 from pytest_langfuse.report.summary import TRACE_SECTION
@@ -47,7 +48,7 @@ def _trace_lines(source: Source, style: Style) -> list[str]:
     lines = shortened(overview_lines(observations, source.scores()), None if style.whole else _LINES)
     # Several traces have titles, which say it.
     if len({one.trace_id for one in observations}) == 1 and columns.needs_total(observations):
-        lines.append(OverviewLine(0, lambda _width, _without: ("# total",), members=observations))
+        lines.append(OverviewLine(0, lambda _width, _without: (Word("# total"),), members=observations))
     return columns.beside(lines)
 
 

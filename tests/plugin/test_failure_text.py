@@ -160,9 +160,10 @@ def test_the_section_with_the_traces_of_a_test(app: pytest.Pytester, monkeypatch
     for arguments in (["--langfuse-capture"], ["--langfuse-capture", "-n1"]):
         result = app.runpytest("--color=no", *arguments)
         section = result.stdout.str().partition(" Langfuse trace -")[2].splitlines()
-        assert [re.sub(r" +# +[\d.]+ (µs|ms|s)$", "  # TIME", line) for line in section[1:12]] == [
+        assert [re.sub(r" +# +[\d.]+ (µs|ms|s)$", "  # TIME", line) for line in section[1:13]] == [
             "# trace ask  # TIME",
-            'span ask input="a long question a long questio…"  # TIME',
+            "span ask  # TIME",
+            '  # input="a long question a long questio…"',
             "  score grounded value=1.0",
             "score helpful value=0.5",
             "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Container
 from textwrap import dedent
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from pytest_langfuse.expect.literal.parse import parse
+from pytest_langfuse.expect.observations import Observations
 from pytest_langfuse.expect.text import overview
 from pytest_langfuse.expect.text.cells import cells
-from pytest_langfuse.expect.text.render import observation_words
+from pytest_langfuse.expect.text.render import Word, observation_words
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording import Observation
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.report import trace_columns
@@ -84,13 +86,88 @@ def test_figures_are_columns_beside_the_tree() -> None:
     )
 
 
-def test_the_section_can_be_pasted() -> None:
-    observations = shop()
-    for columns in (60, 80, 200):
-        text = shown(*observations, columns=columns)
-        if columns < 200:  # a value that is cut is on a line of its own
-            of(observations).assert_tree(text)
-        parse(text, {})
+#: Names, and parts of values, of which no line of a literal may be broken.
+TEXTS = [
+    "a",
+    "answer a question of a customer who has been waiting for long",
+    "x" * 150,
+    "how *many* [files]? " * 6,
+    "検索する",
+    "caf\xe9 \U0001f600 " * 9,
+    "it's",
+    'say "hi" ' * 5,
+    "back\\slash \\u1234",
+    "…",
+    "two\nlines\t\x07",
+    "\ud800 \U0001f600",
+    "# no comment",
+    "sk-" + "lf-0f1d2c3b-4a59-4687-95a4-b3c2d1e0f9a8",
+    "key: sk-" + "lf-0f1d2c3b-4a59-4687-95a4-b3c2d1e0f9a8 " + "z" * 90,
+    "tool[0]",
+    "a=b",
+    "*",
+]
+STYLES: list[dict[str, Any]] = [
+    *({"columns": columns} for columns in (40, 50, 60, 80, 120, 160, 200)),
+    {"columns": 80, "encoding": "ascii"},
+    {"columns": 200, "encoding": "cp1252"},
+    {"columns": 80, "verbose": 2},
+    {"columns": 80, "verbose": 2, "encoding": "ascii"},
+    {"columns": None},
+]
+
+
+def some_value(draw: random.Random) -> Any:
+    text = draw.choice(TEXTS)
+    return draw.choice([text, [{"role": "user", "content": text}], {text: 1}, 3, True, 0.25, [text] * 9])
+
+
+def some_tree(draw: random.Random) -> tuple[list[Observation], list[Score]]:
+    made: list[Observation] = []
+    scores: list[Score] = []
+    is_deep = draw.random() < 0.3
+    shared = {"user_id": draw.choice(TEXTS), "metadata": {"tenant": draw.choice(TEXTS)}} if draw.random() < 0.4 else {}
+    for number in range(1, draw.randint(2, 90 if is_deep else 12)):
+        parent = (made[-1] if draw.random() < 0.9 else draw.choice(made)) if made and is_deep else None
+        if made and not is_deep:
+            parent = draw.choice(made)
+        keys = draw.sample(["input", "output", "status_message", "model", "level"], draw.randint(0, 4))
+        fields = {key: some_value(draw) if key in {"input", "output"} else draw.choice(TEXTS) for key in keys}
+        if "level" in fields:
+            fields["level"] = "ERROR"
+        kind = draw.choice(["span", "generation", "tool"])
+        made.append(timed(number, kind, draw.choice(TEXTS), id=number, parent=parent, **{**shared, **fields}))
+        if draw.random() < 0.2:
+            place = draw.choice([None, made[-1].id])
+            name = draw.choice(TEXTS)
+            value = draw.choice([*TEXTS, "0.5"])
+            scores.append(Score(name=name, value=value, trace_id=made[-1].trace_id, observation_id=place))
+    return made, scores
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_section_can_be_pasted(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(6):
+        observations, scores = some_tree(draw)
+        source = StaticSource(observations, scores=scores)
+        for style in STYLES:
+            text = trace_text(source, Style(**style))
+            assert text.encode(style.get("encoding", "utf-8"), "strict")
+            Observations(source).assert_tree(text)
+
+
+@pytest.mark.parametrize("columns", [50, 120, 160, 200])
+def test_what_is_cut_is_a_comment_or_a_glob(columns: int) -> None:
+    root = timed(5, "span", "answer a question of a customer who waits", id=1, input="How long?")
+    messages = [{"role": "user", "content": "x" * 200}]
+    llm = timed(5, "generation", "llm", id=2, parent=root, model="gpt-4o", input=messages, output="30 days")
+    lines = shown(root, llm, columns=columns).splitlines()
+    name = '"answer a question of a customer who waits"' if columns > 50 else '"answer a question of a customer *"'
+    assert lines[0].startswith(f"span {name}")
+    call, below = lines[-2:]
+    assert call.startswith("  generation llm model=gpt-4o" + (' output="30 days"' if columns > 50 else ""))
+    assert below.startswith('    # input=[{"role":"user"')
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
@@ -155,8 +232,12 @@ def test_traces_need_no_total_beside_their_titles() -> None:
 
 def test_keys_after_a_value_that_was_cut_are_in_colour() -> None:
     text = shown(timed(5, "span", "a", input={"q": "x" * 90}, output="y"), columns=100, color=True)
-    assert "…\x1b[0m" not in text
-    assert "… \x1b[34moutput=\x1b[0my" in text
+    assert "\x1b[34moutput=\x1b[0my" in text
+    for encoding, mark in (("utf-8", "…"), ("ascii", "...")):
+        both = timed(5, "span", "a", input=[{"q": "x y=z" * 30}], output="two words " * 30)
+        text = shown(both, columns=100, color=True, encoding=encoding)
+        assert f'{mark} \x1b[34moutput=\x1b[0m"two words' in text
+        assert "\x1b[34my=" not in text
 
 
 def test_colours_say_what_is_what() -> None:
@@ -203,7 +284,7 @@ def test_of_many_reasons_the_first_are_shown() -> None:
 def test_only_what_is_shown_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
 
-    def words(one: Observation, without: Container[str], width: int | None) -> list[str]:
+    def words(one: Observation, without: Container[str], width: int | None) -> list[Word]:
         written.append(one.name)
         return observation_words(one, without, width)
 
@@ -222,7 +303,9 @@ def test_deep_trees_fit() -> None:
     lines = shown(*chain, columns=80).splitlines()
     assert len(lines) == 200
     assert max(map(cells, lines)) <= 80
-    assert re.fullmatch(r" +\(199\) span s199 +# 5.0 ms", lines[-1])
+    assert re.fullmatch(r" +>> span s199 # depth 199  # 5.0 ms", lines[-1])
+    of(chain).assert_tree("\n".join(lines))
+    of(chain).assert_tree(shown(*chain, columns=80, verbose=2))
 
 
 @pytest.mark.parametrize("columns", [60, 80])
@@ -244,7 +327,8 @@ def test_what_the_terminal_cannot_show_is_escaped() -> None:
     check(
         text,
         rf"""
-        span \u65e5\u672c input="{"x" * 30}..."  # 5 us
+        span "\u65e5\u672c"  # 5 us
+          # input="{"x" * 60}..."
         """,
     )
     assert "日本" in shown(timed(5, "span", "日本"), columns=80, encoding="cp932")

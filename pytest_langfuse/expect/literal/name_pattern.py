@@ -56,6 +56,13 @@ def name_text(name: str) -> str:
     return escaped if escaped.isprintable() and BARE_NAME.fullmatch(escaped) else quoted(escaped)
 
 
+def glob_text(beginning: str) -> str:
+    """Return the glob, as the literal writes it, for names that begin with a text."""
+    escaped = _SPECIAL.sub(r"[\g<0>]", beginning)
+    glob = f"{escaped}*"
+    return glob if escaped and glob.isprintable() and BARE_NAME.fullmatch(glob) else quoted(glob) if escaped else "*"
+
+
 def name_in_sentence(name: str) -> str:
     """A captured name in a sentence: as it is, with what cannot be printed escaped."""
     return name if name.isprintable() else quoted(name)

@@ -94,7 +94,7 @@ def compact(value: Any, *, sort_keys: bool = False) -> str:
     except (ValueError, RecursionError):
         # It holds itself, or an integer of thousands of digits.
         text = shown(value)
-    return text if text.isprintable() else "".join(char if char.isprintable() else _escape(char) for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else escape(char) for char in text)
 
 
 def _plain(value: Any) -> Any:
@@ -106,7 +106,7 @@ _UNSORTED: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), d
 _SORTED: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain, sort_keys=True)
 
 
-def _escape(char: str) -> str:
+def escape(char: str) -> str:
     """Escape what a terminal would hide or show as something else: zero-width and direction marks, NEL and so on."""
     code = ord(char)
     if code > 0xFFFF:  # noqa: PLR2004 - the last code point that one escape can hold

@@ -7,7 +7,6 @@ from typing import Final
 
 from pytest_langfuse.expect.text.diff import Diff, Row
 from pytest_langfuse.expect.text.fold import folded
-from pytest_langfuse.expect.text.highlight import highlighted
 from pytest_langfuse.expect.text.not_exported import Bearing, any_of, everything, not_exported
 from pytest_langfuse.expect.text.overview import overview_lines
 from pytest_langfuse.expect.text.shortened import shortened
@@ -88,7 +87,7 @@ def _spaced(captured: Sequence[Observation], diff: Diff | None = None) -> Collec
 
 def _tree_lines(observations: Sequence[Observation], style: Style) -> list[str]:
     lines = shortened(overview_lines(observations, ()), None if style.whole else _TREE)
-    return [f"  {highlighted(line.shown(style, MARGIN), style)}" for line in lines]
+    return [f"  {line.shown(style, MARGIN).painted(style)}" for line in lines]
 
 
 def trees(rows: Sequence[Row], style: Style) -> str:

@@ -1,8 +1,9 @@
-"""Colours of a line of a literal: its type, its name, keys, comments, and levels that are not well."""
+"""A line of a literal with its colours: its type, its name, keys, comments, and levels that are not well."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pytest_langfuse.expect.text.style import Style
@@ -10,34 +11,45 @@ from pytest_langfuse.expect.text.style import Style
 _TYPE, _NAME, _KEY, _FAINT = "36", "1", "34", "2"
 #: Colours of values of `level`.
 _LEVELS: Final = {"level=ERROR": "1;31", "level=WARNING": "1;33"}
-#: Quoted or not; quotes end where their text was cut.
-_WORD: Final = r"(?:\"(?:[^\"\\…]|\\.)*[\"…]?|'(?:[^'\\…]|\\.)*['…]?|[^\s\"'])+"
-_HEAD: Final = re.compile(rf"( *(?:\(\d+\) )?)(\S+)(?: ({_WORD}))?")
-#: A comment that holds conditions for which the line above it has no room.
-_FOLDED: Final = re.compile(r"# [\w.-]+=")
-_CONDITION: Final = re.compile(rf"(?<= )([\w.-]+=)({_WORD})?")
 
 
-def highlighted(line: str, style: Style) -> str:
-    """Return a line with its colours, if `style` has any."""
-    head = _HEAD.match(line) if style.color else None
-    if head is None:
-        return line
-    indent, kind, name = head[1], head[2], head[3]
-    if kind == "*" or (kind == "#" and _FOLDED.match(line, len(indent))):
-        head_text, rest = indent + style.painted(kind, _FAINT), line[len(indent) + 1 :]
-    elif kind.startswith("#"):
-        return f"{indent}{style.painted(line[len(indent) :], _FAINT)}"
-    else:
-        words = [style.painted(kind, _TYPE), *([style.painted(name, _NAME)] if name else [])]
-        head_text, rest = indent + " ".join(words), line[head.end() :]
+@dataclass(frozen=True, slots=True)
+class ShownLine:
+    """The parts of a line: `mark` is `>>`, `kind` a type, `*` or `#`, and `comment` what follows the conditions."""
 
-    def condition(match: re.Match[str]) -> str:
-        if (codes := _LEVELS.get(match[0])) is not None:
-            return style.painted(match[0], codes)
-        return style.painted(match[1], _KEY) + (match[2] or "")
+    indent: str = ""
+    mark: str = ""
+    kind: str = ""
+    name: str = ""
+    conditions: Sequence[str] = ()
+    comment: str = ""
 
-    return head_text + _CONDITION.sub(condition, rest)
+    @property
+    def text(self) -> str:
+        """The line without colours."""
+        parts = (self.mark, self.kind, self.name, *self.conditions, self.comment)
+        return self.indent + " ".join(filter(None, parts))
+
+    def painted(self, style: Style) -> str:
+        """Return the line with its colours, if `style` has any."""
+        if not style.color:
+            return self.text
+        kind = _FAINT if self.kind.startswith(("#", "*")) else _TYPE
+        parts = (
+            self.mark,
+            style.painted(self.kind, kind),
+            style.painted(self.name, _NAME),
+            *(_condition(text, style) for text in self.conditions),
+            style.painted(self.comment, _FAINT),
+        )
+        return self.indent + " ".join(filter(None, parts))
+
+
+def _condition(text: str, style: Style) -> str:
+    if (codes := _LEVELS.get(text)) is not None:
+        return style.painted(text, codes)
+    key, sign, value = text.partition("=")
+    return f"{style.painted(key + sign, _KEY)}{value}" if sign else text
 
 
 def faint(text: str, style: Style) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pytest_langfuse.expect.literal.name_pattern import name_text
 from pytest_langfuse.expect.literal.values import compact, cut, cut_value, is_set, literal_text
@@ -41,6 +41,13 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _NAME: Final = 100
 #: Characters of a line in a failure text that stands for an observation which no line speaks of.
 _SUMMARY: Final = 120
+
+
+class Word(NamedTuple):
+    """A condition of a line. If it `is_whole`, nothing of the value was cut."""
+
+    text: str
+    is_whole: bool = True
 
 
 def render(observations: Sequence[Observation], width: int | None = None, scores: Iterable[Score] = ()) -> str:
@@ -105,23 +112,32 @@ def _line(observation: Observation, without: Container[str], width: int | None) 
 
 def _words(observation: Observation, without: Container[str], width: int | None) -> list[str]:
     words = [observation.type, name_text(observation.name if width is None else cut(observation.name, _NAME))]
+    return words + [_condition(key, value, width) for key, value in _fields(observation, without)]
+
+
+def _fields(observation: Observation, without: Container[str]) -> list[tuple[str, Any]]:
+    """Return the keys of the conditions of an observation with their values."""
+    found: list[tuple[str, Any]] = []
     for key, value in zip(_KEYS, _values(observation), strict=True):
         # Most are `None`, which is told without a call.
         if value is None or key in without or (key == "level" and value == "DEFAULT"):
             continue
         if key == "metadata" and any(f"{_METADATA}{name}" in without for name in value):
-            words += [
-                _condition(f"{_METADATA}{name}", value[name], width)
-                for name in value
-                if f"{_METADATA}{name}" not in without
-            ]
+            names = (f"{_METADATA}{name}" for name in value)
+            found += [(name, own) for name, own in zip(names, value.values(), strict=True) if name not in without]
         elif value or is_set(value):
-            words.append(_condition(key, value, width))
-    return words
+            found.append((key, value))
+    return found
 
 
 def _condition(key: str, value: Any, width: int | None) -> str:
     return f"{key}={literal_text(value) if width is None else cut_value(value, width, literal_text)}"
+
+
+def _word(key: str, value: Any, width: int | None) -> Word:
+    whole = value if isinstance(value, str) else literal_text(value)
+    text = cut(whole, width)
+    return Word(f"{key}={literal_text(text) if isinstance(value, str) else text}", is_whole=text == whole)
 
 
 def _shared(observations: Sequence[Observation]) -> list[str]:
@@ -156,10 +172,14 @@ def _all_equal(observations: Sequence[Observation], key: str, text: Callable[[An
     return all(text(getattr(observation, key)) == first for observation in observations)
 
 
-def observation_words(observation: Observation, without: Container[str], width: int | None) -> list[str]:
-    """The words of the line of one observation: type and name, and its conditions; `without` are keys of no word."""
-    kind, name, *conditions = _words(observation, without, width)
-    return [f"{kind} {name}", *conditions]
+def observation_words(observation: Observation, without: Container[str], width: int | None) -> list[Word]:
+    """Return the conditions of the line of one observation; `without` are keys of no word."""
+    return [_word(key, value, width) for key, value in _fields(observation, without)]
+
+
+def score_words(score: Score, width: int | None) -> list[Word]:
+    """Return the conditions of the line of a score."""
+    return [_word("value", score.value, width)]
 
 
 def shared_keys(observations: Sequence[Observation]) -> list[str]:
@@ -171,13 +191,8 @@ def shared_keys(observations: Sequence[Observation]) -> list[str]:
     return shared if "metadata" in shared else [*shared, *_shared_metadata(observations)]
 
 
-def condition_text(key: str, observation: Observation, width: int | None) -> str:
+def shared_word(key: str, observation: Observation, width: int | None) -> Word:
     """A value of an observation as a condition of the literal: `user_id=u-1`; `key` is one of `shared_keys`."""
     of_metadata = key.removeprefix(_METADATA)
     value = getattr(observation, key) if of_metadata == key else observation.metadata[of_metadata]
-    return _condition(key, value, width)
-
-
-def score_text(score: Score, width: int | None) -> str:
-    """A score with its value, as the literal writes it."""
-    return f"score {name_text(score.name)} {_condition('value', score.value, width)}"
+    return _word(key, value, width)

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from pytest_langfuse.expect.text.overview import OverviewLine
+from pytest_langfuse.expect.text.render import Word
 
 #: Levels of observations that are not left out, as long as there is room, the worst first.
 _BAD: Final = ("ERROR", "WARNING")
@@ -63,7 +64,7 @@ def _left_out(lines: Sequence[OverviewLine]) -> OverviewLine:
     members = [line.observation for line in lines if line.observation is not None]
     count = f"{len(members):,} more" if members else f"{len(lines):,} more lines"
 
-    def words(_width: int | None, _without: Collection[str]) -> Sequence[str]:
-        return (f"# {count} (-vv shows all)",)
+    def words(_width: int | None, _without: Collection[str]) -> Sequence[Word]:
+        return (Word(f"# {count} (-vv shows all)"),)
 
     return OverviewLine(min(line.depth for line in lines), words, members=members)

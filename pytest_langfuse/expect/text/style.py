@@ -5,12 +5,12 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_langfuse.expect.literal.values import WIDTH
+from pytest_langfuse.expect.literal.values import WIDTH, escape
 from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.expect.text.cells import cells, cut_cells, wrapper_of
 
@@ -75,18 +75,39 @@ class Style:
             line = hidden(line)
         return line if cells(line) <= room else self._cut(line, room)
 
+    @property
+    def widths(self) -> Sequence[int | None]:
+        """Characters of values to try, one after the other, until a line fits."""
+        return (self.width,) if self.whole or self.columns is None else (self.width, *_NARROWER)
+
+    def cut_words(self, words: Sequence[str], room: int) -> list[str]:
+        """Return the words for which there is room, and the beginning of the next one."""
+        shown: list[str] = []
+        for word in words:
+            if cells(word) > room:
+                if room > len(self.encodable("…")):
+                    shown.append(self._cut(word, room))
+                break
+            shown.append(word)
+            room -= cells(word) + 1
+        return shown
+
     def _cut(self, line: str, room: int) -> str:
         mark = self.encodable("…")
         return cut_cells(line, room - len(mark)) + mark
 
-    def indent(self, depth: int, used: int = 0) -> str:
-        """Return what a line at a depth begins with, in what the columns leave beside `used` ones.
+    def deepest(self, used: int = 0, more: int = _DEPTH) -> int:
+        """Return the depth down to which lines are indented, in what the columns leave beside `used` ones.
 
-        It says the depth where the line is indented no further: a deep tree would be mostly spaces.
+        A deep tree would be mostly spaces. Deeper lines need `more` columns, for their depth.
         """
-        deepest = _DEEPEST
-        if not self.whole and self.columns is not None:
-            deepest = min(max((self.columns - used - _LEAST - _DEPTH) // 2, 1), _DEEPEST)
+        if self.whole or self.columns is None:
+            return _DEEPEST
+        return min(max((self.columns - used - _LEAST - more) // 2, 1), _DEEPEST)
+
+    def indent(self, depth: int, used: int = 0) -> str:
+        """Return what a line at a depth begins with; it says the depth where the line is indented no further."""
+        deepest = self.deepest(used)
         return " " * 2 * depth if depth <= deepest else f"{' ' * 2 * deepest}({depth}) "
 
     def encodable(self, text: str) -> str:
@@ -98,6 +119,16 @@ class Style:
         except UnicodeEncodeError:
             return text.translate(_ASCII).encode(self.encoding, "backslashreplace").decode(self.encoding)
         return text
+
+    def literal(self, text: str) -> str:
+        """Return a line of a literal, with what the terminal can't show as escapes that can be read within quotes."""
+        if self.shows(text):
+            return text
+        return "".join(char if self.shows(char) else escape(char) for char in text)
+
+    def shows(self, text: str) -> bool:
+        """Return whether the terminal can show a text."""
+        return self.encodable(text) == text
 
     def wrapped(self, sentence: str, used: int = 0, names: Collection[str] = ()) -> list[str]:
         """The lines of a sentence, indented, in what the columns leave beside `used` ones; further lines hang.

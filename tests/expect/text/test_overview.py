@@ -15,7 +15,7 @@ from tests.helpers.forest import captured, observation, of
 
 
 def check(observations: Observations, expected: str, *scores: Score, columns: int | None = None) -> list[str]:
-    lines = [line.shown(Style(columns=columns)) for line in overview_lines(observations[:], scores)]
+    lines = [line.shown(Style(columns=columns)).text for line in overview_lines(observations[:], scores)]
     assert "\n".join(lines) == dedent(expected).strip("\n")
     return lines
 
@@ -139,7 +139,8 @@ def test_lines_fit_the_terminal(columns: int) -> None:
         'span answer output="{long}" status_message="{long}"\n  generation llm input="{long}" output="{long}" model=m'
     )
     lines = [
-        line.shown(Style(columns=columns)) for line in overview_lines(captured(tree.format(long="word " * 30))[:], ())
+        line.shown(Style(columns=columns)).text
+        for line in overview_lines(captured(tree.format(long="word " * 30))[:], ())
     ]
     assert max(map(len, lines)) <= columns
     assert len(lines) == 2
@@ -149,7 +150,7 @@ def test_lines_fit_the_terminal(columns: int) -> None:
 
 def test_whole_lines_are_of_any_length() -> None:
     (line,) = overview_lines(of([observation("span", "a", input="x" * 300)])[:], ())
-    assert line.shown(Style(verbose=2, columns=80)) == f'span a input="{"x" * 300}"'
+    assert line.shown(Style(verbose=2, columns=80)).text == f'span a input="{"x" * 300}"'
 
 
 def test_lines_of_a_failure_fit_beside_the_margin() -> None:
@@ -207,4 +208,4 @@ def test_sentences_are_wrapped_by_cells() -> None:
 
 def test_a_long_name_leaves_room_for_values() -> None:
     (line,) = overview_lines(of([observation("span", "n" * 10_000, model="m")])[:], ())
-    assert line.shown(Style()) == f"span {'n' * 100}… model=m"
+    assert line.shown(Style()).text == f"span {'n' * 100}* model=m"
