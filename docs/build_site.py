@@ -17,7 +17,7 @@ from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).parents[1]
 INDEX = ROOT / "docs" / "index.md"
@@ -84,8 +84,13 @@ def not_in_nav() -> list[str]:
     return [name for name in map(_path, pages()) if name not in listed]
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, url: str = "") -> Path:
     """Build the site in a folder, and return where it is.
+
+    Args:
+        folder: The site comes into its folder `site`.
+        url: Where the site will be served, for the page of a server that has not found one. Without it the links of
+            that page are relative: right on a disk and at the top of the site, not for what is missing in a folder.
 
     Raises:
         SiteError: zensical is not installed, or the pages are wrong.
@@ -102,7 +107,7 @@ def build(folder: Path) -> Path:
             target = staged / _path(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-    for asset in ("pages.css", "iframe-worker.js"):
+    for asset in ("pages.css", "pages.js", "iframe-worker.js"):
         (staged / "site").mkdir(exist_ok=True)
         shutil.copyfile(THEME / asset, staged / "site" / asset)
     settings = (THEME / "zensical.toml").read_text(encoding="utf-8")
@@ -114,9 +119,34 @@ def build(folder: Path) -> Path:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SiteError(done.stdout + done.stderr)
-    if wrong := broken(site):
+    for built in site.rglob("*.html"):
+        built.write_text(accessible(built.read_text(encoding="utf-8")), encoding="utf-8")
+    not_found = site / "404.html"
+    not_found.write_text(placed(not_found.read_text(encoding="utf-8"), url), encoding="utf-8")
+    if wrong := broken(site, url):
         raise SiteError("\n".join(wrong))
     return site
+
+
+def accessible(text: str) -> str:
+    """Return a page of the theme with what its readers' screen readers need."""
+    # A heading of a column that has no name is none.
+    text = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", text)
+    # A folder in the navigation is named after its button, which has no text.
+    text = re.sub(
+        r'(<nav class="md-nav"[^>]*) aria-labelledby="(__nav_\w+)_label"([^>]*>\s*<label)( class="md-nav__title")',
+        r'\1 aria-labelledby="\2_title"\3 id="\2_title"\4',
+        text,
+    )
+    # The navigation beside the page has this name, too.
+    return re.sub(r'(<nav class="md-path" aria-label=")[^"]*"', r'\1Breadcrumbs"', text)
+
+
+def placed(text: str, url: str) -> str:
+    """Return 404.html, whose references begin with a slash, for a site that is served at this URL."""
+    root = urlsplit(url).path.rstrip("/") + "/" if url else ""
+    text = re.sub(r'("base":)"/"', lambda match: f'{match[1]}"{root or "."}"', text)
+    return re.sub(r'((?:\bhref=|\bsrc=|"search":)")/(?!/)', lambda match: match[1] + root, text)
 
 
 def _linked(page: Path) -> list[Path]:
@@ -145,21 +175,21 @@ class _Read(HTMLParser):
                 (self.links if tag == "a" else self.loaded).append(value)
 
 
-def broken(site: Path) -> list[str]:
+def broken(site: Path, url: str = "") -> list[str]:
     """The references of a built site to what is not there, or loads from elsewhere, as sentences."""
+    root = urlsplit(url).path.rstrip("/") + "/"
     read = {page: _Read(page.read_text(encoding="utf-8")) for page in sorted(site.rglob("*.html"))}
     found = []
     for page, its in read.items():
-        if page.name == "404.html":
-            # A server shows it at any path, so that its references are absolute.
-            continue
         for reference in dict.fromkeys([*its.links, *its.loaded]):
             if re.match(r"\w+:|//", reference):
                 if reference in its.loaded:
                     found.append(f"{page.relative_to(site)}: {reference} is loaded from elsewhere")
                 continue
             target, _, anchor = reference.partition("#")
-            path = (page.parent / unquote(target)).resolve() if target else page
+            # A server shows 404.html at any path, so that its references may begin at the root.
+            inside = target.removeprefix(root) if url and page.name == "404.html" else target
+            path = (page.parent / (unquote(inside) or ".")).resolve() if target else page
             path = path / "index.html" if path.is_dir() else path
             if not path.is_file() or (anchor and path in read and unquote(anchor) not in read[path].anchors):
                 found.append(f"{page.relative_to(site)}: {reference} leads nowhere")
@@ -170,10 +200,12 @@ def main() -> int:
     """Build it, and print the page to open."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build", help="where; default: build")
-    folder = parser.parse_args().folder.absolute()
+    parser.add_argument("--url", default="", help="where it will be served, such as https://example.com/docs/")
+    given = parser.parse_args()
+    folder = given.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        site = build(folder)
+        site = build(folder, given.url)
     except SiteError as error:
         print(error, file=sys.stderr)
         return 1
