@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -661,6 +662,8 @@ def test_the_whole_axis_is_in_view_and_no_cell_is_too_narrow(opened, width: int,
         "element.getBoundingClientRect()); return one.left < cell.left || one.right > cell.right; }).length"
     )
     assert labels == 0
+    ticks = page.locator(".cell-time .tick").evaluate_all("ticks => ticks.map(tick => tick.getBoundingClientRect())")
+    assert all(one["right"] < other["left"] for one, other in pairwise(ticks))
 
 
 @repeats
