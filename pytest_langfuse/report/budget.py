@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
@@ -15,6 +16,7 @@ from pytest_langfuse.expect.literal.name_pattern import name_in_sentence
 from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.options import number_in
 from pytest_langfuse.report.amounts import summed, total
+from pytest_langfuse.report.figures import money, told_apart
 from pytest_langfuse.report.prices import EXTRA, cost_of, installed
 from pytest_langfuse.suggest import did_you_mean
 
@@ -69,8 +71,8 @@ class Budget:
             if math.isnan(amount.value):
                 lines += [f"over budget? The cost is not known, {_shown(name, limit)} allowed", *_listed(amount.parts)]
             elif amount.value > limit * _ROUNDING:
-                value = f"{_shown(name, amount.value)}{_mark(amount.estimated)}"
-                lines += [f"over budget: {value}, {_shown(name, limit)} allowed", *_listed(amount.parts)]
+                value, allowed = told_apart(partial(_shown, name), amount.value, limit)
+                lines += [f"over budget: {value}{_mark(amount.estimated)}, {allowed} allowed", *_listed(amount.parts)]
         if lines:
             pytest.fail(hidden("\n".join(lines)), pytrace=False)
 
@@ -210,7 +212,7 @@ def _number_of(observations: Iterable[Observation]) -> Amount:
 
 def _shown(name: str, value: float) -> str:
     if name == "cost":
-        return f"{value:.6g} USD"
+        return money(value)
     if name == "duration":
         return f"{value:.3f} s"
     return f"{value:,.0f} {name if value != 1 else name.removesuffix('s')}"

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
-#: Smaller amounts have no digit among the first four.
-_SMALL: Final = 0.0001
+#: Of smaller amounts, the first four digits tell too little.
+_SMALL: Final = 0.001
 #: Smaller ones have an exponent; so have those from the second on, of which most digits tell nothing.
 _TINY: Final = 0.000001
 _HUGE: Final = 1e15
@@ -18,6 +20,8 @@ _HUGE: Final = 1e15
 _LEAST: Final = 5e-7
 #: With so many hours, a single one tells nothing.
 _MANY: Final = 24_000
+#: The number in a text.
+_FIGURE: Final = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 #: Halves are rounded up, as browsers do it, and not to the even digit.
 _EXACT: Final = Context(prec=2_000, rounding=ROUND_HALF_UP)
 _TWO_DIGITS: Final = Context(prec=2, rounding=ROUND_HALF_UP)
@@ -48,6 +52,21 @@ def money(dollars: float, *, estimated: bool = False) -> str:
     else:
         text = f"{_TWO_DIGITS.create_decimal(size):f}"
     return f"{'-' * (dollars < 0)}${text}{' est.' if estimated else ''}"
+
+
+def told_apart(write: Callable[[float], str], one: float, other: float) -> tuple[str, str]:
+    """Return two numbers as `write` writes them; the digits of two that differ are all there if they look alike."""
+    texts = write(one), write(other)
+    if one == other or texts[0] != texts[1]:
+        return texts
+    return _with_all_digits(write, one), _with_all_digits(write, other)
+
+
+def _with_all_digits(write: Callable[[float], str], number: float) -> str:
+    text = write(number)
+    size = abs(number)
+    digits = repr(size) if size >= _HUGE or 0 < size < _TINY else f"{Decimal(repr(size)):,f}"
+    return _FIGURE.sub(digits.removesuffix(".0"), text, count=1)
 
 
 def duration(seconds: Any) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from pytest_langfuse.expect.text.cells import cut_cells
 from pytest_langfuse.outage.suite import FAULT
 from pytest_langfuse.report.degradation import fault_of
 from pytest_langfuse.report.figures import amount
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 _QUIETEST = -1
 #: What pytest writes into `currentfspath` for a line that has begun, and is not the name of a file.
 _LINE_BEGUN = -2
+#: Stands for the end of a name.
+_CUT = "..."
 
 
 class Progress:
@@ -109,16 +110,35 @@ class Progress:
             terminal.write_line(self._fault())
 
     def _fault(self) -> str:
-        fault = self._begun[-1]
-        return f"Langfuse outage {self._faults.index(fault) + 1} of {len(self._faults)}: {fault}"
+        return f"Langfuse outage {self._place()}: {self._begun[-1]}"
+
+    def _place(self) -> str:
+        return f"{self._faults.index(self._begun[-1]) + 1} of {len(self._faults)}"
 
     def _rewrite(self) -> None:
         if (terminal := self._rewritten) is None or not self._begun or self._session is None:
             return
-        text = f"{self._fault()}, {amount(self._done)} of {amount(self._session.testscollected)} tests"
-        text += f", {amount(len(self._failed))} failed" if self._failed else ""
+        room = self._config.get_terminal_writer().fullwidth - 1
+        tests = f"{amount(self._done)} of {amount(self._session.testscollected)} tests"
+        failed = f"{amount(len(self._failed))} failed" if self._failed else ""
+        text = progress_line(self._place(), self._begun[-1], tests, failed, room)
         if text != self._written:
             self._written = text
-            terminal.rewrite(cut_cells(text, self._config.get_terminal_writer().fullwidth - 1), erase=True)
+            terminal.rewrite(text, erase=True)
             # So that whatever else is written begins a new line.
             terminal.currentfspath = _LINE_BEGUN
+
+
+def progress_line(place: str, fault: str, tests: str, failed: str, room: int) -> str:
+    """Return the line in so many columns: the name of the fault gives way first, then words; figures are not cut.
+
+    `place` is like `2 of 18`, `tests` like `40 of 120 tests`; `failed` is empty if no test has failed.
+    """
+    head = f"Langfuse outage {place}"
+    left = room - len(", ".join(filter(None, (f"{head}: ", tests, failed)))) - len(_CUT)
+    names = [fault, f"{fault[:left]}{_CUT}"] if left > 0 else [fault]
+    short = place.replace(" of ", "/")
+    heads = [*(f"{head}: {name}" for name in names), head, f"outage {place}", f"outage {short}", ""]
+    lines = [", ".join(filter(None, (one, tests, failed))) for one in heads]
+    lines += [", ".join(filter(None, (one, failed))) for one in (tests, tests.replace(" of ", "/"))]
+    return next((line for line in lines if len(line) <= room), lines[-1][: max(room, 0)])

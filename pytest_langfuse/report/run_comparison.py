@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from pytest_langfuse.expect.comparison import compare
@@ -14,7 +15,7 @@ from pytest_langfuse.expect.text.side_by_side import SideBySide, side_by_side
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.report.amounts import summed
 from pytest_langfuse.report.compared_run import ComparedRun, ComparedTest, TestKey
-from pytest_langfuse.report.figures import amount, counted, duration, money
+from pytest_langfuse.report.figures import amount, counted, duration, money, told_apart
 
 #: Tokens and costs that differ by less are the same.
 _TOLERANCE: Final = 0.01
@@ -171,7 +172,10 @@ def _change(name: str, old: float | None, new: float | None, *, estimated: bool 
     ratio = math.inf if not old or new is None else (new - old) / abs(old)
     more = f" ({percent(ratio, signed=True)})" if math.isfinite(ratio * 100) else ""
     note = " (estimated)" if name == "cost" and estimated else ""
-    return f"{name} {_shown(name, old)} -> {_shown(name, new)}{more}{note}"
+    both = _shown(name, old), _shown(name, new)
+    if old is not None and new is not None:
+        both = told_apart(partial(_shown, name), old, new)
+    return f"{name} {both[0]} -> {both[1]}{more}{note}"
 
 
 def _shown(name: str, value: float | None) -> str:

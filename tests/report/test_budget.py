@@ -110,7 +110,7 @@ def test_what_is_over_fails_with_what_went_over_by_observation(run):
         "  llm: 200 tokens",
         "  llm: 100 tokens",
     ]
-    assert failure(result, "test_cost")[:2] == ["over budget: 0.3 USD, 0.29 USD allowed", "  llm: 0.1 USD"]
+    assert failure(result, "test_cost")[:2] == ["over budget: $0.3000, $0.2900 allowed", "  llm: $0.1000"]
     assert failure(result, "test_generations") == [
         "over budget: 3 generations, 1 generation allowed",
         "  2 x generation llm",
@@ -143,7 +143,7 @@ def test_a_cost_that_nobody_reports_is_not_a_cost_of_nothing(run):
     result = run("@budget(cost=0.01)\ndef test_it(): call(cost=None)\n@budget(cost=1)\ndef test_known(): call()")
     result.assert_outcomes(failed=1, passed=1)
     assert failure(result, "test_it") == [
-        "over budget? The cost is not known, 0.01 USD allowed",
+        "over budget? The cost is not known, $0.0100 allowed",
         "  llm: has usage but no cost that the application reports (Langfuse computes it later): pass cost_details=",
     ]
 

@@ -6,10 +6,11 @@ import json
 import random
 import shutil
 import subprocess
+from collections.abc import Callable
 
 import pytest
 
-from pytest_langfuse.report.figures import amount, counted, duration, money
+from pytest_langfuse.report.figures import amount, counted, duration, money, told_apart
 from pytest_langfuse.report.page.html_page import ASSETS
 
 MONEY = {
@@ -18,6 +19,9 @@ MONEY = {
     0.0000042: "$0.0000042",
     0.00001: "$0.000010",
     0.00123: "$0.0012",
+    0.00035: "$0.00035",
+    0.00004951: "$0.000050",
+    0.0009996: "$0.0010",
     0.5: "$0.5000",
     1: "$1.00",
     1234567.891: "$1,234,567.89",
@@ -77,6 +81,26 @@ AMOUNTS = {
 def test_amounts_of_money() -> None:
     assert {dollars: money(dollars) for dollars in MONEY} == MONEY
     assert money(0.00123, estimated=True) == "$0.0012 est."
+
+
+@pytest.mark.parametrize(
+    ("write", "one", "other", "texts"),
+    [
+        (money, 0.00035, 0.00035, ("$0.00035", "$0.00035")),
+        (money, 0.5, 0.525, ("$0.5000", "$0.5250")),
+        (money, 0.29001, 0.29, ("$0.29001", "$0.29")),
+        (money, 4.961e-05, 4.962e-05, ("$0.00004961", "$0.00004962")),
+        (money, 1234.561, 1234.562, ("$1,234.561", "$1,234.562")),
+        (money, -1.001, -1.002, ("-$1.001", "-$1.002")),
+        (money, 1.01e-9, 1.02e-9, ("$1.01e-09", "$1.02e-09")),
+        (money, 1.01e300, 1.02e300, ("$1.01e+300", "$1.02e+300")),
+        (lambda number: f"{amount(number)} tokens", 500.001, 500, ("500.001 tokens", "500 tokens")),
+    ],
+)
+def test_two_numbers_that_differ_look_different(
+    write: Callable[[float], str], one: float, other: float, texts: tuple[str, str]
+) -> None:
+    assert told_apart(write, one, other) == texts
 
 
 def test_durations() -> None:

@@ -11,6 +11,7 @@ import pytest
 from genai_prices import Usage, calc_price
 
 from pytest_langfuse.report import prices
+from pytest_langfuse.report.figures import money
 from pytest_langfuse.report.prices import cost_of, estimate
 from tests.helpers.forest import observation
 from tests.helpers.json_lines import lines_of
@@ -116,12 +117,11 @@ SUITE = """
 def test_every_place_says_that_it_is_an_estimate(app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(app.path / "summary.md"))
     app.makepyfile(test_it=SUITE)
-    cost = f"{price('gpt-4o', input_tokens=1_000_000):.6g}"
+    known = price("gpt-4o", input_tokens=1_000_000)
+    cost, shown = f"{known:.6g}", money(known)
     result = app.runpytest("--langfuse-json=run.jsonl", "--junit-xml=junit.xml")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(
-        [f"over budget: {cost} USD (estimated), 0.01 USD allowed", f"  llm: {cost} USD (estimated)"]
-    )
+    result.stdout.fnmatch_lines([f"over budget: {shown} (estimated), $0.0100 allowed", f"  llm: {shown} (estimated)"])
     tests = {row["test"].rpartition("::")[2]: row for row in lines_of(app.path / "run.jsonl", "test")}
     assert {name: row["cost_estimated"] for name, row in tests.items()} == {"test_estimated": True, "test_sent": False}
     assert (f"{tests['test_estimated']['cost']:.6g}", tests["test_sent"]["cost"]) == (cost, 0.25)
@@ -143,7 +143,7 @@ def test_a_budget_without_the_extra_says_how_to_get_it(app: pytest.Pytester, mon
     result = app.runpytest("--langfuse-capture", "-k", "estimated")
     result.stdout.fnmatch_lines(
         [
-            "over budget? The cost is not known, 0.01 USD allowed",
+            "over budget? The cost is not known, $0.0100 allowed",
             "  llm: has usage but no cost * pass cost_details=, or install pytest-langfuse[[]prices] for an estimate",
         ]
     )

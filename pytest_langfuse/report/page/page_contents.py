@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pytest_langfuse.report.amounts import number_of
-from pytest_langfuse.report.figures import money
+from pytest_langfuse.report.figures import money, told_apart
 from pytest_langfuse.report.page.data_blocks import RowBlocks, json_text, packed
 from pytest_langfuse.report.page.outage_events import events_of
 from pytest_langfuse.report.page.tree_columns import TreeColumns, text_of
@@ -253,8 +253,9 @@ def _costs_of(*sides: Row) -> list[str]:
     """Return the costs of both sides as texts, which differ where the costs do."""
     costs = [number_of(side.get("cost")) for side in sides]
     texts = ["" if cost is None else money(cost) for cost in costs]
-    if len(set(texts)) < len(set(costs)):
-        texts = [f"${cost!r}" for cost in costs]
+    before, after = costs
+    if before is not None and after is not None:
+        texts = [*told_apart(money, before, after)]
     return [
         f"{text} est." if text and side.get("cost_estimated") else text for text, side in zip(texts, sides, strict=True)
     ]

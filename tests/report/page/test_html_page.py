@@ -342,7 +342,7 @@ def static_text() -> str:
         "3 passed",
         "7 observations",
         "21 tokens",
-        "$0.0004",
+        "$0.00040",
         "1 lost",
         "1 finding",
         "2026-11-27 12:00 UTC",

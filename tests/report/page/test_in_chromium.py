@@ -230,13 +230,13 @@ def test_an_observation_shows_everything(opened):
 def test_an_estimated_cost_says_so_everywhere(opened):
     cost = {"cost": {"total": 0.0004}, "cost_estimated": True}
     page = opened([case_row(cost=0.0004, cost_estimated=True), observation_row(0, **cost)])
-    assert "$0.0004 est." in page.locator("header").inner_text()
-    assert "$0.0004 est." in page.locator("#overview").inner_text()
-    assert "$0.0004 est." in page.locator("#list").inner_text()
+    assert "$0.00040 est." in page.locator("header").inner_text()
+    assert "$0.00040 est." in page.locator("#overview").inner_text()
+    assert "$0.00040 est." in page.locator("#list").inner_text()
     page.locator("#list [role=option]").click()
-    assert names(page, ".tree-row .cell-cost") == ["$0.0004 est."]
-    side(page).get_by_text("total $0.0004 (estimated)").wait_for()
-    assert "$0.0004 est." in page.locator("#test > .note").inner_text()
+    assert names(page, ".tree-row .cell-cost") == ["$0.00040 est."]
+    side(page).get_by_text("total $0.00040 (estimated)").wait_for()
+    assert "$0.00040 est." in page.locator("#test > .note").inner_text()
 
 
 def test_scores_of_what_nothing_made_are_shown(opened):

@@ -102,7 +102,7 @@ const withUnit = (number, unit) => (typeof number === "number" ? `${figure(numbe
 function money(dollars, estimated) {
   if (typeof dollars !== "number") return "";
   const size = Math.abs(dollars);
-  let text = size < 0.0001 ? size.toPrecision(2) : size.toFixed(4);
+  let text = size < 0.001 ? size.toPrecision(2) : size.toFixed(4);
   if (size >= 0.99995 || !size) text = apart(size.toFixed(2));
   if (size >= 1e15 || (size && size < 1e-6)) text = withExponent(size);
   return `${dollars < 0 ? "-" : ""}$${text}${estimated ? " est." : ""}`;
