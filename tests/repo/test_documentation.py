@@ -41,6 +41,11 @@ NEED_TOOLS = {"assertions.md", "queues-in-tests.md", "test-frameworks.md"}
 RUN = [page for page in PAGES if page.name not in NEED_TOOLS and any(name.startswith("test_") for name in files(page))]
 
 
+#: Pages whose code is not clean under `--langfuse-strict`: one shows what is lost at an exit, the other has a server of
+#: its own, which a captured test doesn't reach.
+NOT_STRICT = {"processes.md", "stand-in.md"}
+
+
 def write(folder: Path, page: Path) -> None:
     for name, text in files(page).items():
         (folder / name).write_text(text)
@@ -157,6 +162,8 @@ def test_files_work_where_only_the_wheel_is_installed(clean_environment_with_res
     for folder, page in folders.items():
         Path(folder).mkdir()
         write(Path(folder), page)
+        strict = "false" if page.name in NOT_STRICT else "true"
+        Path(folder, "pytest.ini").write_text(f"[pytest]\nlangfuse_strict = {strict}\n")
     done = clean_environment_with_respx.python("-c", RUN_FOLDERS, *folders, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     statuses = dict(line.split() for line in done.stdout.splitlines())

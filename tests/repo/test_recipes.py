@@ -40,6 +40,10 @@ MODULES = {
     "recipes-pydantic-ai": ["pydantic_ai.models.openai"],
     "recipes-serverless": ["openai"],
 }
+#: Where the code is clean under `--langfuse-strict`.
+STRICT = {"pytest.ini": "[pytest]\nlangfuse_strict = true\n"}
+#: Its fixture, which is the one to be replaced, has two exporters of the same spans.
+SHOWS_A_DEFECT = {"migration-hand-rolled"}
 #: Its tests start a worker, as those of `examples/shop` do.
 LONG = "recipes-celery"
 #: `test_ci_pages.py` runs these, by the commands of their pipelines.
@@ -90,7 +94,8 @@ def check_that_tests_pass(names: Sequence[str], root: Path) -> None:
     missing = not_installed(names)
     run = [PAGES[name] for name in names if name not in missing]
     wrong = []
-    for page, output in zip(run, printed([(page, page.files) for page in run], root), strict=True):
+    versions = [(page, ({} if page.name in SHOWS_A_DEFECT else STRICT) | page.files) for page in run]
+    for page, output in zip(run, printed(versions, root), strict=True):
         # A test may have parameters.
         passed = re.search(r"^=+ (\d+) passed in", output, re.MULTILINE)
         if not passed or int(passed[1]) < page.tests:
