@@ -645,7 +645,8 @@ def test_the_whole_axis_is_in_view_and_no_cell_is_too_narrow(opened, width: int,
                 usage={"total": tokens},
                 cost=cost,
                 cost_estimated=is_estimated,
-                duration=0.2 / (number + 1),
+                # The fifth ends where there is hardly room for its label.
+                duration=0.142 if number == 5 else 0.2 / (number + 1),
                 level="ERROR" if number == 3 else "DEFAULT",
                 thread=f"worker {number % 2}",
             )
