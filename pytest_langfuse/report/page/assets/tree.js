@@ -106,8 +106,9 @@ class Tree {
     const label = span("span-time", time(row.duration));
     // Never outside of the cell, however narrow that is.
     const beside = (part) => `min(${part}% + 6px, 100% - ${label.textContent.length + 1}ch)`;
-    if (end < 75) label.style.left = beside(end);
-    else if (from > 20) label.style.right = beside(100 - from);
+    const room = Math.max(100 - end, from) >= 35;
+    if (room && 100 - end >= from) label.style.left = beside(end);
+    else if (room) label.style.right = beside(100 - from);
     else {
       label.classList.add("over");
       label.style.right = "4px";
