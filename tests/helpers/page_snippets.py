@@ -112,25 +112,18 @@ assert traces == [int("a1" * 16, 16)]
 assert not trace.get_current_span().get_span_context().is_valid
 """,
     ),
-    Snippet(
-        "docs/queues.md",
-        'export="kafka"',
-        """
+    *(
+        Snippet(
+            "docs/queues.md",
+            f'export="{queue}"',
+            f"""
 from pytest_langfuse.tracing import get_langfuse_client, tracing_health
 get_langfuse_client().start_observation(name="a").end()
 health = tracing_health()
-assert (set(health.breakers), health.ended, health.unaccounted) == ({"kafka"}, 1, 0)
+assert (set(health.breakers), health.ended, health.unaccounted) == ({{"{queue}"}}, 1, 0)
 """,
-    ),
-    Snippet(
-        "docs/queues.md",
-        'export="sqs"',
-        """
-from pytest_langfuse.tracing import get_langfuse_client, tracing_health
-get_langfuse_client().start_observation(name="a").end()
-health = tracing_health()
-assert (set(health.breakers), health.ended, health.unaccounted) == ({"sqs"}, 1, 0)
-""",
+        )
+        for queue in ("kafka", "sqs")
     ),
     Snippet(
         "docs/sampling.md",

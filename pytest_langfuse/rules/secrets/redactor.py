@@ -11,7 +11,7 @@ from pytest_langfuse.rules.secrets.environment_keys import SHORTEST, Environment
 from pytest_langfuse.rules.secrets.own_pattern import BadPattern, OwnPattern, matches
 from pytest_langfuse.rules.secrets.scan import Secret, may_hold_secret, secrets
 from pytest_langfuse.rules.secrets.sought_secret import Replacement, SoughtSecret
-from pytest_langfuse.rules.secrets.texts import readings
+from pytest_langfuse.rules.secrets.texts import readings, texts_inside
 from pytest_langfuse.rules.secrets.unescaped import Unescaped, has_coded_ascii
 
 #: Integers above have more digits than Python writes (4,300).
@@ -67,7 +67,7 @@ class Redactor:
         """
         if not self._patterns:
             return {}
-        found = matches(self._patterns, (reading for text in _texts(value) for reading in _readings(text)))
+        found = matches(self._patterns, (reading for text in texts_inside(value) for reading in _readings(text)))
         return {text: _mark(pattern.kind) for text, pattern in found.items()}
 
 
@@ -105,21 +105,7 @@ def _searched(value: Any) -> Iterator[str]:
     """Yield the texts in a value; and all of it as JSON, in which a label stands beside its value."""
     if not isinstance(value, str):
         yield encode(value)
-    yield from _texts(value)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield the texts in a value, and the keys of its objects."""
-    stack = [value]
-    while stack:
-        one = stack.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, Mapping):
-            stack += one.keys()
-            stack += one.values()
-        elif isinstance(one, list | tuple):
-            stack += one
+    yield from texts_inside(value)
 
 
 def _replaced(value: Any, replacement: Replacement, numbers: Mapping[str, str]) -> Any:

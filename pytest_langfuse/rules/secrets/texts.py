@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -40,17 +40,18 @@ def readings(text: str) -> Iterator[str]:
             value = json.loads(text)
         except (ValueError, RecursionError):
             return
-        yield from _inside(value)
+        yield from texts_inside(value)
 
 
-def _inside(value: Any) -> Iterator[str]:
+def texts_inside(value: Any) -> Iterator[str]:
+    """Yield the texts in a value, and the keys of its objects."""
     stack = [value]
     while stack:
         one = stack.pop()
         if isinstance(one, str):
             yield one
-        elif isinstance(one, list):
-            stack += one
-        elif isinstance(one, dict):
+        elif isinstance(one, Mapping):
             stack += one.keys()
             stack += one.values()
+        elif isinstance(one, list | tuple):
+            stack += one
