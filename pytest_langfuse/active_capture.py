@@ -91,8 +91,9 @@ class ActiveCapture:
         with ExitStack() as stack:
             if options.capture and options.env_keys:
                 stack.enter_context(placeholder_keys())
-            # Another one for what captured tests send later: no test finds it among what it sent itself.
-            self._late = late = StandIn()
+            # Another one for what captured tests send later: no test finds it among what it sent itself. It has the
+            # same prompts, media and datasets, since an upload may begin in a test and end after it.
+            self._late = late = StandIn(contents=stand_in.contents)
             stack.enter_context(
                 sealed(
                     recorder,
@@ -293,7 +294,7 @@ class ActiveCapture:
             else:
                 test.close(self.kept.running)
                 self.kept.end(keep=self._options.keeps_traces)
-            self._late.reset()
+            self._late.forget_sent()
             self._refused.end_test()
 
     def _style_failures(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,12 +18,10 @@ from pytest_langfuse.recording.sources.score import Score, latest
 from pytest_langfuse.standin.adds_prompts import AddsPrompts
 from pytest_langfuse.standin.endpoints import project
 from pytest_langfuse.standin.endpoints.api_call import ApiCall, Refusal
-from pytest_langfuse.standin.endpoints.datasets import Datasets
 from pytest_langfuse.standin.endpoints.endpoint_table import EndpointTable
 from pytest_langfuse.standin.endpoints.experiment_list import ExperimentList
-from pytest_langfuse.standin.endpoints.media import STORE_PATH, MediaAssets, StoredMedia
+from pytest_langfuse.standin.endpoints.media import STORE_PATH, StoredMedia
 from pytest_langfuse.standin.endpoints.observation_list import ObservationList
-from pytest_langfuse.standin.endpoints.prompts import Prompts
 from pytest_langfuse.standin.endpoints.score_list import ScoreList
 from pytest_langfuse.standin.endpoints.scores import Scores
 from pytest_langfuse.standin.endpoints.session_list import SessionList
@@ -32,6 +29,7 @@ from pytest_langfuse.standin.endpoints.stored_prompt import StoredPrompt
 from pytest_langfuse.standin.endpoints.trace_list import TraceList
 from pytest_langfuse.standin.endpoints.traces import Traces
 from pytest_langfuse.standin.exported import Exported
+from pytest_langfuse.standin.project_contents import ProjectContents
 from pytest_langfuse.standin.received_export import ReceivedExport
 
 _API = "/api/public"
@@ -57,12 +55,21 @@ class StandIn(AddsPrompts):
     if a test added them (`prompt`) or the app created them over the API. An endpoint that no SDK needs is answered
     with a 404 that names it.
 
+    Stand-ins with the same `contents` are one project: they have the same prompts, media and datasets. What is sent,
+    spans and scores, each keeps for itself.
+
     Raises:
         TypeError: a key is not a text.
         ValueError: a key is empty, or one is given without the other.
     """
 
-    def __init__(self, *, public_key: str | None = None, secret_key: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        public_key: str | None = None,
+        secret_key: str | None = None,
+        contents: ProjectContents | None = None,
+    ) -> None:
         __tracebackhide__ = True
         for name, key in (("public_key", public_key), ("secret_key", secret_key)):
             if key is not None:
@@ -70,14 +77,15 @@ class StandIn(AddsPrompts):
                 arguments.text("StandIn", name, key, expected="a key, or None", filled=True, secret=True)
         if (public_key is None) != (secret_key is None):
             raise ValueError("StandIn(): public_key and secret_key belong together")
-        self._lock = threading.RLock()
+        #: Prompts, media and datasets.
+        self.contents = contents or ProjectContents()
+        self._lock = self.contents.lock
         self._credentials: bytes | None = None
         if public_key is not None or secret_key is not None:
             self._credentials = base64.b64encode(f"{public_key or ''}:{secret_key or ''}".encode())
         self._scores = Scores(self._lock)
-        self._prompts = Prompts(self._lock)
-        self._media = MediaAssets(self._lock)
-        self._datasets = Datasets(self._lock, self._media.reference)
+        self._prompts, self._media = self.contents.prompts, self.contents.media
+        self._datasets = self.contents.datasets
         self._traces = Traces(self._lock)
         self._exported = Exported(self._lock, lambda: self._traces.exports)
         observations = ObservationList(self._exported, self._prompts.id_of)
@@ -186,12 +194,10 @@ class StandIn(AddsPrompts):
             self._exported.clear()
 
     def reset(self) -> None:
-        """Forget everything that was sent or added."""
+        """Forget everything that was sent or added, also what is shared."""
         self.forget_sent()
+        self.contents.clear()
         with self._lock:
-            self._prompts.clear()
-            self._media.clear()
-            self._datasets.clear()
             self._requests.clear()
 
     @property

@@ -495,3 +495,47 @@ def test_scores_of_what_nothing_made_are_counted(app: pytest.Pytester) -> None:
     result = app.runpytest("--langfuse-capture", "-p", "no:randomly")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["langfuse: * in 1 test, 2 scores of what nothing made"])
+
+
+def test_what_a_test_begins_and_ends_after_it(app: pytest.Pytester) -> None:
+    """An upload takes three requests, and a test may end between two of them; so may a thread's work on a dataset."""
+    app.makepyfile("""
+        import threading
+
+        import httpx
+        import pytest
+        from app import answer, langfuse
+        from langfuse.media import LangfuseMedia
+
+        begun, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+        def test_begins(langfuse_api, langfuse_server):  # With a server, the test does not wait for what is sent.
+            def put(request):
+                begun.set()
+                assert goes_on.wait(30)
+                return httpx.Response(200)
+
+            def work():
+                langfuse.create_dataset(name="questions")
+                begun_2.set()
+                assert goes_on.wait(30)
+                langfuse.create_dataset_item(dataset_name="questions", input="why?")
+                ended.set()
+
+            begun_2 = threading.Event()
+            langfuse_api.route(method="PUT").mock(side_effect=put)
+            threading.Thread(target=work).start()
+            picture = LangfuseMedia(content_bytes=b"png", content_type="image/png")
+            langfuse.start_observation(name="describe", input=picture).end()
+            langfuse._resources.tracer_provider.force_flush()
+            assert begun.wait(30) and begun_2.wait(30)
+
+        def test_ends(langfuse_spans, caplog):
+            goes_on.set()
+            assert ended.wait(30)
+            langfuse.flush()
+            assert caplog.records == []
+            assert not langfuse_spans
+    """)
+    result = app.runpytest("--langfuse-capture", "-p", "no:randomly")
+    result.assert_outcomes(passed=2)
