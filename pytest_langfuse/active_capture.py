@@ -93,7 +93,7 @@ class ActiveCapture:
                 stack.enter_context(placeholder_keys())
             # Another one for what captured tests send later: no test finds it among what it sent itself. It has the
             # same prompts, media and datasets, since an upload may begin in a test and end after it.
-            self._late = late = StandIn(contents=stand_in.contents)
+            self._late = late = stand_in.of_same_project()
             stack.enter_context(
                 sealed(
                     recorder,

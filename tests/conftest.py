@@ -2,7 +2,9 @@
 
 import asyncio
 import atexit
+import importlib
 import os
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,9 +21,7 @@ from langfuse._utils import prompt_cache
 from opentelemetry import trace as otel_trace
 from opentelemetry.util._once import Once
 
-# So that there is one of each: packages keep modules that are forgotten.
-import pytest_langfuse.tracing.queue.endpoints
-import pytest_langfuse.tracing.singleton  # noqa: F401
+import pytest_langfuse
 from pytest_langfuse.expect.text import style
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY
 from pytest_langfuse.recording.sdk import hooks
@@ -29,6 +29,11 @@ from tests.helpers import slow_plugins
 from tests.helpers.limited_runs import limit_runs
 
 pytest_plugins = ["pytester"]
+
+# All of it, for the same reason; and so that there is one of each: packages keep modules that are forgotten.
+for _module in pkgutil.walk_packages(pytest_langfuse.__path__, "pytest_langfuse."):
+    if not _module.name.endswith("__main__"):
+        importlib.import_module(_module.name)
 
 # Hypothesis fails examples that take 200 ms: on a loaded machine any does.
 hypothesis.settings.register_profile("no deadline", deadline=None)

@@ -55,21 +55,12 @@ class StandIn(AddsPrompts):
     if a test added them (`prompt`) or the app created them over the API. An endpoint that no SDK needs is answered
     with a 404 that names it.
 
-    Stand-ins with the same `contents` are one project: they have the same prompts, media and datasets. What is sent,
-    spans and scores, each keeps for itself.
-
     Raises:
         TypeError: a key is not a text.
         ValueError: a key is empty, or one is given without the other.
     """
 
-    def __init__(
-        self,
-        *,
-        public_key: str | None = None,
-        secret_key: str | None = None,
-        contents: ProjectContents | None = None,
-    ) -> None:
+    def __init__(self, *, public_key: str | None = None, secret_key: str | None = None) -> None:
         __tracebackhide__ = True
         for name, key in (("public_key", public_key), ("secret_key", secret_key)):
             if key is not None:
@@ -77,15 +68,15 @@ class StandIn(AddsPrompts):
                 arguments.text("StandIn", name, key, expected="a key, or None", filled=True, secret=True)
         if (public_key is None) != (secret_key is None):
             raise ValueError("StandIn(): public_key and secret_key belong together")
-        #: Prompts, media and datasets.
-        self.contents = contents or ProjectContents()
-        self._lock = self.contents.lock
         self._credentials: bytes | None = None
         if public_key is not None or secret_key is not None:
             self._credentials = base64.b64encode(f"{public_key or ''}:{secret_key or ''}".encode())
+        self._has(ProjectContents())
+
+    def _has(self, contents: ProjectContents) -> None:
+        self._contents, self._lock = contents, contents.lock
         self._scores = Scores(self._lock)
-        self._prompts, self._media = self.contents.prompts, self.contents.media
-        self._datasets = self.contents.datasets
+        self._prompts, self._media, self._datasets = contents.prompts, contents.media, contents.datasets
         self._traces = Traces(self._lock)
         self._exported = Exported(self._lock, lambda: self._traces.exports)
         observations = ObservationList(self._exported, self._prompts.id_of)
@@ -106,6 +97,13 @@ class StandIn(AddsPrompts):
             ]
         )
         self._store = EndpointTable(self._media.store_endpoints())
+
+    def of_same_project(self) -> StandIn:
+        """Return another one with the same prompts, media and datasets, which keeps what is sent to it for itself."""
+        other = StandIn()
+        other._credentials = self._credentials
+        other._has(self._contents)
+        return other
 
     # -- contents ---------------------------------------------------------------------------------------------
 
@@ -196,7 +194,7 @@ class StandIn(AddsPrompts):
     def reset(self) -> None:
         """Forget everything that was sent or added, also what is shared."""
         self.forget_sent()
-        self.contents.clear()
+        self._contents.clear()
         with self._lock:
             self._requests.clear()
 
