@@ -25,6 +25,7 @@ import pytest_langfuse
 from pytest_langfuse.expect.text import style
 from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY
 from pytest_langfuse.recording.sdk import hooks
+from pytest_langfuse.tracing import singleton
 from tests.helpers import slow_plugins
 from tests.helpers.limited_runs import limit_runs
 
@@ -151,6 +152,6 @@ def _no_client_of_a_module_is_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_client_is_left() -> Iterator[None]:
-    """Forget the clients of a test, and those that a run of pytest in this process has left."""
-    with _clients_forgotten():
+    """Forget the clients of a test, and those that a run of pytest in this process has left; end their tracing."""
+    with _clients_forgotten(), singleton.fresh():
         yield
