@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from subprocess import Popen
 from typing import Any, Final
 
 import pytest
 
+from tests.helpers.warm_python import WarmProcess, WarmPython
+
 #: Seconds. The slowest process of the suite takes a minute on a busy machine.
 LIMIT: Final = 300
+
+
+#: The processes of one worker come from one server.
+_warm_python: Final = WarmPython()
+
+
+def _warm(command: Sequence[str], **options: Any) -> WarmProcess | None:
+    """Run pytest in a process that needn't import the libraries, if that makes no difference for the run."""
+    files = options.pop("stdout", None), options.pop("stderr", None)
+    stdin = options.pop("stdin", pytest.Pytester.CLOSE_STDIN)
+    is_plain = stdin is pytest.Pytester.CLOSE_STDIN and not options and all(hasattr(file, "fileno") for file in files)
+    if not is_plain or tuple(command[:2]) != (sys.executable, "-mpytest") or not hasattr(os, "fork"):
+        return None
+    path = os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH"))))
+    return _warm_python.run(command[2:], cwd=str(Path.cwd()), path=path, stdout=files[0], stderr=files[1])
 
 
 def limit_runs(pytester: pytest.Pytester, limit: float = LIMIT) -> None:
@@ -30,8 +50,8 @@ def limit_runs(pytester: pytest.Pytester, limit: float = LIMIT) -> None:
                 error.add_note((pytester.path / name).read_text(errors="replace"))
             raise
 
-    def abortable(*arguments: Any, **options: Any) -> Popen[Any]:
-        process = popen(*arguments, **options)
+    def abortable(command: Sequence[str], **options: Any) -> Popen[Any] | WarmProcess:
+        process = _warm(command, **options) or popen(command, **options)
         process.kill = partial(process.send_signal, signal.SIGABRT)  # type: ignore[method-assign]
         return process
 
