@@ -18,6 +18,7 @@ from pytest_langfuse.report.page.data_blocks import json_text, packed
 from pytest_langfuse.report.page.overview_page import overview_of
 from pytest_langfuse.report.page.page_contents import PageContents, Row
 from pytest_langfuse.report.page.shown_text import address, cut_text, printable
+from pytest_langfuse.report.page.smaller_script import smaller
 
 if TYPE_CHECKING:
     import jinja2
@@ -38,58 +39,15 @@ SCRIPTS: Final = (
     "app.js",
 )
 STYLE: Final = "page.css"
-_CONST: Final = "const "
-_TEXTS: Final = re.compile(r'("[^"]*"|`[^`]*`)')
-#: Blanks around signs; not between two of + and -, which would be another sign without.
-_BLANKS: Final = re.compile(r"(?<![-+]) ?([-+{}()\[\],;:?=<>*/&|!]+) ?(?![-+])")
-#: The one argument of a function, which needs no parentheses.
-_ARGUMENT: Final = re.compile(r"(?<![\w$])\(([\w$]+)\)=>")
-_SHORTER: Final = {"true": "!0", "false": "!1", "Infinity": "1/0", "undefined": "void 0"}
-_WORDS: Final = re.compile(rf"\b({'|'.join(_SHORTER)})\b")
-#: Ends of lines that end no statement, or one that a sign ends, too.
-_JOINTS: Final = re.compile(r"(?<=[;{,(\[&|?:=])\n|\n(?=[})\].&|?:])")
 
 
+@cache
 def script() -> str:
     """Return the page's script: all files in one function, so that none adds to the window."""
-    lines = map(_squeezed, "\n".join(map(_code_of, SCRIPTS)).split("\n"))
-    text = "\n".join(["(() => {", '"use strict";', *_declared_together(lines), "})();"])
-    return _JOINTS.sub("", text).replace(";}", "}")
+    return smaller("\n".join(["(() => {", '"use strict";', *map(_code_of, SCRIPTS), "})();"]))
 
 
-def _declared_together(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines of the script: declarations of constants that follow one another, a line each, as one."""
-    before = ""
-    for line in lines:
-        if _is_declaration(before) and _is_declaration(line):
-            before = f"{before[:-1]},{line.removeprefix(_CONST)}"
-            continue
-        yield before
-        before = line
-    yield before
-
-
-def _is_declaration(line: str) -> bool:
-    """Return whether a line is a declaration of constants, and nothing else."""
-    is_one = line.startswith(_CONST) and line.find(";") == len(line) - 1
-    return is_one and all(line.count(opening) == line.count(closing) for opening, closing in ("()", "[]", "{}"))
-
-
-def _squeezed(line: str) -> str:
-    """Return a line of the script without blanks that only readers of the file need.
-
-    One with a regular expression, an escaped sign, or a template inside of a template is left as it is.
-    """
-    parts = _TEXTS.split(line)
-    is_odd = "\\" in line or any(sign in part.replace(" / ", "") for part in parts[::2] for sign in "/'")
-    if is_odd or any(part.count("{") != part.count("}") for part in parts[1::2]):
-        return line
-    # Every second one is a text.
-    parts[::2] = [_ARGUMENT.sub(r"\1=>", _BLANKS.sub(r"\1", part)) for part in parts[::2]]
-    parts[::2] = [_WORDS.sub(lambda word: _SHORTER[word[0]], part) for part in parts[::2]]
-    return "".join(parts)
-
-
+@cache
 def style() -> str:
     """Return the page's style sheet."""
     # Without the blanks that only readers of the file need.

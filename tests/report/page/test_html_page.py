@@ -111,30 +111,6 @@ def test_the_address_of_a_test_is_in_the_page_itself(planted: str):
     assert all(str(href).startswith("#") for href in page.attribute("href"))
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ('el("p", { class: "a  = b" }, x ? 1 : 2);', 'el("p",{class:"a  = b"},x?1:2);'),
-        ("const a = `b = ${c} ` + d;", "const a=`b = ${c} `+d;"),
-        ("a + +b; a - -b; a+ ++b;", "a+ +b;a- -b;a+ ++b;"),
-        ("return -1 in x;", "return-1 in x;"),
-        ('a = true ? Infinity : b["true"];', 'a=!0?1/0:b["true"];'),
-        # Left alone: a template in a template, a regular expression, an escape.
-        ("x = `a ${b ? ` = ${c}` : d}`;", "x = `a ${b ? ` = ${c}` : d}`;"),
-        ("x = / = /.test(y);", "x = / = /.test(y);"),
-        ('x = "\\" = ";', 'x = "\\" = ";'),
-    ],
-)
-def test_blanks_that_mean_nothing_are_left_out(line: str, expected: str):
-    assert html_page._squeezed(line) == expected
-
-
-def test_constants_are_declared_together():
-    lines = ["const a=1;", "const {b}=a;", "const c=()=>{", "const d=1;", "};", "const e=1;f();", "const g=(", "1);"]
-    joined = ["const a=1,{b}=a;", "const c=()=>{", "const d=1;", "};", "const e=1;f();", "const g=(", "1);"]
-    assert [line for line in html_page._declared_together(lines) if line] == joined
-
-
 def test_nothing_in_the_page_is_loaded():
     page = Outline(page_of(shop_run()))
     for name in ("src", "srcset", "action", "formaction", "srcdoc", "data", "ping", "onclick", "style"):
