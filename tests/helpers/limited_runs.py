@@ -24,7 +24,10 @@ _warm_python: Final = WarmPython()
 
 
 def _warm(command: Sequence[str], **options: Any) -> WarmProcess | None:
-    """Run pytest in a process that needn't import the libraries, if that makes no difference for the run."""
+    """Run `python -mpytest`, as pytester writes it, in a process that needn't import the libraries.
+
+    `None` where a run may see a difference; `python -m pytest` is always a new interpreter.
+    """
     files = options.pop("stdout", None), options.pop("stderr", None)
     stdin = options.pop("stdin", pytest.Pytester.CLOSE_STDIN)
     is_plain = stdin is pytest.Pytester.CLOSE_STDIN and not options and all(hasattr(file, "fileno") for file in files)

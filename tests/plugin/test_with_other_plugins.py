@@ -1,5 +1,7 @@
 """The plugin beside other plugins, and in other ways of running tests."""
 
+import sys
+
 import pytest
 from opentelemetry.sdk.trace import Tracer
 
@@ -211,6 +213,7 @@ def test_unused_imports_nothing(app: pytest.Pytester, monkeypatch: pytest.Monkey
     """)
     # Other plugins of this environment import some of these themselves.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    result = app.runpytest_subprocess("-p", "pytest_langfuse.plugin")
+    # Spelled like this, it is a new interpreter.
+    result = app.run(sys.executable, "-m", "pytest", "-p", "pytest_langfuse.plugin")
     result.assert_outcomes(passed=1)
     assert "langfuse:" not in result.stdout.str()
