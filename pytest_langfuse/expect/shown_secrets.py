@@ -21,6 +21,23 @@ def hidden(text: str) -> str:
     return chosen_redactor().text(text)
 
 
+def trimmed_end(text: str) -> str:
+    """Return the beginning of a text that `hidden` has returned, so that it is not taken for a part of a secret.
+
+    What is innocent may begin as a key does. Call it before the mark of what is left out is added.
+    """
+    from pytest_langfuse.rules.secrets.chosen_redactor import chosen_redactor
+
+    return chosen_redactor().trimmed_end(text)
+
+
+def trimmed_start(text: str) -> str:
+    """Return the rest of a text that `hidden` has returned; as `trimmed_end`."""
+    from pytest_langfuse.rules.secrets.chosen_redactor import chosen_redactor
+
+    return chosen_redactor().trimmed_start(text)
+
+
 def with_note(text: str, *, mark: str = "") -> str:
     """Return a text without secrets, which says so behind `mark` if it had any, or if these were replaced before."""
     text = hidden(text)

@@ -42,7 +42,17 @@ class Redaction(Redactor):
         long = [key for key, value in attributes.items() if isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE]
         if not long:
             return row
-        return {**row, "attributes": {**attributes, **{key: _shortened(self.text(attributes[key])) for key in long}}}
+        return {
+            **row,
+            "attributes": {**attributes, **{key: self._shortened(self.text(attributes[key])) for key in long}},
+        }
+
+    def _shortened(self, text: str) -> str:
+        if len(text) <= LONGEST_ATTRIBUTE:
+            return text
+        # It is searched again, as a part of the line.
+        shown = self.trimmed_end(text[:LONGEST_ATTRIBUTE])
+        return f"{shown}… [{len(text) - len(shown):,} more characters]"
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row that was read from a file, without secrets; as `line`, it does not look at ids."""
@@ -59,11 +69,6 @@ class Redaction(Redactor):
         except BadPattern as error:
             return _withheld(clean(row), not_searched(error))
         return found
-
-
-def _shortened(text: str) -> str:
-    left_out = len(text) - LONGEST_ATTRIBUTE
-    return f"{text[:LONGEST_ATTRIBUTE]}… [{left_out:,} more characters]" if left_out > 0 else text
 
 
 def _withheld(row: Mapping[str, Any], mark: str) -> dict[str, Any]:

@@ -206,3 +206,33 @@ def test_output_of_a_process(app: pytest.Pytester) -> None:
     )
     for part in PARTS:
         assert part not in text
+
+
+def test_an_innocent_value_is_shown_that_begins_as_a_secret_does(
+    app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("DB_PASSWORD", "claude-sonnet-4-5-20250929")
+    app.makepyfile(
+        test_it="""
+        from app import langfuse
+
+        def test_cut(langfuse_spans):
+            with langfuse.start_as_current_observation(
+                name="call https://docs.example.org/help", as_type="generation", model="claude-sonnet-4",
+                input="x" * 300, metadata={"long": "y" * 9_990 + "claude-sonnet-4, and a lot more of it"},
+            ):
+                pass
+            langfuse_spans.assert_tree("span x output=nothing")
+    """
+    )
+    result = app.runpytest("--langfuse-json=run.jsonl", "--junit-xml=junit.xml")
+    result.assert_outcomes(failed=1)
+    assert 'model="claude-…"' in result.stdout.str()
+    for text in (result.stdout.str(), *((app.path / name).read_text() for name in ("run.jsonl", "junit.xml"))):
+        assert "[redacted" not in text
+    # What has the whole of it has no secret at all.
+    app.path.joinpath("test_it.py").write_text(
+        app.path.joinpath("test_it.py").read_text().replace('"claude-sonnet-4"', '"claude-sonnet-4-5-20250929"')
+    )
+    assert "model=[redacted: DB_PASSWORD]" in app.runpytest("--langfuse-capture", "-vv").stdout.str()

@@ -187,3 +187,43 @@ def test_random_values_in_random_spellings() -> None:
         found = redactor.text(text)
         assert MARK in found, (value, text, found)
         assert not is_json(text) or text == value or is_json(found), (value, text, found)
+
+
+JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.Zt7kd83HqLw0zz81QQ.xYz"
+
+
+@pytest.mark.parametrize(
+    ("value", "innocent", "secret"),
+    [
+        # What all keys of an issuer begin with is no part of one.
+        (OPENAI, "sk-proj-...", "sk-proj-a1B2..."),
+        ("github_pat_" + "a1B2c3D4" * 8, "github_pat_…", "github_pat_a1…"),
+        ("sk_live_" + "a1B2c3D4", "sk_live_...", "sk_live_a1..."),
+        (JWT, "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", f"Bearer {JWT[:40]}..."),
+        (JWT, "eyJhbGci...", f"...{JWT[-8:]}"),
+        ("postgresql://app:hunter22@db/x", "postgresql://...", "postgresql://app:hun..."),
+        ("https://example.org/?token=x", "https://…", "https://example.org/?tok…"),
+        (f"Bearer {GITHUB}", "Bearer ...", "Bearer ghp_..."),
+        ("Bearer-like-start", "Bearer ...", "Bearer-l..."),
+    ],
+)
+def test_what_is_known_of_a_secret_is_no_part_of_it(value: str, innocent: str, secret: str) -> None:
+    redactor = Redactor(EnvironmentKeys({value: "A_SECRET"}))
+    assert redactor.text(f"see {innocent} there") == f"see {innocent} there"
+    assert MARK in redactor.text(f"see {secret} there")
+
+
+@pytest.mark.parametrize("length", range(30))
+def test_what_was_cut_of_an_innocent_text_is_not_a_secret(length: int) -> None:
+    redactor = Redactor(EnvironmentKeys({"correct horse battery": "A_SECRET", "horse battery staple": "B_SECRET"}))
+    text = "a correct horse batter and a horse battery stap, not a correct horse batte"
+    assert redactor.text(text) == text
+    beginning = redactor.trimmed_end(text[:length])
+    assert text.startswith(beginning)
+    assert length - 14 <= len(beginning) <= length
+    assert redactor.text(f"{beginning}…") == f"{beginning}…"
+    text = "rrect horse battery and orse battery staple, not ttery staple"
+    rest = redactor.trimmed_start(text[-length:])
+    assert text.endswith(rest)
+    assert redactor.text(f"…{rest}") == f"…{rest}"
+    assert redactor.text("a correct horse…") == f"a {MARK}…".replace("…", "")

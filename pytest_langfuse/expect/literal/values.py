@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from pytest_langfuse.arguments import shown
-from pytest_langfuse.expect.shown_secrets import hidden
+from pytest_langfuse.expect.shown_secrets import hidden, trimmed_end, trimmed_start
 
 
 class Absent:
@@ -187,7 +187,7 @@ def cut(text: str, width: int | None = WIDTH) -> str:
     if width is None or len(text) <= width:
         return text
     text = hidden(text)
-    return text if len(text) <= width else text[:width] + "…"
+    return text if len(text) <= width else trimmed_end(text[:width]) + "…"
 
 
 def cut_pair(expected: Any, captured: Any, width: int | None, text: Callable[[Any], str]) -> tuple[str, str]:
@@ -227,4 +227,7 @@ def _window(text: str, start: int, width: int) -> str:
     # One character more costs less room than the mark which says that it is missing.
     start = 0 if start <= 1 else start
     end = len(text) if len(text) <= start + width + 1 else start + width
-    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+    part = text[start:end]
+    if end < len(text):
+        part = f"{trimmed_end(part)}…"
+    return f"…{trimmed_start(part)}" if start else part

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_langfuse.expect.literal.values import WIDTH, escape
-from pytest_langfuse.expect.shown_secrets import hidden
+from pytest_langfuse.expect.shown_secrets import hidden, trimmed_end
 from pytest_langfuse.expect.text.cells import cells, cut_cells, wrapper_of
 
 #: Columns that pytest puts before a line of an error: `E       `.
@@ -94,7 +94,7 @@ class Style:
 
     def _cut(self, line: str, room: int) -> str:
         mark = self.encodable("…")
-        return cut_cells(line, room - len(mark)) + mark
+        return trimmed_end(cut_cells(line, room - len(mark))) + mark
 
     def deepest(self, used: int = 0, more: int = _DEPTH) -> int:
         """Return the depth down to which lines are indented, in what the columns leave beside `used` ones.
@@ -140,7 +140,7 @@ class Style:
         if self.columns is None:
             return [f"  {sentence}"]
         if not self.whole and (more := len(sentence) - _SENTENCE) > 0:
-            sentence = self.encodable(f"{sentence[:_SENTENCE]}… {more:,} more characters (-vv shows all)")
+            sentence = self.encodable(f"{trimmed_end(sentence[:_SENTENCE])}… {more:,} more characters (-vv shows all)")
         room = max(self.columns - used, _LEAST)
         if cells(sentence) + 2 <= room:
             return [f"  {sentence}"]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from pytest_langfuse.rules.secrets.key_names import is_key
 from pytest_langfuse.rules.secrets.sought_secret import SoughtSecret, has_cut
 
-#: Parts of the names of such variables.
-_NAMES: Final = ("SECRET", "TOKEN", "PASSWORD", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY")
 #: Shorter values are words such as "test", which stand in many texts.
 SHORTEST: Final = 12
+#: The first and the last line of a key or a certificate in the format PEM (RFC 7468), the same in all of them.
+_ARMOUR: Final = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
 
 
 class EnvironmentKeys:
@@ -48,7 +50,7 @@ class EnvironmentKeys:
 
     def note(self, name: str, value: str) -> None:
         """Take the value of a variable, if it is a key."""
-        if _is_key(name) and len(value) >= SHORTEST and value not in self._values:
+        if len(value) >= SHORTEST and value not in self._values and is_key(name, value):
             self._add(name, value)
 
     def _add(self, name: str, value: str) -> None:
@@ -96,15 +98,11 @@ def keys_of_environment() -> EnvironmentKeys:
     return keys
 
 
-def _is_key(name: str) -> bool:
-    name = name.upper()
-    return any(part in name for part in _NAMES)
-
-
 def _parts(value: str) -> Iterator[str]:
     """Yield the lines of a value, since a text may show them apart, and the keys in one that is JSON."""
     if "\n" in value or "\r" in value:
-        yield from (line for line in map(str.strip, value.splitlines()) if len(line) >= SHORTEST)
+        lines = map(str.strip, value.splitlines())
+        yield from (line for line in lines if len(line) >= SHORTEST and not _ARMOUR.fullmatch(line))
     if value.lstrip().startswith("{"):
         try:
             stack = [json.loads(value)]
@@ -116,6 +114,6 @@ def _parts(value: str) -> Iterator[str]:
             for name, item in items:
                 if isinstance(item, dict | list):
                     stack.append(item)
-                elif isinstance(item, str) and len(item) >= SHORTEST and _is_key(name):
+                elif isinstance(item, str) and len(item) >= SHORTEST and is_key(name, item):
                     yield item
                     yield from _parts(item)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pytest_langfuse.rules.secrets.environment_keys import SHORTEST, EnvironmentKeys
 from pytest_langfuse.rules.secrets.own_pattern import BadPattern, OwnPattern, matches
 from pytest_langfuse.rules.secrets.scan import Secret, may_hold_secret, secrets
-from pytest_langfuse.rules.secrets.sought_secret import Replacement, SoughtSecret
+from pytest_langfuse.rules.secrets.sought_secret import LEAST_END, Replacement, SoughtSecret
 from pytest_langfuse.rules.secrets.texts import readings, texts_inside
 from pytest_langfuse.rules.secrets.unescaped import Unescaped, has_coded_ascii
 
@@ -58,6 +58,24 @@ class Redactor:
                     found |= _instead_of(secret)
         sought += [SoughtSecret(text, mark) for text, mark in found.items()]
         return _replaced(value, Replacement(sought), {one.text: one.mark for one in sought}) if sought else value
+
+    def trimmed_end(self, text: str) -> str:
+        """Return the beginning of a text without secrets, after which something is left out, in no need of a mark.
+
+        It is shortened where it ends as a key begins, since it would be taken for what is left of that: in what is
+        written on, it is searched again.
+        """
+        keys = self.keys.secrets
+        while left := next((left - one.least + 1 for one in keys if (left := one.left_at_end(text))), 0):
+            text = text[:-left]
+        return text
+
+    def trimmed_start(self, text: str) -> str:
+        """Return the rest of a text without secrets, before which something is left out; as `trimmed_end`."""
+        keys = self.keys.secrets
+        while left := next((left - LEAST_END + 1 for one in keys if (left := one.left_at_start(text))), 0):
+            text = text[left:]
+        return text
 
     def _own(self, value: Any) -> dict[str, str]:
         """Return what the project's own patterns match, and what is to stand in place of it.

@@ -16,8 +16,15 @@ _RUN: Final = re.compile(r"[A-Za-z0-9]+")
 _SHORTEST_RUN: Final = 4
 #: Characters of a secret without escapes that are looked for, at least.
 _SHORTEST: Final = 6
-#: Characters of a secret beside the mark of what is left out that count as a part of it, at least.
-_PART: Final = 8
+#: Characters of a secret beside the mark of what is left out that count as a part of it, at least: at its beginning
+#: they may be more.
+LEAST_END: Final = 8
+#: What many secrets begin with. It says what they are, and nothing of them: `sk-proj-...` stands in documentation.
+_KNOWN_START: Final = re.compile(
+    r"[a-z][a-z0-9+.-]*://|sk-(?:proj|svcacct|admin|or-v1|ant-(?:api|admin)\d\d)-|github_pat_|[sr]k_(?:live|test|prod)_"
+    r"|lsv2_[ps][tk]_|AQ\.Ab8RN6|pypi-AgEIcHlwaS5vcmc|eyJ[\w-]*\.|-----BEGIN [A-Z0-9 ]+-----\s*|(?:bearer|basic)\s+",
+    re.IGNORECASE,
+)
 _CUT: Final = re.compile(r"…|\.{3}|\\u2026")
 #: A string in JSON that is known to be valid.
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
@@ -33,17 +40,29 @@ class SoughtSecret:
     plain: Sequence[str] = field(init=False)
     #: One of these is in each text that holds it, unless that has letters by their numbers.
     words: Sequence[str] = field(init=False)
+    #: Characters of its beginning that count as a part of it where the rest was cut off, at least.
+    least: int = field(init=False)
 
     def __post_init__(self) -> None:
         plain = (Unescaped(self.text).text if has_escapes(self.text) else self.text, self.text.replace("\\", ""))
         self.plain = [text for text in dict.fromkeys(plain) if len(text) >= _SHORTEST]
         run = max(_RUN.findall(self.text), key=len, default="")
+        start = _KNOWN_START.match(self.text)
+        self.least = LEAST_END if start is None else max(LEAST_END, start.end() + 1)
         self.words = (run,) if len(run) >= _SHORTEST_RUN else _words(self.text)
 
     @property
     def ends(self) -> tuple[str, str]:
         """The least that is left of it where something was cut off, at its end or at its start."""
-        return self.text[:_PART], self.text[-_PART:]
+        return self.text[: self.least], self.text[-LEAST_END:]
+
+    def left_at_end(self, text: str) -> int:
+        """Return how many characters at the end of a text would be taken for its beginning, if the text was cut."""
+        return _head(self.text, text[-len(self.text) :], self.least)
+
+    def left_at_start(self, text: str) -> int:
+        """Return how many characters at the start of a text would be taken for its end."""
+        return _tail(self.text, text[: len(self.text)], LEAST_END)
 
     def may_be_in(self, text: str) -> bool:
         """Return whether it can be in a text without letters by their numbers; fast."""
@@ -141,9 +160,9 @@ def _cut(text: str, secrets: Sequence[SoughtSecret]) -> Iterator[_Span]:
         for first, last in cuts:
             before, after = text[max(0, first - len(secret)) : first], text[last : last + len(secret)]
             # Once one end is long enough to be one of its ends, the other one may be short.
-            if head := _head(secret, before, _PART):
+            if head := _head(secret, before, one.least):
                 yield first - head, last + _tail(secret, after, 1), one.mark
-            elif tail := _tail(secret, after, _PART):
+            elif tail := _tail(secret, after, LEAST_END):
                 yield first - _head(secret, before, 1), last + tail, one.mark
 
 
