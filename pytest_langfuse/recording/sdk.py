@@ -1439,6 +1439,9 @@ def _rejection(processor: LangfuseSpanProcessor, span: ReadableSpan, error: str 
     if is_langfuse_span(span) and not processor._is_langfuse_project_span(span):
         scope = span.instrumentation_scope
         project = scope.attributes.get("public_key") if scope is not None and scope.attributes else None
+        if not project:
+            # As `trace.get_tracer("langfuse-sdk")` makes: the name alone makes the SDK look for a key.
+            return Rejection("other_project", f"its tracer is called {scope and scope.name} and has no public key")
         return Rejection("other_project", f"it belongs to the project of {project}")
     if processor._should_export_span is is_default_export_span:
         return Rejection("filtered", "default span filter")

@@ -1,6 +1,7 @@
 """`pytest --langfuse-capture` and the fixtures on an application that knows nothing of them."""
 
 import inspect
+import json
 
 import pytest
 from langfuse import Langfuse
@@ -127,6 +128,34 @@ def test_unended_filtered_sampled_out_and_other_projects_are_named(app: pytest.P
             "langfuse: 3 observations in 1 test, 1 never ended",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ("{'public_key': 'pk-lf-other'}", "it belongs to the project of pk-lf-other"),
+        ("{'public_key': ''}", "its tracer is called langfuse-sdk and has no public key"),
+        ("{}", "its tracer is called langfuse-sdk and has no public key"),
+        ("None", "its tracer is called langfuse-sdk and has no public key"),
+    ],
+)
+def test_a_span_of_the_sdks_tracer_names_its_project_or_that_it_has_none(
+    app: pytest.Pytester, attributes: str, reason: str
+) -> None:
+    app.makepyfile(f"""
+        from app import answer
+        from opentelemetry import trace
+
+        def test_it(langfuse_spans):
+            answer("why?")
+            trace.get_tracer("langfuse-sdk", attributes={attributes}).start_span("own").end()
+            langfuse_spans.one("span own")
+    """)
+    result = app.runpytest("--langfuse-json=run.jsonl")
+    result.stdout.fnmatch_lines([f"*`own`*{reason}*"])
+    rows = map(json.loads, (app.path / "run.jsonl").read_text().splitlines())
+    [own] = [row for row in rows if row["kind"] == "observation" and row["name"] == "own"]
+    assert (own["reason"], own["detail"]) == ("other project", reason)
 
 
 def test_late_spans_belong_to_the_test_in_which_they_started(app: pytest.Pytester) -> None:
