@@ -102,14 +102,7 @@ class CapturedLines:
             "trace": score.trace_id,
             "observation": score.observation_id,
         }
-        row = {
-            "session": score.session_id,
-            "name": score.name,
-            "value": score.value,
-            "data_type": score.data_type or "",
-            "comment": score.comment or "",
-        }
-        return self._redaction.line(ids, row)
+        return self._redaction.line(ids, score_fields(score))
 
 
 def fields_of(kept: KeptTest) -> dict[str, Any]:
@@ -172,6 +165,20 @@ def observation_fields(one: Observation, missing: Unexported | None, *, process:
     if record.events:
         row["events"] = [{"name": event.name, "attributes": dict(event.attributes)} for event in record.events]
     return row
+
+
+def score_fields(score: Score) -> dict[str, Any]:
+    """Return the fields of a score but for the trace and the observation that it is about."""
+    return {
+        "session": score.session_id,
+        "dataset_run": score.dataset_run_id,
+        "name": score.name,
+        "value": score.value,
+        "data_type": score.data_type or "",
+        "comment": score.comment or "",
+        "metadata": score.metadata,
+        "environment": score.environment or "",
+    }
 
 
 def _prompt(one: Observation) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_langfuse import Observations
 from pytest_langfuse.report import kept_test, packed_lines, prices
 from pytest_langfuse.report.captured_lines import CapturedPart
 from tests.helpers.json_lines import SCHEMA, lines_of
@@ -565,6 +566,39 @@ def test_a_long_run_keeps_compressed_lines(
     tests = lines_of(app.path / "run.jsonl", "test")
     assert [(row["test"][-3:], row["observations"]) for row in tests] == [(f"[{number}]", 3) for number in range(6)]
     assert len(lines_of(app.path / "run.jsonl", "observation")) == 18
+
+
+def test_a_score_says_what_it_is_of_wherever_it_is_shown(app: pytest.Pytester) -> None:
+    app.makepyfile(
+        test_it="""
+        from app import answer, langfuse
+
+        def test_it():
+            answer("why?")
+            langfuse.create_score(name="a", value=1, session_id="S1", metadata={"judge": "me"})
+            langfuse.create_score(name="b", value=1, dataset_run_id="D1")
+            langfuse.create_score(name="c", value="yes", data_type="CATEGORICAL", trace_id="1" * 32)
+            assert False
+        """
+    )
+    result = app.runpytest(OPTION)
+    told = "a trace or an observation that is not here"
+    result.stdout.fnmatch_lines_random(
+        [f"*# score {name} * of {of}" for name, of in (("a", "session S1"), ("b", "dataset run D1"), ("c", told))]
+    )
+    rows = lines_of(app.path / "run.jsonl", "score")
+    keys = ("trace", "observation", "session", "dataset_run", "metadata", "environment")
+    assert [[row[key] for key in keys] for row in rows] == [
+        [None, None, "S1", None, {"judge": "me"}, "default"],
+        [None, None, None, "D1", None, "default"],
+        ["1" * 32, None, None, None, None, "default"],
+    ]
+    scores = Observations.from_file(app.path / "run.jsonl").scores
+    assert [(one.session_id, one.dataset_run_id, one.metadata, one.environment) for one in scores] == [
+        ("S1", None, {"judge": "me"}, "default"),
+        (None, "D1", None, "default"),
+        (None, None, None, "default"),
+    ]
 
 
 def test_nothing_is_kept_unless_it_is_asked_for(app: pytest.Pytester) -> None:

@@ -215,6 +215,10 @@ def _score(score: Score, width: int | None, _without: Collection[str]) -> Sequen
 
 
 def _score_of_something_else(score: Score, width: int | None, _without: Collection[str]) -> Sequence[Word]:
-    whose = f"session {score.session_id}" if score.session_id else "a trace or an observation that is not here"
+    whose = "a trace or an observation that is not here"
+    if score.session_id:
+        whose = f"session {score.session_id}"
+    elif score.dataset_run_id:
+        whose = f"dataset run {score.dataset_run_id}"
     words = (word.text for word in score_words(score, width))
     return (Word(" ".join([f"# score {name_text(score.name)}", *words, f"of {whose}"])),)

@@ -244,6 +244,9 @@ def _score(line: Line) -> Score:
         trace_id=row.get("trace"),
         observation_id=row.get("observation"),
         session_id=row.get("session"),
+        dataset_run_id=row.get("dataset_run"),
         data_type=row.get("data_type") or None,
         comment=row.get("comment") or None,
+        metadata=row.get("metadata"),
+        environment=row.get("environment") or None,
     )

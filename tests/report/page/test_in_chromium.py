@@ -253,6 +253,39 @@ def test_scores_of_what_nothing_made_are_shown(opened):
     assert "far" not in side(page).inner_text()
 
 
+def test_a_score_is_shown_with_what_it_is_of_and_nowhere_else(opened):
+    nothing = {"trace": None, "observation": None}
+    other = {"trace": "e" * 32}
+    rows = [
+        case_row(),
+        observation_row(0, name="first", session="A"),
+        # Of another trace, with the same id, as a fixed random seed makes them.
+        observation_row(0, name="second", session="S1", start=NOON + 5_000, **other),
+        observation_row(1, 0, name="below", start=NOON + 6_000, **other),
+        score_row(0, name="of_first"),
+        score_row(0, name="of_second", **other),
+        score_row(name="of_trace"),
+        score_row(1, name="of_below", **other),
+        score_row(1, name="lost"),
+        score_row(**nothing, session="S1", name="of_session"),
+        score_row(**nothing, dataset_run="D1", name="of_run"),
+        # As versions before wrote it.
+        score_row(**nothing, name="of_something"),
+    ]
+    page = opened(rows, ANSWER)
+    shown = {"first": ["of_first", "of_trace"], "second": ["of_second"], "below": ["of_below"]}
+    for name, scores in shown.items():
+        page.locator(".tree-row", has_text=name).click()
+        wait_for_observation(page, name)
+        assert names(page, "#side section:has(h3:text-is('Scores')) dt") == scores
+    told = page.locator("#test").inner_text()
+    assert "Scores of what nothing made\nlost\n0.5\n" in told
+    assert (
+        "Scores of sessions and dataset runs\nof_session\n0.5 (of session S1)\nof_run\n0.5 (of dataset run D1)\n"
+        "of_something\n0.5 (the file does not say of what)\n"
+    ) in told
+
+
 @repeats
 def test_long_values_fold(opened):
     value = {"many": list(range(250)), "long": "x" * 9_000}
@@ -290,22 +323,56 @@ def test_the_literal_can_be_copied(opened):
 
 
 def test_the_copied_literal_matches_the_trace(opened, app: pytest.Pytester):
-    """What the page copies of a run is what `assert_tree` takes."""
-    app.makepyfile(test_it="from app import answer\ndef test_it():\n    answer('why?')\n")
-    app.runpytest("--langfuse-json=run.jsonl")
+    """What the page copies of a run is what `assert_tree` takes, and what `str(langfuse_spans)` is."""
+    scored = """
+            from app import answer, langfuse
+
+            def act():
+                answer('why?')
+                with langfuse.start_as_current_observation(name="rated") as rated:
+                    with rated.start_as_current_observation(name="below") as below:
+                        below.score(name="grounded", value=0.5, comment="cites [1]", metadata={"judge": "a b"})
+                        below.score(name="kind of", value="so so", data_type="CATEGORICAL")
+                    rated.score_trace(name="helpful", value=0.25)
+    """
+    app.makepyfile(
+        acts=scored,
+        test_it="""
+            from acts import act
+
+            def test_it(langfuse_spans):
+                act()
+                with open("expected", "w") as file:
+                    file.write(str(langfuse_spans.in_trace("rated")))
+        """,
+    )
+    app.runpytest("--langfuse-json=run.jsonl").assert_outcomes(passed=1)
     rows = [json.loads(line) for line in (app.path / "run.jsonl").read_text().splitlines()]
     page = opened(rows, "#test=test_it.py::test_it", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy as literal").click()
     page.get_by_role("button", name="Copied").wait_for()
-    copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied.count("\n") == 2
+    answer = page.evaluate("navigator.clipboard.readText()")
+    assert answer.count("\n") == 2
+    page.locator(".tree-row", has_text="rated").click()
+    wait_for_observation(page, "rated")
+    page.get_by_role("button", name="Copy as literal").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    rated = page.evaluate("navigator.clipboard.readText()")
+    assert rated == (app.path / "expected").read_text()
+    assert '  score "kind of" value="so so"' in rated
+    assert rated.endswith("\nscore helpful value=0.25")
+    page.locator(".tree-row", has_text="below").click()
+    wait_for_observation(page, "below")
+    page.get_by_role("button", name="Copy as literal").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert "helpful" not in page.evaluate("navigator.clipboard.readText()")
     app.makepyfile(
         test_it=f"""
-            from app import answer
+            from acts import act
 
             def test_it(langfuse_spans):
-                answer('why?')
-                langfuse_spans.assert_tree({copied!r})
+                act()
+                langfuse_spans.assert_tree({answer!r} + chr(10) + {rated!r})
         """
     )
     app.runpytest().assert_outcomes(passed=1)
@@ -696,6 +763,52 @@ def test_light_and_dark(opened):
     page.reload()
     page.wait_for_selector("body.app")
     assert paper() == "rgb(255, 255, 255)"
+
+
+#: What is painted in an element's place, and whether its background is another one than that of what is around it.
+PAINTED = """(element) => {
+    const style = getComputedStyle(element);
+    const around = getComputedStyle(element.parentElement.closest(".tree-row, .test, .track") ?? document.body);
+    const canvas = getComputedStyle(document.body).backgroundColor;
+    const none = "rgba(0, 0, 0, 0)";
+    const colour = around.backgroundColor === none ? canvas : around.backgroundColor;
+    return [none, colour].includes(style.backgroundColor)
+        ? [style.backgroundImage !== "none", style.borderTopStyle, style.outlineStyle].join(" ") : "filled";
+}"""
+
+
+@pytest.mark.parametrize("scheme", first_of(["dark", "light"]))
+def test_with_the_colours_of_the_system_bars_and_what_is_chosen_are_seen(opened, scheme: str):
+    page = opened(shop_run(), ANSWER, forced_colors="active", color_scheme=scheme)
+    page.wait_for_selector("#side h2", state="attached")
+    bars = dict(zip(tree(page), page.locator(".span-bar").all(), strict=True))
+    seen = {name.strip(): bar.evaluate(PAINTED) for name, bar in bars.items()}
+    assert seen == {
+        # What is chosen, among others.
+        "answer": "filled",
+        "search": "filled",
+        "rank": "filled",
+        "llm": "filled",
+        "GET /x": "false dashed none",
+        "store": "true solid none",
+        "open": "false dashed none",
+    }
+    for chosen in (".tree-row[aria-selected=true]", "#list [aria-selected=true]"):
+        row = page.locator(chosen)
+        assert row.evaluate(PAINTED) == "filled"
+        colours = row.evaluate(
+            "row => [row, ...row.querySelectorAll('.name, .note, .outcome, .cell-tokens')].map(part => "
+            "[getComputedStyle(part).color, getComputedStyle(row).backgroundColor])"
+        )
+        assert all(ink != paper for ink, paper in colours)
+    page.get_by_label("Find in the trace").fill("a pixel.")
+    page.locator(".is-found").wait_for()
+    assert page.locator(".is-found").evaluate("row => getComputedStyle(row).borderLeftStyle") == "double"
+    page.keyboard.press("Escape")
+    page.evaluate("hash => { location.hash = hash }", f"{ANSWER}&fault=hang")
+    page.wait_for_selector(".outage")
+    for piece in page.locator(".outage .piece").all():
+        assert piece.evaluate("piece => getComputedStyle(piece).outlineStyle") == "solid"
 
 
 def test_prints_what_is_wrong_and_the_open_trace(opened):

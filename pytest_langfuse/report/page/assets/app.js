@@ -86,7 +86,8 @@ class Page {
     this.tests.mark(test);
     const place = { test: test.test, fault: test.fault };
     const { file, name: short } = splitId(test.test);
-    const orphans = opened.scores.filter((score) => (score.observation ? !opened.byId.has(score.observation) : score.trace && !opened.traceNumber.has(score.trace)));
+    const orphans = opened.scores.filter(({ trace, observation }) => trace && !(observation ? opened.byKey.has(`${trace}/${observation}`) : opened.traceNumber.has(trace)));
+    const wider = opened.scores.filter((score) => !score.trace);
     const loose = opened.findings.filter((finding) => !opened.byId.has(finding.id));
     this.tree = opened.rows.length ? new Tree(opened, (row, isAsked) => this.select(row, isAsked)) : null;
     const numbers = [secondsText(test.duration), typeof test.observations === "number" ? count(test.observations, "observation") : null, withUnit(test.tokens, "tokens"),
@@ -100,6 +101,7 @@ class Page {
       opened.comparison ? comparisonOf(opened, place) : null,
       opened.outage || opened.health || test.fault || test.degraded ? outageOf(opened) : null,
       loose.map(findingOf),
+      wider.length ? [heading("Scores of sessions and dataset runs"), scoresOf(wider)] : null,
       orphans.length ? [heading("Scores of what nothing made"), scoresOf(orphans)] : null,
       this.tree ? this.tree.element : par("", opened.missing ? `Not all is here: ${opened.missing}.` : `This ${index.noun} made no observations.`));
     this.tree?.show(this.tree.active);

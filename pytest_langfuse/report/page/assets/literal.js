@@ -20,9 +20,19 @@ function literalValue(value) {
   return isBare ? value : compactJson(value);
 }
 
-/** An observation and all below it. */
-async function literalOf(row) {
+const literalWords = (entries) => entries.filter(([, value]) => isSet(value)).map(([key, value]) => `${key}=${literalValue(value)}`);
+
+/** An observation and all below it, with their scores; of a root, those of its trace, too. */
+async function literalOf(row, scores) {
   const lines = [];
+  const given = new Map();
+  for (const score of scores) {
+    const { trace, observation, name, value, comment, metadata } = score;
+    const key = `${trace}/${observation ?? ""}`;
+    if (!given.has(key)) given.set(key, []);
+    given.get(key).push(["score", literalName(String(name)), ...literalWords(Object.entries({ value, comment, metadata }))].join(" "));
+  }
+  const add = (depth, texts) => texts.forEach((text) => lines.push("  ".repeat(depth) + text));
   const stack = [row];
   while (stack.length) {
     const one = stack.pop();
@@ -33,10 +43,12 @@ async function literalOf(row) {
       output: detail.output, usage: detail.usage, cost: detail.cost_estimated ? null : detail.cost, metadata: detail.metadata,
       user_id: detail.user, session_id: detail.session, tags: detail.tags,
     };
-    const words = Object.entries(fields).filter(([, value]) => isSet(value)).map(([key, value]) => `${key}=${literalValue(value)}`);
-    lines.push("  ".repeat(one.depth - row.depth) + [one.type, literalName(one.name), ...words].join(" "));
+    const depth = one.depth - row.depth;
+    add(depth, [[one.type, literalName(one.name), ...literalWords(Object.entries(fields))].join(" ")]);
+    add(depth + 1, given.get(`${one.trace}/${one.id}`) ?? []);
     for (const child of [...one.children].reverse()) stack.push(child);
   }
+  if (!row.above) add(0, given.get(`${row.trace}/`) ?? []);
   return lines.join("\n");
 }
 

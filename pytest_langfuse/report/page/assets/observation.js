@@ -10,12 +10,12 @@ async function observationOf(opened, row) {
   };
   const findings = opened.findings.filter((finding) => finding.id === row.id);
   const raw = { ...detail.attributes, ...(detail.scope ? { scope: detail.scope } : {}), ...detail.resource };
-  const scores = opened.scores.filter((score) => score.observation === row.id || (!row.above && !score.observation && (!score.trace || score.trace === row.trace)));
+  const scores = opened.scores.filter((score) => isOf(score, row));
   return [
     div("bar", badge(row.type), el("h2", { tabindex: "-1" }, row.name)),
     par("note", [row.type, row.model, row.duration === null ? "never ended" : time(row.duration), row.level === "DEFAULT" ? "" : row.level].filter(Boolean).join(" · ")),
     div("bar",
-      copyButton("Copy as literal", () => literalOf(row)),
+      copyButton("Copy as literal", () => literalOf(row, opened.scores)),
       copyButton("Copy link", () => location.href)),
     row.reason ? par("warning", `Not in Langfuse: ${row.reason}${detail.detail ? `, ${detail.detail}` : ""}`) : null,
     detail.status ? el("p", { class: row.level === "ERROR" ? "error-text" : "" }, detail.status) : null,
@@ -48,7 +48,15 @@ async function observationOf(opened, row) {
   ];
 }
 
-const scoresOf = (scores) => facts(scores.map((score) => [score.name, [figure(score.value) || String(score.value), score.comment].filter(Boolean).join(": ")]));
+/** Whether a score is of an observation, or of its trace, which the roots stand for. */
+const isOf = (score, row) => score.trace === row.trace && (score.observation ? score.observation === row.id : !row.above);
+
+/** What a score is of that is no trace and no observation. */
+function targetOf({ trace, session, dataset_run: run }) {
+  return trace ? "" : session ? ` (of session ${session})` : run ? ` (of dataset run ${run})` : " (the file does not say of what)";
+}
+
+const scoresOf = (scores) => facts(scores.map((score) => [score.name, [figure(score.value) || String(score.value), score.comment].filter(Boolean).join(": ") + targetOf(score)]));
 
 function amounts(values, write = figure) {
   return isPlain(values) ? Object.entries(values).map(([key, value]) => `${key} ${typeof value === "number" ? write(value) : value}`).join(", ") : "";

@@ -73,11 +73,11 @@ function addRows(rows, tree) {
 /** Link parents and children, in the order in which they started; what leads nowhere, or in a circle, is a root. */
 function linkRows(opened) {
   const { rows } = opened;
-  const byId = new Map(rows.map((row) => [`${row.trace}/${row.id}`, row]));
+  const byKey = (opened.byKey = new Map(rows.map((row) => [`${row.trace}/${row.id}`, row])));
   opened.byId = new Map(rows.map((row) => [row.id, row]));
   const roots = [];
   for (const row of rows) {
-    const parent = typeof row.parent === "number" ? rows[row.parent] : byId.get(`${row.trace}/${row.parent}`);
+    const parent = typeof row.parent === "number" ? rows[row.parent] : byKey.get(`${row.trace}/${row.parent}`);
     row.above = parent && parent !== row ? parent : null;
     (row.above ? row.above.children : roots).push(row);
   }
