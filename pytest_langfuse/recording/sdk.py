@@ -1642,7 +1642,7 @@ def hooked(
         hooks.install()
         if recorder.places is not None:
             hooks.see_what_rules_ask_for()
-        hooks.late_handler = late_handler or handler
+        outer, hooks.late_handler = hooks.late_handler, late_handler or handler
         # What is still queued belongs to the outer recorder.
         hooks.flush()
         hooks.recorders.append(recorder)
@@ -1662,6 +1662,9 @@ def hooked(
                 if recorder.everything and recorder.current is not None:
                     hooks.discard()
                 hooks.placeholder_manager = placeholder
+                if nested:
+                    # What the outer run left behind belongs to its project.
+                    hooks.late_handler = outer
                 if last():
                     restored.pop_all()
                     if recorder.everything:

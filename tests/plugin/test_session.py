@@ -8,6 +8,7 @@ import pytest
 from pytest_langfuse import OutageControl, plugin
 from pytest_langfuse.captured_test import CapturedTest
 from pytest_langfuse.recording.recorder import Recorder
+from pytest_langfuse.recording.sdk import hooks
 from pytest_langfuse.session import FIXTURES, session_key
 from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn
 from pytest_langfuse.standin.stand_in import StandIn
@@ -119,3 +120,11 @@ def test_a_part_is_made_once_and_on_demand() -> None:
 def test_every_fixture_captures():
     # Each has a case of its own in `sealed/cases.py`.
     assert sorted(FIXTURES) == plugin.__all__
+
+
+def test_what_a_run_left_behind_is_answered_by_it_after_a_run_inside(app, langfuse_spans):
+    late = hooks.late_handler
+    app.makepyfile("def test_it(langfuse_spans): pass")
+    app.runpytest("--langfuse-capture").assert_outcomes(passed=1)
+    assert late is not None
+    assert hooks.late_handler is late

@@ -51,7 +51,17 @@ def test_what_the_application_froze_stays_frozen(monkeypatch):
     assert gc.isenabled()
 
 
-def test_new_objects_count_as_old():
+@pytest.fixture
+def nothing_frozen() -> Iterator[None]:
+    """As in a process in which nothing is frozen: the run of these tests has frozen what it has collected."""
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()
+    yield
+    if frozen:
+        gc.freeze()
+
+
+def test_new_objects_count_as_old(nothing_frozen):
     gc.enable()
     with undisturbed(_LARGE):
         made = [[]]
