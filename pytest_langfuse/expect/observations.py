@@ -74,12 +74,14 @@ class Observations(ObservationSequence):
         """Return the observations in a file: export bodies (OTLP), JSON of Langfuse's API, or a run; gzip or not.
 
         JSON may be one document or several, one per line. `test` is the id of a test of a run, which is the file of
-        `--langfuse-json`; without it, all that the run has recorded is there.
+        `--langfuse-json`, as pytest prints it or as the file has it, without secrets; without `test`, all that the run
+        has recorded is there.
 
         Raises:
             DecodeError: the file holds anything else (`pytest_langfuse.recording.DecodeError`, a `ValueError` that
                 names the file).
-            LookupError: the run has no such test, or the file is not one of a run.
+            LookupError: the run has no such test, or several that it may be, since a part of their ids is redacted; or
+                the file is not one of a run.
             OSError: the file cannot be read.
             TypeError: `path` is not a path, or `test` not a text.
             ValueError: `path` is not one that a file can have.
@@ -87,7 +89,7 @@ class Observations(ObservationSequence):
         __tracebackhide__ = True
         if test is not None:
             arguments.text("Observations.from_file", "test", test)
-        return cls(source_of_file(arguments.path("Observations.from_file", "path", path), test))
+        return cls(source_of_file(arguments.path("Observations.from_file", "path", path), test, hidden))
 
     @classmethod
     def from_api(cls, client: Langfuse, trace_id: str) -> Self:

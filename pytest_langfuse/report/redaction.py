@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pytest_langfuse.rules.secrets.own_pattern import BadPattern
+from pytest_langfuse.rules.secrets.environment_keys import EnvironmentKeys
+from pytest_langfuse.rules.secrets.own_pattern import BadPattern, OwnPattern
 from pytest_langfuse.rules.secrets.redactor import Redactor, clean, encode, not_searched
 
 #: Fields of rows that hold ids of traces and observations.
@@ -23,6 +24,12 @@ class Redaction(Redactor):
 
     What can't be searched by a pattern, since that takes too long, is not written.
     """
+
+    def __init__(self, keys: EnvironmentKeys, patterns: Sequence[OwnPattern] = ()) -> None:
+        super().__init__(keys, patterns)
+        #: What rows call the tests of files, by what these call them; and those names.
+        self._tests: dict[str, str] = {}
+        self._taken: set[str] = set()
 
     def line(self, ids: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         """Return the line of a row. `ids` come first; they are not looked at, since trace ids look like keys."""
@@ -59,8 +66,24 @@ class Redaction(Redactor):
         row = self.shortened(row)
         # The bytes of an image may look like anything.
         ids = _IDS | {"content"} if row.get("kind") == "media" else _IDS
-        body = {key: value for key, value in row.items() if key not in ids}
-        return {**row, **self.without_secrets(body)} if self.has_to_search(encoded(body)) else dict(row)
+        body = {key: value for key, value in row.items() if key not in ids and key != "test"}
+        found = {**row, **self.without_secrets(body)} if self.has_to_search(encoded(body)) else dict(row)
+        if isinstance(test := row.get("test"), str):
+            found["test"] = self._test(test)
+        return found
+
+    def _test(self, test: str) -> str:
+        """Return what rows call a test; numbered, where it would be called as another one without its secrets."""
+        found = self._tests.get(test)
+        if found is None:
+            shown = found = self.text(test)
+            number = 1
+            while found in self._taken:
+                number += 1
+                found = f"{shown} ({number})"
+            self._tests[test] = found
+            self._taken.add(found)
+        return found
 
     def without_secrets(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row without secrets; of one that can't be searched, what this package has put into it."""

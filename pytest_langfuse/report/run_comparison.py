@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.text.render import skeleton
 from pytest_langfuse.expect.text.side_by_side import SideBySide, side_by_side
 from pytest_langfuse.expect.text.style import Style
+from pytest_langfuse.recording.sources.redacted_ids import same_tests
 from pytest_langfuse.report.amounts import summed
 from pytest_langfuse.report.compared_run import ComparedRun, ComparedTest, TestKey
 from pytest_langfuse.report.figures import amount, counted, duration, money, told_apart
@@ -90,7 +91,7 @@ class RunComparison:
 
     def _pair(self) -> None:
         """Pair tests by their ids, and those that are left by their trees, if only one of each run has a tree."""
-        before, after = self.before.tests, self.after.tests
+        before, after = _as_called_now(self.before.tests, self.after.tests), self.after.tests
         self.pairs = [(before[key], test) for key, test in after.items() if key in before]
         left = _by_shape(test for key, test in before.items() if key not in after)
         new = _by_shape(test for key, test in after.items() if key not in before)
@@ -130,6 +131,21 @@ class RunComparison:
             if (found := self.sums(name)) is not None and found != (0, 0):
                 text += f"; {_change(name, *found)}"
         return f"{text} (cost estimated)" if self.is_estimated else text
+
+
+def _as_called_now(
+    before: Mapping[TestKey, ComparedTest], after: Mapping[TestKey, ComparedTest]
+) -> Mapping[TestKey, ComparedTest]:
+    """Return the tests of the earlier run by what this one calls them, where a part of an id is redacted in one."""
+    called: dict[TestKey, TestKey] = {}
+    for fault in {fault for _, fault in before}:
+        old, new = ({test for test, of in one if of == fault} for one in (before, after))
+        called |= {(one, fault): (other, fault) for one, other in same_tests(old - new, new - old)}
+    if not called:
+        return before
+    return {
+        called.get(key, key): replace(test, key=called[key]) if key in called else test for key, test in before.items()
+    }
 
 
 #: Numbers that stand for trees, and the fault of the suite.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from xml.etree import ElementTree as ET
 
@@ -195,3 +196,41 @@ def test_own_secrets_are_in_no_report(app: pytest.Pytester, monkeypatch: pytest.
     properties = {one.get("name"): one.get("value") for one in case.iter("property")}
     assert properties["order"] == MARK
     assert len(str(properties["langfuse_trace_ids"])) == 32
+
+
+def test_rows_of_tests_that_are_alike_without_their_secrets_stay_apart() -> None:
+    redaction = Redaction(EnvironmentKeys({"a1B2c3D4e5F6": "A_TOKEN"}), [ORDER])
+    tests = ["t[a1B2c3D4e5F6]", "t[[redacted: A_TOKEN]]", "t[x]", "t[ORD-111111]", "t[ORD-222222]", "t[x] (2)"]
+    mark = "t[[redacted: a secret of the pattern 'order-id']]"
+    shown = ["t[[redacted: A_TOKEN]]", "t[[redacted: A_TOKEN]] (2)", "t[x]", mark, f"{mark} (2)", "t[x] (2)"]
+    for _ in range(2):
+        for kind in ("test", "observation"):
+            assert [redaction.row({"kind": kind, "test": test, "name": "x"})["test"] for test in tests] == shown
+    assert redaction.row({"kind": "run"}) == {"kind": "run"}
+    assert redaction.row({"kind": "outage", "test": None})["test"] is None
+
+
+def test_the_page_of_a_file_has_each_of_the_tests_that_are_alike_without_their_secrets(
+    app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.makepyfile(
+        test_it="""
+        import pytest
+        from app import langfuse
+
+        @pytest.mark.parametrize("value", ["first-a1B2c3D4e5F6", "second-a1B2c3D4e5F6"])
+        def test_a(value):
+            langfuse.start_observation(name=value).end()
+    """
+    )
+    app.runpytest("--langfuse-json=run.jsonl").assert_outcomes(passed=2)
+    # Keys of later, with which the page is made.
+    monkeypatch.setenv("A_TOKEN", "first-a1B2c3D4e5F6\nsecond-a1B2c3D4e5F6")
+    result = app.run(sys.executable, "-m", "pytest_langfuse.report", "run.jsonl", "-o", "page.html")
+    assert result.ret == 0
+    page = (app.path / "page.html").read_text()
+    assert [test["test"].rpartition("::")[2] for test in index(page)["tests"]] == [
+        "test_a[[redacted: A_TOKEN]]",
+        "test_a[[redacted: A_TOKEN]] (2)",
+    ]
+    assert "a1B2c3D4e5F6" not in str([page, index(page), blocks(page, "tree"), blocks(page, "details")])

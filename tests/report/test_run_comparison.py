@@ -461,3 +461,47 @@ def test_a_byte_order_mark_is_passed_over_wherever_a_file_of_a_run_is_read(app: 
     assert report_command.main(["before.jsonl", "-o", "report.html"]) == 0
     assert len(index((app.path / "report.html").read_text())["tests"]) == 5
     assert rules_command.main(["check", "before.jsonl", "--baseline", "base.txt"]) == 0
+
+
+SECRET_IDS = """
+    import os
+
+    import pytest
+    from app import call
+
+    @pytest.mark.parametrize("value", ["gpt-4o-2024-08-06", "gpt-4o-mini"])
+    def test_one(value):
+        call(tokens=int(os.environ["TOKENS_OF_ONE"]))
+
+    @pytest.mark.parametrize("value", ["gpt-4o-2024-08-06", "gpt-4o-mini"])
+    def test_other(value):
+        call("search")
+"""
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_tests_are_paired_though_their_ids_are_redacted_in_one_run(
+    app: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    app.makepyfile(app=APP, test_it=SECRET_IDS)
+    app.makeini("[pytest]\nlangfuse_max_token_increase = 10%\n")
+    for is_first, tokens in ((True, "10"), (False, "30")):
+        monkeypatch.setenv("TOKENS_OF_ONE", tokens)
+        monkeypatch.delenv("DB_PASSWORD", raising=False)
+        if is_first is first:
+            monkeypatch.setenv("DB_PASSWORD", "gpt-4o-2024-08-06")
+        option = "--langfuse-json=before.jsonl" if is_first else COMPARE
+        result = app.runpytest(option, "--langfuse-json=after.jsonl" if not is_first else "-q")
+    # Both tests with that id are judged, and none counts as new or renamed.
+    text = result.stdout.str()
+    assert "with before.jsonl: 2 of 4 tests changed; " in text
+    assert text.count("too much: ") == 2
+    assert "was" not in text.partition("Langfuse comparison")[2]
+    assert result.ret == 1
+    assert [row["was"] for row in lines_of(app.path / "after.jsonl", "comparison")] == [None, None]
+    name = "test_it.py::test_one[gpt-4o-2024-08-06]"
+    assert Observations.from_file(app.path / "before.jsonl", test=name).usage["total"] == 10
+    assert Observations.from_file(app.path / "after.jsonl", test=name).usage["total"] == 30
+    (run,) = lines_of(app.path / ("before.jsonl" if first else "after.jsonl"), "run")
+    assert run["kind"] == "run"
+    assert "2024-08-06" not in (app.path / ("before.jsonl" if first else "after.jsonl")).read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,22 @@ from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.recording.span_record import SpanRecord
 
 
-def source_of_file(path: Path, test: str | None = None) -> StaticSource:
+def source_of_file(path: Path, test: str | None = None, hide: Callable[[str], str] = str) -> StaticSource:
     """Return the observations in a file: export bodies (OTLP, protobuf or JSON), JSON of Langfuse's API, or a run.
 
-    All of them gzip or not. `test` chooses one test of a run, the file of `--langfuse-json`.
+    All of them gzip or not. `test` chooses one test of a run, the file of `--langfuse-json`, in which a part of its id
+    may be redacted; `hide` takes secrets out of a text.
 
     Several JSON documents may follow each other, one per line.
 
     Raises:
         DecodeError: The file holds anything else, or decompresses to more than 256 MiB; the message names the file.
-        LookupError: The run has no such test, or the file is not one of a run.
+        LookupError: The run has no such test, or several that it may be, or the file is not one of a run.
     """
-    return source_of_bytes(content_of(path), str(path), test)
+    return source_of_bytes(content_of(path), str(path), test, hide)
 
 
-def source_of_bytes(data: bytes, name: str, test: str | None = None) -> StaticSource:
+def source_of_bytes(data: bytes, name: str, test: str | None = None, hide: Callable[[str], str] = str) -> StaticSource:
     """Return the observations in the content of a file; messages call it `name`.
 
     Raises:
@@ -48,7 +49,7 @@ def source_of_bytes(data: bytes, name: str, test: str | None = None) -> StaticSo
         plain = decompress(data)
         with undisturbed(len(plain) // SIZE):
             if is_run(plain):
-                return read_run(plain).source(test)
+                return read_run(plain).source(test, hide)
             if test is not None:
                 raise LookupError(f"{name} is not a file of --langfuse-json, so it has no tests")
             return _in_file(plain)

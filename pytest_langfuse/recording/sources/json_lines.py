@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -12,6 +12,7 @@ from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.recorded_span import Reason
+from pytest_langfuse.recording.sources.redacted_ids import could_be, without_number
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.sources.static import StaticSource
@@ -73,17 +74,17 @@ class RunFile:
         codes = next((line.row.get("rules") for line in self.of("run")), None)
         return [code for code in codes if isinstance(code, str)] if isinstance(codes, list) else []
 
-    def source(self, test: str | None = None) -> StaticSource:
+    def source(self, test: str | None = None, hide: Callable[[str], str] = str) -> StaticSource:
         """Return the observations of the run, or of one `test` under all faults.
+
+        `test` is an id as pytest prints it, or as the file has it, without secrets. `hide` takes secrets out of a text.
 
         Raises:
             DecodeError: a line is damaged; the message names it.
-            LookupError: the run has no such test.
+            LookupError: the run has no such test, or several that it may be.
         """
         if test is not None:
-            known = [str(line.row.get("test")) for line in self.of("test")]
-            if test not in known:
-                raise LookupError(f"the run has no test {shown(test)}{did_you_mean(test, known)}")
+            test = self._id_of(test, hide)
         read = [
             (observation_of(line), line)
             for line in self.of("observation")
@@ -98,6 +99,29 @@ class RunFile:
             scores=[_score(line) for line in self.of("score") if test is None or line.row.get("test") == test],
             wire=[WireBody("file", json.dumps(rows).encode())] if rows else [],
         )
+
+    def _id_of(self, test: str, hide: Callable[[str], str]) -> str:
+        """Return what the lines call a test.
+
+        Raises:
+            LookupError: they have no such test, or several that it may be.
+        """
+        known = list(dict.fromkeys(str(line.row.get("test")) for line in self.of("test")))
+        if test in known:
+            return test
+        found = [one for one in known if could_be(one, test)]
+        if len(found) > 1:
+            redacted = hide(test)
+            found = [one for one in found if without_number(one) == redacted] or found
+        if len(found) > 1:
+            listed = ", ".join(map(shown, found))
+            raise LookupError(
+                f"the run has {len(found)} tests that {shown(test)} may be, since a part of their ids is redacted; "
+                f"name one as the file does: {listed}"
+            )
+        if not found:
+            raise LookupError(f"the run has no test {shown(test)}{did_you_mean(test, known)}")
+        return found[0]
 
 
 def is_run(data: bytes) -> bool:

@@ -165,3 +165,47 @@ def test_rules_that_the_run_has_not_evaluated_are(tmp_path, capsys, monkeypatch)
     (tmp_path / "run.jsonl").write_bytes(text(RUN | {"rules": ["LF006"]}, TEST, nameless))
     assert main(["check", "run.jsonl", "--select", "LF006"]) == 0
     assert capsys.readouterr().out == "0 findings in 1 run\n"
+
+
+PLAIN = "test_it.py::test_a[a1B2c3D4e5F6]"
+MARKED = "test_it.py::test_a[[redacted: A_TOKEN]]"
+
+
+def run_of(*tests: str) -> bytes:
+    rows = [row for test in tests for row in (TEST | {"test": test}, OBSERVATION | {"test": test, "name": test})]
+    return text(RUN, *rows)
+
+
+@pytest.mark.parametrize(
+    ("tests", "asked", "found"),
+    [
+        ((MARKED, "test_it.py::test_b"), PLAIN, MARKED),
+        ((MARKED, "test_it.py::test_b"), MARKED, MARKED),
+        ((MARKED, PLAIN), PLAIN, PLAIN),
+        ((MARKED, f"{MARKED} (2)"), f"{MARKED} (2)", f"{MARKED} (2)"),
+        ((MARKED, f"{MARKED} (2)"), MARKED, MARKED),
+    ],
+)
+def test_a_test_is_found_by_its_id_though_a_part_is_redacted(
+    tmp_path: Path, tests: tuple[str, ...], asked: str, found: str
+) -> None:
+    file = tmp_path / "run.jsonl"
+    file.write_bytes(run_of(*tests))
+    assert Observations.from_file(file, test=asked).one("generation *").name == found
+
+
+def test_a_test_is_found_by_what_is_redacted_here_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "run.jsonl"
+    other = MARKED.replace("A_TOKEN", "B_TOKEN")
+    file.write_bytes(run_of(MARKED, other))
+    with pytest.raises(
+        LookupError, match=r"the run has 2 tests that .* may be, since a part of their ids is redacted;"
+    ):
+        Observations.from_file(file, test=PLAIN)
+    monkeypatch.setenv("B_TOKEN", "a1B2c3D4e5F6")
+    assert Observations.from_file(file, test=PLAIN).one("generation *").name == other
+    file.write_bytes(run_of(MARKED, other, f"{other} (2)"))
+    with pytest.raises(LookupError, match=r"the run has 2 tests .*B_TOKEN.*, .*B_TOKEN.* \(2\)'"):
+        Observations.from_file(file, test=PLAIN)
+    with pytest.raises(LookupError, match=r"the run has no test .*, did you mean"):
+        Observations.from_file(file, test="test_it.py::test_a[short]")
