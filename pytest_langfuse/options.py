@@ -140,8 +140,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--langfuse-show",
         metavar="{failed,all,none}",
         default=None,
-        help="print the section 'Langfuse trace' for these tests: the tree with durations, tokens and cost, as wide as "
-        "the terminal or COLUMNS; -vv shows it whole. Default: failed. (ini: langfuse_show)",
+        help="print the section 'Langfuse trace' for these of the captured tests: the tree with durations, tokens and "
+        "cost, as wide as the terminal or COLUMNS; -vv shows it whole. Default: failed. (ini: langfuse_show)",
     )
     group.addoption(
         "--langfuse-outage",
@@ -256,7 +256,7 @@ def add_options(parser: pytest.Parser) -> None:
         "duration (seconds), errors",
         default="",
     )
-    parser.addini("langfuse_show", "tests to print the captured trace for: failed, all or none", default="failed")
+    parser.addini("langfuse_show", "captured tests to print the trace for: failed, all or none", default="failed")
 
 
 def one_of(value: str, allowed: Sequence[str], source: str) -> str:
@@ -297,6 +297,13 @@ def outage_switched_off(config: pytest.Config) -> str | None:
     if given is None or str(given).strip() or not ini:
         return None
     return f"langfuse: no outage: --langfuse-outage is empty, in place of langfuse_outage = {ini} in the ini file"
+
+
+def nothing_to_show(config: pytest.Config) -> str | None:
+    """Return a sentence for the end of a run without a captured test whose command line asks for all traces."""
+    if _command_line(config, "langfuse_show") != "all" or config.getoption("collectonly"):
+        return None
+    return "langfuse: --langfuse-show=all shows no trace, since no test was captured; add --langfuse-capture"
 
 
 def _ini_bool(config: pytest.Config, name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from pytest_langfuse.import_watcher import ImportWatcher
-from pytest_langfuse.options import Options, outage_switched_off
+from pytest_langfuse.options import Options, nothing_to_show, outage_switched_off
 from pytest_langfuse.report.seen_keys import take_seen_keys
 from pytest_langfuse.terminal import Terminal
 
@@ -443,6 +443,8 @@ class CaptureSession:
 
             totals = None if self._lines is None else self._lines.totals
             write_summary(terminalreporter, self._counts, self.options.show, totals)
+        elif (sentence := nothing_to_show(self._config)) is not None:
+            terminalreporter.write_line(sentence)
 
 
 session_key = pytest.StashKey[CaptureSession]()

@@ -568,3 +568,24 @@ def test_what_a_test_begins_and_ends_after_it(app: pytest.Pytester) -> None:
     """)
     result = app.runpytest("--langfuse-capture", "-p", "no:randomly")
     result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n1", marks=pytest.mark.slow)])
+def test_show_all_says_that_no_test_was_captured(app: pytest.Pytester, workers: str) -> None:
+    app.makepyfile(test_plain="def test_plain(): pass", test_spans="def test_spans(langfuse_spans): pass")
+    hint = "langfuse: --langfuse-show=all shows no trace, since no test was captured; add --langfuse-capture"
+    for arguments, shown in (
+        (("test_plain.py", "--langfuse-show=all"), True),
+        # A fixture captures its test alone.
+        (("--langfuse-show=all",), False),
+        (("test_plain.py", "--langfuse-show=all", "--langfuse-capture"), False),
+        (("test_plain.py", "--langfuse-show=none"), False),
+        (("test_plain.py", "--langfuse-show=all", "--collect-only"), False),
+        (("test_plain.py",), False),
+    ):
+        result = app.runpytest(workers, *arguments)
+        assert result.ret == 0
+        assert (hint in result.stdout.lines) is shown, arguments
+    # A setting that stays is for the runs that capture.
+    app.makeini("[pytest]\nlangfuse_show = all\n")
+    assert hint not in app.runpytest(workers, "test_plain.py").stdout.lines
