@@ -25,13 +25,13 @@ _MOST: Final = re.compile("LIMIT|MAX|MAXIMUM|MIN|MINIMUM|NUM|TOTAL")
 
 _NUMBER: Final = re.compile(r"\d{1,3}(?:[_,]\d{3})+|\d+(?:\.\d*)?")
 #: `2026-11-27T19:38:29Z`, `1:30:00`.
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.]+(?:Z|[+-]\d\d:?\d\d)?)?|\d+(?::\d\d)+")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.]{1,20}(?:Z|[+-]\d\d:?\d\d)?)?|\d{1,9}(?::\d\d){1,3}")
 #: `<|endoftext|>`, `</s>`, `[PAD]`, or several.
-_SPECIAL_TOKENS: Final = re.compile(r"(?:(?:<\|[\w ]+\|>|</?[a-z_]{1,12}>|\[[A-Z]{1,8}\])[\s,]*)+")
+_SPECIAL_TOKENS: Final = re.compile(r"(?:(?:<\|[\w ]{1,40}\|>|</?[a-z_]{1,12}>|\[[A-Z]{1,8}\])[\s,]{0,4}){1,20}")
 _PATH: Final = re.compile(r"(?=.*[/\\.])[\w .~/\\:+@()-]+")
 _URL: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?[\w.:/~-]+", re.IGNORECASE)
 #: A model, a header, the words of a scope.
-_NAME: Final = re.compile(r"[\w./, +-]+(?::[\w./+-]+)*")
+_NAME: Final = re.compile(r"[\w./, +-]{1,200}(?::[\w./+-]{1,100}){0,8}")
 _ABSOLUTE: Final = re.compile(r"/|~/|[A-Za-z]:[/\\]")
 
 
