@@ -201,6 +201,8 @@ JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.Zt7kd83HqLw0zz81QQ.xYz"
         ("sk_live_" + "a1B2c3D4", "sk_live_...", "sk_live_a1..."),
         (JWT, "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", f"Bearer {JWT[:40]}..."),
         (JWT, "eyJhbGci...", f"...{JWT[-8:]}"),
+        # The payload comes first: {"user": ...}.
+        ("eyJ1c2VyIjoiYSJ9.Zt7kd83HqLw0", "eyJ1c2V...", "eyJ1c2VyIjoi..."),
         ("postgresql://app:hunter22@db/x", "postgresql://...", "postgresql://app:hun..."),
         ("https://example.org/?token=x", "https://…", "https://example.org/?tok…"),
         (f"Bearer {GITHUB}", "Bearer ...", "Bearer ghp_..."),

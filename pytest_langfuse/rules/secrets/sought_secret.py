@@ -22,7 +22,8 @@ LEAST_END: Final = 8
 #: What many secrets begin with. It says what they are, and nothing of them: `sk-proj-...` stands in documentation.
 _KNOWN_START: Final = re.compile(
     r"[a-z][a-z0-9+.-]*://|sk-(?:proj|svcacct|admin|or-v1|ant-(?:api|admin)\d\d)-|github_pat_|[sr]k_(?:live|test|prod)_"
-    r"|lsv2_[ps][tk]_|AQ\.Ab8RN6|pypi-AgEIcHlwaS5vcmc|eyJ[\w-]*\.|-----BEGIN [A-Z0-9 ]+-----\s*|(?:bearer|basic)\s+",
+    r"|lsv2_[ps][tk]_|AQ\.Ab8RN6|pypi-AgEIcHlwaS5vcmc|eyJ(?:hbGciOi|0eXAiOi|raWQiOi)[\w-]*\."
+    r"|-----BEGIN [A-Z0-9 ]+-----\s*|(?:bearer|basic)\s+",
     re.IGNORECASE,
 )
 _CUT: Final = re.compile(r"…|\.{3}|\\u2026")
