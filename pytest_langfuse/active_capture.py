@@ -33,7 +33,7 @@ from pytest_langfuse.sealed_queues import SealedQueues, variables_of_queues
 from pytest_langfuse.sealing import sealed
 from pytest_langfuse.standin.queue.queue_stand_in import QueueStandIn
 from pytest_langfuse.standin.stand_in import StandIn
-from pytest_langfuse.wider_fixtures import WiderFixtures
+from pytest_langfuse.wider_fixtures import MadeSoFar, WiderFixtures
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.start_place import StartPlaces
@@ -174,13 +174,16 @@ class ActiveCapture:
         """Return what the rules have found so far."""
         return [] if self._findings is None else self._findings.totals()
 
-    def _made_so_far(self) -> tuple[str, Sequence[str]]:
-        """The test that runs, captured or not, and the names of the spans that have started in it."""
+    def _made_so_far(self) -> MadeSoFar:
+        """The test that runs, captured or not, and the spans that have started in it."""
         if self.test is not None:
-            return self.test.recording.test, [recorded.name for recorded in list(self.test.recording.spans)]
+            spans = list(self.test.recording.spans)
+            return MadeSoFar(self.test.recording.test, [(one.name, f"{one.key[1]:016x}") for one in spans])
         if (uncaptured := hooks.uncaptured) is not None:
-            return uncaptured.origin.test, [name for name, _ in list(uncaptured.spans)]
-        return "", ()
+            made = list(uncaptured.spans)
+            ids = [f"{span.get_span_context().span_id:016x}" for _, span in made]
+            return MadeSoFar(uncaptured.origin.test, [(name, id_) for (name, _), id_ in zip(made, ids, strict=True)])
+        return MadeSoFar("", [])
 
     def _score_log(self) -> Sequence[Score]:
         """The scores of the run so far, with those that have arrived in a queue."""

@@ -78,6 +78,21 @@ class Options(NamedTuple):
         """True if what tests have recorded is kept until the end of the run."""
         return any(one is not None for one in (self.json, self.report, self.compare, self.step_summary))
 
+    @property
+    def idle_limits(self) -> str | None:
+        """A sentence on the limits that judge nothing if this run is not compared; `None` if none is set."""
+        limits = {"cost": self.max_cost_increase, "token": self.max_token_increase}
+        names = [f"langfuse_max_{name}_increase" for name, limit in limits.items() if limit is not None]
+        return f"{' and '.join(names)} {'judge' if names[1:] else 'judges'} nothing" if names else None
+
+    @property
+    def not_compared(self) -> str | None:
+        """A sentence on limits without a run to compare with; `None` if there are none, or a file of one is named."""
+        idle = self.idle_limits
+        if idle is None or self.compare is not None:
+            return None
+        return f"{idle}: there is no run to compare with (--langfuse-compare=FILE)"
+
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
         """Read the options.
@@ -185,9 +200,9 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE",
         default=None,
         help="compare the run with the one in FILE, which --langfuse-json has written: what has changed by test in "
-        "trees, tokens, cost, models and duration. langfuse_max_cost_increase and langfuse_max_token_increase make "
-        "more of it a failure. Implies --langfuse-capture. (ini: langfuse_compare, relative to the ini file; it "
-        "may be missing there)",
+        "outcome, errors, trees, tokens, cost, models and duration. langfuse_max_cost_increase and "
+        "langfuse_max_token_increase make more of it a failure. Implies --langfuse-capture. (ini: langfuse_compare, "
+        "relative to the ini file; it may be missing there)",
     )
     group.addoption(
         "--langfuse-rules-baseline",

@@ -442,6 +442,8 @@ class CaptureSession:
             from pytest_langfuse.report.summary import write_summary
 
             totals = None if self._lines is None else self._lines.totals
+            if self._lines is None and (limits := self.options.not_compared) is not None:
+                terminalreporter.write_line(f"langfuse: {limits}")
             write_summary(terminalreporter, self._counts, self.options.show, totals)
         elif (sentence := nothing_to_show(self._config)) is not None:
             terminalreporter.write_line(sentence)

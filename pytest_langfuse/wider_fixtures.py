@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
@@ -21,34 +23,89 @@ _NAMES: Final = 20
 _GENERATED: Final = re.compile(r"_(?:xunit|unittest)_(\w+?)_fixture_")
 
 
+class MadeSoFar(NamedTuple):
+    """The test that runs, and the spans that have started in it, each by its name and id."""
+
+    test: str
+    spans: list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class _SetUp:
+    """A fixture that is in use; `id` is that of the first span that it has made."""
+
+    name: str
+    scope: str
+    node: str
+    param: int | None
+    id: str = ""
+
+    def made(self, test: str, spans: list[tuple[str, str]]) -> WiderFixture:
+        """Return what is to be remembered of it, once it has made spans in a test."""
+        self.id = self.id or spans[0][1]
+        names = list(dict.fromkeys(name for name, _ in spans))[:_NAMES]
+        return WiderFixture(self.name, self.scope, test, names, self.node, self.param, self.id)
+
+
 class WiderFixtures:
     """Tells the recorder which spans such fixtures make, for as long as they are in use. Registered as a plugin."""
 
-    def __init__(self, recorder: Recorder, started: Callable[[], tuple[str, Sequence[str]]]) -> None:
+    def __init__(self, recorder: Recorder, started: Callable[[], MadeSoFar]) -> None:
         self._recorder = recorder
-        #: Returns the test that runs, and the names of the spans that have started in it.
         self._started = started
+        #: How many are being set up or torn down: one may ask for another while it is.
+        self._depth = 0
+        self._began = 0.0
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: FixtureDef[Any]) -> Generator[None, object, object]:
-        """Note what a fixture makes while it is set up."""
+    def pytest_fixture_setup(self, fixturedef: FixtureDef[Any], request: SubRequest) -> Generator[None, object, object]:
+        """Note what a fixture makes while it is set up, and see to it that this is done when it is torn down."""
         if fixturedef.scope == "function":
             return (yield)
-        _, before = self._started()
+        set_up, before_teardown = _set_up(fixturedef, request), list[int]()
+        # Finalizers run in reverse order: this one after all that the fixture itself adds.
+        fixturedef.addfinalizer(lambda: self._end_teardown(set_up, before_teardown))
+        before = self._begin()
         self._recorder.fixtures_in_set_up += 1
         try:
             return (yield)
         finally:
             self._recorder.fixtures_in_set_up -= 1
-            test, after = self._started()
-            if made := after[len(before) :]:
-                generated = _GENERATED.match(fixturedef.argname)
-                name = generated.group(1) if generated else fixturedef.argname
-                kept = list(dict.fromkeys(made))[:_NAMES]
-                fixture = WiderFixture(name, fixturedef.scope, test, kept)
+            if (fixture := self._end(set_up, before)) is not None:
                 self._recorder.fixtures[fixturedef] = fixture
-                self._recorder.made_by(fixture, len(made))
+            fixturedef.addfinalizer(lambda: before_teardown.append(self._begin()))
 
     def pytest_fixture_post_finalizer(self, fixturedef: FixtureDef[Any], request: SubRequest) -> None:  # noqa: ARG002
         """Forget a fixture that is torn down."""
         self._recorder.fixtures.pop(fixturedef, None)
+
+    def _begin(self) -> int:
+        """Return how many spans have started in the test so far."""
+        if not self._depth:
+            self._began = perf_counter()
+        self._depth += 1
+        return len(self._started().spans)
+
+    def _end(self, set_up: _SetUp, before: int, *, in_teardown: bool = False) -> WiderFixture | None:
+        """Note what a fixture has made since then; `None` if it has made nothing."""
+        self._depth -= 1
+        if not self._depth:
+            # Never negative: a fixture may freeze the clock.
+            self._recorder.in_fixtures(max(0.0, perf_counter() - self._began))
+        test, spans = self._started()
+        if not (made := spans[before:]):
+            return None
+        fixture = set_up.made(test, made)
+        self._recorder.made_by(fixture, len(made), in_teardown=in_teardown)
+        return fixture
+
+    def _end_teardown(self, set_up: _SetUp, before: list[int]) -> None:
+        if before:
+            self._end(set_up, before.pop(), in_teardown=True)
+
+
+def _set_up(fixturedef: FixtureDef[Any], request: SubRequest) -> _SetUp:
+    generated = _GENERATED.match(fixturedef.argname)
+    name = generated.group(1) if generated else fixturedef.argname
+    param = request.param_index if hasattr(request, "param") else None
+    return _SetUp(name, fixturedef.scope, request.node.nodeid, param)

@@ -50,6 +50,7 @@ class RecordedSpan:
         "sent_to",
         "span",
         "start",
+        "teardown_of",
         "thread",
     )
 
@@ -79,6 +80,8 @@ class RecordedSpan:
         self.handed_over: HandedOver | None = None
         #: The fixture of a wider scope than one test that was being set up meanwhile.
         self.fixture: WiderFixture | None = None
+        #: The one that was being torn down meanwhile.
+        self.teardown_of: WiderFixture | None = None
         self.delivered = False
         self.rejection: Rejection | None = None
         self.ended: ReadableSpan | None = None
@@ -97,6 +100,7 @@ class RecordedSpan:
         """Return a record for the test in which the span has ended, which is another than that of its start."""
         late = RecordedSpan(span.name, span, origin=origin, key=self.key)
         late.start, late.thread, late.fixture = self.start, self.thread, self.fixture
+        late.teardown_of = self.teardown_of
         return late
 
     @property

@@ -258,11 +258,19 @@ class Recorder:
         by_library = not is_ours and not self.places.is_direct()
         return HandedOver(found.how, by, self.places.here(), found.name, by_library)
 
-    def made_by(self, fixture: WiderFixture, number: int) -> None:
+    def made_by(self, fixture: WiderFixture, number: int, *, in_teardown: bool = False) -> None:
         """Take note that the last `number` spans of the test that runs were started by a fixture."""
         if self.current is not None and self.current.test == fixture.test:
             for recorded in self.current.spans[-number:]:
-                recorded.fixture = fixture
+                if in_teardown:
+                    recorded.teardown_of = fixture
+                else:
+                    recorded.fixture = fixture
+
+    def in_fixtures(self, seconds: float) -> None:
+        """Take note that fixtures of a wider scope than one test have taken so long in the test that runs."""
+        if self.current is not None:
+            self.current.seconds_in_fixtures += seconds
 
     def building(self) -> dict[str, Any]:
         """Return where a client is being built: the fields of a `BuiltClient` that say it."""

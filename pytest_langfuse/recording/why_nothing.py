@@ -23,12 +23,19 @@ class KnownClient(NamedTuple):
 
 
 class WiderFixture(NamedTuple):
-    """A fixture that more than one test uses, and what it made when it was set up, in `test`."""
+    """A fixture that more than one test uses, and what it made when it was set up, or torn down, in `test`.
+
+    `node` is the id of what it was set up for: a class, a module, a package, or empty for the session. `param` is the
+    number of its parameter. `set_up`, an id of a span, is the same for all that it makes until it is torn down.
+    """
 
     name: str
     scope: str
     test: str
     made: Sequence[str]
+    node: str = ""
+    param: int | None = None
+    set_up: str = ""
 
 
 class EarlierTest(NamedTuple):

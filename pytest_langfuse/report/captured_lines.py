@@ -70,6 +70,7 @@ class CapturedLines:
             }
             record = recorded.get(key)
             fields = observation_fields(one, item, process=processes.get(key, ""), place=self._place(record))
+            fields["fixture"] = _fixture(record)
             lines.append(self._redaction.line(ids, self._redaction.shortened(fields)))
         scores = kept.source.scores() if kept.snapshot is None else kept.snapshot.scores
         # After the scores, with which uploads are waited for.
@@ -181,6 +182,13 @@ def score_fields(score: Score) -> dict[str, Any]:
     }
 
 
+def _fixture(recorded: RecordedSpan | None) -> dict[str, Any] | None:
+    """Return what is written of the fixture of a wider scope than a test that has made an observation."""
+    if recorded is None or (fixture := recorded.fixture or recorded.teardown_of) is None:
+        return None
+    return {name: getattr(fixture, name) for name in ("name", "scope", "node", "param", "set_up")}
+
+
 def _prompt(one: Observation) -> str:
     if not one.prompt_name:
         return ""
@@ -198,6 +206,7 @@ def _fields(kept: KeptTest, shown: Sequence[Observation], missing: Sequence[Unex
         "errors": sum(one.level == "ERROR" for one in shown),
         **TraceTotals.of(shown)._asdict(),
         "models": sorted({one.model for one in shown if one.model}),
+        "fixtures_duration": round(kept.own.seconds_in_fixtures, 6),
         "unended": sum(item.reason == "unended" for item in missing),
         "lost": sum(item.reason == "dropped" for item in missing),
         "traces": list(dict.fromkeys(one.trace_id for one in everything)),

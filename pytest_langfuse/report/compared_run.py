@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pytest_langfuse.arguments import shown
-from pytest_langfuse.expect.shown_secrets import hidden
-from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.decompress import decompress
 from pytest_langfuse.recording.sources.json_lines import Line, is_run, read_run
 from pytest_langfuse.recording.sources.readable_file import content_of
-from pytest_langfuse.recording.span_record import SpanRecord
-from pytest_langfuse.recording.trace import link
-from pytest_langfuse.report.amounts import number_of
+from pytest_langfuse.report.compared_test import ComparedObservation, ComparedTest, TestKey
 from pytest_langfuse.report.figures import counted
 from pytest_langfuse.report.line_schema import problem_of
-from pytest_langfuse.rules.baseline import folded
 
 #: The fields that are read, by the kinds of lines.
 _FIELDS: Final[Mapping[str, Sequence[str]]] = {
@@ -29,70 +22,16 @@ _FIELDS: Final[Mapping[str, Sequence[str]]] = {
     "observation": ("test", "fault", "trace", "id", "parent", "type", "name", "start", "exported"),
 }
 
-#: The id of a test, and the fault of the suite.
-TestKey = tuple[str, str | None]
-
 
 class BadComparison(ValueError):  # noqa: N818 - reads as what happened
     """A file that is not one of a run; the message says why."""
 
 
-class _Node(NamedTuple):
-    trace: str
-    id: str
-    parent: str | None
-    type: str
-    name: str
-    start: int
+class ComparedFixture(NamedTuple):
+    """A fixture of a wider scope than one test: what it has made, and the test in which it was set up."""
 
-
-@dataclass
-class ComparedTest:
-    """A test of a run. `duration` is in seconds, `cost` in USD."""
-
-    key: TestKey
-    duration: float
-    tokens: float | None
-    cost: float | None
-    cost_estimated: bool
-    models: Sequence[str]
-    nodes: list[_Node] = field(default_factory=list)
-
-    @cached_property
-    def observations(self) -> list[Observation]:
-        """The observations, linked. Ids and numbers in their names count as equal."""
-        return link(_observation(node) for node in self.nodes)
-
-    @cached_property
-    def shape(self) -> Sequence[int]:
-        """Numbers that stand for the types and names of the trees, the same whatever the order of siblings."""
-        order = [one for one in self.observations if one.parent is None]
-        roots = list(order)
-        for one in order:
-            # The loop goes on with them, so that parents come first.
-            order += one.children
-        numbers: dict[int, int] = {}
-        for one in reversed(order):
-            below = tuple(sorted(numbers[id(child)] for child in one.children))
-            numbers[id(one)] = hash((one.type, one.name, below))
-        return sorted(numbers[id(root)] for root in roots)
-
-
-def _observation(node: _Node) -> Observation:
-    # An earlier file may have a secret in clear, and what is left of one whose digits are folded is not recognised.
-    name = folded(hidden(node.name))
-    record = SpanRecord(
-        trace_id=node.trace, span_id=node.id, parent_span_id=node.parent, name=name, start_ns=node.start * 1_000
-    )
-    return Observation(
-        id=node.id,
-        trace_id=node.trace,
-        parent_id=node.parent,
-        name=name,
-        type=node.type,
-        is_root=node.parent is None,
-        record=record,
-    )
+    made: ComparedTest
+    test: TestKey
 
 
 class ComparedRun:
@@ -100,6 +39,8 @@ class ComparedRun:
 
     def __init__(self) -> None:
         self.tests: dict[TestKey, ComparedTest] = {}
+        #: Whether the lines tell what fixtures have made. Those of earlier versions don't.
+        self.tells_fixtures = True
 
     @classmethod
     def of_file(cls, path: Path) -> ComparedRun:
@@ -152,13 +93,53 @@ class ComparedRun:
         """Add a test, or an observation of a test that was added."""
         key = row["test"], row["fault"]
         if row["kind"] == "test":
-            self.tests[key] = ComparedTest(
-                key,
-                number_of(row["duration"]) or 0.0,
-                number_of(row["tokens"]),
-                number_of(row["cost"]),
-                bool(row.get("cost_estimated")),
-                [str(model) for model in row["models"]],
-            )
-        elif row["exported"] and (test := self.tests.get(key)) is not None:
-            test.nodes.append(_Node(row["trace"], row["id"], row["parent"], row["type"], row["name"], row["start"]))
+            self.tests[key] = ComparedTest.of(row)
+        elif (test := self.tests.get(key)) is not None:
+            test.made.append(ComparedObservation.of(row))
+            self.tells_fixtures = self.tells_fixtures and "fixture" in row
+
+    def tests_alone(self) -> dict[TestKey, ComparedTest]:
+        """Return the tests without what fixtures of a wider scope made in them: whichever ran first or last has that.
+
+        Their durations are without the time of these fixtures.
+        """
+        return {
+            key: test.with_only([one for one in test.made if one.fixture is None]) if _has_fixture(test) else test
+            for key, test in self.tests.items()
+        }
+
+    def fixtures(self) -> dict[str, ComparedFixture]:
+        """Return what fixtures of a wider scope made, by what they are called.
+
+        Of one that was set up several times, as by each worker of xdist, the time when it used most.
+        """
+        times: dict[tuple[str, str], list[ComparedObservation]] = {}
+        tests: dict[tuple[str, str], TestKey] = {}
+        for key, test in self.tests.items():
+            for one in test.made:
+                if one.fixture is not None:
+                    time = _name_of(one.fixture), str(one.fixture.get("set_up"))
+                    times.setdefault(time, []).append(one)
+                    tests.setdefault(time, key)
+        found: dict[str, ComparedFixture] = {}
+        for time, made in times.items():
+            name, _ = time
+            fixture = ComparedFixture(ComparedTest.of_fixture(name, made), tests[time])
+            if name not in found or _use(fixture.made) > _use(found[name].made):
+                found[name] = fixture
+        return found
+
+
+def _has_fixture(test: ComparedTest) -> bool:
+    return bool(test.fixtures_duration) or any(one.fixture is not None for one in test.made)
+
+
+def _use(made: ComparedTest) -> tuple[float, float, int]:
+    return made.tokens or 0.0, made.cost or 0.0, len(made.nodes)
+
+
+def _name_of(fixture: Mapping[str, Any]) -> str:
+    """Return what a fixture is called: `session fixture docs`, `module fixture docs[1] of tests/test_a.py`."""
+    node, param = fixture.get("node"), fixture.get("param")
+    of, number = f" of {node}" if node else "", "" if param is None else f"[{param}]"
+    return f"{fixture.get('scope')} fixture {fixture.get('name')}{number}{of}"

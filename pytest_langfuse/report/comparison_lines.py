@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pytest_langfuse.report.captured_lines import difference_of
-from pytest_langfuse.report.compared_run import ComparedTest, TestKey
+from pytest_langfuse.report.compared_test import ComparedTest, TestKey
 from pytest_langfuse.report.run_comparison import RunComparison, TestChange, shown_key
 
 
@@ -16,6 +16,7 @@ def compared_field(comparison: RunComparison, name: str) -> dict[str, Any]:
         "with": name,
         "sentence": comparison.counts(),
         "exceeded": len(comparison.exceeded),
+        "not_judged": comparison.not_judged,
         "added": [list(key) for key in comparison.added],
         "missing": [shown_key(key) for key in comparison.missing],
     }
@@ -41,6 +42,7 @@ def _fields(change: TestChange, exceeded: list[str]) -> dict[str, Any]:
         "changes": list(change.values),
         "sentences": list(change.sentences),
         "exceeded": exceeded,
+        "worse": change.is_worse,
         "difference": None if trees is None or not trees.pairs else difference_of(trees),
     }
 
@@ -53,4 +55,6 @@ def _figures(test: ComparedTest) -> dict[str, Any]:
         "duration": test.duration,
         "models": list(test.models),
         "observations": len(test.nodes),
+        "outcome": test.outcome,
+        "errors": test.with_level("ERROR"),
     }

@@ -31,6 +31,8 @@ def write(terminal: TerminalReporter, comparison: RunComparison, name: str, *, w
             terminal.write_line(f"    and {more} more differences (-v shows all)")
     if more := len(comparison.changes) - len(changes):
         terminal.write_line(f"  and {more} more tests (-v shows all)")
+    for sentence in comparison.not_judged:
+        terminal.write_line(sentence)
     for one in comparison.exceeded if whole else comparison.exceeded[:_TESTS]:
         terminal.write_line(f"too much: {_limit(one)}", red=True)
 
@@ -41,6 +43,9 @@ def markdown_of(comparison: RunComparison, name: str) -> Iterator[str]:
     yield ""
     yield escaped(comparison.counts())
     yield ""
+    for sentence in comparison.not_judged:
+        yield escaped(sentence)
+        yield ""
     if comparison.exceeded:
         yield from table(("too much",), [(escaped(_limit(one)),) for one in comparison.exceeded])
     if comparison.changes:

@@ -1,11 +1,9 @@
-"""A run compared with an earlier one: by test, in shape, tokens, cost, duration and models."""
+"""A run compared with an earlier one: by test, in outcome, shape, levels, tokens, cost, duration and models."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final, NamedTuple
 
 from pytest_langfuse.expect.comparison import compare
@@ -14,15 +12,13 @@ from pytest_langfuse.expect.text.render import skeleton
 from pytest_langfuse.expect.text.side_by_side import SideBySide, side_by_side
 from pytest_langfuse.expect.text.style import Style
 from pytest_langfuse.recording.sources.redacted_ids import same_tests
-from pytest_langfuse.report.amounts import summed
-from pytest_langfuse.report.compared_run import ComparedRun, ComparedTest, TestKey
-from pytest_langfuse.report.figures import amount, counted, duration, money, told_apart
+from pytest_langfuse.report.changed_figures import changes_of, is_worse, percent, use_change
+from pytest_langfuse.report.compared_run import ComparedRun
+from pytest_langfuse.report.compared_test import ComparedTest, TestKey
+from pytest_langfuse.report.compared_totals import totals_of
+from pytest_langfuse.report.figures import counted
+from pytest_langfuse.report.use_limits import UseLimit, limits_of
 
-#: Tokens and costs that differ by less are the same.
-_TOLERANCE: Final = 0.01
-#: A duration differs if it is half as long again and by half a second longer, or the other way round.
-_SLOWER: Final = 1.5
-_SECONDS: Final = 0.5
 #: A tree of fewer observations is like many others.
 _RECOGNISABLE: Final = 2
 
@@ -48,16 +44,23 @@ class TestChange:
     values: Sequence[str]
     sentences: Sequence[str]
     trees: SideBySide | None = None
+    #: Whether it fails that did not, has more errors, or loses more.
+    is_worse: bool = False
 
 
 @dataclass(slots=True)
 class RunComparison:
-    """Compares `after`, this run, with `before`. Limits are ratios: 0.1 allows a tenth more; `None` allows any."""
+    """Compares `after`, this run, with `before`. Limits are ratios: 0.1 allows a tenth more; `None` allows any.
+
+    What fixtures of a wider scope than one test have made is compared by fixture, and told of the test in which they
+    are set up now: which test that is depends on the tests that run.
+    """
 
     before: ComparedRun
     after: ComparedRun
     max_cost_increase: float | None = None
     max_token_increase: float | None = None
+    #: Those that are worse than before first.
     changes: list[TestChange] = field(default_factory=list)
     #: Tests that are in this run only.
     added: list[TestKey] = field(default_factory=list)
@@ -65,33 +68,76 @@ class RunComparison:
     missing: list[TestKey] = field(default_factory=list)
     renamed: int = 0
     pairs: list[tuple[ComparedTest, ComparedTest]] = field(default_factory=list)
+    #: Fixtures that both runs have set up.
+    fixtures: list[tuple[ComparedTest, ComparedTest]] = field(default_factory=list)
+    #: In the order of their tests.
     exceeded: list[ExceededLimit] = field(default_factory=list)
+    #: Sentences on limits that do not judge all tests.
+    not_judged: list[str] = field(default_factory=list)
+    _added_tests: list[ComparedTest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Compare."""
-        self._pair()
-        for before, after in self.pairs:
-            exceeded = list(self._exceeded(before, after))
-            self.exceeded += exceeded
-            # A limit may be narrower than what counts as a change.
-            values = list(dict.fromkeys((*_values(before, after), *(one.change for one in exceeded))))
-            trees = None if before.shape == after.shape else _trees(before, after)
-            sentences = () if trees is None else trees.sentences
-            if values or sentences or before.key != after.key:
-                self.changes.append(TestChange(before, after, values, sentences, trees))
+        limits = limits_of(self.max_cost_increase, self.max_token_increase)
+        # A file of an earlier version does not tell what fixtures made: then it is their tests', in both runs.
+        tells_fixtures = self.before.tells_fixtures and self.after.tells_fixtures
+        if tells_fixtures:
+            self._pair(self.before.tests_alone(), self.after.tests_alone())
+        else:
+            self._pair(self.before.tests, self.after.tests)
+        changes = {test.key: self._change(before, test, limits) for before, test in self.pairs}
+        if tells_fixtures:
+            self._compare_fixtures(changes, limits)
+        order = {key: number for number, key in enumerate(self.after.tests)}
+        self.exceeded.sort(key=lambda one: order[one.test])
+        changed = sorted((one for one in changes.values() if one is not None), key=lambda one: order[one.after.key])
+        self.changes = sorted(changed, key=lambda change: not change.is_worse)
+        judged = [*self.pairs, *self.fixtures]
+        self.not_judged = [told for limit in limits if (told := limit.told(judged)) is not None]
 
-    def _exceeded(self, before: ComparedTest, after: ComparedTest) -> Iterator[ExceededLimit]:
-        estimated = before.cost_estimated or after.cost_estimated
-        for name, old, new, limit in (
-            ("cost", before.cost, after.cost, self.max_cost_increase),
-            ("tokens", before.tokens, after.tokens, self.max_token_increase),
-        ):
-            if limit is not None and old is not None and new is not None and new > old * (1 + limit) * (1 + 1e-9):
-                yield ExceededLimit(after.key, _change(name, old, new, estimated=estimated), limit)
+    def _change(
+        self, before: ComparedTest, after: ComparedTest, limits: Sequence[UseLimit], test: TestKey | None = None
+    ) -> TestChange | None:
+        """Return what has changed, if anything has. `test` is the one of a fixture."""
+        exceeded = [
+            ExceededLimit(test or after.key, _named(after, test, use_change(limit.use, before, after)), limit.ratio)
+            for limit in limits
+            if limit.is_exceeded(before, after)
+        ]
+        self.exceeded += exceeded
+        # A limit may be narrower than what counts as a change.
+        found = [_named(after, test, value) for value in changes_of(before, after)]
+        values = list(dict.fromkeys((*found, *(one.change for one in exceeded))))
+        is_same = before.is_missing or after.is_missing or _is_same(before, after)
+        trees = None if is_same else _trees(before, after)
+        sentences = [] if trees is None else [_named(after, test, sentence) for sentence in trees.sentences]
+        if not values and not sentences and before.key == after.key:
+            return None
+        return TestChange(before, after, values, sentences, trees, is_worse(before, after))
 
-    def _pair(self) -> None:
+    def _compare_fixtures(self, changes: dict[TestKey, TestChange | None], limits: Sequence[UseLimit]) -> None:
+        earlier, now = self.before.fixtures(), self.after.fixtures()
+        pairs = {test.key: (before, test) for before, test in self.pairs}
+        added = {test.key: test for test in self._added_tests}
+        for name, fixture in now.items():
+            if name not in earlier:
+                continue
+            self.fixtures.append((earlier[name].made, fixture.made))
+            if (own := self._change(*self.fixtures[-1], limits, fixture.test)) is None:
+                continue
+            before, after = pairs.get(fixture.test) or (added[fixture.test], added[fixture.test])
+            change = changes.get(fixture.test) or TestChange(before, after, (), ())
+            changes[fixture.test] = replace(
+                change,
+                values=[*change.values, *own.values],
+                sentences=[*change.sentences, *own.sentences],
+                trees=change.trees or own.trees,
+                is_worse=change.is_worse or own.is_worse,
+            )
+
+    def _pair(self, before: Mapping[TestKey, ComparedTest], after: Mapping[TestKey, ComparedTest]) -> None:
         """Pair tests by their ids, and those that are left by their trees, if only one of each run has a tree."""
-        before, after = _as_called_now(self.before.tests, self.after.tests), self.after.tests
+        before = _as_called_now(before, after)
         self.pairs = [(before[key], test) for key, test in after.items() if key in before]
         left = _by_shape(test for key, test in before.items() if key not in after)
         new = _by_shape(test for key, test in after.items() if key not in before)
@@ -103,34 +149,21 @@ class RunComparison:
         self.renamed = len(renamed)
         self.pairs += renamed.values()
         self.missing = [test.key for shape, tests in left.items() if shape not in renamed for test in tests]
-        self.added = [test.key for shape, tests in new.items() if shape not in renamed for test in tests]
-
-    def sums(self, name: str) -> tuple[float, float] | None:
-        """Return the tokens, or the cost, of all tests that both runs have; `None` where none has any."""
-        values = [(getattr(before, name), getattr(after, name)) for before, after in self.pairs]
-        known = [(old, new) for old, new in values if old is not None and new is not None]
-        old, new = summed(old for old, _ in known), summed(new for _, new in known)
-        return None if old is None or new is None else (old, new)
-
-    @property
-    def is_estimated(self) -> bool:
-        """True if a part of a cost is an estimate."""
-        return any(before.cost_estimated or after.cost_estimated for before, after in self.pairs)
+        self._added_tests = [test for shape, tests in new.items() if shape not in renamed for test in tests]
+        self.added = [test.key for test in self._added_tests]
 
     def counts(self) -> str:
         """Return a sentence: `2 of 96 tests changed, 1 of them renamed, 3 new, 4 did not run; tokens ...`."""
-        tests = f"{len(self.pairs):,} test{'s' * (len(self.pairs) != 1)}"
-        text = f"{len(self.changes) or 'none'} of {tests} changed"
+        text = f"{len(self.changes) or 'none'} of {counted(len(self.pairs), 'test')} changed"
+        if worse := sum(change.is_worse for change in self.changes):
+            text += f", {worse:,} of them for the worse"
         if self.renamed:
             text += f", {self.renamed:,} of them renamed"
         if self.added:
             text += f", {len(self.added):,} new"
         if self.missing:
             text += f", {len(self.missing):,} did not run"
-        for name in ("tokens", "cost"):
-            if (found := self.sums(name)) is not None and found != (0, 0):
-                text += f"; {_change(name, *found)}"
-        return f"{text} (cost estimated)" if self.is_estimated else text
+        return "; ".join([text, *totals_of([*self.pairs, *self.fixtures], self._added_tests)])
 
 
 def _as_called_now(
@@ -152,60 +185,30 @@ def _as_called_now(
 _Tree = tuple[tuple[int, ...], str | None]
 
 
-def _by_shape(tests: Iterator[ComparedTest]) -> dict[_Tree, list[ComparedTest]]:
+def _by_shape(tests: Iterable[ComparedTest]) -> dict[_Tree, list[ComparedTest]]:
     found: dict[_Tree, list[ComparedTest]] = {}
     for test in tests:
         found.setdefault((tuple(test.shape), test.key[1]), []).append(test)
     return found
 
 
-def _values(before: ComparedTest, after: ComparedTest) -> Iterator[str]:
-    estimated = before.cost_estimated or after.cost_estimated
-    for name, old, new in (("tokens", before.tokens, after.tokens), ("cost", before.cost, after.cost)):
-        if old is None and new is None:
-            continue
-        if old is None or new is None or abs(new - old) > _TOLERANCE * abs(old):
-            yield _change(name, old, new, estimated=estimated)
-    if before.models != after.models:
-        yield f"models {', '.join(before.models) or 'none'} -> {', '.join(after.models) or 'none'}"
-    slow, quick = max(before.duration, after.duration), min(before.duration, after.duration)
-    if slow > quick * _SLOWER and slow - quick > _SECONDS:
-        yield _change("duration", before.duration, after.duration)
+def _named(after: ComparedTest, test: TestKey | None, text: str) -> str:
+    """Return a text; of a fixture, with its name before it."""
+    return text if test is None else f"{after.key[0]}: {text}"
+
+
+def _is_same(before: ComparedTest, after: ComparedTest) -> bool:
+    return before.shape == after.shape and before.levels == after.levels
 
 
 def _trees(before: ComparedTest, after: ComparedTest) -> SideBySide | None:
     """Return both trees and what differs in them, as an assertion on the earlier one would say it."""
     if not before.nodes or not after.nodes:
         return SideBySide([], [f"{counted(len(after.nodes), 'observation')}, {len(before.nodes)} before"])
-    root = parse(skeleton(before.observations))
+    differing = (before.levels - after.levels) + (after.levels - before.levels)
+    root = parse(skeleton(before.observations, with_level={(type_, name) for type_, name, _ in differing}))
     diff = compare(root, after.observations, Style(verbose=2), order="any")
     return None if diff is None else side_by_side(diff)
-
-
-def _change(name: str, old: float | None, new: float | None, *, estimated: bool = False) -> str:
-    if old == new:
-        return f"{name} {_shown(name, new)} as before"
-    ratio = math.inf if not old or new is None else (new - old) / abs(old)
-    more = f" ({percent(ratio, signed=True)})" if math.isfinite(ratio * 100) else ""
-    note = " (estimated)" if name == "cost" and estimated else ""
-    both = _shown(name, old), _shown(name, new)
-    if old is not None and new is not None:
-        both = told_apart(partial(_shown, name), old, new)
-    return f"{name} {both[0]} -> {both[1]}{more}{note}"
-
-
-def _shown(name: str, value: float | None) -> str:
-    if value is None:
-        return "unknown"
-    if name == "cost":
-        return money(value)
-    return duration(value) if name == "duration" else amount(value)
-
-
-def percent(ratio: float, *, signed: bool = False) -> str:
-    """Return a ratio as a percentage: `10%`, `+0.5%`."""
-    text = f"{ratio * 100:.3g}" if abs(ratio) < 1 else amount(round(ratio * 100))
-    return f"{'+' if signed and ratio >= 0 else ''}{text}%"
 
 
 def shown_key(key: TestKey) -> str:

@@ -18,7 +18,8 @@ from pytest_langfuse.arguments import shown
 from pytest_langfuse.outage.suite import without_fault
 from pytest_langfuse.recording.calling_code import shown_path
 from pytest_langfuse.report.captured_lines import CapturedLines, CapturedPart
-from pytest_langfuse.report.compared_run import BadComparison, ComparedRun, TestKey
+from pytest_langfuse.report.compared_run import BadComparison, ComparedRun
+from pytest_langfuse.report.compared_test import TestKey
 from pytest_langfuse.report.comparison_lines import compared_field, comparison_rows
 from pytest_langfuse.report.comparison_report import markdown_of, write
 from pytest_langfuse.report.degradation import Degradation, fault_of
@@ -51,6 +52,7 @@ _NOTHING: Final[dict[str, Any]] = {
     "cost": None,
     "cost_estimated": False,
     "models": [],
+    "fixtures_duration": 0.0,
     "unended": 0,
     "lost": 0,
     "traces": [],
@@ -242,9 +244,11 @@ class RunLines:
             pytest.UsageError: the file is not one of a run.
         """
         if (given := self._options.compare) is None:
+            self._not_compared = self._options.not_compared or ""
             return None
         if given.source.startswith("ini") and not os.path.lexists(given.value):
-            self._not_compared = f"not compared: {given.source}: {shown(self._compared_name)} does not exist yet"
+            idle = "" if self._options.idle_limits is None else f", so {self._options.idle_limits}"
+            self._not_compared = f"not compared: {given.source}: {shown(self._compared_name)} does not exist yet{idle}"
             return None
         try:
             return ComparedRun.of_file(Path(given.value))

@@ -11,8 +11,9 @@ import pytest
 
 from pytest_langfuse import Observations
 from pytest_langfuse.report import __main__ as report_command
+from pytest_langfuse.report.changed_figures import percent
 from pytest_langfuse.report.compared_run import ComparedRun
-from pytest_langfuse.report.run_comparison import RunComparison, percent
+from pytest_langfuse.report.run_comparison import RunComparison
 from pytest_langfuse.rules import __main__ as rules_command
 from tests.helpers.json_lines import lines_of
 from tests.helpers.report_page import index
@@ -89,8 +90,9 @@ def test_what_has_changed(suite: pytest.Pytester) -> None:
     start = next(number for number, line in enumerate(lines) if "Langfuse comparison" in line)
     end = next(number for number, line in enumerate(lines) if number > start and line.startswith(("langfuse:", "==")))
     counts = "3 of 4 tests changed, 1 of them renamed, 1 new, 1 did not run"
+    tokens, cost = "tokens 40 -> 50 (+25%) and 10 in new tests", "cost $2.00 -> $2.02 (+1.25%) and $0.5000 in new tests"
     assert lines[start + 1 : end] == [
-        f"with before.jsonl: {counts}; tokens 40 -> 50 (+25%); cost $2.00 -> $2.02 (+1.25%)",
+        f"with before.jsonl: {counts}; {tokens}; {cost}",
         "  test_it.py::test_dearer: tokens 10 -> 20 (+100%); cost $0.5000 -> $0.5250 (+5%); models gpt-4o -> gpt-5",
         "  test_it.py::test_other_tree: another tree",
         "    tool rank is missing",
@@ -232,14 +234,14 @@ def run(*tests: dict, nodes: dict[str, list[tuple[str, str | None]]] | None = No
         ({"tokens": 100}, {"tokens": 102}, ["tokens 100 -> 102 (+2%)"]),
         ({"tokens": 100}, {"tokens": 50}, ["tokens 100 -> 50 (-50%)"]),
         ({"tokens": 0}, {"tokens": 5}, ["tokens 0 -> 5"]),
-        ({"tokens": 5}, {}, ["tokens 5 -> unknown"]),
+        ({"tokens": 5}, {}, ["tokens 5 -> none"]),
         ({"duration": 0.01}, {"duration": 0.5}, []),
         ({"duration": 1.0}, {"duration": 1.45}, []),
         ({"duration": 1.0}, {"duration": 2.0}, ["duration 1.00 s -> 2.00 s (+100%)"]),
         ({"cost": 1.0}, {"cost": 2.0, "cost_estimated": True}, ["cost $1.00 -> $2.00 (+100%) (estimated)"]),
         ({"cost": -3.2}, {"cost": 1e300}, ["cost -$3.20 -> $1.0e300 (+3.1e301%)"]),
         ({"cost": 1e-9}, {"cost": 1e300}, ["cost $1.0e-9 -> $1.0e300"]),
-        ({"tokens": 10**400}, {"tokens": 5}, ["tokens unknown -> 5"]),
+        ({"tokens": 10**400}, {"tokens": 5}, ["tokens none -> 5"]),
         ({"duration": 3600.0}, {"duration": 10**400}, ["duration 1 h 0 m -> 0 µs (-100%)"]),
         ({"models": ["a"]}, {"models": []}, ["models a -> none"]),
     ],

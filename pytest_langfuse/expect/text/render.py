@@ -84,11 +84,12 @@ def _score_line(score: Score, width: int | None) -> str:
     return " ".join(["score", name_text(score.name), *words])
 
 
-def skeleton(observations: Sequence[Observation]) -> str:
-    """The literal of types and names only."""
+def skeleton(observations: Sequence[Observation], with_level: Container[tuple[str, str]] = ()) -> str:
+    """The literal of types and names only; of the types and names in `with_level` also the level."""
     return "\n".join(
-        f"{'  ' * depth}{observation.type} {name_text(observation.name)}"
-        for observation, depth in _in_depth(observations)
+        f"{'  ' * depth}{one.type} {name_text(one.name)}"
+        + (f" level={one.level}" if (one.type, one.name) in with_level else "")
+        for one, depth in _in_depth(observations)
     )
 
 

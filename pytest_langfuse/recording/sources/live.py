@@ -104,6 +104,8 @@ class LiveSource:
         #: The waits of the test for Langfuse, and whether something else judges those of the moment.
         self.waits: list[LangfuseWait] = []
         self.judges_waits: Callable[[], bool] = lambda: False
+        #: How long fixtures of a wider scope were set up and torn down in the test.
+        self.seconds_in_fixtures = 0.0
         #: The thread that runs the test.
         self.thread = threading.get_ident()
         self.closed = False

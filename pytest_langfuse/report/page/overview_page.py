@@ -124,15 +124,16 @@ def _is_bad(test: Test) -> bool:
 
 
 def _compared(contents: PageContents) -> dict[str, Any] | None:
-    """Return what has changed since an earlier run, tests that exceed a limit first."""
+    """Return what has changed since an earlier run: first what exceeds a limit, then what is worse."""
     compared = contents.run.get("compared")
     if not isinstance(compared, dict):
         return None
-    changed = sorted(contents.changed, key=lambda test: not test["exceeded"])
+    changed = sorted(contents.changed, key=lambda test: (not test["exceeded"], not test["worse"]))
     missing = texts_of(compared.get("missing"))
     return {
         "name": text_of(compared.get("with")),
         "sentence": text_of(compared.get("sentence")),
+        "not_judged": texts_of(compared.get("not_judged")),
         "changed": changed[:_SHOWN],
         "left_out": max(0, len(changed) - _SHOWN),
         "missing": missing[:_SHOWN],

@@ -174,7 +174,8 @@ class PageContents:
         compared |= {name: {**side, "cost": cost} for name, side, cost in zip(_SIDES, sides, costs, strict=True)}
         compared["difference"] = _difference(row.get("difference"))
         self._heavy["comparison"] = compared
-        self.changed.append({**test, "sentences": sentences, "exceeded": exceeded, "was": compared["was"]})
+        told = {"sentences": sentences, "exceeded": exceeded, "was": compared["was"], "worse": row.get("worse") is True}
+        self.changed.append({**test, **told})
 
     # -- tests ---------------------------------------------------------------------------------------------------
 
