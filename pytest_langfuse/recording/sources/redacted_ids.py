@@ -14,14 +14,13 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_]\w*")
 #: What tells tests apart that are alike without their secrets.
 _NUMBER: Final = re.compile(r"(.+) \((\d+)\)", re.DOTALL)
 #: Values of variables are at least as long.
-_LONG: Final = ".{12,}"
-_ANY: Final = ".+"
+_LONG: Final = 12
 
 
 def could_be(redacted: str, other: str) -> bool:
     """Return whether an id of which a part was redacted may be another one, or that one with a part redacted."""
     pattern = _pattern(_split(redacted)[0])
-    return pattern is not None and pattern.fullmatch(_split(other)[0]) is not None
+    return pattern is not None and pattern.matches(_split(other)[0])
 
 
 def without_number(redacted: str) -> str:
@@ -62,7 +61,7 @@ def _matched(redacted: Iterable[str], others: Iterable[str]) -> list[tuple[str, 
         for place in range(bisect_left(names, beginning), len(names)):
             if not names[place].startswith(beginning):
                 break
-            if left[place] not in taken and pattern.fullmatch(names[place]):
+            if left[place] not in taken and pattern.matches(names[place]):
                 found.append(left[place])
         if len(found) == len(members):
             taken.update(found)
@@ -76,14 +75,33 @@ def _split(id_: str) -> tuple[str, int]:
     return (id_, 1) if found is None else (found[1], int(found[2]))
 
 
+class _Pattern:
+    """Matches all that an id may have been: its texts, with something in between, `gaps` of so many characters or more.
+
+    Not a regular expression: with many gaps that would try all ways to split an id.
+    """
+
+    def __init__(self, texts: Sequence[str], gaps: Sequence[int]) -> None:
+        self._texts, self._gaps = texts, gaps
+
+    def matches(self, id_: str) -> bool:
+        first, *between, last = self._texts
+        if not id_.startswith(first):
+            return False
+        place = len(first)
+        for text, gap in zip(between, self._gaps, strict=False):
+            # The first place leaves most room for what follows.
+            found = id_.find(text, place + gap)
+            if found < 0:
+                return False
+            place = found + len(text)
+        return id_.endswith(last) and place + self._gaps[-1] + len(last) <= len(id_)
+
+
 @cache
-def _pattern(name: str) -> re.Pattern[str] | None:
+def _pattern(name: str) -> _Pattern | None:
     """Return what matches all that an id may have been; `None` if nothing of it was redacted."""
     parts: Sequence[str] = _MARK.split(name)
     if len(parts) == 1:
         return None
-    texts, marks = parts[::2], parts[1::2]
-    found = re.escape(texts[0])
-    for mark, text in zip(marks, texts[1:], strict=True):
-        found += (_LONG if _VARIABLE.fullmatch(mark) else _ANY) + re.escape(text)
-    return re.compile(found, re.DOTALL)
+    return _Pattern(parts[::2], [_LONG if _VARIABLE.fullmatch(mark) else 1 for mark in parts[1::2]])

@@ -28,6 +28,13 @@ LONG = "a1B2c3D4e5F6"
         ("test_a[[redacted: a secret of the pattern 'order']]", "test_a[7]", True),
         ("test_a[[redacted: a secret of the pattern 'order']]", "test_a[]", False),
         ("[redacted: A_SECRET]::test_a[[redacted: B_TOKEN]] (2)", f"{LONG}::test_a[{LONG}]", True),
+        (f"{A}-b-{A}", f"test_it.py::test_a[{LONG}]-b-test_it.py::test_a[{LONG}]", True),
+        (f"{A}-b-{A}", f"test_it.py::test_a[{LONG}]-b-test_it.py::test_a[]", False),
+        ("t[[redacted: A_TOKEN][redacted: B_TOKEN]]", f"t[{LONG}{LONG}]", True),
+        ("t[[redacted: A_TOKEN][redacted: B_TOKEN]]", f"t[{LONG}]", False),
+        ("t[[redacted: A_TOKEN]]]", f"t[{LONG[1:]}]]", False),
+        # All ways to split it would take for ever.
+        ("[redacted: a key]-" * 100 + "!", "a-" * 2_000, False),
         ("test_a[x.y]", "test_a[xzy]", False),
         ("test_a", "test_a", False),
     ],
