@@ -30,6 +30,7 @@ SCRIPTS: Final = (
     "store.js",
     "virtual_list.js",
     "test_list.js",
+    "chat.js",
     "values.js",
     "literal.js",
     "observation.js",

@@ -27,6 +27,7 @@ from tests.helpers.report_rows import (
     shop_run,
 )
 from tests.helpers.tiers import first_of, repeats
+from tests.report.page.chat_shapes import SHAPES
 
 __all__ = ["_no_keys", "app"]
 
@@ -284,6 +285,31 @@ def test_a_score_is_shown_with_what_it_is_of_and_nowhere_else(opened):
         "Scores of sessions and dataset runs\nof_session\n0.5 (of session S1)\nof_run\n0.5 (of dataset run D1)\n"
         "of_something\n0.5 (the file does not say of what)\n"
     ) in told
+
+
+def test_messages_of_all_shapes_are_shown_as_messages(opened):
+    rows = [case_row()]
+    rows += [observation_row(at, name=f"shape {at}.", input=value) for at, (value, _) in enumerate(SHAPES.values())]
+    page = opened(rows, ANSWER, viewport={"width": 1440, "height": 1600})
+    for at, (name, (_, lines)) in enumerate(SHAPES.items()):
+        page.locator(".tree-row", has_text=f"shape {at}.").click()
+        wait_for_observation(page, f"shape {at}.")
+        text = side(page).inner_text()
+        for role, kind, value in (line.split("|", 2) for line in lines):
+            assert role in names(page, "#side .message > .role") or not role, name
+            if kind == "text" and not value.startswith("{"):
+                assert value in text, name
+            elif kind == "image":
+                assert side(page).locator("img").get_attribute("src") == PIXEL, name
+            elif kind.startswith(("call", "result")):
+                label = kind.replace("result", "result of a call").strip()
+                assert label in names(page, "#side .message .message > .role"), name
+                assert not kind.startswith("call ") or re.search(r"id\s*7", text), name
+            elif kind == "thinking" and not value.startswith("["):
+                assert value in text, name
+    # What @observe records.
+    page.locator(".tree-row", has_text=f"shape {list(SHAPES).index('arguments of a function')}.").click()
+    page.locator("#side .message", has_text="hi").wait_for()
 
 
 @repeats

@@ -51,7 +51,3 @@ async function literalOf(row, scores) {
   if (!row.above) add(0, given.get(`${row.trace}/`) ?? []);
   return lines.join("\n");
 }
-
-function isSet(value) {
-  return value !== null && value !== undefined && value !== "" && !(typeof value === "object" && !Object.keys(value).length);
-}

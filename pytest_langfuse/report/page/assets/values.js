@@ -3,9 +3,6 @@
 const LONG_TEXT = 4000;
 const MANY = 100;
 
-// What the SDK puts in place of a file that it uploads.
-const REFERENCE = /(@@@langfuseMedia:type=[^|@]+\|id=[^|@]+\|source=[^@]*@@@)/;
-
 /** An image that was uploaded, or the words that say what it is. */
 function mediaOf(reference) {
   const [, type, id] = reference.match(/type=([^|]+)\|id=([^|]+)/);
@@ -27,26 +24,16 @@ function textOf(text) {
   return box;
 }
 
-const isPlain = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-const isMessage = (value) => isPlain(value) && typeof value.role === "string" && ("content" in value || "tool_calls" in value || "parts" in value);
-
-/** The messages of a chat in a value, or null. */
-function messagesIn(value) {
-  const list = isMessage(value) ? [value] : isPlain(value) && Array.isArray(value.messages) ? value.messages : value;
-  return Array.isArray(list) && list.length > 0 && list.every(isMessage) ? list : null;
-}
-
 /** A value as it reads best. */
 function valueOf(value) {
   if (typeof value === "string") {
     const parsed = /^\s*[[{]/.test(value) ? parsedOrNull(value) : null;
     return parsed === null ? textOf(value) : valueOf(parsed);
   }
-  const messages = messagesIn(value);
-  if (!messages) return jsonOf(value);
-  const others = isPlain(value) && Array.isArray(value.messages) ? Object.entries(value).filter(([key]) => key !== "messages") : [];
-  return div("", messages.map(messageOf), others.map(([key, inner]) => entry(key, inner)));
+  return chatOrJson(value);
 }
+
+const chatOf = ({ messages, others }) => div("", messages.map(messageOf), others.map(([key, inner]) => entry(key, inner)));
 
 function parsedOrNull(text) {
   try {
@@ -57,21 +44,22 @@ function parsedOrNull(text) {
   }
 }
 
-function messageOf(message) {
-  const { role, content, ...others } = message;
-  const rest = Object.entries(others).filter(([, value]) => value !== null && value !== "");
-  const parts = Array.isArray(content) ? content.map(partOf) : content === null || content === undefined || content === "" ? [] : [valueOf(content)];
-  return div("message", el("b", { class: "role" }, role), parts, rest.map(([key, value]) => entry(key, value)));
+const messageOf = ({ role, parts, rest }) => div("message", role ? el("b", { class: "role" }, role) : null, parts.map(partOf), rest.map(([key, inner]) => entry(key, inner)));
+
+/** A part of a message: text, an image, what was thought, a call of a tool or its result. */
+function partOf({ kind, name, value, rest }) {
+  const more = rest.length ? div("note", rest.map(([key, inner]) => entry(key, inner))) : null;
+  if (kind === "text") return [valueOf(value), more];
+  if (kind === "json") return jsonOf(value);
+  if (kind === "image") return textOf(value);
+  const parts = kind === "call" ? [] : partsIn(value);
+  const told = parts.length && parts.every((part) => part.kind !== "json") ? parts.map(partOf) : isSet(value) ? valueOf(value) : null;
+  return div("message", el("b", { class: "role" }, `${kind === "result" ? "result of a call" : kind} ${name}`), told, more);
 }
 
-/** A part of a message: text, an image, or whatever else there is. */
-function partOf(part) {
-  if (!isPlain(part)) return valueOf(part);
-  if (typeof part.text === "string") return textOf(part.text);
-  const data = part.source?.data;
-  const address = part.image_url?.url ?? part.image_url ?? (data && !REFERENCE.test(data) ? `data:${part.source.media_type};base64,${data}` : data);
-  if (typeof address !== "string") return jsonOf(part);
-  return REFERENCE.test(address) ? textOf(address) : image(address) ?? jsonOf(part);
+function chatOrJson(value, depth) {
+  const chat = chatIn(value);
+  return chat ? chatOf(chat) : jsonOf(value, depth);
 }
 
 /** JSON; objects and lists fold, and their entries are made when they are opened. */
@@ -100,7 +88,7 @@ function entry(key, value, depth = 0) {
   }
   const size = Array.isArray(value) ? count(value.length, "item") : count(Object.keys(value).length, "key");
   const fold = el("details", { class: "entry" }, el("summary", {}, span("key", key), span("note", size)));
-  const open = () => { if (fold.open && fold.childElementCount === 1) fold.append(messagesIn(value) ? valueOf(value) : jsonOf(value, depth + 1)); };
+  const open = () => { if (fold.open && fold.childElementCount === 1) fold.append(chatOrJson(value, depth + 1)); };
   on(fold, "toggle", open);
   fold.open = depth < 2 && Object.keys(value).length <= 20;
   open();
