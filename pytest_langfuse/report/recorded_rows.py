@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_langfuse.report.captured_lines import observation_fields
+from pytest_langfuse.report.captured_lines import observation_fields, score_fields
 from pytest_langfuse.report.run_totals import TraceTotals
 from pytest_langfuse.rules.checked import root_of
 from pytest_langfuse.rules.live_evidence import evidence_of
@@ -15,11 +15,16 @@ from pytest_langfuse.rules.written_finding import row_of
 
 if TYPE_CHECKING:
     from pytest_langfuse.recording.observation import Observation
-    from pytest_langfuse.recording.sources.source import Source, Unexported
+    from pytest_langfuse.recording.sources.source import Unexported
+    from pytest_langfuse.recording.sources.static import StaticSource
     from pytest_langfuse.rules.rule_set import RuleSet
 
 
-def rows_of_traces(source: Source, name: str, rules: RuleSet) -> Iterator[dict[str, Any]]:
+#: What Langfuse stores of a trace, too.
+_STORED: Final = ("input", "output", "metadata")
+
+
+def rows_of_traces(source: StaticSource, name: str, rules: RuleSet) -> Iterator[dict[str, Any]]:
     """Yield the lines of the traces of a file, and of what `rules` find in them; `name` is the file's.
 
     Raises:
@@ -31,22 +36,15 @@ def rows_of_traces(source: Source, name: str, rules: RuleSet) -> Iterator[dict[s
     for one in (*source.observations(), *(item.observation for item in missing.values())):
         traces.setdefault(one.trace_id, []).append(one)
     tests = {trace_id: _name(observations) for trace_id, observations in traces.items()}
+    stored = {trace.id: {key: getattr(trace, key) for key in _STORED} for trace in source.traces}
     for trace_id, observations in traces.items():
         test = tests[trace_id]
-        yield {"kind": "test", "test": test, **_fields(observations, missing)}
+        yield {"kind": "test", "test": test, "stored": stored.get(trace_id), **_fields(observations, missing)}
         yield from (_observation(one, missing.get((trace_id, one.id)), test) for one in observations)
-    for score in source.scores():
-        if test := tests.get(score.trace_id or "", ""):
-            yield {
-                "kind": "score",
-                "test": test,
-                "trace": score.trace_id,
-                "observation": score.observation_id,
-                "name": score.name,
-                "value": score.value,
-                "comment": score.comment or "",
-            }
     first, root = next(iter(tests.values())), root_of(Path.cwd())
+    for score in source.scores():
+        ids = {"trace": score.trace_id, "observation": score.observation_id}
+        yield {"kind": "score", "test": tests.get(score.trace_id or "", first), **ids, **score_fields(score)}
     for finding in rules.find(evidence_of(source, "", final=True)):
         yield row_of(finding, tests.get(finding.trace_id, first), root, is_known=False)
 

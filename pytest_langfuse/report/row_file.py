@@ -58,12 +58,14 @@ def _traces(data: bytes, name: str, rules: RuleSet) -> Iterator[dict[str, Any]]:
     if not data.strip():
         raise BadRowFile(f"{name} is empty")
     from pytest_langfuse.recording.otlp.decode_error import DecodeError
-    from pytest_langfuse.recording.sources.files import source_of_bytes
+    from pytest_langfuse.recording.sources.files import OtherEndpointError, source_of_bytes
     from pytest_langfuse.report.recorded_rows import rows_of_traces
     from pytest_langfuse.rules.rule_set import UnknownRule
 
     try:
         source = source_of_bytes(data, name)
+    except OtherEndpointError as error:
+        raise BadRowFile(str(error)) from None
     except DecodeError as error:
         raise BadRowFile(f"{error}; write a file with pytest --langfuse-json=FILE") from None
     if not (source.observations() or source.unexported()):

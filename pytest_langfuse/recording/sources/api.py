@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.observation import TYPES, Observation
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.server_view.javascript import parse_json_or_text
+from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.span_record import SpanRecord
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _PAGE: Final = 1_000
 _METADATA_CUT: Final = 200
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: Fields of the trace that the older endpoint gives once for all observations.
-_OF_TRACE: Final = ("userId", "sessionId", "tags", "release", "version")
+_OF_TRACE: Final = ("userId", "sessionId", "tags", "release", "version", "environment")
 
 
 def fetch_trace(client: Langfuse, trace_id: str) -> list[Observation]:
@@ -104,6 +106,7 @@ def observations_in(document: Any) -> Iterator[Observation]:
     elif isinstance(document, Mapping):
         if isinstance(document.get("observations"), list):
             trace = {key: value for key in _OF_TRACE if (value := _get(document, key)) is not None}
+            trace["traceName"] = _get(document, "name")
             for row in document["observations"]:
                 yield _observation({**trace, **_set(row)}, raw_text=False)
         elif isinstance(document.get("data"), list):
@@ -112,6 +115,109 @@ def observations_in(document: Any) -> Iterator[Observation]:
                 yield _observation(row, raw_text=True)
         else:
             yield _observation(document, raw_text=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTrace:
+    """The values that Langfuse stores of a trace itself, beside its observations."""
+
+    id: str
+    input: Any = None
+    output: Any = None
+    metadata: Any = None
+
+
+def traces_in(document: Any) -> Iterator[RecordedTrace]:
+    """Yield what a JSON document says of the traces themselves: one of a trace, or a list of these."""
+    for trace in _traces(document):
+        yield RecordedTrace(
+            id=str(_get(trace, "id") or ""),
+            input=trace.get("input"),
+            output=trace.get("output"),
+            metadata=trace.get("metadata"),
+        )
+
+
+def scores_in(document: Any) -> Iterator[Score]:
+    """Yield the scores in a JSON document: one of a trace, or a list of these.
+
+    Raises:
+        DecodeError: A score has no name, or a value that none can have.
+    """
+    for trace in _traces(document):
+        rows = trace.get("scores")
+        for row in rows if isinstance(rows, list) else ():
+            # Traces in a list name their scores only.
+            if isinstance(row, Mapping):
+                yield _score(row, str(_get(trace, "id") or ""))
+
+
+def _traces(document: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(document, list):
+        for item in document:
+            yield from _traces(item)
+    elif isinstance(document, Mapping) and isinstance(document.get("observations"), list):
+        yield document
+
+
+def _score(row: Mapping[str, Any], trace_id: str) -> Score:
+    name, value, text = row.get("name"), row.get("value"), _get(row, "stringValue")
+    if text is not None and (value is None or _get(row, "dataType") in _OF_TEXTS):
+        # Langfuse has a number beside the text of a category.
+        value = text
+    if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise DecodeError(f"the score {shown(name)} has the value {shown(value)}, expected a name and a number or text")
+    texts = {key: None if (found := _get(row, key)) is None else str(found) for key in _TEXTS_OF_SCORE}
+    return Score(
+        name=name,
+        value=value,
+        id=texts["id"],
+        trace_id=texts["traceId"] or trace_id,
+        observation_id=texts["observationId"],
+        session_id=texts["sessionId"],
+        dataset_run_id=texts["datasetRunId"],
+        data_type=texts["dataType"],
+        comment=texts["comment"],
+        metadata=row.get("metadata"),
+        environment=texts["environment"],
+    )
+
+
+#: Types of scores that are texts, and fields of scores.
+_OF_TEXTS: Final = ("CATEGORICAL", "TEXT")
+_TEXTS_OF_SCORE: Final = (
+    "id",
+    "traceId",
+    "observationId",
+    "sessionId",
+    "datasetRunId",
+    "dataType",
+    "comment",
+    "environment",
+)
+#: What other endpoints list, by fields that these have.
+_OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "traces without their observations": ("timestamp", "htmlPath"),
+    "scores": ("dataType", "value"),
+    "sessions": ("createdAt", "projectId"),
+}
+
+
+def other_endpoint(document: Any) -> str | None:
+    """Return what a document holds in place of observations if it is of another endpoint of the API; else `None`."""
+    if isinstance(document, Mapping):
+        rows = document.get("data")
+        document = rows if isinstance(rows, list) else [document]
+    if not isinstance(document, list) or not document or not all(isinstance(row, Mapping) for row in document):
+        return None
+    if any(_get(row, "type") for row in document):
+        return None
+    for what, fields in _OTHERS.items():
+        if all(any(field in row or _snake(field) in row for row in document) for field in fields):
+            held = [row["observations"] for row in document if isinstance(row.get("observations"), list)]
+            if not any(isinstance(one, Mapping) for observations in held for one in observations):
+                return what
+    return None
 
 
 def is_api_document(document: Any) -> bool:
@@ -158,8 +264,12 @@ def _get(row: Mapping[str, Any], key: str) -> Any:
     """Return a field in the spelling of the API (`traceId`) or of exports to files (`trace_id`)."""
     value = row.get(key)
     if value is None:
-        value = row.get("".join(f"_{char.lower()}" if char.isupper() else char for char in key))
+        value = row.get(_snake(key))
     return value
+
+
+def _snake(key: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in key)
 
 
 def _observation(row: Mapping[str, Any], *, raw_text: bool) -> Observation:

@@ -15,12 +15,23 @@ from pytest_langfuse.recording.otlp.from_json import exports_from_documents
 from pytest_langfuse.recording.otlp.json_documents import json_documents, looks_like_json
 from pytest_langfuse.recording.server_view import observe
 from pytest_langfuse.recording.server_view.loss import split
-from pytest_langfuse.recording.sources.api import damage_of, is_api_document, observations_in
+from pytest_langfuse.recording.sources.api import (
+    damage_of,
+    is_api_document,
+    observations_in,
+    other_endpoint,
+    scores_in,
+    traces_in,
+)
 from pytest_langfuse.recording.sources.json_lines import is_run, read_run
 from pytest_langfuse.recording.sources.readable_file import content_of
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.recording.span_record import SpanRecord
+
+
+class OtherEndpointError(DecodeError):
+    """JSON of Langfuse's API that holds no observations; the message says what to fetch."""
 
 
 def source_of_file(path: Path, test: str | None = None, hide: Callable[[str], str] = str) -> StaticSource:
@@ -54,7 +65,7 @@ def source_of_bytes(data: bytes, name: str, test: str | None = None, hide: Calla
                 raise LookupError(f"{name} is not a file of --langfuse-json, so it has no tests")
             return _in_file(plain)
     except DecodeError as error:
-        raise DecodeError(f"{name}: {error}") from None
+        raise type(error)(f"{name}: {error}") from None
 
 
 def source_of_body(body: bytes, encoding: str | None = None) -> StaticSource:
@@ -77,7 +88,17 @@ def _in_file(plain: bytes) -> StaticSource:
         # The decoder says what is wrong with it.
         return _source(decode_exports(plain, encoding="identity"), wire)
     if all(map(is_api_document, documents)):
-        return StaticSource(chain.from_iterable(map(observations_in, documents)), wire=[wire])
+        return StaticSource(
+            chain.from_iterable(map(observations_in, documents)),
+            scores=[score for document in documents for score in scores_in(document)],
+            traces=[trace for document in documents for trace in traces_in(document)],
+            wire=[wire],
+        )
+    if (what := next(filter(None, map(other_endpoint, documents)), None)) is not None:
+        raise OtherEndpointError(
+            f"it holds {what}, as another endpoint of Langfuse's API answers; fetch each trace with "
+            "GET /api/public/traces/ID, or its observations with GET /api/public/observations?traceId=ID"
+        )
     if (damage := next(filter(None, map(damage_of, documents)), None)) is not None:
         raise DecodeError(f"it looks like JSON of Langfuse's API, but it is damaged: {damage}")
     return _source(exports_from_documents(documents), wire)

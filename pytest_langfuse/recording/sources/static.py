@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pytest_langfuse.recording.observation import Observation
 from pytest_langfuse.recording.recorded_span import RecordedSpan
@@ -11,6 +12,9 @@ from pytest_langfuse.recording.sources.application_facts import ApplicationFacts
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.recording.sources.source import Unexported, WireBody
 from pytest_langfuse.recording.trace import link
+
+if TYPE_CHECKING:
+    from pytest_langfuse.recording.sources.api import RecordedTrace
 
 
 class StaticSource:
@@ -23,10 +27,13 @@ class StaticSource:
         unexported: Sequence[Unexported] = (),
         late: Sequence[Observation] = (),
         scores: Sequence[Score] = (),
+        traces: Sequence[RecordedTrace] = (),
         wire: Sequence[WireBody] = (),
         undelivered: Sequence[Unexported] = (),
     ) -> None:
         self._observations = link(observations)
+        #: What is known of the traces themselves.
+        self.traces = traces
         self._unexported = unexported
         self._late = late
         self._scores = scores

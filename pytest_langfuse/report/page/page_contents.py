@@ -35,7 +35,7 @@ _LISTED: Final[Mapping[str, type | tuple[type, ...]]] = {
     "missing": str,
 }
 #: Fields that are decoded with the tree.
-_OPENED: Final[Mapping[str, type]] = {"failure": str, "outage": dict, "health": dict}
+_OPENED: Final[Mapping[str, type]] = {"failure": str, "outage": dict, "health": dict, "stored": dict}
 _SIDES: Final = ("before", "after")
 #: Tests whose events in an outage are told where scripts are not allowed.
 _TOLD: Final = 20

@@ -16,6 +16,7 @@ from langfuse.api.core import ApiError
 
 from pytest_langfuse import Observations
 from pytest_langfuse.recording import DecodeError
+from pytest_langfuse.recording.sources.files import source_of_file
 from tests.helpers.bad_input import refusal
 from tests.helpers.paths import GOLDEN
 
@@ -178,6 +179,83 @@ def test_user_and_session_of_the_trace_hold_for_its_observations(tmp_path):
     path = tmp_path / "trace.json"
     path.write_text(json.dumps(trace))
     Observations.from_file(path).assert_propagated("user_id", "session_id", "tags")
+
+
+@pytest.mark.parametrize("spelling", [dict, snake], ids=["api", "export"])
+def test_a_trace_of_the_api_has_its_name_its_scores_and_its_own_values(tmp_path, spelling):
+    observation = spelling(
+        {"id": "o1", "traceId": "t1", "type": "SPAN", "name": "root", "startTime": "2026-01-01T00:00:00Z"}
+    )
+    number = {"id": "s1", "traceId": "t1", "name": "good", "value": 1, "dataType": "NUMERIC", "comment": "nice"}
+    text = {"name": "kind", "value": 0, "stringValue": "so so", "dataType": "CATEGORICAL", "observationId": "o1"}
+    trace = {
+        "id": "t1",
+        "name": "chat",
+        "sessionId": "s",
+        "environment": "production",
+        "input": {"q": 1},
+        "output": "r",
+    }
+    document = spelling({**trace, "metadata": {"a": 1}})
+    document |= {"observations": [observation], "scores": [spelling(number), spelling(text)]}
+    (tmp_path / "trace.json").write_text(json.dumps([document]))
+    found = Observations.from_file(tmp_path / "trace.json")
+    assert (found.trace("chat").name, found[0].environment) == ("chat", "production")
+    assert [(one.name, one.value, one.trace_id, one.observation_id, one.comment) for one in found.scores] == [
+        ("good", 1, "t1", None, "nice"),
+        ("kind", "so so", "t1", "o1", None),
+    ]
+    found.assert_tree('span root\n  score kind value="so so"\nscore good value=1 comment=nice')
+    [stored] = source_of_file(tmp_path / "trace.json").traces
+    assert (stored.id, stored.input, stored.output, stored.metadata) == ("t1", {"q": 1}, "r", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    "score", [{"value": 1}, {"name": "a"}, {"name": "a", "value": [1]}, {"name": "a", "value": True}]
+)
+def test_a_score_that_can_not_be_read_is_named(tmp_path, score):
+    observation = {"id": "o1", "traceId": "t1", "type": "SPAN"}
+    (tmp_path / "trace.json").write_text(json.dumps({"id": "t1", "observations": [observation], "scores": [score]}))
+    with pytest.raises(
+        DecodeError, match=r"trace\.json: the score .* has the value .*, expected a name and a number or text"
+    ):
+        Observations.from_file(tmp_path / "trace.json")
+
+
+LISTED_TRACE = {
+    "id": "t1",
+    "timestamp": "2026-01-01T00:00:00Z",
+    "name": "chat",
+    "htmlPath": "/project/p/traces/t1",
+    "observations": ["o1"],
+    "scores": ["s1"],
+}
+SCORE = {"id": "s1", "traceId": "t1", "name": "good", "value": 1, "dataType": "NUMERIC", "source": "API"}
+SESSION = {"id": "s", "createdAt": "2026-01-01T00:00:00Z", "projectId": "p"}
+
+
+@pytest.mark.parametrize(
+    ("document", "what"),
+    [
+        ({"data": [LISTED_TRACE], "meta": {"page": 1}}, "traces without their observations"),
+        ([LISTED_TRACE], "traces without their observations"),
+        (LISTED_TRACE, "traces without their observations"),
+        (
+            {key: value for key, value in LISTED_TRACE.items() if key != "observations"},
+            "traces without their observations",
+        ),
+        ({"data": [SCORE]}, "scores"),
+        ({"data": [SESSION]}, "sessions"),
+    ],
+)
+def test_an_answer_of_another_endpoint_is_not_called_damaged(tmp_path, document, what):
+    (tmp_path / "page.json").write_text(json.dumps(document))
+    with pytest.raises(DecodeError) as error:
+        Observations.from_file(tmp_path / "page.json")
+    assert str(error.value) == (
+        f"{tmp_path / 'page.json'}: it holds {what}, as another endpoint of Langfuse's API answers; fetch each trace "
+        "with GET /api/public/traces/ID, or its observations with GET /api/public/observations?traceId=ID"
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -582,6 +582,17 @@ def test_recorded_traces_are_not_called_tests(opened):
     page.get_by_text("There is no such trace in this page").wait_for()
 
 
+def test_what_langfuse_stores_of_a_trace_itself_is_shown(opened):
+    stored = {"input": [{"type": "human", "content": "hi"}], "output": "there", "metadata": None}
+    rows: list[dict[str, Any]] = [{"kind": "run", "schema": 1, "name": "trace.json", "rules": []}]
+    rows += [case_row("chat 0af76519", stored=stored), observation_row(0, test="chat 0af76519")]
+    page = opened(rows, "#test=chat+0af76519")
+    page.get_by_text("The trace's own input, output and metadata").click()
+    shown = page.locator("#test details", has_text="The trace's own")
+    assert shown.locator("h3").all_inner_texts() == ["Input", "Output"]
+    assert shown.locator(".message").inner_text().split() == ["human", "hi"]
+
+
 def test_requests_at_the_same_time_are_in_several_lanes(opened):
     requests = [
         {"start": NOON, "duration": 2.0, "path": "/a", "result": "hang"},

@@ -50,6 +50,42 @@ def test_makes_the_page_and_prints_its_path(folder: Path, capsys: pytest.Capture
     assert "TreeMismatch: 2 differences" in (folder / "report.html").read_text()
 
 
+def test_a_recorded_trace_keeps_its_name_its_scores_and_its_own_values(folder: Path):
+    observation = {
+        "id": "o1",
+        "traceId": "abc123def",
+        "type": "SPAN",
+        "name": "root",
+        "startTime": "2026-01-01T00:00:00Z",
+    }
+    secret = "sk-lf-" + "7d1f0c2a-94be-4c8e-b1a6-3e5f90d2c7b8"
+    trace = {"id": "abc123def", "name": "chat", "input": {"q": 1}, "output": secret, "metadata": {"a": 1}}
+    scores = [
+        {"id": "s1", "traceId": "abc123def", "name": "good", "value": 1, "comment": "nice"},
+        {"id": "s2", "traceId": "gone", "name": "far", "value": 1},
+    ]
+    (folder / "trace.json").write_text(json.dumps({**trace, "observations": [observation], "scores": scores}))
+    assert ended("trace.json", "-o", "report.html") == 0
+    page = (folder / "report.html").read_text()
+    assert index(page)["tests"][0]["test"] == "chat abc123de"
+    [[part]] = blocks(page, "tree")
+    assert part["stored"]["input"] == {"q": 1}
+    assert part["stored"]["output"].startswith("[redacted:")
+    assert [(one["name"], one["value"], one["trace"]) for one in part["scores"]] == [
+        ("good", 1, "abc123def"),
+        ("far", 1, "gone"),
+    ]
+
+
+def test_an_answer_of_another_endpoint_of_the_api_says_what_to_fetch(folder: Path, capsys: pytest.CaptureFixture[str]):
+    trace = {"id": "t", "timestamp": "2026-01-01T00:00:00Z", "htmlPath": "/project/p/traces/t", "observations": ["o"]}
+    (folder / "traces.json").write_text(json.dumps({"data": [trace]}))
+    assert ended("traces.json", "-o", "report.html") == 2
+    error = capsys.readouterr().err
+    assert "traces.json: it holds traces without their observations" in error
+    assert error.endswith("observations?traceId=ID\n")
+
+
 def test_reads_compressed_files(folder: Path):
     (folder / "run.jsonl.gz").write_bytes(gzip.compress(Path(write("run.jsonl", shop_run())).read_bytes()))
     assert ended("run.jsonl.gz", "-o", "report.html") == 0

@@ -100,6 +100,7 @@ class Page {
       opened.failure ? this.failureOf(opened) : null,
       opened.comparison ? comparisonOf(opened, place) : null,
       opened.outage || opened.health || test.fault || test.degraded ? outageOf(opened) : null,
+      opened.stored ? storedOf(opened.stored) : null,
       loose.map(findingOf),
       wider.length ? [heading("Scores of sessions and dataset runs"), scoresOf(wider)] : null,
       orphans.length ? [heading("Scores of what nothing made"), scoresOf(orphans)] : null,

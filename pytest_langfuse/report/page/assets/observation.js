@@ -1,13 +1,21 @@
 // Right: one observation.
 
+/** A value below its title, and a button that copies it. */
+function section(title, value, make = valueOf) {
+  if (!isSet(value)) return null;
+  const copied = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  return el("section", {}, div("bar", heading(title), copyButton("Copy", () => copied)), make(value));
+}
+
+/** What Langfuse stores of a trace itself. */
+function storedOf({ input, output, metadata }) {
+  const sections = [section("Input", input), section("Output", output), section("Metadata", metadata, jsonOf)].filter(Boolean);
+  return sections.length ? folded("The trace's own input, output and metadata", sections) : null;
+}
+
 /** Show an observation; `opened` is its test. */
 async function observationOf(opened, row) {
   const detail = await detailOf(row);
-  const section = (title, value, make = valueOf) => {
-    if (!isSet(value)) return null;
-    const copied = typeof value === "string" ? value : JSON.stringify(value, null, 2);
-    return el("section", {}, div("bar", heading(title), copyButton("Copy", () => copied)), make(value));
-  };
   const findings = opened.findings.filter((finding) => finding.id === row.id);
   const raw = { ...detail.attributes, ...(detail.scope ? { scope: detail.scope } : {}), ...detail.resource };
   const scores = opened.scores.filter((score) => isOf(score, row));
