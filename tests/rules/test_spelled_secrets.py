@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from pytest_langfuse.expect.literal.name_pattern import name_text
 from pytest_langfuse.rules.secrets.environment_keys import EnvironmentKeys
 from pytest_langfuse.rules.secrets.own_pattern import own_pattern
 from pytest_langfuse.rules.secrets.redactor import Redactor
@@ -26,6 +27,7 @@ VALUES = {
     "line breaks": "first line of it\nsecond\tline of it\r\nthird",
     "non-ASCII": "пароль-sécrèt-😀",
     "no word": "ü-ü-ü-ü-ü-ü-ü-ü",
+    "globs": "https://x.org/?k=def*[a]87",
     "backslashes": "C:\\new\\table\\\\x\\",
     "quotes at the ends": '"quoted secret"',
     "escapes in it": 'abc\\n\\u00e4\\"def',
@@ -63,6 +65,8 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "numbers of punctuation": punctuation_coded,
     "URL": lambda text: f"https://example.org/?key={quote(text, safe='')}&x=1",
     "HTML": lambda text: f"<p>{html.escape(text)}</p>",
+    "name in a literal": lambda text: f"span {name_text(text)} output=x",
+    "name in a literal in JSON": lambda text: json.dumps({"failure": f"span {name_text(text)}"}),
 }
 
 

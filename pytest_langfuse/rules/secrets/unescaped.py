@@ -1,4 +1,4 @@
-"""Texts without the escapes of JSON, Python, URLs and HTML, however often they were written into one another."""
+"""Texts without the escapes of JSON, Python, URLs, HTML and names in literals, also where one is in another."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
-#: Backslashes, any number of them, with the letter or the digits behind them; bytes of a URL; a reference of HTML.
+#: Backslashes, any number of them, with the letter or the digits behind them; bytes of a URL; a reference of HTML; what
+#: would be a glob in a name.
 _ESCAPE: Final = re.compile(
     r"\\++(?:u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\++u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
     r"|u(?P<four>[0-9a-fA-F]{4})|U(?P<eight>000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4})|x(?P<two>[0-9a-fA-F]{2})"
     r"|(?P<letter>[nrtbf]))?"
     r"|(?P<bytes>(?:%[0-9a-fA-F]{2})+)"
     r"|(?P<reference>&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|quot|amp|lt|gt|apos);)"
+    r"|\[(?P<glob>[*?\[])\]"
 )
 _LETTERS: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 #: Printable ASCII that is written by its number, as JSON may: it could hide the word by which a secret is found.
@@ -73,6 +75,8 @@ def _meant(match: re.Match[str]) -> Iterator[tuple[str, int]]:
         yield chr(0x10000 + ((int(match["high"], 16) & 0x3FF) << 10) + (int(match["low"], 16) & 0x3FF)), start
     elif (digits := match["four"] or match["eight"] or match["two"]) is not None:
         yield chr(int(digits, 16)), start
+    elif match["glob"] is not None:
+        yield match["glob"], start
     elif match["letter"] is not None:
         yield _LETTERS[match["letter"]], start
     else:
@@ -82,7 +86,7 @@ def _meant(match: re.Match[str]) -> Iterator[tuple[str, int]]:
 
 def has_escapes(text: str) -> bool:
     """Return whether a text may have escapes."""
-    return "\\" in text or "%" in text or "&" in text
+    return "\\" in text or "%" in text or "&" in text or "[?]" in text or "[*]" in text or "[[]" in text
 
 
 def has_coded_ascii(text: str) -> bool:
