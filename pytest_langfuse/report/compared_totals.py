@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pytest_langfuse.report.amounts import summed
 from pytest_langfuse.report.changed_figures import change_of, shown_use
 from pytest_langfuse.report.compared_test import ComparedTest
+from pytest_langfuse.report.figures import counted
 from pytest_langfuse.report.use_limits import Pairs, Use
 
 _USES: Sequence[Use] = ("tokens", "cost")
@@ -32,7 +33,9 @@ def _total(use: Use, pairs: Pairs, new: Sequence[ComparedTest]) -> str:
     text = ""
     if gaps != [0, 0] and (old is not None or now is not None):
         text = f"{use} {_side(use, old, gaps[0])} -> {_side(use, now, gaps[1])}"
-        where = [f"{count:,} {when}" for count, when in zip(gaps, ("before", "now"), strict=True) if count]
+        where = [
+            f"{counted(count, 'test')} {when}" for count, when in zip(gaps, ("before", "now"), strict=True) if count
+        ]
         text += f" (unknown, at least in part, in {' and '.join(where)})"
     elif old or now:
         text = change_of(use, old or 0, now or 0)

@@ -92,8 +92,8 @@ class RunComparison:
         self.exceeded.sort(key=lambda one: order[one.test])
         changed = sorted((one for one in changes.values() if one is not None), key=lambda one: order[one.after.key])
         self.changes = sorted(changed, key=lambda change: not change.is_worse)
-        judged = [*self.pairs, *self.fixtures]
-        self.not_judged = [told for limit in limits if (told := limit.told(judged)) is not None]
+        told = (limit.told(self.pairs, self.fixtures) for limit in limits)
+        self.not_judged = [sentence for sentence in told if sentence is not None]
 
     def _change(
         self, before: ComparedTest, after: ComparedTest, limits: Sequence[UseLimit], test: TestKey | None = None

@@ -48,18 +48,22 @@ class UseLimit(NamedTuple):
         where = "both runs" if gaps and now else "the earlier run" if gaps else "this run"
         return f"whose {what} unknown in {where}"
 
-    def told(self, pairs: Pairs) -> str | None:
-        """Return a sentence on the tests that it does not judge, or `None` if it judges all."""
+    def told(self, tests: Pairs, fixtures: Pairs) -> str | None:
+        """Return a sentence on the tests, and fixtures, that it does not judge, or `None` if it judges all."""
         name = f"the limit of {percent(self.ratio)} more {self.use} judges"
-        if not pairs:
+        if not tests:
             return f"{name} nothing: the runs have no test in common"
+        pairs = [*tests, *fixtures]
         reasons = Counter(why for before, after in pairs if (why := self.why_not_judged(before, after)) is not None)
         if not reasons:
             return None
         judged = len(pairs) - reasons.total()
+        all_of_them = counted(len(tests), "test")
+        if fixtures:
+            all_of_them += f" and {counted(len(fixtures), 'fixture')}"
         whys = ", ".join(f"{number:,} {why}" for why, number in reasons.most_common())
         hint = f" (estimates need {EXTRA} in both runs)" if self.use == "cost" and "unknown" in whys else ""
-        return f"{name} {judged or 'none'} of {counted(len(pairs), 'test')}, not {whys}{hint}"
+        return f"{name} {judged or 'none'} of {all_of_them}, not {whys}{hint}"
 
 
 def limits_of(max_cost_increase: float | None, max_token_increase: float | None) -> list[UseLimit]:

@@ -73,6 +73,28 @@ def test_what_a_limit_judges(before: list[Call], after: list[Call], exceeded: in
     assert (len(comparison.exceeded), comparison.not_judged) == (exceeded, [])
 
 
+def test_a_fixture_is_not_judged() -> None:
+    def of(**call: dict) -> ComparedRun:
+        ids, fields = {"test": "t", "fault": None}, {"outcome": "passed", "duration": 1, "tokens": 1, "cost": None}
+        fixture = {"name": "docs", "scope": "module", "node": "test_a.py", "param": None, "set_up": "1"}
+        shown = {
+            "trace": "t",
+            "id": "1",
+            "parent": None,
+            "type": "generation",
+            "name": "llm",
+            "start": 1,
+            "exported": True,
+        }
+        rows = [{"kind": "test", **ids, **fields, "models": []}, {"kind": "observation", **ids, **shown, **call}]
+        rows[1]["fixture"] = fixture
+        return ComparedRun.of(map(json.dumps, rows))
+
+    comparison = RunComparison(of(), of(cost={"total": 1.0}), max_cost_increase=0.1)
+    why = f"whose cost is unknown in the earlier run{HINT}"
+    assert comparison.not_judged == [f"the limit of 10% more cost judges 1 of 1 test and 1 fixture, not 1 {why}"]
+
+
 def test_other_reasons() -> None:
     dearer = run(a=[(2, None)])
     comparison = RunComparison(run(outcome="failed", a=[(1, None)]), dearer, max_token_increase=0.1)
@@ -96,14 +118,14 @@ def test_other_reasons() -> None:
         (
             {"a": [(1, 0.01)], "b": [(1, None)]},
             {"a": [(1, 0.55)], "b": [(1, 9.0)], "new": [(1, 1.0)]},
-            "cost $0.0100 -> $9.55 (unknown, at least in part, in 1 before) and $1.00 in new tests",
+            "cost $0.0100 -> $9.55 (unknown, at least in part, in 1 test before) and $1.00 in new tests",
         ),
         (
             {"a": [(1, 0.01)], "b": [(1, 2.0)]},
             {"a": [(1, 0.55)], "b": [(1, None)]},
-            "cost $2.01 -> $0.5500 (unknown, at least in part, in 1 now)",
+            "cost $2.01 -> $0.5500 (unknown, at least in part, in 1 test now)",
         ),
-        ({"a": [(1, None)]}, {"a": [(1, 9.0)]}, "cost unknown -> $9.00 (unknown, at least in part, in 1 before)"),
+        ({"a": [(1, None)]}, {"a": [(1, 9.0)]}, "cost unknown -> $9.00 (unknown, at least in part, in 1 test before)"),
         ({"a": []}, {"a": [(1, 9.0)]}, "cost $0.00 -> $9.00"),
         ({"a": [(1, 9.0)]}, {"a": []}, "cost $9.00 -> $0.00 (-100%)"),
         ({"a": [(1, 1.0), (1, None)]}, {"a": [(1, 2.0), (1, None)]}, "cost $1.00 -> $2.00 (+100%)"),
