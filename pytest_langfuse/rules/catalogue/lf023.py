@@ -30,9 +30,15 @@ def _facts(score: Score, evidence: Evidence) -> Iterator[Fact]:
     trace_id, observation_id = score.trace_id, score.observation_id
     if trace_id is None:
         return
-    if wrong := _wrong("trace", trace_id, _TRACE_ID):
+    trace = evidence.trace_by_id.get(trace_id)
+    # What is there has an id, such as those that older SDKs and the ingestion API took from the application.
+    if trace is None and (wrong := _wrong("trace", trace_id, _TRACE_ID)):
         yield _malformed(score, "trace", trace_id, wrong, "create_trace_id(seed=...)", evidence)
-    elif observation_id is not None and (wrong := _wrong("observation", observation_id, _OBSERVATION_ID)):
+    elif (
+        observation_id is not None
+        and (trace is None or all(one.id != observation_id for one in trace.observations))
+        and (wrong := _wrong("observation", observation_id, _OBSERVATION_ID))
+    ):
         yield _malformed(score, "observation", observation_id, wrong, "get_current_observation_id()", evidence)
     elif (missing := _not_exported(trace_id, observation_id, evidence)) is not None:
         whose = "its trace" if observation_id is None else "it"

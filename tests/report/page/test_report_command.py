@@ -63,17 +63,21 @@ def test_a_recorded_trace_keeps_its_name_its_scores_and_its_own_values(folder: P
     scores = [
         {"id": "s1", "traceId": "abc123def", "name": "good", "value": 1, "comment": "nice"},
         {"id": "s2", "traceId": "gone", "name": "far", "value": 1},
+        {"id": "s3", "traceId": "abc123def", "observationId": "o1", "name": "near", "value": 1},
     ]
     (folder / "trace.json").write_text(json.dumps({**trace, "observations": [observation], "scores": scores}))
     assert ended("trace.json", "-o", "report.html") == 0
     page = (folder / "report.html").read_text()
     assert index(page)["tests"][0]["test"] == "chat abc123de"
+    # Of scores, those are of what can't exist that are not of what is there.
+    assert index(page)["tests"][0]["findings"].get("LF023") == 1
     [[part]] = blocks(page, "tree")
     assert part["stored"]["input"] == {"q": 1}
     assert part["stored"]["output"].startswith("[redacted:")
     assert [(one["name"], one["value"], one["trace"]) for one in part["scores"]] == [
         ("good", 1, "abc123def"),
         ("far", 1, "gone"),
+        ("near", 1, "abc123def"),
     ]
 
 
