@@ -29,7 +29,7 @@ COMPARE = "--langfuse-compare=before.jsonl"
 
 
 @pytest.fixture
-def suite(app: pytest.Pytester) -> pytest.Pytester:
+def suite(any_duration: None, app: pytest.Pytester) -> pytest.Pytester:
     """An empty folder with an application."""
     app.makepyfile(app=APP)
     return app

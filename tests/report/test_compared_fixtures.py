@@ -71,7 +71,7 @@ COMPARE = "--langfuse-compare=base.jsonl"
 
 
 @pytest.fixture
-def suite(app: pytest.Pytester) -> pytest.Pytester:
+def suite(any_duration: None, app: pytest.Pytester) -> pytest.Pytester:
     """A suite with fixtures of each scope, that has run as a whole."""
     app.makeini(LIMITS)
     app.makepyfile(test_it=SUITE.replace("DOCUMENTS", "1000"))
@@ -212,7 +212,7 @@ def test_the_time_of_a_fixture_is_not_that_of_the_test(app: pytest.Pytester) -> 
     app.runpytest(COMPARE, "-k", "two").stdout.fnmatch_lines(["with base.jsonl: none of 1 test changed, 1 did not run"])
 
 
-def test_parameters_of_a_fixture_are_apart(app: pytest.Pytester) -> None:
+def test_parameters_of_a_fixture_are_apart(any_duration: None, app: pytest.Pytester) -> None:
     app.makepyfile(
         test_it="""
             import pytest

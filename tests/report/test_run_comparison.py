@@ -72,7 +72,7 @@ COMPARE = "--langfuse-compare=before.jsonl"
 
 
 @pytest.fixture
-def suite(app: pytest.Pytester) -> pytest.Pytester:
+def suite(any_duration: None, app: pytest.Pytester) -> pytest.Pytester:
     """A suite that has run, and was changed since."""
     app.makepyfile(app=APP, test_it=BEFORE)
     app.runpytest("--langfuse-json=before.jsonl").assert_outcomes(passed=5)
@@ -450,7 +450,9 @@ def test_counts_of_observations_are_in_plain_words(app: pytest.Pytester) -> None
     app.runpytest(COMPARE).stdout.fnmatch_lines(["    1 observation, 0 before"])
 
 
-def test_a_byte_order_mark_is_passed_over_wherever_a_file_of_a_run_is_read(app: pytest.Pytester) -> None:
+def test_a_byte_order_mark_is_passed_over_wherever_a_file_of_a_run_is_read(
+    any_duration: None, app: pytest.Pytester
+) -> None:
     app.makepyfile(app=APP, test_it=BEFORE)
     app.runpytest("--langfuse-json=before.jsonl", "--langfuse-rules-baseline=base.txt").assert_outcomes(passed=5)
     for name in ("before.jsonl", "base.txt"):
