@@ -21,9 +21,11 @@ from pytest_langfuse.recording.recorder import Recorder, Uncaptured
 from pytest_langfuse.recording.sdk import hooked, hooks
 from pytest_langfuse.recording.sources.score import Score
 from pytest_langfuse.refused_connections import RefusedConnections
+from pytest_langfuse.report.captured_lines import used_by
 from pytest_langfuse.report.junit import properties
 from pytest_langfuse.report.kept_test import KeptTests
 from pytest_langfuse.report.outage_timeline import OutageTimeline
+from pytest_langfuse.report.repeated_tests import repeat_of_running
 from pytest_langfuse.report.rules_of_run import redaction_of, rule_set_of
 from pytest_langfuse.report.seen_keys import send_seen_keys
 from pytest_langfuse.report.shown_sections import hide_secrets
@@ -81,7 +83,7 @@ class ActiveCapture:
             explain=hooks,
         )
         #: The tests of which lines are to be written.
-        self.kept = KeptTests(stand_in.find_media) if options.keeps_traces or options.junit else None
+        self.kept = KeptTests(stand_in.find_media, used_by) if options.keeps_traces or options.junit else None
         #: The findings that are known, with `--langfuse-rules-baseline`.
         self.baseline: RunBaseline | None = None
         # First: it refuses bad options, and nothing is hooked yet that would have to be restored.
@@ -246,7 +248,8 @@ class ActiveCapture:
         It runs already if `since`, in nanoseconds since 1970, is not 0: nobody has noted yet what it made.
         """
         self.end()
-        if self.kept is not None and self.kept.is_full(name):
+        repeat = repeat_of_running(self._config)
+        if self.kept is not None and self.kept.is_full(name, repeat):
             from pytest_langfuse.report.run_lines import pack
 
             pack(self.kept, self._config, self._options)
@@ -277,7 +280,7 @@ class ActiveCapture:
                 on_sample=timeline.look if self._options.keeps_traces else lambda: None,
             )
         if self.kept is not None:
-            self.kept.begin(test.recording, test.source, timeline)
+            self.kept.begin(test.recording, test.source, timeline, repeat)
         self._refused.begin_test()
         if not self._options.capture:
             hooks.enable(early_clients)

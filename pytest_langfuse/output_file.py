@@ -103,6 +103,11 @@ class OutputFile:
             return os.path.normcase(os.path.realpath(self.path))
         return None if number is None and stat.S_ISCHR(status.st_mode) else (status.st_dev, status.st_ino)
 
+    @property
+    def is_replaced(self) -> bool:
+        """True if the path names a regular file, or none yet: the next one that is written takes its place."""
+        return self.descriptor is None and self._pipe is None and (self.path.is_file() or not self.path.exists())
+
     def write(self, texts: Iterable[str], encoding: str = "utf-8") -> None:
         """Write the file.
 

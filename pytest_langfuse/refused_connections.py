@@ -92,6 +92,14 @@ class RefusedConnections:
         """Take over the late attempts of a worker of xdist."""
         self._late += texts
 
+    def why_red(self) -> str | None:
+        """Return why the run fails: attempts that no captured test has made; `None` if there were none."""
+        if not self._late:
+            return None
+        first, *others = _counted(self._late)
+        more = f"; and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
+        return f"{_HEADING} outside of captured tests: {first}{more}"
+
     # -- hooks ---------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -107,11 +115,8 @@ class RefusedConnections:
             yield
         finally:
             self._finished = True
-            if self._late and not hasattr(session.config, "workerinput"):
+            if (line := self.why_red()) is not None and not hasattr(session.config, "workerinput"):
                 self._fail_session()
-                first, *others = _counted(self._late)
-                more = f"; and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
-                line = f"{_HEADING} outside of captured tests: {first}{more}"
                 terminal: TerminalReporter | None = session.config.pluginmanager.get_plugin("terminalreporter")
                 if terminal is not None:
                     terminal.write_line(line, red=True, bold=True)

@@ -6,12 +6,14 @@ Each run of pytest imports this module, so it imports nothing that an unused run
 from __future__ import annotations
 
 import inspect
+import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from _pytest.config import ConftestImportFailure
 
 from pytest_langfuse.import_watcher import ImportWatcher
 from pytest_langfuse.options import Options, nothing_to_show, outage_switched_off
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
     from pytest_langfuse.report.junit import JunitFile
     from pytest_langfuse.report.redaction import Redaction
     from pytest_langfuse.report.rule_findings import RuleTotal
+    from pytest_langfuse.report.run_files import RunFiles
     from pytest_langfuse.report.run_lines import RunLines
     from pytest_langfuse.report.run_outputs import RunOutputs
-    from pytest_langfuse.report.run_page import RunPage
 
 #: A test that requests one of these fixtures is captured.
 FIXTURES = frozenset(
@@ -110,7 +112,7 @@ class CaptureSession:
         self._rule_totals: list[RuleTotal] = []
         #: The run as lines, if a file or a report is made of them.
         self._lines: RunLines | None = None
-        self._page: RunPage | None = None
+        self._files: RunFiles | None = None
         #: The files that options name, where results are printed.
         self._outputs: RunOutputs | None = None
         self._junit: JunitFile | None = None
@@ -183,6 +185,11 @@ class CaptureSession:
         self._imports.stop()
         if self in self._running:
             self._running.remove(self)
+        if isinstance(sys.exception(), ConftestImportFailure) and self.options.keeps_traces:
+            # Nothing else of the run is there that could say so.
+            from pytest_langfuse.report.run_outputs import fates_of_files
+
+            print(*fates_of_files(self.options), sep="\n", file=sys.stderr)  # noqa: T201 - there is no terminal reporter
         try:
             if self._active is not None:
                 self._active.stop()
@@ -219,26 +226,30 @@ class CaptureSession:
 
             self._suite_faults = parse_faults(*self.options.outage, queues=exports_to_queue())
         self._check_rules()
+        if self.options.keeps_traces:
+            from pytest_langfuse.report.repeated_tests import RepeatedTests
+
+            RepeatedTests.watch(config)
         reports = self.options.capture or self.options.json is not None
         if reports and not hasattr(config, "workerinput"):
             from pytest_langfuse.report.degradation import Degradation
+            from pytest_langfuse.report.unprinted_summary import UnprintedSummary
 
             degradation = Degradation(config, self.options, self._suite_faults)
             config.pluginmanager.register(degradation, "langfuse_degradation")
+            config.pluginmanager.register(UnprintedSummary(config), "langfuse_unprinted_summary")
             if self.options.rules_baseline is not None or self.options.keeps_traces:
                 from pytest_langfuse.report.run_outputs import RunOutputs
 
                 self._outputs = RunOutputs(config, self.options)
             if self.options.keeps_traces and self._outputs is not None:
+                from pytest_langfuse.report.run_files import RunFiles
                 from pytest_langfuse.report.run_lines import RunLines
 
                 self._lines = RunLines(config, self.options, self._suite_faults, degradation, self._outputs)
                 config.pluginmanager.register(self._lines, "langfuse_lines")
-                if self.options.report is not None:
-                    from pytest_langfuse.report.run_page import RunPage
-
-                    self._page = RunPage(self.options.report.value, self._lines, self._outputs)
-                    config.pluginmanager.register(self._page, "langfuse_page")
+                self._files = RunFiles(config, self.options, self._lines, self._outputs)
+                config.pluginmanager.register(self._files, "langfuse_files")
             if self.options.junit:
                 from pytest_langfuse.report.junit import JunitFile
 
@@ -362,11 +373,13 @@ class CaptureSession:
         self._complete(session)
         try:
             yield
+        except BaseException as error:
+            if self._files is not None:
+                self._files.finish_has_failed(error, session)
+            raise
         finally:
-            if self._lines is not None:
-                if self._page is not None:
-                    self._page.write()
-                self._lines.write(session)
+            if self._files is not None:
+                self._files.write(session)
 
     def _complete(self, session: pytest.Session) -> None:
         """Count what was captured; a worker of xdist hands the counts to the controller."""
@@ -392,7 +405,8 @@ class CaptureSession:
             self._lines.finish(session)
         if self._junit is not None:
             exceeded = () if self._lines is None else self._lines.exceeded
-            self._junit.finish(self._redaction(), exceeded)
+            refused = self._config.pluginmanager.get_plugin("langfuse_refused_connections")
+            self._junit.finish(self._redaction(), exceeded, None if refused is None else refused.why_red())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -31,6 +31,8 @@ _REASONS: Final = {
     "unended": "never ended",
     "dropped": "lost",
 }
+#: Fields of an attempt at a test that is run again.
+USED: Final = ("observations", "tokens", "cost", "cost_estimated")
 #: Types that Langfuse counts as calls of a model.
 _MODEL_CALLS: Final = ("generation", "embedding")
 
@@ -214,7 +216,14 @@ def _fields(kept: KeptTest, shown: Sequence[Observation], missing: Sequence[Unex
         "outage": kept.outage,
         "health": None if kept.health is None else asdict(kept.health),
         "missing": None,
+        "attempts": [*kept.attempts],
     }
+
+
+def used_by(kept: KeptTest) -> dict[str, Any]:
+    """Return what a test, an attempt that is run again, has used: some of the fields of its line."""
+    fields = fields_of(kept)
+    return {name: fields[name] for name in USED}
 
 
 def difference_of(trees: SideBySide) -> dict[str, Any]:

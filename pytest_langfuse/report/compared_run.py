@@ -58,7 +58,8 @@ class ComparedRun:
             raise BadComparison(f"can't be read: {error.strerror or error}") from None
         except DecodeError as error:
             raise BadComparison(f"can't be read: {error}") from None
-        if not lines.of("test"):
+        tests = [line for line in lines.of("test") if not line.row.get("collection")]
+        if not tests:
             raise BadComparison("has no tests: it is of an earlier version, or of a run in which no test began")
         if (runs := len(lines.of("run"))) > 1:
             raise BadComparison(f"holds {runs} runs, from line {lines.of('run')[1].number}; name a file of one run")
@@ -68,7 +69,7 @@ class ComparedRun:
                 if (problem := problem_of(line.row, fields)) is not None:
                     raise BadComparison(f"can't be read: line {line.number}: {problem}")
                 found.add(line.row)
-        found._check_whole(lines.of("test"))
+        found._check_whole(tests)
         return found
 
     def _check_whole(self, lines: Iterable[Line]) -> None:
@@ -92,6 +93,9 @@ class ComparedRun:
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a test, or an observation of a test that was added."""
         key = row["test"], row["fault"]
+        if row.get("collection"):
+            # A module that could not be collected does not count as a test.
+            return
         if row["kind"] == "test":
             self.tests[key] = ComparedTest.of(row)
         elif (test := self.tests.get(key)) is not None:

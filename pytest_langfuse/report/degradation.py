@@ -106,7 +106,7 @@ class Degradation:
             remember(self._cache, (run for test, run in self._runs.items() if test in self._finished))
         for run in self._runs.values():
             run.compare_with(self._healthy.get(run.test))
-        why = self._why_red()
+        why = self.why_red()
         if why is not None and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         yield
@@ -115,7 +115,7 @@ class Degradation:
             # After pytest's own last line, which is green if all tests have passed.
             terminal.write_line(f"langfuse: {why} (exit status {int(session.exitstatus)})", red=True, bold=True)
 
-    def _why_red(self) -> str | None:
+    def why_red(self) -> str | None:
         """Return why the run fails, or `None` if it does not."""
         degraded = {fault: sum(1 for _ in self._degraded(fault)) for fault in self._faults}
         total, runs = sum(degraded.values()), sum(len(self._under(fault)) for fault in self._faults)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_langfuse.report.outage_timeline import OutageTimeline
 
 
+#: The id of a test, and which of the tests with this id it is, from 1.
+KeptKey = tuple[str, int]
 #: Spans that are kept at most.
 MOST_SPANS: Final = 10_000
 
@@ -51,6 +53,7 @@ class KeptTest:
     """
 
     __slots__ = (
+        "attempts",
         "difference",
         "fault",
         "findings",
@@ -58,15 +61,27 @@ class KeptTest:
         "id",
         "outage",
         "own",
+        "repeat",
         "snapshot",
         "source",
         "timeline",
         "unexported",
     )
 
-    def __init__(self, own: LiveSource, source: CombinedSource, timeline: OutageTimeline) -> None:
+    def __init__(
+        self,
+        own: LiveSource,
+        source: CombinedSource,
+        timeline: OutageTimeline,
+        repeat: int = 1,
+        attempts: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         #: The id of its reports: in an outage of the suite with the fault behind it.
         self.id = own.test
+        #: Which of the tests with this id it is, from 1.
+        self.repeat = repeat
+        #: What the attempts before this one have used, which were run again since they failed.
+        self.attempts = attempts
         self.fault: str | None = None
         self.own, self.source, self.timeline = own, source, timeline
         self.snapshot: Snapshot | None = None
@@ -126,24 +141,29 @@ class KeptTest:
 class KeptTests:
     """The captured tests of this process, in the order in which they began; of a repeated one the last attempt.
 
-    `find_media` returns what was uploaded under an id.
+    `find_media` returns what was uploaded under an id, `used` what a test has used: fields of its line.
     """
 
-    def __init__(self, find_media: Callable[[str], Upload | None]) -> None:
+    def __init__(
+        self, find_media: Callable[[str], Upload | None], used: Callable[[KeptTest], Mapping[str, Any]]
+    ) -> None:
         self.images: Final = SentImages(find_media)
-        self._tests: dict[str, KeptTest] = {}
+        self._used = used
+        self._tests: dict[KeptKey, KeptTest] = {}
         self.running: KeptTest | None = None
+        #: The one that has ended last: it may be run again.
+        self._ended: KeptTest | None = None
         #: The lines of tests that were kept before, compressed.
         self.blocks: list[bytes] = []
         #: Spans of the tests that are kept.
         self._spans = 0
 
-    def is_full(self, test: str) -> bool:
+    def is_full(self, test: str, repeat: int) -> bool:
         """Return whether the lines of all tests should be written before `test` begins: a span takes 9 kB.
 
         Not before another attempt at a test that is kept.
         """
-        return self._spans >= MOST_SPANS and test not in self._tests
+        return self._spans >= MOST_SPANS and (test, repeat) not in self._tests
 
     def pack(self, packed: Callable[[Iterable[KeptTest]], Iterable[bytes]]) -> None:
         """Keep the lines of the tests, which `packed` writes, in place of their spans."""
@@ -151,9 +171,13 @@ class KeptTests:
         self._tests.clear()
         self._spans = 0
 
-    def begin(self, own: LiveSource, source: CombinedSource, timeline: OutageTimeline) -> None:
-        """Keep a test that begins."""
-        self.running = KeptTest(own, source, timeline)
+    def begin(self, own: LiveSource, source: CombinedSource, timeline: OutageTimeline, repeat: int) -> None:
+        """Keep a test that begins, or an attempt at it."""
+        ended, self._ended = self._ended, None
+        attempts: Sequence[Mapping[str, Any]] = ()
+        if ended is not None and (ended.id, ended.repeat) == (own.test, repeat):
+            attempts = [*ended.attempts, self._used(ended)]
+        self.running = KeptTest(own, source, timeline, repeat, attempts)
 
     def end(self, *, keep: bool) -> None:
         """Take note that the test has ended, and everything of it is closed. Without `keep`, forget it."""
@@ -161,7 +185,7 @@ class KeptTests:
         if kept is not None:
             kept.closed()
             if keep:
-                self._tests[kept.id] = kept
+                self._ended = self._tests[kept.id, kept.repeat] = kept
                 self._spans += len(kept.own.spans)
                 if kept.snapshot is not None:
                     self._spans += len(kept.snapshot.observations)

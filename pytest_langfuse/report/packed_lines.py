@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pytest_langfuse.report.captured_lines import CapturedPart
+from pytest_langfuse.report.kept_test import KeptKey
 from pytest_langfuse.report.redaction import encoded
 
 #: Bytes of lines from on which a block is full.
@@ -16,8 +17,8 @@ _BLOCK: Final = 1 << 20
 _LEVEL: Final = 1
 
 
-def packed(parts: Iterable[tuple[str, CapturedPart]]) -> Iterator[bytes]:
-    """Yield blocks with the parts of tests, each with the id of its test."""
+def packed(parts: Iterable[tuple[KeptKey, CapturedPart]]) -> Iterator[bytes]:
+    """Yield blocks with the parts of tests, each with the key of its test."""
     waiting: list[str] = []
     size = 0
     for test, part in parts:
@@ -35,10 +36,10 @@ def _block(lines: list[str]) -> bytes:
     return zlib.compress("\n".join(lines).encode("ascii"), _LEVEL)
 
 
-def unpacked(blocks: Iterable[bytes]) -> Iterator[tuple[str, CapturedPart]]:
+def unpacked(blocks: Iterable[bytes]) -> Iterator[tuple[KeptKey, CapturedPart]]:
     """Yield what `packed` was given."""
     for block in blocks:
         lines = iter(zlib.decompress(block).decode("ascii").split("\n"))
         for header in lines:
-            test, fields, number = json.loads(header)
-            yield test, CapturedPart(fields, [next(lines) for _ in range(number)])
+            (test, repeat), fields, number = json.loads(header)
+            yield (test, repeat), CapturedPart(fields, [next(lines) for _ in range(number)])

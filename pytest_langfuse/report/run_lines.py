@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import groupby
@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_langfuse.arguments import shown
-from pytest_langfuse.outage.suite import without_fault
 from pytest_langfuse.recording.calling_code import shown_path
-from pytest_langfuse.report.captured_lines import CapturedLines, CapturedPart
+from pytest_langfuse.report.captured_lines import USED, CapturedLines, CapturedPart
 from pytest_langfuse.report.compared_run import BadComparison, ComparedRun
 from pytest_langfuse.report.compared_test import TestKey
 from pytest_langfuse.report.comparison_lines import compared_field, comparison_rows
 from pytest_langfuse.report.comparison_report import markdown_of, write
-from pytest_langfuse.report.degradation import Degradation, fault_of
+from pytest_langfuse.report.degradation import Degradation
 from pytest_langfuse.report.packed_lines import packed, unpacked
+from pytest_langfuse.report.redaction import encoded
+from pytest_langfuse.report.repeated_tests import run_key
 from pytest_langfuse.report.rules_of_run import redaction_of, rule_set_of
 from pytest_langfuse.report.run_comparison import RunComparison
-from pytest_langfuse.report.run_summary import EXCEEDED, RunSummary
+from pytest_langfuse.report.run_end import RunEnd
+from pytest_langfuse.report.run_results import RunResults
+from pytest_langfuse.report.run_summary import EXCEEDED, FAILED, RunSummary, first_difference
 from pytest_langfuse.report.run_totals import RunTotals
 from pytest_langfuse.report.sent_images import DistinctImages
 from pytest_langfuse.report.step_summary import escaped, markdown
@@ -60,6 +63,7 @@ _NOTHING: Final[dict[str, Any]] = {
     "outage": None,
     "health": None,
     "missing": None,
+    "attempts": [],
 }
 
 
@@ -70,7 +74,7 @@ _LINES: Final = "pytest_langfuse_lines"
 def pack(kept: KeptTests, config: pytest.Config, options: Options) -> list[bytes]:
     """Write the lines of the tests that are kept. Return those of all that were not handed on, compressed."""
     lines = CapturedLines(redaction_of(config, options), root_of(config.rootpath), kept.images)
-    kept.pack(lambda tests: packed((test.id, lines.of(test)) for test in tests))
+    kept.pack(lambda tests: packed(((test.id, test.repeat), lines.of(test)) for test in tests))
     return kept.blocks
 
 
@@ -97,25 +101,25 @@ class RunLines:
     ) -> None:
         self._config, self._options, self._faults, self._degradation = config, options, faults, degradation
         self._outputs = outputs
-        self._results: dict[str, TestResult] = {}
+        self._results = RunResults(faults)
         self._blocks: list[bytes] = []
-        #: By the ids of tests, what workers have sent along with their reports.
-        self._handed_on: dict[str, list[bytes]] = {}
+        #: By the keys of tests, what workers have sent along with their reports: of a repeated test, the last attempt.
+        self._handed_on: dict[Hashable, tuple[TestResult, list[bytes]]] = {}
         self._has_crashed = False
-        #: Why tests or observations are missing.
-        self._incomplete: list[str] = []
         self._started, self._began = datetime.now(UTC), time.perf_counter()
         self._duration = 0.0
-        self._exit_status = 0
+        self.exit_status: int = 0
+        self.end: Final = RunEnd(config)
+        config.pluginmanager.register(self.end, "langfuse_run_end")
         self._redaction = redaction_of(config, options)
         #: Whether the first test was about to run.
-        self._begun = False
+        self.has_begun: bool = False
         #: A sentence, if there is nothing to compare with.
         self._not_compared = ""
         self._compared = self._compared_run()
         self._comparison: RunComparison | None = None
-        #: Why tests fail that use more than they may, by their ids.
-        self._exceeded: dict[str, str] = {}
+        #: Why tests fail that use more than they may, by what their lines call them.
+        self._exceeded: dict[TestKey, str] = {}
         #: Of tests that have changed, by what their lines call them.
         self._changes: dict[TestKey, dict[str, Any]] = {}
         #: Of the lines that were written.
@@ -125,21 +129,23 @@ class RunLines:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
-        """Note that the first test is about to run: the files hold this run at its end."""
-        self._begun = True
+        """Note that the first test is about to run."""
+        self.has_begun = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the report of a phase."""
-        result = self._results.get(report.nodeid)
-        if result is None:
-            fault = fault_of(report, self._faults)
-            test = report.nodeid if fault is None else without_fault(report.nodeid, [fault])[0]
-            result = self._results[report.nodeid] = TestResult(report.nodeid, test, fault)
-        result.add(report)
+        result = self._results.add(report)
         if (blocks := getattr(report, _LINES, None)) is not None:
-            # Of a repeated test, the last attempt.
-            self._handed_on[report.nodeid] = blocks
+            self._handed_on[run_key(report)] = result, blocks
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Take the report of a module that pytest can't collect, or skips as a whole. It counts it like a test."""
+        if not report.passed:
+            self._results.add_collection(report)
+            if report.failed:
+                self.end.miss(f"{report.nodeid or 'a part of the tests'} could not be collected: its tests are missing")
 
     def take(self, blocks: Iterable[bytes]) -> None:
         """Take what a process has captured, and has not sent along with reports."""
@@ -148,94 +154,64 @@ class RunLines:
     def miss(self, worker: str) -> None:
         """Take note that a worker has crashed."""
         self._has_crashed = True
-        self._incomplete.append(f"the worker {worker} has crashed: what the test that it ran has recorded is missing")
+        self.end.miss(f"the worker {worker} has crashed: what the test that it ran has recorded is missing")
 
     @property
-    def has_begun(self) -> bool:
-        """True once the first test was about to run."""
-        return self._begun
+    def has_contents(self) -> bool:
+        """True if there is something to write: a test has begun, or an error kept all of them from it."""
+        failed = any(result.outcome == "error" for result in self._results) or self.end.is_internal_error
+        return self.has_begun or (failed and not self._config.getoption("collectonly"))
 
     @property
-    def exceeded(self) -> Iterable[tuple[str, str]]:
-        """The ids of tests that use more than they may, each with a sentence."""
-        return self._exceeded.items()
+    def exceeded(self) -> Iterable[tuple[Hashable, str]]:
+        """The keys of tests that use more than they may, as of their reports, each with a sentence."""
+        for key, result in self._results.items():
+            if (why := self._exceeded.get(self._key_of(result))) is not None:
+                yield key, why
 
-    def _find_exceeded(self, comparison: RunComparison) -> Iterator[tuple[str, str]]:
-        ids = {(self._redaction.text(result.test), result.fault): id_ for id_, result in self._results.items()}
+    def _key_of(self, result: TestResult) -> TestKey:
+        return self._redaction.text(result.test), result.fault
+
+    @staticmethod
+    def _find_exceeded(comparison: RunComparison) -> Iterator[tuple[TestKey, str]]:
         for test, limits in groupby(comparison.exceeded, key=lambda one: one.test):
-            yield ids[test], f"{_MORE}: {'; '.join(map(str, limits))}"
+            yield test, f"{_MORE}: {'; '.join(map(str, limits))}"
 
     # -- the end of the run --------------------------------------------------------------------------------------
 
-    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note why a run ends early: it was interrupted, or a test called `pytest.exit`."""
-        error = excinfo.value
-        if isinstance(error, pytest.exit.Exception):
-            self._end_early(f"pytest.exit has ended the run{f': {error.msg}' if error.msg else ''}")
-        elif type(error) is KeyboardInterrupt:
-            place = excinfo.traceback[-1]
-            self._end_early(f"the run was interrupted at {shown_path(str(place.path))}:{place.lineno + 1}")
-        else:
-            # As xdist and `-x` say it.
-            self._end_early(str(error))
-
-    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note that pytest, or a plugin, has failed."""
-        self._end_early(f"the run has ended by an internal error: {excinfo.exconly()}")
-
-    def _end_early(self, why: str) -> None:
-        if why not in self._incomplete:
-            self._incomplete.append(why)
-
     def finish(self, session: pytest.Session) -> None:
-        """Complete the run, and compare it; fail it if it uses more than it may."""
+        """Complete the run, and compare it."""
         self._duration = time.perf_counter() - self._began
         if stopped := session.shouldstop or session.shouldfail:
-            self._end_early(str(stopped))
-        for result in self._results.values():
+            self.end.miss(str(stopped))
+        for result in self._results:
             result.close()
-        if self._begun:
-            self._exit_status = int(session.exitstatus)
+        self.exit_status = int(session.exitstatus)
+        if self.has_begun:
             self._compare()
-            self.fail(session)
 
-    def write(self, session: pytest.Session) -> None:
-        """Write the summary of the step, then the file, which has the exit status; fail the run if it can't be done."""
-        if not self._begun:
-            return
-        if self._outputs.has("step_summary"):
-            compared: Iterable[str] = [escaped(self._not_compared), ""] if self._not_compared else ()
-            if self._comparison is not None:
-                compared = markdown_of(self._comparison, self._compared_name)
-            self._outputs.add_to_summary(markdown(RunSummary.of(self.lines()), compared))
-        self.fail(session)
-        if self._outputs.has("json"):
-            self._outputs.write("json", (f"{line}\n" for line in self.lines()), "ascii")
-            self.fail(session)
-
-    def fail(self, session: pytest.Session) -> None:
-        """Set the exit status of a run that fails for more than its tests."""
-        if self._why_red() is not None and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        self._exit_status = int(session.exitstatus)
-
-    def _why_red(self) -> str | None:
-        """Return why the run fails, or `None` if it does not."""
-        reasons = []
+    @property
+    def own_errors(self) -> list[str]:
+        """Limits that are exceeded, and files that could not be written: a sentence each."""
+        found = [*self._outputs.problems]
         if self._comparison is not None and (exceeded := len(self._comparison.exceeded)):
             limits = "1 limit" if exceeded == 1 else f"{exceeded} limits"
-            reasons.append(f"{_MORE}: {limits} exceeded")
-        reasons += self._outputs.problems
-        return "; ".join(reasons) or None
+            found.insert(0, f"{_MORE}: {limits} exceeded")
+        return found
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
-        """Say in the last line why the run fails."""
-        yield
-        terminal: TerminalReporter | None = self._config.pluginmanager.get_plugin("terminalreporter")
-        if (why := self._why_red()) is not None and terminal is not None:
-            # After pytest's own last line, which is green if all tests have passed.
-            terminal.write_line(f"langfuse: {why} (exit status {int(session.exitstatus)})", red=True, bold=True)
+    @property
+    def errors(self) -> list[str]:
+        """The reasons why the run fails besides its tests, a sentence each."""
+        found = [*self.own_errors, *self.end.why_red()]
+        is_explained = found or self.end.incomplete or any(result.outcome in FAILED for result in self._results)
+        return found if is_explained or not self.exit_status else [self.end.why(self.exit_status)]
+
+    def summary(self) -> str:
+        """Return the summary of the step."""
+        compared: Iterable[str] = [escaped(self._not_compared), ""] if self._not_compared else ()
+        if self._comparison is not None:
+            compared = markdown_of(self._comparison, self._compared_name)
+        return markdown(RunSummary.of(self.lines()), compared)
 
     def _compared_run(self) -> ComparedRun | None:
         """Return the run to compare with. The ini file may name one that the first run has yet to write.
@@ -272,15 +248,27 @@ class RunLines:
         """Yield the lines of the run: its own, then each test with what belongs to it."""
         yield self._redaction.line({"kind": "run", "schema": SCHEMA}, self._run())
         totals, images = RunTotals(), DistinctImages()
-        left = dict(self._results)
-        for id_, part in unpacked(block for blocks in (*self._handed_on.values(), self._blocks) for block in blocks):
-            if (result := left.pop(id_, None)) is not None:
+        left = {id(result): result for result in self._results}
+        for result, part in self._parts():
+            if left.pop(id(result), None) is not None:
                 totals.add(part.fields)
                 yield from images.among(self._of_test(result, part))
         missing = "what it has recorded is missing, since its worker has crashed" if self._has_crashed else None
         self.totals = totals
         for result in left.values():
-            yield from self._of_test(result, CapturedPart({**_NOTHING, "missing": missing}, []))
+            why = None if result.is_collection else missing
+            yield from self._of_test(result, CapturedPart({**_NOTHING, "missing": why}, []))
+
+    def _parts(self) -> Iterator[tuple[TestResult, CapturedPart]]:
+        """Yield what was captured of each test."""
+        for result, blocks in self._handed_on.values():
+            for key, part in unpacked(blocks):
+                found = result if key[0] == result.id else self._results.find(key)
+                if found is not None:
+                    yield found, part
+        for key, part in unpacked(self._blocks):
+            if (found := self._results.find(key)) is not None:
+                yield found, part
 
     def _run(self) -> dict[str, Any]:
         return {
@@ -289,9 +277,10 @@ class RunLines:
             "duration": round(self._duration, 6),
             "faults": list(self._faults),
             "command": shlex.join(map(str, self._config.invocation_params.args)),
-            "exit_status": self._exit_status,
+            "exit_status": self.exit_status,
             "rules": self._codes(),
-            "incomplete": self._incomplete,
+            "incomplete": self.end.incomplete,
+            "errors": self.errors,
             "compared": None if self._comparison is None else compared_field(self._comparison, self._compared_name),
         }
 
@@ -301,22 +290,26 @@ class RunLines:
         return [rule.code for rule in rule_set_of(self._options).rules]
 
     def _of_test(self, result: TestResult, part: CapturedPart) -> Iterator[str]:
-        test = self._redaction.text(result.test)
-        ids = {"kind": "test", "test": test, "fault": result.fault}
+        test, fault = self._key_of(result)
+        ids = {"kind": "test", "test": test, "fault": fault}
         outage = self._degradation.outage_row(result.id)
-        exceeded = self._exceeded.get(result.id) if result.outcome == "passed" else None
+        exceeded = self._exceeded.get((test, fault)) if result.outcome == "passed" else None
         row = {
             "outcome": result.outcome if exceeded is None else EXCEEDED,
             "duration": round(result.duration, 6),
             "message": result.message if exceeded is None else exceeded,
             "failure": result.failure,
+            "xfail": result.xfail,
+            "collection": result.is_collection,
             **part.fields,
+            "attempts": _attempts(result.attempts, part.fields["attempts"]),
             "degraded": None if outage is None else outage["degraded"],
             "blocked": None if outage is None else outage["blocked"],
             "blocked_seconds": 0.0 if outage is None else round(outage["blocked_seconds"], 6),
         }
+        row["message"] = first_difference(row)
         yield self._redaction.line(ids, row)
-        yield from part.lines
+        yield from part.lines if result.is_first else self._renamed(result, part.lines)
         for finding in result.findings:
             others = {key: value for key, value in finding.items() if key not in {"kind", "test", "trace", "id"}}
             trace = {key: finding.get(key, "") for key in ("trace", "id")}
@@ -326,14 +319,25 @@ class RunLines:
         if (change := self._changes.get((test, result.fault))) is not None:
             yield self._redaction.line({"kind": "comparison", "test": test, "fault": result.fault}, change)
 
+    def _renamed(self, result: TestResult, lines: Iterable[str]) -> Iterator[str]:
+        """Yield lines of a test that repeats an id under the name of this one: the process that wrote them has none."""
+        before, after = (f'"test": {encoded(self._redaction.text(test))}' for test in (result.node_id, result.test))
+        for line in lines:
+            yield line.replace(before, after, 1)
+
     # -- the report ----------------------------------------------------------------------------------------------
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Say that a file is missing, and print the comparison."""
-        for problem in self._outputs.problems:
-            terminalreporter.write_line(problem, red=True)
+        """Print the comparison."""
         if self._not_compared:
             terminalreporter.write_line(f"langfuse: {self._not_compared}")
         if self._comparison is not None:
             whole = self._config.get_verbosity() > 0
             write(terminalreporter, self._comparison, self._compared_name, whole=whole)
+
+
+def _attempts(reported: Sequence[dict[str, Any]], used: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is known of attempts that have failed: from their reports, and of what they have recorded."""
+    nothing = {name: _NOTHING[name] for name in USED}
+    missing = [nothing] * (len(reported) - len(used))
+    return [{**one, **other} for one, other in zip(reported, [*used, *missing], strict=False)]

@@ -60,6 +60,10 @@ class RunOutputs:
         self.problems: list[str] = []
         self._options = options
         self._files: dict[Name, OutputFile] = {}
+        #: Those that were written and can't be written once more: what a pipe holds is gone.
+        self._gone: set[Name] = set()
+        #: Where this run's part of the summary of the step begins and ends, in bytes.
+        self._summary: tuple[int, int] | None = None
         config.add_cleanup(self.close)
         named = []
         for name in _BEGINNINGS:
@@ -80,7 +84,11 @@ class RunOutputs:
 
     def write(self, name: Name, texts: Iterable[str], encoding: str = "utf-8") -> bool:
         """Write a file. Return whether that went well."""
+        if name in self._gone:
+            return True
         file = self._files[name]
+        if not file.is_replaced:
+            self._gone.add(name)
         if file.descriptor in _STREAMS and (terminal := self._config.pluginmanager.get_plugin("terminalreporter")):
             # It is in the middle of a line.
             terminal.line("")
@@ -92,22 +100,41 @@ class RunOutputs:
         return True
 
     def add_to_summary(self, text: str) -> None:
-        """Add a text to the summary of the step."""
+        """Add a text to the summary of the step, in place of the one that was added before."""
+        path = self._files["step_summary"].path
         try:
-            append(self._files["step_summary"].path, text)
+            if self._summary is not None and path.stat().st_size == self._summary[1]:
+                os.truncate(path, self._summary[0])
+            begin = path.stat().st_size if path.exists() else 0
+            append(path, text)
+            self._summary = begin, path.stat().st_size
         except OSError as error:
             self._fail("step_summary", error)
 
+    def path(self, name: Name) -> str:
+        """Return the path of a file for a message."""
+        given: Given = getattr(self._options, name)
+        return shown_path(given.value)
+
     def _fail(self, name: Name, error: OSError) -> None:
         given: Given = getattr(self._options, name)
-        self.problems.append(
-            f"{given.source}: {shown_path(given.value)} could not be written: {error.strerror or error}"
-        )
+        problem = f"{given.source}: {self.path(name)} could not be written: {error.strerror or error}"
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def close(self) -> None:
         """Let go what was opened early."""
         for file in self._files.values():
             file.close()
+
+
+def fates_of_files(options: Options) -> Iterator[str]:
+    """Yield, of each file that holds a run, a sentence on what is at its place where no test ran."""
+    for given in (options.json, options.report):
+        if given is not None:
+            is_earlier = os.path.isfile(given.value)  # noqa: PTH113 - it may be too long
+            fate = "is of an earlier run" if is_earlier else "was not written"
+            yield f"langfuse: no test ran: {shown_path(given.value)} {fate}"
 
 
 def _others(config: pytest.Config, options: Options) -> Iterator[_Named]:

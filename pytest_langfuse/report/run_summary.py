@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ from pytest_langfuse.report.run_totals import RunTotals
 _LEFT_OUT: Final = ('{"kind": "observation"', '{"kind": "score"')
 #: The outcome of a test that has passed, but uses more than it may.
 EXCEEDED: Final = "exceeded"
+#: How pytest begins to say that trees differ.
+_MISMATCH: Final = "pytest_langfuse.TreeMismatch: "
 #: Outcomes of tests that are not well.
 FAILED: Final = ("failed", "error", EXCEEDED)
 
@@ -37,6 +39,11 @@ class RunSummary:
     degraded: list[dict[str, Any]] = field(default_factory=list)
     rules: dict[str, RuleRow] = field(default_factory=dict)
     incomplete: list[str] = field(default_factory=list)
+    #: Why the run fails besides its tests.
+    errors: list[str] = field(default_factory=list)
+    exit_status: int = 0
+    #: Tests of which attempts have failed.
+    rerun: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> RunSummary:
@@ -52,6 +59,8 @@ class RunSummary:
         match row["kind"]:
             case "run":
                 self.incomplete = row["incomplete"]
+                self.errors = row.get("errors", [])
+                self.exit_status = row["exit_status"]
             case "test":
                 self._add_test(row)
             case "finding" if not row["known"]:
@@ -64,13 +73,15 @@ class RunSummary:
             self.failed.append(row)
         if row["degraded"]:
             self.degraded.append(row)
+        if row.get("attempts"):
+            self.rerun.append(row)
 
 
-def first_difference(test: dict[str, Any]) -> str:
+def first_difference(test: Mapping[str, Any]) -> str:
     """Return in one sentence why a test has failed: the first difference of its trees, else what pytest says."""
-    difference = test["difference"]
-    if difference is None or not difference["sentences"]:
-        return str(test["message"])
+    difference, message = test.get("difference"), str(test.get("message") or "")
+    if not isinstance(difference, dict) or not difference.get("sentences") or not message.startswith(_MISMATCH):
+        return message
     first, *others = difference["sentences"]
     return f"{first} (and {len(others)} more)" if others else str(first)
 

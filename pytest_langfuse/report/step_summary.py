@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,8 @@ def _escaped(character: str) -> str:
 
 def markdown(summary: RunSummary, more: Iterable[str] = ()) -> str:
     """Return the summary as Markdown; `more` are sections that follow."""
-    return "\n".join([*_head(summary), *_failed(summary), *_degraded(summary), *_rules(summary), *more, ""])
+    parts = (_head(summary), _failed(summary), _rerun(summary), _degraded(summary), _rules(summary), more)
+    return "\n".join([*chain.from_iterable(parts), ""])
 
 
 def append(path: Path, text: str) -> None:
@@ -59,7 +61,9 @@ def append(path: Path, text: str) -> None:
 
 def _head(summary: RunSummary) -> Iterator[str]:
     failed, totals = len(summary.failed), summary.totals
-    outcome = f"{failed:,} of {counted(totals.tests, 'test')} failed" if failed else f"{counted(totals.tests, 'test')}"
+    outcome = f"{failed:,} of {counted(totals.tests, 'test')} failed" if failed else counted(totals.tests, "test")
+    if summary.exit_status and not failed:
+        outcome += f", exit status {summary.exit_status}"
     yield f"## Langfuse traces: {outcome}"
     yield ""
     findings = sum(row.times for row in summary.rules.values())
@@ -76,6 +80,9 @@ def _head(summary: RunSummary) -> Iterator[str]:
             )
         ],
     )
+    for sentence in summary.errors[:_ROWS]:
+        yield f"The run failed: {escaped(sentence)}"
+        yield ""
     for sentence in summary.incomplete[:_ROWS]:
         yield f"Incomplete: {escaped(sentence)}"
         yield ""
@@ -87,6 +94,17 @@ def _failed(summary: RunSummary) -> Iterator[str]:
         yield ""
         rows = [(code(name_of(test)), escaped(first_difference(test))) for test in summary.failed]
         yield from table(("test", "why"), rows)
+
+
+def _rerun(summary: RunSummary) -> Iterator[str]:
+    if summary.rerun:
+        yield "### Run again"
+        yield ""
+        rows = [
+            (code(name_of(test)), f"{len(test['attempts']):,}", escaped(test["attempts"][0]["message"]))
+            for test in summary.rerun
+        ]
+        yield from table(("test", "failed attempts", "why the first one failed"), rows)
 
 
 def _degraded(summary: RunSummary) -> Iterator[str]:

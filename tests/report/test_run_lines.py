@@ -124,7 +124,7 @@ def test_a_failed_assertion_has_both_trees(suite: pytest.Pytester) -> None:
     suite.runpytest(OPTION, "--color=yes")
     test = by_name(suite)["test_red"]
     assert test["outcome"] == "failed"
-    assert test["message"] == "pytest_langfuse.TreeMismatch: 2 differences (- expected, + captured):"
+    assert test["message"] == "search: parent is answer, expected llm (and 1 more)"
     assert "E         llm: model is 'gpt-4o', expected 'gpt-5'" in test["failure"]
     assert "\x1b" not in test["failure"]
     difference = test["difference"]
@@ -179,7 +179,7 @@ def test_a_test_that_fails_and_then_errs_has_failed(app: pytest.Pytester) -> Non
 
 def test_lines_in_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed_lines, "_BLOCK", 100)
-    parts = [(f"test_{number}", CapturedPart({"n": number}, ["x" * 60] * (number % 4))) for number in range(20)]
+    parts = [((f"test_{number}", 1), CapturedPart({"n": number}, ["x" * 60] * (number % 4))) for number in range(20)]
     blocks = list(packed_lines.packed(parts))
     assert len(blocks) > 3
     assert list(packed_lines.unpacked(blocks)) == parts

@@ -19,7 +19,7 @@ from pytest_langfuse.rules.rule_page import page_of
 _SHOWN: Final = 100
 _TOP: Final = 8
 _COUNTS: Final = ("tests", "degraded", "not_compared", "lost")
-_OUTCOMES: Final = ("failed", "error", EXCEEDED, "passed", "skipped")
+_OUTCOMES: Final = ("failed", "error", EXCEEDED, "passed", "skipped", "xfailed", "xpassed")
 
 Test = Mapping[str, Any]
 
@@ -35,7 +35,9 @@ def overview_of(contents: PageContents) -> dict[str, Any]:
         "command": text_of(run.get("command")),
         "runs": contents.runs,
         "redacted": number_of(run.get("redacted")),
-        "incomplete": texts_of(run.get("incomplete")),
+        "incomplete": contents.incomplete,
+        "errors": _errors(contents),
+        "exit_statuses": sorted(set(contents.exit_statuses)),
         "totals": totals,
         "failures": contents.failures[:_SHOWN],
         "failures_left_out": max(0, len(contents.failures) - _SHOWN),
@@ -62,8 +64,10 @@ class Totals:
         self.run: Final = RunTotals()
         for test in tests:
             self.run.add(test)
+        self.reruns: Final = sum(test.get("reruns", 0) for test in tests)
         self.findings: Final = contents.findings.total()
         self.is_well = not (contents.failures or self.findings or any(map(_is_bad, tests)))
+        self.is_well &= not (contents.exit_statuses or contents.errors or contents.incomplete)
         self.is_well &= all(_is_compared(test) for test in tests if _in_outage(test))
 
 
@@ -95,6 +99,14 @@ class OutageTable:
         others = [by_fault.values() for name, by_fault in runs.items() if name not in bad]
         well = sum(all(run["is_compared"] for run in by_fault) for by_fault in others)
         return cls(shown, len(bad) - len(shown), well, len(others) - well)
+
+
+def _errors(contents: PageContents) -> list[str]:
+    """Return why runs fail besides their tests; of a file of an earlier version, no more than that one does."""
+    is_explained = contents.errors or contents.incomplete or contents.failures
+    if contents.exit_statuses and not is_explained:
+        return [f"pytest has ended with exit status {contents.exit_statuses[0]}, and no test has failed"]
+    return contents.errors
 
 
 def _faults(tests: Sequence[Test]) -> dict[str, dict[str, Any]]:

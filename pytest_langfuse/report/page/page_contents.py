@@ -12,7 +12,7 @@ from pytest_langfuse.report.figures import money, told_apart
 from pytest_langfuse.report.page.data_blocks import RowBlocks, json_text, packed
 from pytest_langfuse.report.page.outage_events import events_of
 from pytest_langfuse.report.page.tree_columns import TreeColumns, text_of
-from pytest_langfuse.report.run_summary import EXCEEDED, FAILED
+from pytest_langfuse.report.run_summary import EXCEEDED, FAILED, first_difference
 from pytest_langfuse.report.sent_images import IMAGE_TYPES, LARGEST
 
 #: Fields of a test that its list shows, and their types; the others are decoded when the test is opened.
@@ -34,6 +34,19 @@ _LISTED: Final[Mapping[str, type | tuple[type, ...]]] = {
     "healthy_duration": (int, float),
     "missing": str,
 }
+#: Outcomes of tests of which a failure was expected, as pytest calls them.
+_EXPECTED: Final[Mapping[str, str]] = {"skipped": "xfailed", "passed": "xpassed"}
+#: Of an attempt after which a test was run again.
+_ATTEMPT: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "outcome": str,
+    "duration": (int, float),
+    "message": str,
+    "failure": str,
+    "observations": int,
+    "tokens": (int, float),
+    "cost": (int, float),
+    "cost_estimated": bool,
+}
 #: Fields that are decoded with the tree.
 _OPENED: Final[Mapping[str, type]] = {"failure": str, "outage": dict, "health": dict, "stored": dict}
 _SIDES: Final = ("before", "after")
@@ -54,6 +67,10 @@ class PageContents:
     def __init__(self) -> None:
         self.run: dict[str, Any] = {}
         self.runs: int = 0
+        #: Of all runs: why tests are missing, why they fail besides their tests, and with which status.
+        self.incomplete: Final[list[str]] = []
+        self.errors: Final[list[str]] = []
+        self.exit_statuses: Final[list[int]] = []
         #: What a test is called: recorded traces have none, and no run either.
         self.noun: str = "test"
         self.tests: Final[list[dict[str, Any]]] = []
@@ -99,6 +116,10 @@ class PageContents:
             # Of several files, the first one names the page.
             self.run = self.run or dict(row)
             self.runs += 1
+            self.incomplete.extend(texts_of(row.get("incomplete")))
+            self.errors.extend(texts_of(row.get("errors")))
+            if status := number_of(row.get("exit_status")):
+                self.exit_statuses.append(int(status))
             is_recorded = "started" not in row and "name" in row
             self.noun = "trace" if is_recorded and (self.noun == "trace" or self.runs == 1) else "test"
             added = _part(row, "compared").get("added")
@@ -123,6 +144,13 @@ class PageContents:
     def _add_test(self, row: Row) -> None:
         test = self._test_of(row)
         test |= _typed(row, _LISTED)
+        # As lines have it that earlier versions have written, too.
+        test["message"] = first_difference(row)
+        if isinstance(row.get("xfail"), str):
+            test["outcome"] = _EXPECTED.get(test["outcome"], test["outcome"])
+        if attempts := [_typed(one, _ATTEMPT) for one in _list(row.get("attempts")) if isinstance(one, dict)]:
+            test["reruns"] = len(attempts)
+            self._heavy["attempts"] = attempts
         self._heavy |= _typed(row, _OPENED)
         if difference := _difference(row.get("difference")):
             self._heavy["difference"] = difference
@@ -242,7 +270,11 @@ def _cell(value: Any) -> dict[str, Any] | None:
 
 def texts_of(value: Any) -> list[str]:
     """Return a value of a line that should be a list of texts as one."""
-    return [text_of(one) for one in value] if isinstance(value, list) else []
+    return [text_of(one) for one in _list(value)]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _part(row: Row, name: str) -> dict[str, Any]:
@@ -263,7 +295,7 @@ def _costs_of(*sides: Row) -> list[str]:
 
 
 def _pairs(value: Any) -> list[list[Any]]:
-    return [one for one in value if isinstance(one, list) and len(one) == 2] if isinstance(value, list) else []  # noqa: PLR2004 - id and fault
+    return [one for one in _list(value) if isinstance(one, list) and len(one) == 2]  # noqa: PLR2004 - id and fault
 
 
 def _without(row: Row, *names: str) -> dict[str, Any]:

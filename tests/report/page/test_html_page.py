@@ -337,7 +337,7 @@ def test_what_is_wrong_is_readable_without_scripts(shown: str):
 
 
 def test_a_run_in_which_nothing_is_wrong_says_so():
-    page = page_of([run_row(), case_row()])
+    page = page_of([run_row(exit_status=0), case_row()])
     assert "Nothing is wrong" in page
     assert "<h2>Failed</h2>" not in page
 

@@ -490,6 +490,27 @@ def test_a_comparison_with_an_earlier_run(opened):
     wait_for_observation(page, "search")
 
 
+def test_attempts_and_the_reason_of_an_expected_failure(opened):
+    attempt = {
+        "outcome": "failed",
+        "duration": 0.5,
+        "message": "AssertionError: boom",
+        "failure": "E boom",
+        "cost": 0.1,
+    }
+    flaky = case_row("test_it.py::test_flaky", attempts=[attempt])
+    known = case_row("test_it.py::test_known", outcome="skipped", xfail="bug 7", message="bug 7", failure="E known")
+    page = opened([run_row(exit_status=0), flaky, known], "#test=test_it.py%3A%3Atest_flaky")
+    page.get_by_text("Attempt 1, after which it was run again: AssertionError: boom").click()
+    assert "500 ms · $0.1000" in page.locator(".failure").inner_text()
+    assert page.locator(".figures").inner_text().splitlines()[:3] == ["1 passed", "1 xfailed", "1 rerun"]
+    page.locator("#outcome").select_option("xfailed")
+    page.locator("[role=option]").click()
+    page.get_by_text("xfailed: test_known").wait_for()
+    assert page.get_by_text("bug 7", exact=True).count() == 1
+    assert "E known" in page.locator(".failure").inner_text()
+
+
 def test_costs_that_differ_are_shown_as_different(opened):
     figures = {"tokens": 5, "duration": 0.04, "models": [], "observations": 1}
     before, after = ({**figures, "cost": cost, "cost_estimated": True} for cost in (0.000351, 0.000352))

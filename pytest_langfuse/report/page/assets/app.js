@@ -95,7 +95,8 @@ class Page {
     fill(this.main,
       div("bar", el("h2", { class: test.outcome }, span("outcome", MARKS[test.outcome] ?? "·", ` ${test.outcome}: `), short, test.fault ? span("tag", test.fault) : null), copyButton("Copy id", () => test.test)),
       par("note", [file, ...numbers].filter(Boolean).join(" · ")),
-      test.message && !opened.failure ? par("error-text", test.message) : null,
+      test.message && (!test.isRed || !opened.failure) ? par(test.isRed ? "error-text" : null, test.message) : null,
+      (opened.attempts ?? []).map((attempt, at) => this.attemptOf(attempt, at + 1)),
       opened.difference ? differenceOf(opened.difference, opened, place) : null,
       opened.failure ? this.failureOf(opened) : null,
       opened.comparison ? comparisonOf(opened, place) : null,
@@ -108,6 +109,11 @@ class Page {
     this.tree?.show(this.tree.active);
     document.title = `${short} · ${this.title}`;
     return true;
+  }
+
+  attemptOf(attempt, number) {
+    const facts = [secondsText(attempt.duration), attempt.observations ? count(attempt.observations, "observation") : null, withUnit(attempt.tokens, "tokens"), money(attempt.cost, attempt.cost_estimated)];
+    return el("details", { class: "failure" }, el("summary", {}, `Attempt ${number}, after which it was run again: ${attempt.message ?? ""}`), par("note", facts.filter(Boolean).join(" · ")), textOf(attempt.failure ?? ""));
   }
 
   failureOf(opened) {

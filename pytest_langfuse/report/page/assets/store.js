@@ -46,7 +46,7 @@ const openTest = remembering(3, async (number) => {
     const part = (await treesOf(block))[position];
     opened.findings = opened.findings.concat(part.findings ?? []);
     opened.scores = opened.scores.concat(part.scores ?? []);
-    for (const key of ["failure", "difference", "outage", "health", "events", "comparison", "stored"]) if (part[key]) opened[key] = part[key];
+    for (const key of ["failure", "attempts", "difference", "outage", "health", "events", "comparison", "stored"]) if (part[key]) opened[key] = part[key];
     addRows(rows, part.tree);
   }
   opened.rows = rows;

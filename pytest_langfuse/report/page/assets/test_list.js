@@ -70,7 +70,7 @@ class TestList {
   row(position) {
     const test = this.shown[position];
     const { file, name } = splitId(test.test);
-    const marks = [test.degraded ? "degraded" : null, test.findingCount ? count(test.findingCount, "finding") : null, test.lost ? `${test.lost} lost` : null,
+    const marks = [test.degraded ? "degraded" : null, test.findingCount ? count(test.findingCount, "finding") : null, test.lost ? `${test.lost} lost` : null, test.reruns ? `${test.reruns} rerun` : null,
       test.exceeded ? "too much" : test.changes ? "changed" : test.added ? "new" : null];
     const facts = [secondsText(test.duration), withUnit(test.tokens, "tok"), money(test.cost, test.cost_estimated)];
     return el("div", { role: "option", class: `test ${test.outcome}`, "aria-setsize": this.shown.length, "aria-posinset": position + 1, title: test.test },
@@ -101,7 +101,7 @@ class TestList {
 }
 
 const CHOICES = ["outcome", "rule", "fault", "change", "time", "cost", "order"];
-const MARKS = { passed: "✓", failed: "✗", error: "✗", exceeded: "✗", skipped: "–" };
+const MARKS = { passed: "✓", failed: "✗", error: "✗", exceeded: "✗", skipped: "–", xfailed: "–", xpassed: "✓" };
 
 function splitId(id) {
   const at = id.indexOf("::");
