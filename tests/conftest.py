@@ -28,7 +28,7 @@ from pytest_langfuse.recording.placeholder import PLACEHOLDER_PUBLIC_KEY
 from pytest_langfuse.recording.sdk import hooks
 from pytest_langfuse.tracing import singleton
 from tests.helpers import slow_plugins
-from tests.helpers.limited_runs import limit_runs
+from tests.helpers.limited_runs import limit_runs, warm_python
 
 pytest_plugins = ["pytester"]
 
@@ -62,7 +62,8 @@ def _without_slow_plugins():
     """Keep plugins that few tests need out of runs of pytest in a subprocess: together they take over a second."""
     with pytest.MonkeyPatch.context() as patch:
         slow_plugins.keep_out(patch)
-        yield
+        with warm_python:
+            yield
 
 
 @pytest.fixture

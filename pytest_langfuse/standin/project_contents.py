@@ -1,4 +1,4 @@
-"""What a project of Langfuse holds apart from what is sent to it: prompts, media and datasets."""
+"""The prompts, media and datasets of a project of Langfuse: what it holds apart from what is sent to it."""
 
 from __future__ import annotations
 

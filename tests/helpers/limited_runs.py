@@ -20,7 +20,7 @@ LIMIT: Final = 300
 
 
 #: The processes of one worker come from one server.
-_warm_python: Final = WarmPython()
+warm_python: Final = WarmPython()
 
 
 def _warm(command: Sequence[str], **options: Any) -> WarmProcess | None:
@@ -34,7 +34,7 @@ def _warm(command: Sequence[str], **options: Any) -> WarmProcess | None:
     if not is_plain or tuple(command[:2]) != (sys.executable, "-mpytest") or not hasattr(os, "fork"):
         return None
     path = os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH"))))
-    return _warm_python.run(command[2:], cwd=str(Path.cwd()), path=path, stdout=files[0], stderr=files[1])
+    return warm_python.run(command[2:], cwd=str(Path.cwd()), path=path, stdout=files[0], stderr=files[1])
 
 
 def limit_runs(pytester: pytest.Pytester, limit: float = LIMIT) -> None:

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -59,43 +59,53 @@ class WarmProcess:
 
 
 class WarmPython:
-    """A server, which starts with the first run and ends with this process."""
+    """A server, which starts with the first run; a context manager, which says where runs may come from it.
+
+    Its environment is that in which the block begins, not that of the test that happens to be the first.
+    """
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
-        self._environ: dict[str, str] = {}
+        self._environ: dict[str, str] | None = None
         self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> None:
+        self._environ = dict(os.environ)
+
+    def __exit__(self, *_: object) -> None:
+        self._environ = None
+        if self._socket is not None and self._server is not None:
+            self._socket.close()
+            self._server.wait(60)
+        self._socket = self._server = None
 
     def run(self, args: Sequence[str], *, cwd: str, path: str, stdout: IO[Any], stderr: IO[Any]) -> WarmProcess | None:
         """Run `python -m pytest` with `args`, and `path` as PYTHONPATH, in the environment of this process.
 
         `None` if that environment asks for a new interpreter.
         """
-        if self._socket is None:
-            self._start()
-        if _read_once() != self._environ:
+        if self._environ is None or _read_once(self._environ) != _read_once(os.environ):
             return None
-        assert self._socket is not None
+        connection = self._socket or self._start(self._environ)
         ours, theirs = os.pipe()
         request = json.dumps({"args": list(args), "cwd": cwd, "env": {**os.environ, "PYTHONPATH": path}}).encode()
         with Path(os.devnull).open("rb") as stdin:
             files = array.array("i", [stdin.fileno(), stdout.fileno(), stderr.fileno(), theirs])
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)]
-            self._socket.sendmsg([len(request).to_bytes(_LENGTH, "big")], ancillary)
-        self._socket.sendall(request)
+            connection.sendmsg([len(request).to_bytes(_LENGTH, "big")], ancillary)
+        connection.sendall(request)
         os.close(theirs)
         return WarmProcess(args, os.fdopen(ours, "r"))
 
-    def _start(self) -> None:
-        self._environ = _read_once()
+    def _start(self, environ: Mapping[str, str]) -> socket.socket:
         self._socket, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
-            self._server = subprocess.Popen(
-                [sys.executable, str(_SERVER), str(number)], pass_fds=[number], stdin=subprocess.DEVNULL
-            )
+            command = [sys.executable, str(_SERVER), str(number)]
+            self._server = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, env=environ)
+        return self._socket
 
 
-def _read_once() -> dict[str, str]:
+def _read_once(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that count; those of the import path are set anew for each run."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_READ_ONCE) and name != "PYTHONPATH"}
+    return {name: value for name, value in environ.items() if name.startswith(_READ_ONCE) and name != "PYTHONPATH"}

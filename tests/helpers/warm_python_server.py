@@ -19,7 +19,6 @@ _MODULES = (
     "google.protobuf.json_format",
     "httpcore",
     "httpx",
-    "jinja2",
     "multiprocessing.pool",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.sdk.trace.export",
@@ -31,7 +30,6 @@ _MODULES = (
     "requests",
     "unittest.mock",
     "urllib.request",
-    "wcwidth",
     "wrapt",
     "xml.etree.ElementTree",
 )
