@@ -106,9 +106,7 @@ class RunFiles:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Say which files are missing, and where the page is."""
-        for problem in self._outputs.problems:
-            terminalreporter.write_line(problem, red=True)
+        """Say that files are of an earlier run, and where the page is."""
         if not self._lines.has_contents:
             for sentence in fates_of_files(self._options):
                 terminalreporter.write_line(sentence, yellow=True)

@@ -328,7 +328,9 @@ class RunLines:
     # -- the report ----------------------------------------------------------------------------------------------
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Print the comparison."""
+        """Say that a file is missing, and print the comparison."""
+        for problem in self._outputs.problems:
+            terminalreporter.write_line(problem, red=True)
         if self._not_compared:
             terminalreporter.write_line(f"langfuse: {self._not_compared}")
         if self._comparison is not None:
