@@ -6,7 +6,7 @@ from itertools import combinations, permutations, takewhile
 
 import pytest
 from dirty_equals import IsPartialDict
-from hypothesis import example, given, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 
 from pytest_langfuse.expect.comparison import compare
@@ -94,12 +94,22 @@ def observations(trees, parent=None, made=None):
     return made
 
 
+#: About a second of them.
+MOST_TRIES = 200_000
+
+
 class Slow:
     """Tries every way in which captured siblings can be given to lines."""
 
     def __init__(self, order, *, contained):
         self.ordered = order == "start" and not contained
         self.contained = contained
+        self.tries = 0
+
+    def _try(self):
+        """Give up an example with more ways than anybody can wait for; there are always enough others."""
+        self.tries += 1
+        return self.tries < MOST_TRIES or reject()
 
     def forest(self, parent, children, above=None):
         rivals = RivalLines(parent, 100)
@@ -166,7 +176,8 @@ class Slow:
             )
         line = lines[0]
         return any(
-            all(rivals.stands(line, one, above) for one in chosen)
+            self._try()
+            and all(rivals.stands(line, one, above) for one in chosen)
             and self._all_fit(line, chosen)
             and self._anywhere_below(parent, above, rivals, lines[1:], without(rest, chosen))
             for taken in range(len(rest) + 1)
@@ -175,7 +186,7 @@ class Slow:
         )
 
     def _all_fit(self, line, chosen):
-        return all(line.fits(child) and self.forest(line, child.children, child) for child in chosen)
+        return self._try() and all(line.fits(child) and self.forest(line, child.children, child) for child in chosen)
 
 
 def enough(line, number):
