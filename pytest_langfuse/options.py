@@ -396,13 +396,20 @@ def _ini_seconds(config: pytest.Config, name: str) -> float:
 def _ini_percentage(config: pytest.Config, name: str) -> float | None:
     """Return a percentage as a ratio; `None` if the option is empty."""
     text = str(config.getini(name)).strip()
-    if not text:
-        return None
-    number, sign, rest = text.partition("%")
+    return percentage_in(text, f"ini option {name}") if text else None
+
+
+def percentage_in(text: str, source: str) -> float:
+    """Return the percentage in a text as a ratio.
+
+    Raises:
+        pytest.UsageError: there is none; the message names `source`.
+    """
+    number, sign, rest = text.strip().partition("%")
     # A number alone could be a ratio or a percentage.
     percentage = number_in(number) if sign and not rest else -1.0
     if not 0 <= percentage <= LONGEST_WAIT:
-        raise pytest.UsageError(f"ini option {name}: {_shown(text)} is not a percentage from 0 up, such as 10%")
+        raise pytest.UsageError(f"{source}: {_shown(text)} is not a percentage from 0 up, such as 10%")
     return percentage / 100
 
 

@@ -127,6 +127,38 @@ class OutputFile:
             return
         _replace(target, texts, encoding)
 
+    @property
+    def size(self) -> int:
+        """The bytes that a regular file has; 0 if it does not exist, or is something else.
+
+        Raises:
+            OSError: nobody may know.
+        """
+        try:
+            status = self.path.stat() if self.descriptor is None else os.fstat(self.descriptor)
+        except FileNotFoundError:
+            return 0
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+    def begins_with(self, beginnings: Sequence[bytes]) -> bool:
+        """Return whether a regular file begins with one of `beginnings`.
+
+        Raises:
+            OSError: it can't be read.
+        """
+        return self.path.is_file() and _head(self.path).startswith(tuple(beginnings))
+
+    def append(self, data: bytes) -> None:
+        """Write behind what is in the file.
+
+        Raises:
+            OSError: it can't be written, or a part only.
+        """
+        number = self._pipe if self.descriptor is None else _duplicate(self.descriptor)
+        self._pipe = None
+        with self.path.open("ab") if number is None else os.fdopen(number, "wb") as file:
+            file.write(data)
+
     def close(self) -> None:
         """Let the reader of a named pipe go if nothing was written."""
         if self._pipe is not None:
@@ -150,9 +182,13 @@ def _problem_of_folder(folder: Path) -> str:
 
 
 def _is_ours(path: Path, beginnings: Sequence[bytes]) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_HEAD).removeprefix(_BYTE_ORDER_MARK).lstrip()
+    head = _head(path)
     return not head or head.startswith(tuple(beginnings))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD).removeprefix(_BYTE_ORDER_MARK).lstrip()
 
 
 def _duplicate(number: int) -> int:

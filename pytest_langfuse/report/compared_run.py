@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
-from pytest_langfuse.recording.otlp.decompress import decompress
-from pytest_langfuse.recording.sources.json_lines import Line, is_run, read_run
-from pytest_langfuse.recording.sources.readable_file import content_of
-from pytest_langfuse.report.compared_test import ComparedObservation, ComparedTest, TestKey
+from pytest_langfuse.recording.sources.json_lines import Line, TestKey
+from pytest_langfuse.report.compared_test import ComparedObservation, ComparedTest
 from pytest_langfuse.report.figures import counted
 from pytest_langfuse.report.line_schema import problem_of
+from pytest_langfuse.report.row_file import RowFile
 
 #: The fields that are read, by the kinds of lines.
 _FIELDS: Final[Mapping[str, Sequence[str]]] = {
     "test": ("test", "fault", "outcome", "duration", "tokens", "cost", "models"),
     "observation": ("test", "fault", "trace", "id", "parent", "type", "name", "start", "exported"),
 }
+#: Fields that are read, too, where a line has them: earlier versions have not written all of them.
+_MORE: Final = (
+    *("kind", "collection", "cost_estimated", "fixtures_duration", "missing"),
+    *("level", "model", "usage", "cost", "reason", "fixture"),
+)
 
 
 class BadComparison(ValueError):  # noqa: N818 - reads as what happened
@@ -49,36 +53,55 @@ class ComparedRun:
         Raises:
             BadComparison: it can't be read, or holds anything else.
         """
+        found = cls()
+        with RowFile(str(path)) as file:
+            found.add_file(file, file.lines())
+        found.require_tests()
+        return found
+
+    def add_file(
+        self, file: RowFile, lines: Iterable[Line], read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    ) -> None:
+        """Add the tests in `lines` of a file, which are whole; `read` returns what is to be compared of a line.
+
+        Raises:
+            BadComparison: it can't be read, or holds anything else; the message does not name the file.
+        """
+        told: list[tuple[int, TestKey, Any]] = []
         try:
-            plain = decompress(content_of(path))
-            if not is_run(plain):
+            if not file.begins_as_run:
                 raise BadComparison("is not a file of --langfuse-json")
-            lines = read_run(plain)
+            for line in lines:
+                if (fields := _FIELDS.get(line.row["kind"])) is None:
+                    continue
+                if (problem := problem_of(line.row, fields)) is not None:
+                    raise BadComparison(f"can't be read: line {line.number}: {problem}")
+                row = read({name: line.row[name] for name in (*fields, *_MORE) if name in line.row})
+                self.add(row)
+                if row["kind"] == "test" and not row.get("collection"):
+                    told.append((line.number, (row["test"], row["fault"]), line.row.get("observations")))
         except OSError as error:
             raise BadComparison(f"can't be read: {error.strerror or error}") from None
         except DecodeError as error:
             raise BadComparison(f"can't be read: {error}") from None
-        tests = [line for line in lines.of("test") if not line.row.get("collection")]
-        if not tests:
-            raise BadComparison("has no tests: it is of an earlier version, or of a run in which no test began")
-        if (runs := len(lines.of("run"))) > 1:
-            raise BadComparison(f"holds {runs} runs, from line {lines.of('run')[1].number}; name a file of one run")
-        found = cls()
-        for kind, fields in _FIELDS.items():
-            for line in lines.of(kind):
-                if (problem := problem_of(line.row, fields)) is not None:
-                    raise BadComparison(f"can't be read: line {line.number}: {problem}")
-                found.add(line.row)
-        found._check_whole(tests)
-        return found
+        for number, key, observations in told:
+            self._check_whole(number, key, observations)
 
-    def _check_whole(self, lines: Iterable[Line]) -> None:
-        """Raise if the lines of observations are not as many as the lines of their tests say."""
-        for line in lines:
-            test, told = self.tests[line.row["test"], line.row["fault"]], line.row.get("observations")
-            if isinstance(told, int) and told != len(test.nodes):
-                counts = f"{counted(told, 'observation')}, and lines of {len(test.nodes)}"
-                raise BadComparison(f"is not whole: line {line.number}: the test {shown(test.key[0])} has {counts}")
+    def require_tests(self) -> None:
+        """Raise for a run without tests.
+
+        Raises:
+            BadComparison: there are none.
+        """
+        if not self.tests:
+            raise BadComparison("has no tests: it is of an earlier version, or of a run in which no test began")
+
+    def _check_whole(self, number: int, key: TestKey, told: Any) -> None:
+        """Raise if the lines of observations are not as many as the line of their test says."""
+        nodes = len(self.tests[key].nodes)
+        if isinstance(told, int) and told != nodes:
+            counts = f"{counted(told, 'observation')}, and lines of {nodes}"
+            raise BadComparison(f"is not whole: line {number}: the test {shown(key[0])} has {counts}")
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> ComparedRun:

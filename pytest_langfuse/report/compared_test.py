@@ -10,13 +10,12 @@ from typing import Any, Final, NamedTuple
 
 from pytest_langfuse.expect.shown_secrets import hidden
 from pytest_langfuse.recording.observation import Observation
+from pytest_langfuse.recording.sources.json_lines import EXCEEDED, TestKey
 from pytest_langfuse.recording.span_record import SpanRecord
 from pytest_langfuse.recording.trace import link
 from pytest_langfuse.report.amounts import number_of, summed, total
 from pytest_langfuse.rules.baseline import folded
 
-#: The id of a test, and the fault of the suite.
-TestKey = tuple[str, str | None]
 #: Types of the calls of models, which have usage and cost.
 _CALLS: Final = ("generation", "embedding")
 _NEVER_ENDED: Final = "never ended"
@@ -92,7 +91,7 @@ class ComparedTest:
     def of(cls, row: Mapping[str, Any]) -> ComparedTest:
         """Return the test of a line, to which observations are to be added."""
         # A test that passes, and uses more than it may.
-        outcome = "passed" if row["outcome"] == "exceeded" else row["outcome"]
+        outcome = "passed" if row["outcome"] == EXCEEDED else row["outcome"]
         return cls(
             (row["test"], row["fault"]),
             outcome,

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
+from pytest_langfuse.recording.sources.json_lines import TestKey
 from pytest_langfuse.report.captured_lines import difference_of
-from pytest_langfuse.report.compared_test import ComparedTest, TestKey
+from pytest_langfuse.report.compared_test import ComparedTest
 from pytest_langfuse.report.run_comparison import RunComparison, TestChange, shown_key
+
+_MORE: Final = "more than in the run that it is compared with"
+
+
+def exceeded_messages(comparison: RunComparison) -> dict[TestKey, str]:
+    """Return why tests fail that use more than they may."""
+    return {
+        test: f"{_MORE}: {'; '.join(map(str, limits))}"
+        for test, limits in groupby(comparison.exceeded, key=lambda one: one.test)
+    }
+
+
+def why_exceeded(comparison: RunComparison) -> str | None:
+    """Return why the run fails, or `None` if it uses no more than it may."""
+    if not (exceeded := len(comparison.exceeded)):
+        return None
+    return f"{_MORE}: {'1 limit' if exceeded == 1 else f'{exceeded} limits'} exceeded"
+
+
+def is_why_exceeded(sentence: object) -> bool:
+    """Return whether a sentence is one that `why_exceeded` has made, perhaps with the name of a file before it."""
+    return _MORE in str(sentence)
 
 
 def compared_field(comparison: RunComparison, name: str) -> dict[str, Any]:

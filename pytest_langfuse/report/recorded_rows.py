@@ -49,6 +49,15 @@ def rows_of_traces(source: StaticSource, name: str, rules: RuleSet) -> Iterator[
         yield row_of(finding, tests.get(finding.trace_id, first), root, is_known=False)
 
 
+def noun_of(run: Mapping[str, Any], before: str | None) -> str:
+    """Return what the tests of a run are called, whose line is given: recorded traces are none.
+
+    `before` is what those of the files before are called, all of them together; `None` for the first one.
+    """
+    is_recorded = "started" not in run and "name" in run
+    return "trace" if is_recorded and before in (None, "trace") else "test"
+
+
 def _name(observations: Sequence[Observation]) -> str:
     named = next((one.trace_name for one in observations if one.trace_name), None) or observations[0].name
     # Many traces of an application have the same name.

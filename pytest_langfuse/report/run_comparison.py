@@ -11,10 +11,11 @@ from pytest_langfuse.expect.literal.parse import parse
 from pytest_langfuse.expect.text.render import skeleton
 from pytest_langfuse.expect.text.side_by_side import SideBySide, side_by_side
 from pytest_langfuse.expect.text.style import Style
+from pytest_langfuse.recording.sources.json_lines import TestKey
 from pytest_langfuse.recording.sources.redacted_ids import same_tests
 from pytest_langfuse.report.changed_figures import changes_of, is_worse, percent, use_change
 from pytest_langfuse.report.compared_run import ComparedRun
-from pytest_langfuse.report.compared_test import ComparedTest, TestKey
+from pytest_langfuse.report.compared_test import ComparedTest
 from pytest_langfuse.report.compared_totals import totals_of
 from pytest_langfuse.report.figures import counted
 from pytest_langfuse.report.use_limits import UseLimit, limits_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +16,16 @@ import pytest
 
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.calling_code import shown_path
+from pytest_langfuse.recording.sources.json_lines import EXCEEDED, FAILED, TestKey
 from pytest_langfuse.report.captured_lines import USED, CapturedLines, CapturedPart
 from pytest_langfuse.report.compared_run import BadComparison, ComparedRun
-from pytest_langfuse.report.compared_test import TestKey
-from pytest_langfuse.report.comparison_lines import compared_field, comparison_rows
-from pytest_langfuse.report.comparison_report import markdown_of, write
+from pytest_langfuse.report.comparison_lines import (
+    compared_field,
+    comparison_rows,
+    exceeded_messages,
+    why_exceeded,
+)
+from pytest_langfuse.report.comparison_report import write
 from pytest_langfuse.report.degradation import Degradation
 from pytest_langfuse.report.packed_lines import packed, unpacked
 from pytest_langfuse.report.redaction import encoded
@@ -29,7 +34,7 @@ from pytest_langfuse.report.rules_of_run import redaction_of, rule_set_of
 from pytest_langfuse.report.run_comparison import RunComparison
 from pytest_langfuse.report.run_end import RunEnd
 from pytest_langfuse.report.run_results import RunResults
-from pytest_langfuse.report.run_summary import EXCEEDED, FAILED, RunSummary, first_difference
+from pytest_langfuse.report.run_summary import RunSummary, first_difference
 from pytest_langfuse.report.run_totals import RunTotals
 from pytest_langfuse.report.sent_images import DistinctImages
 from pytest_langfuse.report.step_summary import escaped, markdown
@@ -41,11 +46,12 @@ if TYPE_CHECKING:
 
     from pytest_langfuse.options import Options
     from pytest_langfuse.report.kept_test import KeptTests
-    from pytest_langfuse.report.run_outputs import RunOutputs
+    from pytest_langfuse.report.run_outputs import Name, RunOutputs
 
 #: The version of the schema of lines; readers of one version ignore kinds and fields that they don't know.
 SCHEMA: Final = 1
-_MORE: Final = "more than in the run that it is compared with"
+#: The files that are made of the lines.
+_OF_LINES: Final[Sequence[Name]] = ("json", "report", "step_summary")
 #: Of a test of which nothing is known but its reports.
 _NOTHING: Final[dict[str, Any]] = {
     "observations": 0,
@@ -165,17 +171,27 @@ class RunLines:
     @property
     def exceeded(self) -> Iterable[tuple[Hashable, str]]:
         """The keys of tests that use more than they may, as of their reports, each with a sentence."""
+        names = self._names()
         for key, result in self._results.items():
-            if (why := self._exceeded.get(self._key_of(result))) is not None:
+            if (why := self._exceeded.get(names[id(result)])) is not None:
                 yield key, why
 
-    def _key_of(self, result: TestResult) -> TestKey:
-        return self._redaction.text(result.test), result.fault
+    def _names(self) -> dict[int, TestKey]:
+        """Return what lines call the tests, by the identities of their results. No two of them are called the same.
 
-    @staticmethod
-    def _find_exceeded(comparison: RunComparison) -> Iterator[tuple[TestKey, str]]:
-        for test, limits in groupby(comparison.exceeded, key=lambda one: one.test):
-            yield test, f"{_MORE}: {'; '.join(map(str, limits))}"
+        Parameters that are secrets are all alike where they are left out: these are numbered in the order of the ids,
+        so that they have the same numbers in the next run.
+        """
+        found: dict[int, TestKey] = {}
+        taken: Counter[TestKey] = Counter()
+        for result in sorted(self._results, key=lambda one: (one.node_id, one.fault or "", one.number)):
+            text = shown_name = self._redaction.text(result.test)
+            while taken[shown_name, result.fault]:
+                taken[text, result.fault] += 1
+                shown_name = f"{text} ({taken[text, result.fault]})"
+            taken[shown_name, result.fault] = 1
+            found[id(result)] = shown_name, result.fault
+        return found
 
     # -- the end of the run --------------------------------------------------------------------------------------
 
@@ -194,9 +210,8 @@ class RunLines:
     def own_errors(self) -> list[str]:
         """Limits that are exceeded, and files that could not be written: a sentence each."""
         found = [*self._outputs.problems]
-        if self._comparison is not None and (exceeded := len(self._comparison.exceeded)):
-            limits = "1 limit" if exceeded == 1 else f"{exceeded} limits"
-            found.insert(0, f"{_MORE}: {limits} exceeded")
+        if self._comparison is not None and (exceeded := why_exceeded(self._comparison)) is not None:
+            found.insert(0, exceeded)
         return found
 
     @property
@@ -208,10 +223,8 @@ class RunLines:
 
     def summary(self) -> str:
         """Return the summary of the step."""
-        compared: Iterable[str] = [escaped(self._not_compared), ""] if self._not_compared else ()
-        if self._comparison is not None:
-            compared = markdown_of(self._comparison, self._compared_name)
-        return markdown(RunSummary.of(self.lines()), compared)
+        more = [escaped(self._not_compared), ""] if self._not_compared else []
+        return markdown(RunSummary.of(self.lines()), more)
 
     def _compared_run(self) -> ComparedRun | None:
         """Return the run to compare with. The ini file may name one that the first run has yet to write.
@@ -235,9 +248,9 @@ class RunLines:
         if self._compared is not None:
             options, run = self._options, ComparedRun.of(self.lines())
             self._comparison = RunComparison(self._compared, run, options.max_cost_increase, options.max_token_increase)
-            if self._outputs.has("json") or self._outputs.has("report"):
+            if any(map(self._outputs.has, _OF_LINES)):
                 self._changes = dict(comparison_rows(self._comparison))
-            self._exceeded = dict(self._find_exceeded(self._comparison))
+            self._exceeded = exceeded_messages(self._comparison)
 
     @property
     def _compared_name(self) -> str:
@@ -247,17 +260,17 @@ class RunLines:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the run: its own, then each test with what belongs to it."""
         yield self._redaction.line({"kind": "run", "schema": SCHEMA}, self._run())
-        totals, images = RunTotals(), DistinctImages()
+        totals, images, names = RunTotals(), DistinctImages(), self._names()
         left = {id(result): result for result in self._results}
         for result, part in self._parts():
             if left.pop(id(result), None) is not None:
                 totals.add(part.fields)
-                yield from images.among(self._of_test(result, part))
+                yield from images.among(self._of_test(result, names[id(result)], part))
         missing = "what it has recorded is missing, since its worker has crashed" if self._has_crashed else None
         self.totals = totals
         for result in left.values():
             why = None if result.is_collection else missing
-            yield from self._of_test(result, CapturedPart({**_NOTHING, "missing": why}, []))
+            yield from self._of_test(result, names[id(result)], CapturedPart({**_NOTHING, "missing": why}, []))
 
     def _parts(self) -> Iterator[tuple[TestResult, CapturedPart]]:
         """Yield what was captured of each test."""
@@ -289,11 +302,11 @@ class RunLines:
             return []
         return [rule.code for rule in rule_set_of(self._options).rules]
 
-    def _of_test(self, result: TestResult, part: CapturedPart) -> Iterator[str]:
-        test, fault = self._key_of(result)
+    def _of_test(self, result: TestResult, key: TestKey, part: CapturedPart) -> Iterator[str]:
+        test, fault = key
         ids = {"kind": "test", "test": test, "fault": fault}
         outage = self._degradation.outage_row(result.id)
-        exceeded = self._exceeded.get((test, fault)) if result.outcome == "passed" else None
+        exceeded = self._exceeded.get(key) if result.outcome == "passed" else None
         row = {
             "outcome": result.outcome if exceeded is None else EXCEEDED,
             "duration": round(result.duration, 6),
@@ -309,21 +322,25 @@ class RunLines:
         }
         row["message"] = first_difference(row)
         yield self._redaction.line(ids, row)
-        yield from part.lines if result.is_first else self._renamed(result, part.lines)
+        yield from self._named(test, result, part.lines)
         for finding in result.findings:
             others = {key: value for key, value in finding.items() if key not in {"kind", "test", "trace", "id"}}
             trace = {key: finding.get(key, "") for key in ("trace", "id")}
             yield self._redaction.line({"kind": "finding", "test": test, "fault": result.fault, **trace}, others)
         if outage is not None:
             yield self._redaction.line({"kind": "outage", "test": test}, outage)
-        if (change := self._changes.get((test, result.fault))) is not None:
+        if (change := self._changes.get(key)) is not None:
             yield self._redaction.line({"kind": "comparison", "test": test, "fault": result.fault}, change)
 
-    def _renamed(self, result: TestResult, lines: Iterable[str]) -> Iterator[str]:
-        """Yield lines of a test that repeats an id under the name of this one: the process that wrote them has none."""
-        before, after = (f'"test": {encoded(self._redaction.text(test))}' for test in (result.node_id, result.test))
+    def _named(self, test: str, result: TestResult, lines: Iterable[str]) -> Iterator[str]:
+        """Yield lines of a test under its name: the process that wrote them does not know of others that are alike."""
+        before = self._redaction.text(result.node_id)
+        if test == before:
+            yield from lines
+            return
+        old, new = (f'"test": {encoded(one)}' for one in (before, test))
         for line in lines:
-            yield line.replace(before, after, 1)
+            yield line.replace(old, new, 1)
 
     # -- the report ----------------------------------------------------------------------------------------------
 

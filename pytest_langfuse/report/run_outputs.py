@@ -101,13 +101,13 @@ class RunOutputs:
 
     def add_to_summary(self, text: str) -> None:
         """Add a text to the summary of the step, in place of the one that was added before."""
-        path = self._files["step_summary"].path
+        file = self._files["step_summary"]
         try:
-            if self._summary is not None and path.stat().st_size == self._summary[1]:
-                os.truncate(path, self._summary[0])
-            begin = path.stat().st_size if path.exists() else 0
-            append(path, text)
-            self._summary = begin, path.stat().st_size
+            if self._summary is not None and file.size == self._summary[1]:
+                os.truncate(file.path, self._summary[0])
+            begin = file.size
+            append(file, text)
+            self._summary = begin, file.size
         except OSError as error:
             self._fail("step_summary", error)
 

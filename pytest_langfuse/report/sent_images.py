@@ -98,14 +98,20 @@ class DistinctImages:
                 yield line
                 continue
             row = json.loads(line)
-            if row["id"] in self._seen:
-                continue
-            if row["content"] is not None:
-                self._seen.add(row["id"])
-                if not self._limit.admits(row["id"], row["size"]):
-                    yield json.dumps({**row, "content": None, "left_out": _TOO_MUCH})
-                    continue
-            yield line
+            for shown in self.distinct(row):
+                yield line if shown is row else json.dumps(shown)
+
+    def distinct(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the line of an image, unless the image was there before; without its content if there is no room."""
+        # A line that is not of this version may lack any field.
+        id_, content = row.get("id", ""), row.get("content")
+        if id_ in self._seen:
+            return
+        if content is not None:
+            self._seen.add(id_)
+            if not self._limit.admits(id_, row.get("size") or len(content)):
+                row = {**row, "content": None, "left_out": _TOO_MUCH}
+        yield row
 
 
 def _why_left_out(content_type: str, content: bytes | None) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_langfuse.report.figures import amount, counted, money
-from pytest_langfuse.report.run_summary import RunSummary, first_difference, name_of
+from pytest_langfuse.report.run_summary import ChangedTest, RunSummary, first_difference, name_of
+
+if TYPE_CHECKING:
+    from pytest_langfuse.output_file import OutputFile
 
 #: GitHub shows nothing of a step whose summary is larger.
 LIMIT: Final = 1 << 20
 #: Rows of a table.
 _ROWS: Final = 50
+#: Differences of the trees of a test.
+_SENTENCES: Final = 5
 #: Characters of a cell.
 _LONGEST: Final = 300
+#: What is said of tests that are not well, and of recorded traces.
+_FAILED: Final = {"test": "Failed", "trace": "With an error"}
 _CUT: Final = "\n(The rest is left out: GitHub shows 1 MiB.)\n"
 
 
@@ -38,30 +43,30 @@ def _escaped(character: str) -> str:
 
 def markdown(summary: RunSummary, more: Iterable[str] = ()) -> str:
     """Return the summary as Markdown; `more` are sections that follow."""
-    parts = (_head(summary), _failed(summary), _rerun(summary), _degraded(summary), _rules(summary), more)
-    return "\n".join([*chain.from_iterable(parts), ""])
+    parts = (_head, _failed, _rerun, _degraded, _rules, _compared)
+    return "\n".join([*(line for part in parts for line in part(summary)), *more, ""])
 
 
-def append(path: Path, text: str) -> None:
+def append(file: OutputFile, text: str) -> None:
     """Add a text to a summary, as far as there is room.
 
     Raises:
         OSError: The file can't be written.
     """
-    room = LIMIT - (path.stat().st_size if path.exists() else 0)
+    room = LIMIT - file.size
     data = text.encode("utf-8", "replace")
     if len(data) > room:
         cut = _CUT.encode()
         # At the end of a row: half a row would be another one.
         data = data[: max(room - len(cut), 0)].rpartition(b"\n")[0] + cut
         data = data if len(data) <= room else b""
-    with path.open("ab") as file:
-        file.write(data)
+    file.append(data)
 
 
 def _head(summary: RunSummary) -> Iterator[str]:
     failed, totals = len(summary.failed), summary.totals
-    outcome = f"{failed:,} of {counted(totals.tests, 'test')} failed" if failed else counted(totals.tests, "test")
+    tests = counted(totals.tests, summary.noun)
+    outcome = f"{failed:,} of {tests} {_FAILED[summary.noun].lower()}" if failed else tests
     if summary.exit_status and not failed:
         outcome += f", exit status {summary.exit_status}"
     yield f"## Langfuse traces: {outcome}"
@@ -90,10 +95,10 @@ def _head(summary: RunSummary) -> Iterator[str]:
 
 def _failed(summary: RunSummary) -> Iterator[str]:
     if summary.failed:
-        yield "### Failed"
+        yield f"### {_FAILED[summary.noun]}"
         yield ""
         rows = [(code(name_of(test)), escaped(first_difference(test))) for test in summary.failed]
-        yield from table(("test", "why"), rows)
+        yield from table((summary.noun, "why"), rows)
 
 
 def _rerun(summary: RunSummary) -> Iterator[str]:
@@ -101,7 +106,7 @@ def _rerun(summary: RunSummary) -> Iterator[str]:
         yield "### Run again"
         yield ""
         rows = [
-            (code(name_of(test)), f"{len(test['attempts']):,}", escaped(test["attempts"][0]["message"]))
+            (code(name_of(test)), f"{len(test['attempts']):,}", escaped(str(test["attempts"][0].get("message", ""))))
             for test in summary.rerun
         ]
         yield from table(("test", "failed attempts", "why the first one failed"), rows)
@@ -124,6 +129,33 @@ def _rules(summary: RunSummary) -> Iterator[str]:
             for _, row in sorted(summary.rules.items())
         ]
         yield from table(("rule", "severity", "times", "the first"), rows)
+
+
+def _compared(summary: RunSummary) -> Iterator[str]:
+    if summary.compared is not None:
+        yield f"### Compared with {code(str(summary.compared.get('with', '')))}"
+        yield ""
+        for sentence in (summary.compared.get("sentence", ""), *(summary.compared.get("not_judged") or ())):
+            yield escaped(str(sentence))
+            yield ""
+        exceeded = [f"{test.name}: {limit}" for test in summary.changed for limit in test.exceeded]
+        if exceeded:
+            yield from table(("too much",), [(escaped(one),) for one in exceeded])
+        if summary.changed:
+            changed = sorted(summary.changed, key=lambda test: not test.is_worse)
+            rows = [(code(_with_old_name(test)), _changes_of(test)) for test in changed]
+            yield from table(("test", "what has changed"), rows)
+
+
+def _with_old_name(test: ChangedTest) -> str:
+    return test.name if test.was is None else f"{test.name} (was {test.was})"
+
+
+def _changes_of(test: ChangedTest) -> str:
+    sentences = [*test.changes, *test.sentences[:_SENTENCES]]
+    if more := len(test.sentences[_SENTENCES:]):
+        sentences.append(f"and {more} more differences")
+    return "<br>".join(map(escaped, sentences)) or "renamed"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -11,6 +10,7 @@ from typing import Final
 
 from pytest_langfuse.rules import check_command
 from pytest_langfuse.rules.one_line import one_line
+from pytest_langfuse.rules.printing_command import status_of
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.rules.rule_page import page_of
 from pytest_langfuse.rules.rule_set import UnknownRule, codes
@@ -70,27 +70,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _main() -> int:
-    try:
-        status = main()
-        # Without one, as after `>&-`, there is nobody to tell but by the status.
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever reads has seen enough. The status is that of a program which the signal ends.
-        _drop_output()
-        return 128 + 13
-    except OSError as error:
-        _drop_output()
-        check_command.tell(f"{_PROGRAM}: the output can't be written: {error.strerror or error}")
-        return 2
-    return status
-
-
-def _drop_output() -> None:
-    """Keep Python from writing at its end what is left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 if __name__ == "__main__":
-    sys.exit(_main())
+    sys.exit(status_of(main, _PROGRAM))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +19,7 @@ from pytest_langfuse.rules.counted import counted
 from pytest_langfuse.rules.github_annotations import annotation_lines
 from pytest_langfuse.rules.live_evidence import evidence_of
 from pytest_langfuse.rules.one_line import one_line
+from pytest_langfuse.rules.printing_command import tell
 from pytest_langfuse.rules.rule_set import RuleSet, UnknownRule
 from pytest_langfuse.rules.sarif import sarif
 from pytest_langfuse.rules.trace_files import BadInput, RecordedTraces
@@ -82,12 +82,13 @@ def check(given: argparse.Namespace) -> int:
     baseline = None if given.baseline is None else Path(given.baseline)
     known = _known(baseline)
     selected = {rule.code for rule in rules.rules}
-    written = [one for one in traces.written if one.finding.code in selected]
+    of_runs = traces.results_of_runs(tell)
+    written = [one for one in of_runs.written if one.finding.code in selected]
     # Those that are known take the places that the baseline has.
     findings = [one.finding for one in sorted(written, key=lambda one: not one.is_known)]
     try:
         findings += rules.find(evidence_of(traces.source(), "", final=True))
-        for source, evaluated in traces.sources_of_runs:
+        for source, evaluated in of_runs.sources:
             # The run knew more of its process than its file does; and it has heard who ignores what.
             findings += rules.without(evaluated).find(evidence_of(source, "", final=True))
     except UnknownRule as error:
@@ -145,13 +146,6 @@ def _duration(text: str) -> timedelta:
     if match is None or not float(match[1]):
         raise BadInput(f"--since: {shown(text)} is not a duration such as 30m, 1h or 7d")
     return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-
-
-def tell(text: str) -> None:
-    """Write a line to the standard error."""
-    # Without one, `print` would write to the standard output.
-    if sys.stderr is not None:
-        print(one_line(text), file=sys.stderr)  # noqa: T201 - beside what another program reads
 
 
 # -- formats -----------------------------------------------------------------------------------------------------

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pytest_langfuse.arguments import shown
 from pytest_langfuse.recording.otlp.decode_error import DecodeError
 from pytest_langfuse.recording.otlp.decompress import decompress
 from pytest_langfuse.recording.sources.files import source_of_bytes
-from pytest_langfuse.recording.sources.json_lines import is_run, read_run
+from pytest_langfuse.recording.sources.json_lines import OF_TRACES, RunFile, is_run, read_run
+from pytest_langfuse.recording.sources.last_runs import LastRuns
 from pytest_langfuse.recording.sources.readable_file import content_of, require_file, standard_input
 from pytest_langfuse.recording.sources.recent import NotReachable, client_of_environment, fetch, fetch_since
 from pytest_langfuse.recording.sources.static import StaticSource
 from pytest_langfuse.rules.baseline import relative
+from pytest_langfuse.rules.secrets.chosen_redactor import chosen_redactor
 from pytest_langfuse.rules.written_finding import FINDING, BadLine, WrittenFinding, findings_in
 
 if TYPE_CHECKING:
@@ -33,17 +37,40 @@ class BadInput(Exception):  # noqa: N818 - reads as what happened
     """Traces that can't be read; the message says why, and what to do."""
 
 
+class _NamedRun(NamedTuple):
+    """A run, the name of its file, and what outputs call it."""
+
+    run: RunFile
+    name: str
+    uri: str
+
+
+@dataclass
+class FoundInRuns:
+    """The findings of runs of pytest, and their observations, each with the codes of the rules that were evaluated."""
+
+    written: list[WrittenFinding] = field(default_factory=list)
+    sources: list[tuple[StaticSource, Sequence[str]]] = field(default_factory=list)
+
+
+@contextmanager
+def _errors_named(name: str) -> Iterator[None]:
+    """Raise `BadInput`, which names a file, for what is wrong with its lines."""
+    try:
+        yield
+    except (BadLine, DecodeError) as error:
+        raise BadInput(f"{name}: {error}") from None
+
+
 @dataclass
 class RecordedTraces:
     """The observations of several files or of a Langfuse, each once. `files` says what a trace was recorded in."""
 
     root: Path
     files: dict[str, str] = field(default_factory=dict)
-    #: Findings of runs of pytest.
-    written: list[WrittenFinding] = field(default_factory=list)
     runs: int = 0
-    #: The observations of runs, each with the codes of the rules that were evaluated as they were made.
-    sources_of_runs: list[tuple[StaticSource, Sequence[str]]] = field(default_factory=list)
+    _run_files: list[_NamedRun] = field(default_factory=list)
+    _last: LastRuns = field(default_factory=LastRuns)
     _observations: dict[tuple[str, str], Observation] = field(default_factory=dict)
     _unexported: list[Unexported] = field(default_factory=list)
 
@@ -94,13 +121,11 @@ class RecordedTraces:
             # As a run leaves it in which no test began.
             self.runs += 1
             return
-        try:
+        with _errors_named(name):
             plain = decompress(data)
             if is_run(plain):
-                self._add_run(plain, uri)
+                self._add_run(read_run(plain), name, uri)
                 return
-        except (BadLine, DecodeError) as error:
-            raise BadInput(f"{name}: {error}") from None
         try:
             source = source_of_bytes(data, name)
         except DecodeError as error:
@@ -108,16 +133,31 @@ class RecordedTraces:
         self._add(source.observations(), uri)
         self._unexported += source.unexported()
 
-    def _add_run(self, plain: bytes, uri: str) -> None:
-        run = read_run(plain)
-        self.written += findings_in(run.of(FINDING), self.root)
+    def _add_run(self, run: RunFile, name: str, uri: str) -> None:
         self.runs += 1
-        # Where a finding has no place.
-        self.files.setdefault("", uri)
-        source = run.source()
-        for one in source.observations():
-            self.files.setdefault(one.trace_id, uri)
-        self.sources_of_runs.append((source, run.rules))
+        self._run_files.append(_NamedRun(run, name, uri))
+        self._last.add(line.row for kind, lines in run.lines.items() if kind not in OF_TRACES for line in lines)
+
+    def results_of_runs(self, tell: Callable[[str], None]) -> FoundInRuns:
+        """Return what the runs have found and recorded, when all files were read.
+
+        Raises:
+            BadInput: a line is damaged.
+        """
+        if note := self._last.note:
+            tell(chosen_redactor().text(note))
+        found = FoundInRuns()
+        for number, (run, name, uri) in enumerate(self._run_files):
+            with _errors_named(name):
+                of_tests = run.of_tests(partial(self._last.counts, number))
+                found.written += findings_in(of_tests.of(FINDING), self.root)
+                # Where a finding has no place.
+                self.files.setdefault("", uri)
+                source = of_tests.source()
+                for one in source.observations():
+                    self.files.setdefault(one.trace_id, uri)
+                found.sources.append((source, run.rules))
+        return found
 
     def add_fetched(self, trace_ids: Iterable[str], since: timedelta | None, tell: Callable[[str], None]) -> None:
         """Read traces from the Langfuse that the environment names.

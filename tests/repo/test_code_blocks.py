@@ -65,6 +65,7 @@ PRINTED = {
     "= Langfuse degradation =": "tests/repo/test_naive_bot.py",
     "2 failed, 4 passed": "tests/repo/test_naive_bot.py",
     "exited with status 3 before it answered at http://": "tests/process/test_langfuse_process.py",
+    " and 1 more file: 2 of ": "tests/report/test_report_of_shards.py",
     " tests changed, 1 ": "tests/report/test_run_comparison.py",
     " names no model, so that Langfuse computes neither tokens nor cost of": "tests/rules/test_check.py",
     " ends 1.000 s before it starts": "tests/rules/test_check.py",

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from pytest_langfuse import Observations
 from pytest_langfuse.report.redaction import Redaction, encoded
 from pytest_langfuse.rules.secrets import own_pattern as own_pattern_module
 from pytest_langfuse.rules.secrets.environment_keys import EnvironmentKeys, keys_of_environment
@@ -234,3 +235,37 @@ def test_the_page_of_a_file_has_each_of_the_tests_that_are_alike_without_their_s
         "test_a[[redacted: A_TOKEN]] (2)",
     ]
     assert "a1B2c3D4e5F6" not in str([page, index(page), blocks(page, "tree"), blocks(page, "details")])
+
+
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["alone", "xdist"])
+def test_tests_that_are_alike_without_their_secrets_are_numbered(
+    app: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    keys = [f"sk-lf-{number}f5a0c3e-8b2d-4e6f-9a7b-3c1d5e7f9a0b" for number in (3, 1, 2)]
+    app.makepyfile(
+        f"""
+        import pytest
+        from app import langfuse
+
+        @pytest.mark.parametrize("key", {keys})
+        def test_key(key):
+            for _ in range(int(key[6])):
+                langfuse.start_observation(name=key).end()
+        """
+    )
+    options = ("--langfuse-json=run.jsonl", "-p", "no:randomly", *workers)
+    app.runpytest(*options).assert_outcomes(passed=3)
+    rows = lines_of(app.path / "run.jsonl", "test", "observation")
+    names = {row["test"].rpartition("::")[2]: row["observations"] for row in rows if row["kind"] == "test"}
+    mark = "test_key[[redacted: a Langfuse secret key]]"
+    # In the order of their ids, whichever came first.
+    assert names == {mark: 1, f"{mark} (2)": 2, f"{mark} (3)": 3}
+    for name, observations in names.items():
+        of_test = [row for row in rows if row["kind"] == "observation" and row["test"].endswith(f"::{name}")]
+        assert len(of_test) == observations
+    # Each can be read, and compared with.
+    name = next(row["test"] for row in rows if row.get("observations") == 2)
+    assert len(Observations.from_file(app.path / "run.jsonl", test=name)) == 2
+    result = app.runpytest("--langfuse-compare=run.jsonl", *options)
+    result.stdout.fnmatch_lines(["with run.jsonl: none of 3 tests changed*"])
+    assert not any(key in (app.path / "run.jsonl").read_text() for key in keys)

@@ -429,7 +429,7 @@ def test_a_file_of_two_runs_or_without_its_observations_is_refused(app: pytest.P
     app.runpytest("--langfuse-json=before.jsonl", "-k", "dearer")
     whole = (app.path / "before.jsonl").read_text()
     for text, problem in (
-        (whole + whole, "holds 2 runs, from line 6; name a file of one run"),
+        (whole + whole, "can't be read: line 6 begins a second run; give each run a file of its own"),
         (
             "".join(line for line in whole.splitlines(keepends=True) if '"kind": "observation"' not in line),
             "is not whole: line 2: the test 'test_it.py::test_dearer' has 3 observations, and lines of 0",

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from pytest_langfuse.output_file import OutputFile
 from pytest_langfuse.report import prices
 from pytest_langfuse.report.run_summary import RuleRow, RunSummary
 from pytest_langfuse.report.run_totals import RunTotals
@@ -172,6 +173,6 @@ def test_a_summary_is_never_too_large(tmp_path: Path) -> None:
     assert "and 4,950 more" in text
     path = tmp_path / "summary.md"
     for _ in range(20):
-        append(path, text)
+        append(OutputFile(path), text)
     assert LIMIT - 10_000 < path.stat().st_size <= LIMIT
     assert path.read_text().endswith("\n(The rest is left out: GitHub shows 1 MiB.)\n")

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -589,6 +590,31 @@ def test_what_the_run_knew_is_known_whatever_comes_first(check, folder):
     folder.joinpath("run.jsonl").write_text("\n".join(map(json.dumps, lines)))
     found = json.loads(check("run.jsonl", "--format", "json").out)["findings"]
     assert [(one["line"], one["known"]) for one in found] == [(5, False), (9, True)]
+
+
+def test_of_a_test_that_ran_in_two_runs_the_one_that_began_last_counts(check, folder):
+    def run(name: str, started: str, *tests: str, findings: Sequence[str] = ()) -> None:
+        rows = [
+            {"kind": "run", "schema": 1, "rules": ["LF029"], "started": started},
+            *({"kind": "test", "test": test, "fault": None, "outcome": "passed"} for test in tests),
+            *(LINE | {"test": test, "fault": None, "file": f"{test}.py", "line": 1} for test in findings),
+        ]
+        folder.joinpath(name).write_text("\n".join(map(json.dumps, rows)))
+
+    run("2.jsonl", "2026-11-27T12:00:00+00:00", "test_a", "test_b", findings=("test_a", "test_b"))
+    run("1.jsonl", "2026-11-27T13:00:00+00:00", "test_a", "test_c", findings=("test_c",))
+    for paths in (("1.jsonl", "2.jsonl"), ("2.jsonl", "1.jsonl"), (".",)):
+        result = check(*paths, "--format", "json")
+        assert sorted(one["file"] for one in json.loads(result.out)["findings"]) == ["test_b.py", "test_c.py"]
+        assert result.err == "1 test ran in several runs, and the run that began last counts: test_a\n"
+
+
+def test_a_file_of_two_runs_is_refused(check, folder):
+    run = json.dumps({"kind": "run", "schema": 1})
+    folder.joinpath("run.jsonl").write_text(f"{run}\n{json.dumps(LINE)}\n{run}\n")
+    result = check("run.jsonl")
+    message = "run.jsonl: line 3 begins a second run; give each run a file of its own"
+    assert (result.status, result.err) == (2, f"python -m pytest_langfuse.rules check: {message}\n")
 
 
 def test_a_line_without_a_place_is_shown(check, folder):

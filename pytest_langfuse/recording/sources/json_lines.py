@@ -25,6 +25,9 @@ SCHEMA: Final = 1
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 #: The kinds with which such a file begins; those of earlier versions had no "run".
 FIRST_KINDS: Final = (b"run", b"outage", b"finding")
+#: Kinds of which there are many lines, and how these begin: what is known of tests and of the whole run is in others.
+OF_TRACES: Final = ("observation", "score", "media")
+LINES_OF_TRACES: Final = tuple(f'{{"kind": "{kind}"'.encode() for kind in OF_TRACES)
 _REASONS: Final[Mapping[str, Reason]] = {
     "filtered": "filtered",
     "unsampled": "sampled_out",
@@ -50,6 +53,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
+#: The outcome of a test that has passed, but uses more than it may.
+EXCEEDED: Final = "exceeded"
+#: Outcomes of tests that are not well.
+FAILED: Final = ("failed", "error", EXCEEDED)
+#: The id of a test, and the fault of the suite.
+TestKey = tuple[str, str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line, and its number, from 1."""
@@ -73,6 +84,11 @@ class RunFile:
         """The codes of the rules that the run has evaluated."""
         codes = next((line.row.get("rules") for line in self.of("run")), None)
         return [code for code in codes if isinstance(code, str)] if isinstance(codes, list) else []
+
+    def of_tests(self, counts: Callable[[Mapping[str, Any]], bool]) -> RunFile:
+        """Return the lines of the run itself, and those of tests that `counts` is true for."""
+        found = {kind: [line for line in lines if counts(line.row)] for kind, lines in self.lines.items()}
+        return RunFile(found | {"run": self.lines.get("run", [])})
 
     def source(self, test: str | None = None, hide: Callable[[str], str] = str) -> StaticSource:
         """Return the observations of the run, or of one `test` under all faults.
@@ -134,29 +150,57 @@ def read_run(data: bytes) -> RunFile:
     """Return the lines of a run.
 
     Raises:
-        DecodeError: a line is damaged, or the file is of a later version; the message names the line.
+        DecodeError: as `lines_in`.
     """
     found = RunFile()
-    for line in _lines(data):
+    for line in lines_in(data.removeprefix(BYTE_ORDER_MARK).splitlines()):
         found.lines.setdefault(line.row["kind"], []).append(line)
-    for line in found.of("run"):
-        if line.row.get("schema") != SCHEMA:
-            version = shown(line.row.get("schema"))
-            raise DecodeError(f"line {line.number}: the lines are of schema {version}, this version reads {SCHEMA}")
     return found
 
 
-def _lines(data: bytes) -> Iterator[Line]:
-    for number, text in enumerate(data.removeprefix(BYTE_ORDER_MARK).splitlines(), 1):
-        if not text.strip():
+def lines_in(lines: Iterable[bytes], *, left_out: tuple[bytes, ...] = ()) -> Iterator[Line]:
+    """Yield the lines of a file, one by one, without those that begin with a text that is `left_out`.
+
+    Raises:
+        DecodeError: a line is damaged, the file is of a later version, or it holds more than one run; the message names
+            the line.
+    """
+    is_first, tests = True, set[TestKey]()
+    for number, given in enumerate(lines, 1):
+        text = given.strip()
+        if not text or text.startswith(left_out):
             continue
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
-            raise DecodeError(f"line {number} is not a line of --langfuse-json")
-        yield Line(number, row)
+        line = _line(number, text)
+        row = line.row
+        # The two runs of a test would be taken for one.
+        if row["kind"] == "run" and not is_first:
+            raise DecodeError(f"line {number} begins a second run; give each run a file of its own")
+        if row["kind"] == "test" and (key := key_of(row)) is not None:
+            if key in tests:
+                raise DecodeError(f"line {number}: the test {shown(key[0])} is there twice; give each run a file")
+            tests.add(key)
+        is_first = False
+        yield line
+
+
+def _line(number: int, text: bytes) -> Line:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
+        raise DecodeError(f"line {number} is not a line of --langfuse-json")
+    if row["kind"] == "run" and (schema := row.get("schema", SCHEMA)) != SCHEMA:
+        raise DecodeError(f"line {number}: the lines are of schema {shown(schema)}, this version reads {SCHEMA}")
+    return Line(number, row)
+
+
+def key_of(row: Mapping[str, Any]) -> TestKey | None:
+    """Return what tells the test of a line from others; `None` for a line that has none."""
+    test, fault = row.get("test"), row.get("fault")
+    if not isinstance(test, str):
+        return None
+    return test, fault if isinstance(fault, str) else None
 
 
 def observation_of(line: Line) -> Observation:

@@ -88,3 +88,21 @@ class StaticSource:
     def wait(self, timeout: float) -> None:
         """Sleep: nothing more will come."""
         time.sleep(timeout)
+
+
+def linked(sources: Sequence[StaticSource]) -> StaticSource:
+    """Return what several sources hold, as one: a trace may be in several. What is in two of them is there once."""
+    if len(sources) == 1:
+        return sources[0]
+    observations = {(one.trace_id, one.id): one for source in sources for one in source.observations()}
+    # Scores of export bodies have no id.
+    scores = {score.id or id(score): score for source in sources for score in source.scores()}
+    return StaticSource(
+        observations.values(),
+        unexported=[item for source in sources for item in source.unexported()],
+        undelivered=[item for source in sources for item in source.undelivered()],
+        late=[one for source in sources for one in source.late()],
+        scores=list(scores.values()),
+        traces=[trace for source in sources for trace in source.traces],
+        wire=[body for source in sources for body in source.wire()],
+    )

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pytest_langfuse.recording.sources.json_lines import EXCEEDED, FAILED
 from pytest_langfuse.report.amounts import number_of
 from pytest_langfuse.report.page.page_contents import PageContents, texts_of
 from pytest_langfuse.report.page.tree_columns import text_of
-from pytest_langfuse.report.run_summary import EXCEEDED, FAILED
 from pytest_langfuse.report.run_totals import RunTotals
 from pytest_langfuse.rules.rule import all_rules
 from pytest_langfuse.rules.rule_page import page_of

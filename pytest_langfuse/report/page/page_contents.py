@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from pytest_langfuse.recording.sources.json_lines import EXCEEDED, FAILED
 from pytest_langfuse.report.amounts import number_of
 from pytest_langfuse.report.figures import money, told_apart
 from pytest_langfuse.report.page.data_blocks import RowBlocks, json_text, packed
 from pytest_langfuse.report.page.outage_events import events_of
 from pytest_langfuse.report.page.tree_columns import TreeColumns, text_of
-from pytest_langfuse.report.run_summary import EXCEEDED, FAILED, first_difference
+from pytest_langfuse.report.recorded_rows import noun_of
+from pytest_langfuse.report.run_summary import first_difference
 from pytest_langfuse.report.sent_images import IMAGE_TYPES, LARGEST
 
 #: Fields of a test that its list shows, and their types; the others are decoded when the test is opened.
@@ -115,13 +117,12 @@ class PageContents:
         if kind == "run":
             # Of several files, the first one names the page.
             self.run = self.run or dict(row)
+            self.noun = noun_of(row, self.noun if self.runs else None)
             self.runs += 1
             self.incomplete.extend(texts_of(row.get("incomplete")))
             self.errors.extend(texts_of(row.get("errors")))
             if status := number_of(row.get("exit_status")):
                 self.exit_statuses.append(int(status))
-            is_recorded = "started" not in row and "name" in row
-            self.noun = "trace" if is_recorded and (self.noun == "trace" or self.runs == 1) else "test"
             added = _part(row, "compared").get("added")
             self._added |= {(text_of(one[0]), text_of(one[1]) or None) for one in _pairs(added)}
         elif kind == "test":

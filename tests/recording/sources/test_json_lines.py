@@ -96,6 +96,9 @@ def test_what_is_missing_and_scores() -> None:
         (b'{"kind": "run", "schema": 1}\n\n[1]', "line 3 is not a line of --langfuse-json"),
         (b'{"kind": "run", "schema": 1}\n{"kind": 1}', "line 2 is not a line of --langfuse-json"),
         (text({"kind": "run", "schema": 2}), "line 1: the lines are of schema 2, this version reads 1"),
+        (text(RUN, TEST, RUN, TEST), "line 3 begins a second run; give each run a file of its own"),
+        (text({"kind": "outage"}, RUN), "line 2 begins a second run; give each run a file of its own"),
+        (text(RUN, TEST, TEST), "line 3: the test 'test_it.py::test_a' is there twice; give each run a file"),
         (text(RUN, OBSERVATION | {"start": "now"}), "line 2: 'start' of the observation is 'now'"),
         (text(RUN, OBSERVATION | {"start": 10**30}), "line 2: 'start' of the observation is 1000*"),
         (text(RUN, OBSERVATION | {"duration": 1e30}), "line 2: 'duration' of the observation is 1e+30"),
@@ -111,6 +114,11 @@ def test_a_damaged_line_is_named(tmp_path: Path, rows: bytes, message: str) -> N
     shown = str(error.value).removeprefix(f"{path}: ")
     assert shown.startswith(message.removesuffix("*"))
     assert "\n" not in shown
+
+
+def test_a_test_under_several_faults_is_there_once_for_each() -> None:
+    tests = [TEST | {"fault": fault} for fault in (None, "hang", "refused")]
+    assert len(read_run(text(RUN, *tests)).of("test")) == 3
 
 
 def test_other_files_are_none() -> None:

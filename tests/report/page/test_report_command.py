@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from pytest_langfuse.recording import decode_otlp
+from pytest_langfuse.report import sent_images
 from pytest_langfuse.report.__main__ import main
 from pytest_langfuse.report.compared_run import BadComparison, ComparedRun
-from pytest_langfuse.report.row_file import BadRowFile, rows_in
-from pytest_langfuse.rules.rule_set import RuleSet
+from pytest_langfuse.report.row_file import BadRowFile, RowFile
 from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import ROOT
 from tests.helpers.report_page import blocks, index
-from tests.helpers.report_rows import case_row, finding_row, observation_row, run_row, score_row, shop_run
+from tests.helpers.report_rows import case_row, compared, finding_row, observation_row, run_row, score_row, shop_run
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +108,124 @@ def test_several_files_make_one_page(folder: Path):
     assert "pytest first" not in page
 
 
+AGAIN = "2026-11-27T13:00:00+00:00"
+
+
+def repeated(outcome: str = "failed", **fields: Any) -> list[str]:
+    """Files of a run and of one that repeats a test of it, and has one more."""
+    first = [
+        run_row(incomplete=["the worker gw1 has crashed"]),
+        case_row("test_a", outcome=outcome, message="it broke", failure="E it broke", observations=1, **fields),
+        observation_row(0, test="test_a", name="first"),
+        finding_row(test="test_a"),
+        case_row("test_b"),
+        observation_row(1, test="test_b", name="kept"),
+    ]
+    second = [
+        run_row(started=AGAIN),
+        case_row("test_a", observations=1),
+        observation_row(0, test="test_a", name="second"),
+        case_row("test_c"),
+    ]
+    return [write("1.jsonl", first), write("2.jsonl", second)]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_test_that_ran_in_two_files_the_run_that_began_last_counts(
+    folder: Path, capsys: pytest.CaptureFixture[str], order: int
+):
+    assert ended(*repeated()[::order], "-o", "report.html") == 0
+    page = (folder / "report.html").read_text()
+    tests = {test["test"]: test for test in index(page)["tests"]}
+    assert list(tests) == (["test_b", "test_a", "test_c"] if order == 1 else ["test_a", "test_c", "test_b"])
+    assert (tests["test_a"]["outcome"], tests["test_a"]["findings"]) == ("passed", {})
+    trees = [one["tree"] for block in blocks(page, "tree") for one in block]
+    names = [tree["texts"][name] for tree in trees for name in tree["name"]]
+    assert sorted(names) == ["kept", "second"]
+    assert "it broke" not in page
+    note = "1 test ran in several runs, and the run that began last counts: test_a (failed in another)"
+    assert f"Not all is here: {note}" in page
+    assert "Not all is here: 1.jsonl: the worker gw1 has crashed" in page
+    assert capsys.readouterr().err == f"{note}\n"
+
+
+def test_a_run_that_was_repeated_as_a_whole_has_nothing_more_to_say(folder: Path):
+    first, second = repeated()
+    write(second, [run_row(started=AGAIN), case_row("test_a"), case_row("test_b")])
+    assert ended(first, second, "-o", "report.html") == 0
+    assert "gw1" not in (folder / "report.html").read_text()
+
+
+def test_a_file_that_is_named_twice_is_read_once(folder: Path, capsys: pytest.CaptureFixture[str]):
+    _, second = repeated()
+    (folder / "link.jsonl").symlink_to(second)
+    assert ended(second, f"./{second}", "link.jsonl", "-o", "report.html") == 0
+    assert "runs" not in capsys.readouterr().err
+    assert "2 runs" not in (folder / "report.html").read_text()
+
+
+def test_images_of_several_files_are_there_once_and_up_to_a_size(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def media(test: str, id_: str) -> dict[str, Any]:
+        content = {"content_type": "image/png", "content": "AAAA", "size": 3, "left_out": ""}
+        return {"kind": "media", "test": test, "fault": None, "id": id_, **content}
+
+    monkeypatch.setattr(sent_images, "MOST", 7)
+    # Of all tests of a run that have sent it, the first one has it: here one that does not count.
+    first, second = repeated()
+    rows = [json.loads(line) for line in Path(first).read_text().splitlines()]
+    write(first, [*rows, media("test_a", "one"), media("test_b", "two")])
+    rows = [json.loads(line) for line in Path(second).read_text().splitlines()]
+    write(second, [*rows, media("test_a", "one"), media("test_c", "three")])
+    assert ended(first, second, "-o", "report.html") == 0
+    page = (folder / "report.html").read_text()
+    known = index(page)["media"]
+    assert [known[id_].get("number") for id_ in ("one", "two", "three")] == [0, 1, None]
+    assert known["three"]["why"] == "the images of the run have more than 16 MiB"
+
+
+def test_shards_that_were_compared_each_say_it(folder: Path):
+    def shard(number: int, missing: list[str]) -> str:
+        test = f"test_{number}"
+        rows = [
+            run_row(compared=compared(sentence=f"sentence {number}", added=[[test, None]], missing=missing)),
+            case_row(test),
+        ]
+        return write(f"{number}.jsonl", rows)
+
+    files = [shard(1, ["test_2", "test_gone"]), shard(2, ["test_1", "test_gone"])]
+    assert ended(*files, "-o", "report.html") == 0
+    page = (folder / "report.html").read_text()
+    assert "Compared with main.jsonl" in page
+    assert "<p>1.jsonl: sentence 1; 2.jsonl: sentence 2</p>" in page
+    # A test of another shard is not missing.
+    assert "1 test of the earlier run did not run" in page
+    assert all(test["added"] for test in index(page)["tests"])
+
+
+def test_what_can_be_read_only_once_can_be_one_of_several(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    first, second = repeated()
+    packed = gzip.compress(Path(second).read_bytes())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(packed))))
+    reader, writer = os.pipe()
+    os.write(writer, Path(first).read_bytes())
+    os.close(writer)
+    assert ended("-", f"/dev/fd/{reader}", "-o", "report.html") == 0
+    os.close(reader)
+    assert {test["test"] for test in index((folder / "report.html").read_text())["tests"]} == {
+        "test_a",
+        "test_b",
+        "test_c",
+    }
+
+
+def test_traces_and_runs_can_be_on_one_page(folder: Path):
+    body = (ROOT / "tests" / "golden" / "nested.otlp.bin").read_bytes()
+    (folder / "incident.bin").write_bytes(body)
+    assert ended("incident.bin", *repeated(), "-o", "report.html") == 0
+    outcomes = [test["outcome"] for test in index((folder / "report.html").read_text())["tests"]]
+    assert sorted(outcomes) == ["passed", "passed", "passed", "recorded"]
+
+
 def test_reads_the_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch):
     data = Path(write("run.jsonl", shop_run())).read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(data))))
@@ -163,7 +281,11 @@ def damaged(folder: Path) -> str:
         (b'{"kind": 5}\n', "run.jsonl: line 1 is not a line of --langfuse-json"),
         (b"[" * 100_000, "run.jsonl: "),
         (b"\xff\xfe\x00", "run.jsonl: "),
-        (b'{"kind": "run", "schema": 2}\n', "run.jsonl: line 1: the file has schema 2, and this version"),
+        (
+            b'{"kind": "run"}\n{"kind": "run"}\n',
+            "run.jsonl: line 2 begins a second run; give each run a file of its own",
+        ),
+        (b'{"kind": "run", "schema": 2}\n', "run.jsonl: line 1: the lines are of schema 2, this version reads 1"),
     ],
 )
 def test_a_file_that_is_none_is_one_sentence(
@@ -242,6 +364,35 @@ def test_recorded_traces_are_checked_by_the_rules(folder: Path):
     assert codes("--ignore", "LF006,LF007") == codes("--select", "LF006") == set()
 
 
+def test_a_trace_in_two_files_is_one(folder: Path):
+    def span(id_: str, name: str, parent: str | None = None) -> dict[str, Any]:
+        times = {"startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000001000000000"}
+        above = {} if parent is None else {"parentSpanId": parent}
+        scope = {"key": "langfuse.observation.type", "value": {"stringValue": "span"}}
+        return {"traceId": "1" * 32, "spanId": id_, "name": name, "attributes": [scope], **times, **above}
+
+    def body(file: str, *spans: dict[str, Any]) -> str:
+        scope = {"scope": {"name": "langfuse-sdk"}, "spans": list(spans)}
+        (folder / file).write_text(json.dumps({"resourceSpans": [{"scopeSpans": [scope]}]}))
+        return file
+
+    root, child = span("1" * 16, "root"), span("2" * 16, "child", "1" * 16)
+    files = [body("1.json", child), body("2.json", root, child)]
+    assert ended(*files, "-o", "report.html") == 0
+    page = (folder / "report.html").read_text()
+    [trace] = index(page)["tests"]
+    assert trace["observations"] == 2
+    names = [name for block in blocks(page, "tree") for one in block for name in one["tree"]["name"]]
+    assert len(names) == 2
+    # What the rules find in both files together, and in none of them alone.
+    late = span("3" * 16, "late", "1" * 16) | {"endTimeUnixNano": "1700000009000000000"}
+    files = [body("1.json", root), body("2.json", late)]
+    for given, found in ((files, ["LF028"]), (files[:1], []), (files[1:], [])):
+        assert ended(*given, "-o", "report.html", "--select", "LF028") == 0
+        [trace] = index((folder / "report.html").read_text())["tests"]
+        assert list(trace["findings"]) == found
+
+
 def test_own_secrets_of_recorded_traces_are_left_out(folder: Path):
     (folder / "incident.bin").write_bytes((ROOT / "tests" / "golden" / "nested.otlp.bin").read_bytes())
     name = decode_otlp((folder / "incident.bin").read_bytes())[0].name
@@ -298,8 +449,8 @@ def test_the_page_takes_no_type_that_a_comparison_refuses(folder: Path):
                         # Of no type: lines are missing, which a page can show.
                         continue
                     refused += 1
-                    with pytest.raises(BadRowFile), Path(name).open("rb") as file:
-                        list(rows_in(file, name, RuleSet.of(None, ())))
+                    with pytest.raises(BadRowFile), RowFile(name) as file:
+                        list(file.rows())
     assert refused > 100
 
 
