@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -24,29 +25,60 @@ CONDITIONS = {
     "push": {"github.ref == 'refs/heads/main'", "always()", None},
     "pull_request": {"github.event_name == 'pull_request'", "always()", None},
 }
+#: The files with the pipelines of shards.
+GITHUB_SHARDS, GITLAB_SHARDS = ".github/workflows/shards.yaml", ".gitlab/shards.yml"
 #: In the place of the artifacts of GitLab's last pipeline: fails as `curl --fail` does if there are none.
-CURL = '#!/bin/bash\n[ -f "$ARTIFACTS/run.jsonl" ] && cp "$ARTIFACTS/run.jsonl" main.jsonl\n'
+CURL = """#!/bin/bash
+if [[ "$*" == *"--output main.zip"* ]]; then
+    [ -d "$ARTIFACTS" ] && cd "$ARTIFACTS" && python -m zipfile -c "$OLDPWD/main.zip" run-*.jsonl report.html
+else
+    [ -f "$ARTIFACTS/run.jsonl" ] && cp "$ARTIFACTS/run.jsonl" main.jsonl
+fi
+"""
+#: In the place of pytest-split.
+CONFTEST = """
+def pytest_addoption(parser):
+    parser.addoption("--splits", type=int)
+    parser.addoption("--group", type=int)
 
 
-def pipeline(page: RecipePage) -> Any:
-    """Return the YAML of a page, read as YAML 1.2: `on` is a name there."""
+def pytest_collection_modifyitems(config, items):
+    splits, group = config.getoption("splits"), config.getoption("group")
+    if splits is not None:
+        items[:] = sorted(items, key=lambda item: item.nodeid)[group - 1 :: splits]
+"""
+MORE = "from bot import answer\n\n\ndef test_more():\n    assert answer('And then?')\n"
+
+
+def pipeline(page: RecipePage, name: str = "") -> Any:
+    """Return the YAML of a page, its first one if no file is named, read as YAML 1.2: `on` is a name there."""
     yaml = pytest.importorskip("ruamel.yaml", reason="check-jsonschema, which brings ruamel.yaml, is not installed")
-    [text] = [text for name, text in page.files.items() if name.endswith((".yaml", ".yml"))]
-    return yaml.YAML(typ="safe").load(text)
+    first, *_ = [text for file, text in page.files.items() if file.endswith((".yaml", ".yml"))]
+    return yaml.YAML(typ="safe").load(page.files[name] if name else first)
 
 
 @pytest.mark.parametrize(
-    ("page", "schema"), [(GITHUB, "github-workflows"), (GITLAB, "gitlab-ci")], ids=["github", "gitlab"]
+    ("page", "schema", "name"),
+    [
+        (GITHUB, "github-workflows", ""),
+        (GITHUB, "github-workflows", GITHUB_SHARDS),
+        (GITLAB, "gitlab-ci", ""),
+        (GITLAB, "gitlab-ci", GITLAB_SHARDS),
+    ],
+    ids=["github", "github-shards", "gitlab", "gitlab-shards"],
 )
-def test_the_pipeline_is_valid(page: RecipePage, schema: str):
+def test_the_pipeline_is_valid(page: RecipePage, schema: str, name: str):
     jsonschema = pytest.importorskip("jsonschema")
     found = files(pytest.importorskip("check_jsonschema")) / "builtin_schemas" / "vendor" / f"{schema}.json"
-    jsonschema.Draft7Validator(json.loads(found.read_text())).validate(pipeline(page))
+    jsonschema.Draft7Validator(json.loads(found.read_text())).validate(pipeline(page, name))
 
 
-def github(job: str, event: str) -> str:
-    """Return the commands of a job of the recipe, as GitHub runs them."""
-    return commands_of(pipeline(GITHUB)["jobs"][job]["steps"], event)
+def github(job: str, event: str, name: str = "", **expressions: str) -> str:
+    """Return the commands of a job of the recipe, as GitHub runs them, with values in place of expressions."""
+    commands = commands_of(pipeline(GITHUB, name)["jobs"][job]["steps"], event)
+    for expression, value in expressions.items():
+        commands = commands.replace(f"${{{{ {expression.replace('__', '.')} }}}}", value)
+    return commands
 
 
 def commands_of(steps: list[dict[str, Any]], event: str) -> str:
@@ -57,9 +89,9 @@ def commands_of(steps: list[dict[str, Any]], event: str) -> str:
     return "\n".join(f"bash -e <<'STEP' || status=$?\n{command}\nSTEP" for command in commands) + "\nexit ${status:-0}"
 
 
-def gitlab(job: str) -> str:
+def gitlab(job: str, name: str = "") -> str:
     """Return the commands of a job as GitLab runs them: in one shell."""
-    return "set -eo pipefail\n" + "\n".join(pipeline(GITLAB)[job]["script"])
+    return "set -eo pipefail\n" + "\n".join(pipeline(GITLAB, name)[job]["script"])
 
 
 class Checkout:
@@ -81,8 +113,9 @@ class Checkout:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_text(text)
 
-    def run(self, script: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, **more: str) -> subprocess.CompletedProcess[str]:
         variables = {
+            **more,
             "ARTIFACTS": str(self.artifacts),
             "COLUMNS": "100",
             "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
@@ -176,6 +209,68 @@ def test_gitlab_compares_a_merge_request_with_main(tmp_path: Path):
     request = checkout.run(gitlab("tests"))
     assert request.returncode == 1, request.stdout + request.stderr
     assert mistake.differences(request.stdout) is None
+
+
+TOO_MUCH = "too much: test_bot.py::test_answer: tokens 100 -> 300 (+200%), 10% allowed"
+
+
+@pytest.mark.slow
+def test_github_compares_shards_with_those_of_main(tmp_path: Path):
+    checkout = Checkout(GITHUB, tmp_path)
+    checkout.write({"conftest.py": CONFTEST, "test_more.py": MORE})
+
+    def pipeline_of(event: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "runs").mkdir()
+        for shard, attempt in (("1", "1"), ("2", "1"), ("1", "2")):
+            values = {"matrix__shard": shard, "github__run_attempt": attempt}
+            done = checkout.run(github("tests", event, GITHUB_SHARDS, **values))
+            assert done.returncode == 0, done.stdout + done.stderr
+            [file] = tmp_path.glob("run-*.jsonl")
+            file.rename(tmp_path / "runs" / file.name)
+        (tmp_path / "summary.md").unlink()
+        return checkout.run(github("report", event, GITHUB_SHARDS))
+
+    first = pipeline_of("pull_request")
+    assert (first.returncode, first.stdout) == (0, "report.html\n"), first.stderr
+    assert "1 test ran in several runs, and the run that began last counts: test_bot.py::test_answer" in first.stderr
+    shutil.rmtree(tmp_path / "runs")
+    assert pipeline_of("push").returncode == 0
+    assert {path.name for path in (tmp_path / "main").iterdir()} == {"run-1-1.jsonl", "run-1-2.jsonl", "run-2-1.jsonl"}
+
+    [mistake] = GITHUB.mistakes
+    checkout.write(mistake.applied(GITHUB.files))
+    request = pipeline_of("pull_request")
+    assert request.returncode == 3, request.stdout + request.stderr
+    assert "2 of 2 tests changed" in request.stdout
+    assert f"{TOO_MUCH}\n" in request.stdout
+    summary = (tmp_path / "summary.md").read_text()
+    assert summary.count("### Compared with <code>main&#47;run&#45;1&#45;1&#46;jsonl and 2 more files</code>") == 1
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_gitlab_compares_shards_with_those_of_main(tmp_path: Path):
+    checkout = Checkout(GITLAB, tmp_path)
+    checkout.write({"conftest.py": CONFTEST, "test_more.py": MORE})
+
+    def pipeline_of() -> subprocess.CompletedProcess[str]:
+        for shard in ("1", "2"):
+            done = checkout.run(gitlab("tests", GITLAB_SHARDS), CI_NODE_TOTAL="2", CI_NODE_INDEX=shard)
+            assert done.returncode == 0, done.stdout + done.stderr
+        return checkout.run(gitlab("traces", GITLAB_SHARDS))
+
+    first = pipeline_of()
+    assert (first.returncode, first.stdout) == (0, "report.html\n"), first.stderr
+    checkout.artifacts.mkdir()
+    for name in ("run-1.jsonl", "run-2.jsonl", "report.html"):
+        (tmp_path / name).rename(checkout.artifacts / name)
+    [mistake] = GITLAB.mistakes
+    checkout.write(mistake.applied(GITLAB.files))
+    request = pipeline_of()
+    assert request.returncode == 3, request.stdout + request.stderr
+    assert f"{TOO_MUCH}\n" in request.stdout
+    assert (tmp_path / "report.html").exists()
 
 
 @pytest.mark.slow
