@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final, Literal
 
 import pytest
@@ -15,7 +16,6 @@ from pytest_langfuse.report.rule_findings import FINDING_ROWS
 #: "error": it failed before or after the test itself.
 Outcome = Literal["passed", "failed", "skipped", "error"]
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-_ERROR: Final = re.compile(r"(?:^E .*\n?)+", re.MULTILINE)
 _PHASES: Final = ("setup", "call", "teardown")
 _SKIPPED: Final = "Skipped: "
 
@@ -151,12 +151,16 @@ def _message(reports: Sequence[Report]) -> str:
 
 def _error_of(text: str) -> str:
     """Return the line with the error that kept a module from being collected: pytest marks its lines, the last ones."""
-    last = [*_ERROR.finditer(_plain(text))]
-    if not last:
+    marked = [list(lines) for is_error, lines in groupby(_plain(text).splitlines(), _is_error) if is_error]
+    if not marked:
         return _first_line(text)
     # Of a syntax error, the line of code comes first, which is indented.
-    lines = [line[1:] for line in last[-1][0].splitlines()]
+    lines = [line[1:] for line in marked[-1]]
     return next((line.strip() for line in lines if line[3:4].strip()), lines[0].strip())
+
+
+def _is_error(line: str) -> bool:
+    return line.startswith("E ")
 
 
 def _first_line(text: str) -> str:
