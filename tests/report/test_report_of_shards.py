@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -19,10 +18,10 @@ from unittest.mock import Mock
 import pytest
 
 from pytest_langfuse.output_file import OutputFile
-from pytest_langfuse.report.__main__ import main
 from pytest_langfuse.report.step_summary import LIMIT
 from tests.helpers import limited_runs
 from tests.helpers.paths import ROOT
+from tests.helpers.report_command import ended, write
 from tests.helpers.report_page import blocks, index
 from tests.helpers.report_rows import case_row, compared, comparison_row, finding_row, observation_row, run_row
 
@@ -34,19 +33,6 @@ BEFORE = "2026-11-26T12:00:00+00:00"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(name: str, rows: Iterable[dict[str, Any]]) -> str:
-    Path(name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return name
-
-
-def ended(*arguments: str) -> int:
-    """The exit status."""
-    try:
-        return main(arguments)
-    except SystemExit as end:
-        return int(str(end.code))
 
 
 def of_test(name: str, *observations: str, **fields: Any) -> list[dict[str, Any]]:

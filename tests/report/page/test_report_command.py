@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import pytest
 
 from pytest_langfuse.recording import decode_otlp
 from pytest_langfuse.report import sent_images
-from pytest_langfuse.report.__main__ import main
 from pytest_langfuse.report.compared_run import BadComparison, ComparedRun
 from pytest_langfuse.report.row_file import BadRowFile, RowFile
 from tests.helpers.limited_runs import LIMIT
 from tests.helpers.paths import ROOT
+from tests.helpers.report_command import ended, write
 from tests.helpers.report_page import blocks, index
 from tests.helpers.report_rows import case_row, compared, finding_row, observation_row, run_row, score_row, shop_run
 
@@ -29,19 +28,6 @@ from tests.helpers.report_rows import case_row, compared, finding_row, observati
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(name: str, rows: Iterable[dict[str, Any]]) -> str:
-    Path(name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return name
-
-
-def ended(*arguments: str) -> int:
-    """The exit status."""
-    try:
-        return main(arguments)
-    except SystemExit as end:
-        return int(str(end.code))
 
 
 def test_makes_the_page_and_prints_its_path(folder: Path, capsys: pytest.CaptureFixture[str]):
